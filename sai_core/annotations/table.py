@@ -1,0 +1,195 @@
+"""The one container of annotations: labels, predictions and corrected labels of a recording.
+
+Columnar and frozen: per-annotation columns plus flat point arrays with two levels of offsets
+(annotation -> polygons -> points), so that a recording is a handful of arrays that can be memory-mapped, sliced by
+frame without a copy, and compared with ``==`` on arrays.
+
+Order is meaning. Annotations are sorted by frame (stable: file order is kept within a frame); polygons and points
+keep the order of the file, because the official evaluator's triangulation depends on it (metrics notes, "Point
+order matters").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from sai_core.errors import InputError
+
+_COLUMNS: tuple[tuple[str, type], ...] = (
+    ("frame", np.int32),
+    ("category_id", np.int16),
+    ("instance_id", np.int64),
+    ("distance_cm", np.float64),
+    ("score", np.float64),
+    ("polygon_offsets", np.int64),
+    ("point_offsets", np.int64),
+    ("points_xy", np.float64),
+    ("energy", np.float64),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationTable:
+    """Annotations of one recording.
+
+    Attributes
+    ----------
+    recording : str
+        Name without suffixes, e.g. ``fold4_room23_mix001``.
+    frame : int32, shape (n,)
+        Zero-based 100 ms frame (``metadata_frame_index``), non-decreasing, >= 0.
+    category_id : int16, shape (n,)
+        0..12.
+    instance_id : int64, shape (n,)
+        Source or track number; not unique across classes. -1 where the file has none.
+    distance_cm : float64, shape (n,)
+        Centimetres; NaN where the file has none.
+    score : float64, shape (n,)
+        Confidence in [0, 1] of predictions; NaN where the file has none (labels).
+    polygon_offsets : int64, shape (n + 1,)
+        Annotation ``i`` owns polygons ``polygon_offsets[i]:polygon_offsets[i + 1]``.
+    point_offsets : int64, shape (n_polygons + 1,)
+        Polygon ``p`` owns points ``point_offsets[p]:point_offsets[p + 1]``.
+    points_xy : float64, shape (n_points, 2)
+        Canvas coordinates in [0, 360] x [0, 180], label grid, file order.
+    energy : float64, shape (n_points,)
+        Energy of each point, finite.
+
+    Raises
+    ------
+    InputError
+        Shapes or offsets that do not fit together, frames out of order.
+    """
+
+    recording: str
+    frame: npt.NDArray[np.int32]
+    category_id: npt.NDArray[np.int16]
+    instance_id: npt.NDArray[np.int64]
+    distance_cm: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float64]
+    polygon_offsets: npt.NDArray[np.int64]
+    point_offsets: npt.NDArray[np.int64]
+    points_xy: npt.NDArray[np.float64]
+    energy: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name, dtype in _COLUMNS:
+            # asarray keeps memory maps and correct dtypes as they are (no copy)
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
+        n = self.frame.shape[0]
+        for name in ("category_id", "instance_id", "distance_cm", "score"):
+            if getattr(self, name).shape != (n,):
+                raise InputError(
+                    f"{self.recording}: column {name} has shape {getattr(self, name).shape}, not ({n},)."
+                )
+        if self.polygon_offsets.shape != (n + 1,):
+            raise InputError(f"{self.recording}: polygon_offsets needs {n + 1} entries.")
+        if self.points_xy.ndim != 2 or self.points_xy.shape[1] != 2:
+            raise InputError(f"{self.recording}: points_xy must have shape (points, 2).")
+        for offsets, total, name in (
+            (self.polygon_offsets, self.point_offsets.shape[0] - 1, "polygon_offsets"),
+            (self.point_offsets, self.points_xy.shape[0], "point_offsets"),
+        ):
+            if (
+                offsets.ndim != 1
+                or offsets.shape[0] < 1
+                or offsets[0] != 0
+                or offsets[-1] != total
+                or np.any(np.diff(offsets) < 0)
+            ):
+                raise InputError(f"{self.recording}: {name} must rise from 0 to {total}.")
+        if self.energy.shape != (self.points_xy.shape[0],):
+            raise InputError(f"{self.recording}: energy needs one value per point.")
+        if n and (self.frame[0] < 0 or np.any(np.diff(self.frame) < 0)):
+            raise InputError(f"{self.recording}: frames must be >= 0 and in order.")
+
+    def __len__(self) -> int:
+        return int(self.frame.shape[0])
+
+    @property
+    def n_points(self) -> int:
+        """Number of points of all annotations."""
+        return int(self.points_xy.shape[0])
+
+    @property
+    def n_frames(self) -> int:
+        """Last annotated frame + 1; 0 when empty. The recording itself may be longer."""
+        return int(self.frame[-1]) + 1 if len(self) else 0
+
+    @cached_property
+    def _frame_starts(self) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self.frame, np.arange(self.n_frames + 1)).astype(np.int64)
+
+    def frame_slice(self, frame: int) -> slice:
+        """Annotations of one frame as a slice into the columns; empty for a frame without any."""
+        if frame < 0 or frame >= self.n_frames:
+            return slice(0, 0)
+        return slice(int(self._frame_starts[frame]), int(self._frame_starts[frame + 1]))
+
+    def polygons(self, index: int) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        """``(points_xy (m, 2), energy (m,))`` views of each polygon list of annotation ``index``."""
+        start, stop = int(self.polygon_offsets[index]), int(self.polygon_offsets[index + 1])
+        bounds = self.point_offsets[start : stop + 1]
+        return [
+            (self.points_xy[a:b], self.energy[a:b])
+            for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        ]
+
+    def points(self, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """``(points_xy, energy)`` views over all polygon lists of annotation ``index`` together."""
+        start = int(self.point_offsets[self.polygon_offsets[index]])
+        stop = int(self.point_offsets[self.polygon_offsets[index + 1]])
+        return self.points_xy[start:stop], self.energy[start:stop]
+
+    def iter_frames(self) -> Iterator[tuple[int, slice]]:
+        """``(frame, slice)`` of every frame that has annotations."""
+        for frame in np.unique(self.frame).tolist():
+            yield frame, self.frame_slice(frame)
+
+    def take(self, indices: npt.ArrayLike) -> AnnotationTable:
+        """New table of the chosen annotations (integer indices or a boolean mask), sorted by frame, stable."""
+        chosen = np.asarray(indices)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise InputError(f"{self.recording}: a mask needs {len(self)} entries, got {chosen.shape}.")
+            chosen = np.flatnonzero(chosen)
+        chosen = chosen.astype(np.int64).reshape(-1)
+        chosen = chosen[np.argsort(self.frame[chosen], kind="stable")]
+        polygon_index, polygon_offsets = _gather_ranges(self.polygon_offsets, chosen)
+        point_index, point_offsets = _gather_ranges(self.point_offsets, polygon_index)
+        return AnnotationTable(
+            self.recording,
+            self.frame[chosen],
+            self.category_id[chosen],
+            self.instance_id[chosen],
+            self.distance_cm[chosen],
+            self.score[chosen],
+            polygon_offsets,
+            point_offsets,
+            self.points_xy[point_index],
+            self.energy[point_index],
+        )
+
+    @classmethod
+    def empty(cls, recording: str) -> AnnotationTable:
+        """Table without annotations."""
+        zero = np.zeros(0)
+        one = np.zeros(1, dtype=np.int64)
+        return cls(recording, zero, zero, zero, zero, zero, one, one, np.zeros((0, 2)), zero)  # type: ignore[arg-type]
+
+
+def _gather_ranges(
+    offsets: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Child indices of the chosen parents, concatenated, and the new parents' offsets."""
+    counts = offsets[chosen + 1] - offsets[chosen]
+    new_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    index = (
+        np.arange(new_offsets[-1]) - np.repeat(new_offsets[:-1], counts) + np.repeat(offsets[chosen], counts)
+    )
+    return index.astype(np.int64), new_offsets

@@ -1,0 +1,68 @@
+"""Command line: finds the verb's module, turns errors into exit codes.
+
+Exit 0 on success, 2 for a user's mistake (one sentence on stderr), 1 for anything else. Only the module of the verb
+that is called is imported, so that ``evaluate --help`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from sai_core.errors import EnvironmentProblem, SaiError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong call in one sentence, as every other mistake of a user."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def verbs() -> list[str]:
+    """Names of the verbs that this installation has (the modules of ``sai_core.commands``)."""
+    folder = Path(__file__).parent / "commands"
+    return sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; with ``only``, import just that verb's module."""
+    parser = _Parser(
+        prog="python -m sai_core",
+        description="Semantic acoustic imaging (DCASE 2026 Task 3) without a browser.",
+    )
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name in verbs():
+        if only is None or name == only:
+            importlib.import_module(f"sai_core.commands.{name}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    only = arguments[0] if arguments and arguments[0] in verbs() else None
+    try:
+        args = build_parser(only).parse_args(arguments)
+        return int(args.run(args) or 0)
+    except EnvironmentProblem as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except SaiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of our output (head, less) has gone; nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return 1

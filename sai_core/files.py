@@ -1,0 +1,116 @@
+"""Files: paths confined to a root, atomic writes, content hashes, the cache folder.
+
+The only module that knows how a file is written. Readers of formats live beside their containers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from sai_core.errors import EnvironmentProblem, InputError
+
+_HASH_CHUNK = 1 << 22
+
+
+def confine(root: Path, relative: str | Path) -> Path:
+    """Resolve ``relative`` under ``root`` and make sure that it stays there.
+
+    Raises
+    ------
+    InputError
+        Absolute path, ``..`` that leaves the root, a symbolic link out of it, or a NUL byte.
+    """
+    text = os.fspath(relative)
+    if "\x00" in text:
+        raise InputError("The path holds a NUL byte; give a plain file name.")
+    base = Path(root).resolve()
+    try:
+        target = (base / text).resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{text}: the path cannot be resolved ({error}).") from error
+    if not target.is_relative_to(base):
+        raise InputError(f"{text}: the path leaves the data root {base}; choose a file inside it.")
+    return target
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO]:
+    """Open a temporary file beside ``path`` that replaces it only when the block ends without an error.
+
+    Parent folders are made. Nobody ever sees a half-written file; after an error the old one is untouched.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        encoding = None if "b" in mode else "utf-8"
+        with os.fdopen(handle, mode, encoding=encoding) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def content_hash(path: Path) -> str:
+    """BLAKE2b-128 of a file's bytes as hex, read in pieces.
+
+    Raises
+    ------
+    InputError
+        The file does not exist, is a folder, or cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as stream:
+            while chunk := stream.read(_HASH_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
+
+
+def file_signature(path: Path) -> tuple[str, int, int]:
+    """``(absolute path, size in bytes, mtime in ns)``: a cheap key for in-process caches.
+
+    Raises
+    ------
+    InputError
+        The file does not exist or cannot be looked at.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    return str(Path(path).absolute()), status.st_size, status.st_mtime_ns
+
+
+def cache_root() -> Path:
+    """Folder for caches: ``$SAI_CACHE_DIR``, else ``$XDG_CACHE_HOME/sai-explorer``, else ``~/.cache/sai-explorer``.
+
+    Never inside a user's data root, so that read-only and shared data sets stay untouched. Not created here.
+    """
+    chosen = os.environ.get("SAI_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sai-explorer"
