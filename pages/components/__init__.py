@@ -1,0 +1,1 @@
+"""What two or more pages share: the frame player, pickers, cached loading."""

@@ -84,9 +84,7 @@ class AnnotationTable:
         n = self.frame.shape[0]
         for name in ("category_id", "instance_id", "distance_cm", "score"):
             if getattr(self, name).shape != (n,):
-                raise InputError(
-                    f"{self.recording}: column {name} has shape {getattr(self, name).shape}, not ({n},)."
-                )
+                raise InputError(f"{self.recording}: column {name} has shape {getattr(self, name).shape}, not ({n},).")
         if self.polygon_offsets.shape != (n + 1,):
             raise InputError(f"{self.recording}: polygon_offsets needs {n + 1} entries.")
         if self.points_xy.ndim != 2 or self.points_xy.shape[1] != 2:
@@ -189,7 +187,5 @@ def _gather_ranges(
     """Child indices of the chosen parents, concatenated, and the new parents' offsets."""
     counts = offsets[chosen + 1] - offsets[chosen]
     new_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    index = (
-        np.arange(new_offsets[-1]) - np.repeat(new_offsets[:-1], counts) + np.repeat(offsets[chosen], counts)
-    )
+    index = np.arange(new_offsets[-1]) - np.repeat(new_offsets[:-1], counts) + np.repeat(offsets[chosen], counts)
     return index.astype(np.int64), new_offsets
