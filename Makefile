@@ -1,0 +1,58 @@
+# make app | test | lint | format | bench | clean
+# Everything runs in .venv, made on first use from requirements.txt (and tests/requirements.txt for tests).
+VENV   ?= .venv
+PY     := $(VENV)/bin/python
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+PORT   ?= 8501
+
+.PHONY: app test fast lint format types bench browser clean help
+
+help:
+	@echo "make app      open the app on the demo recordings (http://127.0.0.1:$(PORT))"
+	@echo "make test     lint, types, all tests with a real browser"
+	@echo "make fast     tests without the slow and the browser ones"
+	@echo "make bench    speed ratios against plain reference versions"
+
+$(VENV)/.app-stamp: requirements.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] < (3,14) else "error: Python 3.11 to 3.13 is needed, found %d.%d; set PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.test-stamp: $(VENV)/.app-stamp tests/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+	touch $@
+
+app: $(VENV)/.app-stamp
+	$(PY) -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(DISPLAY)$(WAYLAND_DISPLAY),false,true)
+
+test: $(VENV)/.test-stamp browser lint types
+	$(PY) -m pytest
+
+fast: $(VENV)/.test-stamp
+	$(PY) -m pytest -m "not slow and not browser"
+
+lint: $(VENV)/.test-stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(VENV)/.test-stamp
+	$(PY) -m mypy
+
+format: $(VENV)/.test-stamp
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/.test-stamp
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) -m $$(echo $${script%.py} | tr / .) || exit 1; done
+
+# The browser tests drive Debian's chromium. Installed here only where that needs no questions (root and apt-get);
+# elsewhere the browser tests say how to get one and are skipped, unless SAI_REQUIRE_BROWSER=1.
+browser:
+	@if [ -n "$$CHROMIUM_PATH" ] || command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else echo "note: no chromium found; browser tests will be skipped (install chromium or set CHROMIUM_PATH)"; fi
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/artifacts
