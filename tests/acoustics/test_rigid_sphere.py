@@ -157,11 +157,11 @@ def test_radial_filters_invert_within_their_limit():
         (lambda: rs.steering([0], [0], [-1]), "Frequencies"),
         (lambda: rs.steering([0], [0], [1000], radius_m=0), "radius_m"),
         (lambda: rs.steering([0], [0], [1000], radius_m=42.0), "wrong unit|radius in metres"),
-        (lambda: rs.steering([0], [0], [1000], convention="other")  # type: ignore[arg-type], "convention"),
+        (lambda: rs.steering([0], [0], [1000], convention="other"), "convention"),  # type: ignore[arg-type]
         (lambda: rs.spherical_source_steering([0], [0], 0.01, [1000]), "outside"),
         (lambda: rs.spherical_source_steering([0], [0], 1.0, [0]), "above 0"),
         (lambda: rs.sh_matrix(-1, [0], [0]), "order"),
-        (lambda: rs.sh_matrix(1, [0], [0], normalisation="x")  # type: ignore[arg-type], "normalisation"),
+        (lambda: rs.sh_matrix(1, [0], [0], normalisation="x"), "normalisation"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_input_is_told_in_one_sentence(call, message):
