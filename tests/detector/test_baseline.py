@@ -1,0 +1,179 @@
+"""The official baseline against the official code's outputs, and what happens to wrong checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sai_core.detector import OfficialBaseline, load_official_baseline
+from sai_core.errors import InputError
+
+
+def _filled(keys: list[dict]) -> dict[str, Tensor]:
+    """The oracle's deterministic weights: its fill rule, checked against its checksums."""
+    state: dict[str, Tensor] = {}
+    fresh = OfficialBaseline().state_dict()
+    for entry in keys:
+        key, shape, kind = entry["key"], tuple(entry["shape"]), entry["kind"]
+        generator = np.random.RandomState(zlib.crc32(key.encode()))
+        if kind == "w":
+            g = generator.standard_normal(shape)
+            transposed = entry["transposed_conv"]
+            axes = (0,) if transposed else tuple(range(1, len(shape)))
+            g = g - g.mean(axis=axes, keepdims=True)
+            fan = shape[0] if transposed else int(np.prod(shape[1:]))
+            value = (g * np.sqrt(2 / fan) * entry["gain"]).astype(np.float32)
+        elif kind in ("norm_w", "bn3_w", "var", "cw"):
+            value = np.full(shape, 0.25 if kind == "bn3_w" else 1.0, dtype=np.float32)
+        elif kind in ("norm_b", "bias", "mean"):
+            value = (generator.standard_normal(shape) * 0.02).astype(np.float32)
+        elif kind == "count":
+            value = np.zeros(fresh[key].shape, dtype=np.int64)
+        else:
+            value = fresh[key].numpy()
+        state[key] = torch.from_numpy(np.ascontiguousarray(value)).reshape(fresh[key].shape)
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        assert digest.startswith(entry["sha256_filled"]), key
+    return state
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    oracle = Path(__file__).resolve().parents[3] / "shared" / "oracle" / "model"
+    keys = json.loads((oracle / "baseline_model_keys.json").read_text())["keys"]
+    path = tmp_path_factory.mktemp("checkpoint") / "energy_seg_best.pth"
+    torch.save({"epoch": 3, "model_state_dict": _filled(keys)}, path)
+    return path
+
+
+def _input(oracle: Path) -> Tensor:
+    z = np.load(oracle / "model" / "f4_input.npz", allow_pickle=False)
+    return torch.from_numpy((z["x_times65536"] / 65536.0).astype(np.float32))[None]
+
+
+@pytest.mark.oracle
+def test_keys_and_shapes_are_the_official_ones(oracle: Path) -> None:
+    keys = json.loads((oracle / "model" / "baseline_model_keys.json").read_text())["keys"]
+    own = OfficialBaseline().state_dict()
+    assert set(own) == {k["key"] for k in keys}
+    for entry in keys:
+        # the list writes scalars' counters as [1]
+        assert own[entry["key"]].numel() == int(np.prod(entry["shape"]))
+
+
+@pytest.mark.oracle
+def test_outputs_agree_with_the_official_code(oracle: Path, checkpoint: Path) -> None:
+    expected = np.load(oracle / "model" / "f4_model_eval.npz", allow_pickle=False)
+    report = json.loads((oracle / "model" / "f4_model_eval.json").read_text())
+    model = load_official_baseline(checkpoint)
+    images = _input(oracle)
+    with torch.inference_mode():
+        prepared = model.prepare(images)
+        levels = model.pyramid(prepared)
+        # intermediate tensors, to find a difference by
+        np.testing.assert_allclose(prepared[0, 3].numpy(), expected["acn_ch0"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(levels["3"].numpy(), expected["fpn3"], rtol=0, atol=1e-4)
+        out = model(images)[0]
+    np.testing.assert_array_equal(out["labels"].numpy(), expected["d05_labels"])
+    # official float32 against its own float64: 3e-4 px, 5e-6, 3e-5
+    np.testing.assert_allclose(out["boxes"].numpy(), expected["d05_boxes"], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(out["scores"].numpy(), expected["d05_scores"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(out["dist_pred"].numpy(), expected["d05_dist_pred"], rtol=0, atol=1e-4)
+    # stored as float16: half a unit in the last place below 1 is 2.5e-4
+    np.testing.assert_allclose(out["energy_maps"].numpy(), expected["d05_energy_maps"], rtol=0, atol=3.5e-4)
+    np.testing.assert_allclose(out["full_energy"].numpy(), expected["full_energy"], rtol=0, atol=1e-4)
+
+    model.det.roi_heads.score_thresh = report["score_thresh_raised"]
+    with torch.inference_mode():
+        high = model(images)[0]
+    np.testing.assert_array_equal(high["labels"].numpy(), expected["hi_labels"])
+    np.testing.assert_allclose(high["boxes"].numpy(), expected["hi_boxes"], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(high["scores"].numpy(), expected["hi_scores"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(high["energy_maps"].numpy(), expected["hi_energy_maps"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.oracle
+def test_batch_equals_single_frames_and_stages_equal_forward(oracle: Path, checkpoint: Path) -> None:
+    model = load_official_baseline(checkpoint)
+    model.det.roi_heads.score_thresh = 0.97
+    one = _input(oracle)
+    two = torch.cat([one, one.flip(-1)])
+    with torch.inference_mode():
+        together = model(two)
+        alone = [model(two[i : i + 1])[0] for i in range(2)]
+        levels = model.pyramid(model.prepare(one))
+        some = alone[0]["boxes"][3:5]
+        energy, distance = model.roi_outputs(levels, [some])
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(a["labels"].numpy(), b["labels"].numpy())
+        np.testing.assert_allclose(a["boxes"].numpy(), b["boxes"].numpy(), rtol=0, atol=1e-3)
+    # heads on a part of the boxes give that part of the output
+    np.testing.assert_allclose(energy.numpy(), alone[0]["energy_maps"][3:5].numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(distance.numpy(), alone[0]["dist_pred"][3:5].numpy(), rtol=0, atol=1e-5)
+
+
+def test_corrected_map_is_registered() -> None:
+    torch.manual_seed(0)
+    decoder = OfficialBaseline().eval().energy_decoder
+    # a bump at 7/8 of the padded width in every level
+    levels = []
+    for stride in (4, 8, 16, 32):
+        x = torch.zeros(1, 256, 192 // stride, 384 // stride)
+        x[..., 96 // stride, 336 // stride] = 40.0
+        levels.append(x)
+    with torch.inference_mode():
+        flat = decoder([torch.zeros_like(x) for x in levels])[0, 0]
+        official = (decoder(levels)[0, 0] - flat).abs()
+        corrected = (decoder(levels, corrected=True)[0, 0] - flat).abs()
+    columns = torch.arange(360.0)
+
+    def centre(energy: Tensor) -> float:
+        weight = energy.sum(0)
+        return float((columns * weight).sum() / weight.sum())
+
+    # the official field is squeezed by 360 / 384; cutting keeps the bump where it is (a stride-32 cell is wide)
+    assert centre(official) < centre(corrected) - 8
+
+
+def test_empty_boxes_give_empty_heads() -> None:
+    model = OfficialBaseline().eval()
+    with torch.inference_mode():
+        levels = model.pyramid(model.prepare(torch.rand(1, 12, 180, 360)))
+        energy, distance = model.roi_outputs(levels, [torch.zeros(0, 4)])
+    assert energy.shape == (0, 28, 28)
+    assert distance.shape == (0,)
+
+
+def test_wrong_input_shape_is_told() -> None:
+    with pytest.raises(InputError, match="shape"):
+        OfficialBaseline().prepare(torch.zeros(1, 9, 180, 360))
+
+
+def test_wrong_checkpoints_are_told(tmp_path: Path) -> None:
+    missing = tmp_path / "none.pth"
+    with pytest.raises(InputError, match="no such file"):
+        load_official_baseline(missing)
+    text = tmp_path / "text.pth"
+    text.write_text("not a checkpoint")
+    with pytest.raises(InputError, match="opened safely"):
+        load_official_baseline(text)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\x00" * 64)
+    with pytest.raises(InputError, match="not a safetensors file"):
+        load_official_baseline(broken)
+    other = tmp_path / "other.safetensors"
+    save_file({"a": torch.zeros(2), "class_weights": torch.zeros(9)}, other)
+    with pytest.raises(InputError, match=r"380 missing.*1 unexpected \(a\).*1 misshaped"):
+        load_official_baseline(other)
+    evil = tmp_path / "evil.pth"
+    torch.save({"model_state_dict": pytest.Item}, evil)
+    with pytest.raises(InputError, match="opened safely"):
+        load_official_baseline(evil)
