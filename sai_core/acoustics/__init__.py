@@ -1,1 +1,7 @@
-"""Acoustic front end: visibilities, LAM and UpLAM, projection, STAIRS26 labels, the rigid sphere, simulation."""
+"""Acoustic maps: from microphone signals to nine-band energy on the sphere.
+
+``audio_input`` opens a recording, ``visibility`` makes one matrix per frame and band, ``networks`` (LAM, UpLAM) or
+``beamformer`` turn matrices into energy on the 484-point lattice, ``projection`` expands that to the canvas,
+``features`` and ``store`` do it for whole recordings, once. ``stairs`` makes STAIRS26 labels, ``rigid_sphere`` and
+``simulate`` make audio from physics. Nothing is imported here, so that reading a constant does not load torch.
+"""

@@ -1,0 +1,325 @@
+"""Visibilities: one Hermitian matrix of cross-spectra per frame and band, from 4 or 32 microphone signals.
+
+``S = conj(x) x^T``, summed over short blocks of a 100 ms frame and over the bins of a band. Two recipes:
+
+``"official"``
+    Ten blocks of 240 samples (10 ms) a frame, a Hann window (Tukey with alpha 1, symmetric), the one or two bins from
+    ``int((fc - 25) * 240 / 24000)`` to ``int((fc + 25) * 240 / 24000)`` *added as complex numbers*, then the outer
+    product, then the sum over the ten blocks. Band centres are the midpoints of ``linspace(1500, 4500, 10)`` Hz.
+``"report"``
+    A 512-point STFT (Hann, hop 236 samples: nine windows fill a frame of 2400 samples exactly, so no window crosses
+    a frame's border and frame ``k`` needs samples ``[2400 k, 2400 (k + 1))`` only). Outer products of *every* bin,
+    then the mean over the bins of each of nine uniform bands from 1500 to 4500 Hz (46.875 Hz a bin, seven or eight
+    bins a band; a bin belongs to the band with ``low <= f < high``, the last band includes 4500 Hz) and over the
+    windows. The report says that *magnitude spectra* are pooled; since a matrix needs the phase between capsules, it
+    is cross-spectra that are pooled here: the diagonal is the pooled squared magnitude of each channel, and the
+    off-diagonal keeps the phase.
+
+Both are calibrated alike: white noise of variance ``s^2`` gives ``s^2 / 36`` (a band's 333 Hz of the 12 kHz) on the
+diagonal in every band, so the un-normalised matrices are in mean-square sample values and the two recipes can be
+compared. What happens to that magnitude is the ``normalise`` option:
+
+``"largest_eigenvalue"``
+    Each matrix is divided by its own largest eigenvalue (the official code): every frame and band looks equally loud.
+``"frame"``
+    One scale per frame: all nine matrices are divided by the largest eigenvalue of any of them, so the relative
+    levels of the bands survive (the report's inter-band normalisation).
+``"none"``
+    Nothing is divided: a source of half the amplitude has a quarter of the matrix.
+
+The divided-out scale is never lost: :class:`Visibilities` carries it as ``level``. Silence gives zero matrices and
+level 0, not NaN. The official code clips negative eigenvalues too; a sum of outer products has none but rounding
+errors (1e-16), so there is nothing to recompose.
+
+Only the needed bins are computed, by one matrix product with windowed complex exponentials: 12 of the official
+recipe's 240 bins are used, so an FFT would do more work than the product. All frames and bands are done at once.
+
+References
+----------
+LAM: Roman, Roman, Bello, WASPAA 2025. Official code: ``lam_model.py`` of the DCASE 2026 Task 3 baseline. Differences:
+other sample rates are resampled to 24 kHz first, where the official code would move the bins.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Final, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.signal import windows
+
+from sai_core.acoustics.audio_input import as_float_audio, replace_non_finite, resample_to_24k
+from sai_core.errors import InputError
+from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+
+Recipe = Literal["official", "report"]
+Normalise = Literal["largest_eigenvalue", "frame", "none"]
+ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
+
+N_BANDS: Final[int] = 9
+
+BAND_EDGES_HZ: Final[tuple[float, ...]] = tuple(float(f) for f in np.linspace(1500.0, 4500.0, N_BANDS + 1))
+"""Edges of the nine feature bands in Hz."""
+
+FEATURE_CENTRES_HZ: Final[tuple[float, ...]] = tuple(0.5 * (low + high) for low, high in pairwise(BAND_EDGES_HZ))
+"""Centres of the nine feature bands in Hz: 1666.7, 2000 ... 4333.3."""
+
+LABEL_CENTRES_HZ: Final[tuple[float, ...]] = tuple(float(f) for f in np.linspace(1500.0, 4500.0, N_BANDS))
+"""Band centres that the STAIRS26 labels were made at, in Hz: 1500, 1875 ... 4500 (not the feature bands)."""
+
+_BLOCK: Final[int] = 240
+"""Samples of a block of the official recipe (10 ms)."""
+
+_HALF_BAND_HZ: Final[float] = 25.0
+"""Half of the official bandwidth of 50 Hz."""
+
+_FFT: Final[int] = 512
+_HOP: Final[int] = 236
+"""Hop of the report's STFT: (2400 - 512) / 8, so that nine windows fill a frame."""
+
+_BAND_SHARE: Final[float] = (BAND_EDGES_HZ[1] - BAND_EDGES_HZ[0]) / (SAMPLE_RATE_HZ / 2)
+"""Share of white noise's power in a band: 1/36."""
+
+
+class Visibilities(NamedTuple):
+    """Matrices and the scale that was divided out of them.
+
+    Attributes
+    ----------
+    matrices : complex tensor, shape (..., frames, bands, channels, channels)
+        Hermitian, positive semi-definite.
+    level : real tensor, shape (..., frames, bands)
+        Largest eigenvalue of each matrix before normalisation, in mean-square sample values (white noise of variance
+        ``s^2`` has ``s^2 / 36`` on the diagonal).
+    """
+
+    matrices: torch.Tensor
+    level: torch.Tensor
+
+
+def official_bins(centre_hz: float) -> tuple[int, int]:
+    """First and last bin (inclusive, 100 Hz apart) that the official recipe adds for a band centre."""
+    first = int((centre_hz - _HALF_BAND_HZ) * _BLOCK / SAMPLE_RATE_HZ)
+    last = int((centre_hz + _HALF_BAND_HZ) * _BLOCK / SAMPLE_RATE_HZ)
+    return first, last
+
+
+def report_bins() -> tuple[npt.NDArray[np.int64], ...]:
+    """Bins (46.875 Hz apart) of each of the nine bands of the report's recipe."""
+    frequency = np.arange(_FFT // 2 + 1) * (SAMPLE_RATE_HZ / _FFT)
+    edges = np.array(BAND_EDGES_HZ)
+    # the last band includes its upper edge, which lies exactly on bin 96
+    edges[-1] = np.nextafter(edges[-1], np.inf)
+    return tuple(np.flatnonzero((frequency >= low) & (frequency < high)) for low, high in pairwise(edges))
+
+
+@lru_cache(maxsize=16)
+def _official_basis(centres_hz: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Windowed exponentials, shape (240, 2 * bands): real parts, then imaginary parts; calibrated."""
+    n = np.arange(_BLOCK)[:, None]
+    window = windows.tukey(_BLOCK, alpha=1.0, sym=True)[:, None]
+    columns = []
+    for centre in centres_hz:
+        first, last = official_bins(centre)
+        wave = np.exp(-2j * np.pi * n * np.arange(first, last + 1) / _BLOCK).sum(axis=1, keepdims=True) * window
+        # ten blocks are added up; white noise of variance 1 must give the band's share of its power
+        columns.append(wave * np.sqrt(_BAND_SHARE / (10 * np.sum(np.abs(wave) ** 2))))
+    basis = np.concatenate(columns, axis=1)
+    return np.concatenate([basis.real, basis.imag], axis=1)
+
+
+@lru_cache(maxsize=1)
+def _report_basis() -> npt.NDArray[np.float64]:
+    """Windowed exponentials, shape (512, 2 * 9 * 8): bands padded with zero columns to the same number of bins."""
+    n = np.arange(_FFT)
+    window = windows.hann(_FFT, sym=False)
+    n_windows = (SAMPLES_PER_FRAME - _FFT) // _HOP + 1
+    bins = report_bins()
+    most = max(len(b) for b in bins)
+    basis = np.zeros((_FFT, N_BANDS, most), np.complex128)
+    for band, members in enumerate(bins):
+        scale = np.sqrt(_BAND_SHARE / (n_windows * len(members) * np.sum(window**2)))
+        basis[:, band, : len(members)] = window[:, None] * np.exp(-2j * np.pi * n[:, None] * members / _FFT) * scale
+    flat = basis.reshape(_FFT, -1)
+    return np.concatenate([flat.real, flat.imag], axis=1)
+
+
+@lru_cache(maxsize=32)
+def _basis_on(recipe: Recipe, centres_hz: tuple[float, ...], dtype: torch.dtype, device: str) -> torch.Tensor:
+    basis = _report_basis() if recipe == "report" else _official_basis(centres_hz)
+    # made outside of inference mode, since a training step may use the cached tensor after an inference did
+    with torch.inference_mode(mode=False):
+        return torch.tensor(basis, dtype=dtype, device=device)
+
+
+def visibility_tensors(
+    audio: torch.Tensor,
+    *,
+    recipe: Recipe = "official",
+    normalise: Normalise = "largest_eigenvalue",
+    centres_hz: tuple[float, ...] = FEATURE_CENTRES_HZ,
+) -> Visibilities:
+    """Visibilities of 24 kHz signals on any device, batched; the core of the functions below.
+
+    Parameters
+    ----------
+    audio : float32 or float64 tensor, shape (..., samples, channels)
+        Finite samples at 24 kHz; a tail shorter than 2400 samples is left out.
+    recipe : {"official", "report"}
+    normalise : {"largest_eigenvalue", "frame", "none"}
+        See the module's description.
+    centres_hz : tuple of float
+        Band centres of the official recipe; the report's bands are fixed.
+
+    Returns
+    -------
+    Visibilities
+        Complex64 for float32 audio, complex128 for float64; frames before bands. Not differentiable through ``level``.
+
+    Raises
+    ------
+    InputError
+        Unknown recipe or normalisation, fewer than four channels, or not a real floating tensor.
+    """
+    _check_options(recipe, normalise, centres_hz)
+    if audio.ndim < 2 or not audio.is_floating_point():
+        raise InputError(f"Audio is {tuple(audio.shape)} of {audio.dtype}; expected real (..., samples, channels).")
+    channels = audio.shape[-1]
+    check_channels(channels)
+    lead = audio.shape[:-2]
+    n_frames = audio.shape[-2] // SAMPLES_PER_FRAME
+    # channels first, so that one large matrix product does all blocks of all channels
+    rows = audio[..., : n_frames * SAMPLES_PER_FRAME, :].transpose(-1, -2)
+    basis = _basis_on(recipe, tuple(centres_hz) if recipe == "official" else (), audio.dtype, str(audio.device))
+    if recipe == "official":
+        packed = rows.reshape(*lead, channels, n_frames, SAMPLES_PER_FRAME // _BLOCK, _BLOCK) @ basis
+        n_bands = len(centres_hz)
+        spectrum = torch.complex(packed[..., :n_bands], packed[..., n_bands:])
+        # (..., channels, frames, blocks, bands) -> (..., frames, bands, channels, blocks)
+        spectrum = spectrum.movedim((-4, -3, -2, -1), (-2, -4, -1, -3))
+    else:
+        pieces = rows.reshape(*lead, channels, n_frames, SAMPLES_PER_FRAME).unfold(-1, _FFT, _HOP)
+        packed = pieces @ basis
+        half = packed.shape[-1] // 2
+        spectrum = torch.complex(packed[..., :half], packed[..., half:]).unflatten(-1, (N_BANDS, -1))
+        # (..., channels, frames, windows, bands, bins) -> (..., frames, bands, channels, windows * bins)
+        spectrum = spectrum.movedim((-5, -4, -3, -2), (-3, -5, -2, -4)).flatten(-2)
+    # one contiguous copy: the two products below would otherwise each make their own
+    spectrum = spectrum.contiguous()
+    matrices = spectrum.conj() @ spectrum.transpose(-1, -2)
+    level = _largest_eigenvalue(spectrum, matrices)
+    return Visibilities(_normalised(matrices, level, normalise), level)
+
+
+def _largest_eigenvalue(spectrum: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Largest eigenvalue of ``conj(X) X^T`` from whichever of the two Gram matrices is the smaller one."""
+    if matrices.numel() == 0:
+        return matrices.real.new_zeros(matrices.shape[:-2])
+    smaller = spectrum.shape[-1] < spectrum.shape[-2]
+    gram = spectrum.transpose(-1, -2) @ spectrum.conj() if smaller else matrices
+    return torch.linalg.eigvalsh(gram.detach())[..., -1].clamp_min(0.0)
+
+
+def _normalised(matrices: torch.Tensor, level: torch.Tensor, normalise: Normalise) -> torch.Tensor:
+    if normalise == "none":
+        return matrices
+    scale = level if normalise == "largest_eigenvalue" else level.amax(dim=-1, keepdim=True).expand_as(level)
+    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return matrices / safe[..., None, None]
+
+
+def official_visibility(
+    audio: npt.ArrayLike,
+    sample_rate_hz: float = SAMPLE_RATE_HZ,
+    *,
+    dtype: npt.DTypeLike = np.float64,
+    normalise: Normalise = "largest_eigenvalue",
+    centres_hz: tuple[float, ...] = FEATURE_CENTRES_HZ,
+) -> ComplexArray:
+    """Visibilities by the official recipe (10 ms blocks, bins of 50 Hz bands); see the module's description.
+
+    Parameters
+    ----------
+    audio : array_like, shape (samples, channels)
+        At least four channels, in the array's order; floats, or integers that are divided by their full scale. NaN
+        and infinite samples count as 0, with a warning.
+    sample_rate_hz : int
+        Other rates than 24000 are resampled first.
+    dtype : float64 or float32
+        Precision of the computation; the result is complex128 or complex64.
+    normalise : {"largest_eigenvalue", "frame", "none"}
+    centres_hz : tuple of float
+        Band centres in Hz; :data:`LABEL_CENTRES_HZ` for the STAIRS26 label recipe.
+
+    Returns
+    -------
+    complex, shape (bands, frames, channels, channels)
+        Frame ``k`` covers samples ``[2400 k, 2400 (k + 1))``; a shorter tail is left out. New array.
+
+    Raises
+    ------
+    InputError
+        Fewer than four channels, a shape, type, rate or option that makes no sense.
+    """
+    return _as_array(audio, sample_rate_hz, "official", dtype, normalise, centres_hz)
+
+
+def report_visibility(
+    audio: npt.ArrayLike,
+    sample_rate_hz: float = SAMPLE_RATE_HZ,
+    *,
+    dtype: npt.DTypeLike = np.float64,
+    normalise: Normalise = "frame",
+) -> ComplexArray:
+    """Visibilities by the report's recipe (512-point STFT pooled into nine uniform bands), magnitudes kept per frame.
+
+    Parameters and result as :func:`official_visibility`; the bands are fixed and the default normalisation is one
+    scale per frame over all bands.
+    """
+    return _as_array(audio, sample_rate_hz, "report", dtype, normalise, FEATURE_CENTRES_HZ)
+
+
+def _as_array(
+    audio: npt.ArrayLike,
+    sample_rate_hz: float,
+    recipe: Recipe,
+    dtype: npt.DTypeLike,
+    normalise: Normalise,
+    centres_hz: tuple[float, ...],
+) -> ComplexArray:
+    _check_options(recipe, normalise, centres_hz)
+    precision = np.dtype(dtype)
+    if precision not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InputError(f"The precision is {precision}; choose float32 or float64.")
+    samples = as_float_audio(audio, dtype=precision)
+    check_channels(samples.shape[1])
+    samples, bad = replace_non_finite(samples)
+    if bad:
+        warnings.warn(f"{bad} samples are NaN or infinite and count as 0", stacklevel=3)
+    samples = resample_to_24k(samples, sample_rate_hz)
+    with torch.inference_mode():
+        # torch cannot wrap read-only or negatively strided arrays without a copy or a warning
+        made = visibility_tensors(
+            torch.tensor(samples), recipe=recipe, normalise=normalise, centres_hz=tuple(centres_hz)
+        )
+        return np.ascontiguousarray(made.matrices.movedim(1, 0).numpy())
+
+
+def check_channels(channels: int) -> None:
+    """Raise :class:`InputError` for fewer channels than the sphere's four capsules."""
+    if channels < 4:
+        kind = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+        raise InputError(f"The audio is {kind}; visibilities need the 4 channels of MIC recordings or 32 of an em32.")
+
+
+def _check_options(recipe: str, normalise: str, centres_hz: tuple[float, ...]) -> None:
+    if recipe not in get_args(Recipe):
+        raise InputError(f"Visibility recipe '{recipe}' is not known; choose one of {', '.join(get_args(Recipe))}.")
+    if normalise not in get_args(Normalise):
+        raise InputError(f"Normalisation '{normalise}' is not known; choose one of {', '.join(get_args(Normalise))}.")
+    if any(not (_HALF_BAND_HZ <= c <= SAMPLE_RATE_HZ / 2 - _HALF_BAND_HZ) for c in centres_hz):
+        raise InputError(f"Band centres {list(centres_hz)} Hz must lie from 25 to 11975 Hz.")
