@@ -1,0 +1,561 @@
+"""Data roots: what a folder of the user holds, found by names alone.
+
+``open_data_root`` lists folders and never opens a file, so that a root with a thousand recordings takes a fraction of
+a second. Whatever cannot be used (a link that leads out of the root, a folder that cannot be read, two files for one
+recording) is left out and told in ``DataRoot.problems``; nothing of it is an error, because a user may well have only
+part of the data.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+from sai_core.dataset.layout import (
+    IMAGE_SUFFIXES,
+    KIND_WORDS,
+    KINDS,
+    PREDICTIONS_FOLDER,
+    is_official_name,
+    kind_of_folder,
+    label_name,
+    media_name,
+    prediction_name,
+)
+from sai_core.errors import InputError
+
+_STAND_IN_PREFIX = "stand-in"
+_MAX_JSON_DEPTH = 3
+"""Sub-folder levels searched in a folder that is not in the official layout (split, and one level to spare)."""
+
+_NameOf = Callable[[str], tuple[str, int] | None]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording: where each kind of its material lies; ``None`` for what is not there.
+
+    Attributes
+    ----------
+    name : str
+        For example ``fold4_room23_mix001``.
+    split : str
+        Name of the folder between the kind and the files, e.g. ``dev-test-sony``; empty when there is none.
+    label_path, metadata_path, mic_path, foa_path, eigen_path, video_path, frames_dir : Path or None
+        Absolute, inside the data root.
+    """
+
+    name: str
+    split: str = ""
+    label_path: Path | None = None
+    metadata_path: Path | None = None
+    mic_path: Path | None = None
+    foa_path: Path | None = None
+    eigen_path: Path | None = None
+    video_path: Path | None = None
+    frames_dir: Path | None = None
+
+    @property
+    def has_labels(self) -> bool:
+        """A label file is there."""
+        return self.label_path is not None
+
+    @property
+    def has_metadata(self) -> bool:
+        """A DCASE CSV is there."""
+        return self.metadata_path is not None
+
+    @property
+    def has_audio(self) -> bool:
+        """Any audio is there (4-channel, ambisonics or Eigenmike)."""
+        return self.audio_path is not None
+
+    @property
+    def has_video(self) -> bool:
+        """A video or extracted frames are there."""
+        return self.video_path is not None or self.frames_dir is not None
+
+    @property
+    def audio_path(self) -> Path | None:
+        """The audio to listen to: the 4-channel array first, then ambisonics, then the (large) Eigenmike file."""
+        return self.mic_path or self.foa_path or self.eigen_path
+
+    @property
+    def array_path(self) -> Path | None:
+        """The audio that the acoustic front end takes: 4-channel array, else Eigenmike (four of its capsules)."""
+        return self.mic_path or self.eigen_path
+
+
+_FIELD_OF_KIND: dict[str, str] = {
+    "labels": "label_path",
+    "metadata": "metadata_path",
+    "mic": "mic_path",
+    "foa": "foa_path",
+    "eigen": "eigen_path",
+    "video": "video_path",
+    "frames": "frames_dir",
+}
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """Prediction files of one system.
+
+    Attributes
+    ----------
+    name : str
+        The system: the folder's name.
+    folder : Path
+        Absolute.
+    files : mapping of str to Path
+        Recording name to file, sorted by name; read-only.
+    problems : tuple of str
+        What was left out and why, one sentence each.
+    """
+
+    name: str
+    folder: Path
+    files: Mapping[str, Path] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", MappingProxyType(dict(sorted(self.files.items()))))
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether these are made-up predictions that ship for demonstration (``stand-in...``), not a system's."""
+        return self.name.lower().startswith(_STAND_IN_PREFIX)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """What a folder of the user holds.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute, links resolved.
+    recordings : tuple of Recording
+        Sorted by split, then name.
+    prediction_sets : tuple of PredictionSet
+        Those under ``<root>/predictions``, sorted by name, then those added by the user.
+    problems : tuple of str
+        What was left out and why, one sentence each.
+    """
+
+    path: Path
+    recordings: tuple[Recording, ...] = ()
+    prediction_sets: tuple[PredictionSet, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Recording]]:
+        table: dict[str, list[Recording]] = {}
+        for recording in self.recordings:
+            table.setdefault(recording.name, []).append(recording)
+        return table
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, sorted; the empty name stands for files without a split folder."""
+        return tuple(sorted({recording.split for recording in self.recordings}))
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """Kinds of material that no recording has, one sentence each."""
+        sentences = []
+        for kind in KINDS:
+            if kind == "frames" and any(r.video_path is not None for r in self.recordings):
+                continue  # frames are an optional copy of the video
+            if not any(getattr(r, _FIELD_OF_KIND[kind]) is not None for r in self.recordings):
+                sentences.append(f"No {KIND_WORDS[kind]} ({kind}_dev).")
+        if not any(len(s) for s in self.prediction_sets):
+            sentences.append(f"No predictions ({PREDICTIONS_FOLDER}/<system>/<recording>.json).")
+        return tuple(sentences)
+
+    def in_split(self, split: str) -> tuple[Recording, ...]:
+        """Recordings of one split, sorted by name.
+
+        Raises
+        ------
+        InputError
+            No such split.
+        """
+        if split not in self.splits:
+            raise InputError(f"{self.path}: no split {split!r}; there are {_listed(self.splits) or 'none'}.")
+        return tuple(r for r in self.recordings if r.split == split)
+
+    def recording(self, name: str, split: str | None = None) -> Recording:
+        """Look up one recording.
+
+        Parameters
+        ----------
+        name : str
+            Exact name.
+        split : str, optional
+            Needed only when the same name is in several splits.
+
+        Raises
+        ------
+        InputError
+            No such recording (the nearest names are told), or the name is in several splits and none was given.
+        """
+        found = [r for r in self._by_name.get(name, []) if split is None or r.split == split]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{self.path}: recording {name} is in several splits ({_listed(r.split for r in found)}); name one."
+            )
+        where = f" in split {split!r}" if split is not None else ""
+        elsewhere = self._by_name.get(name, [])
+        if elsewhere:
+            hint = f"it is in {_listed(r.split for r in elsewhere)}"
+        elif near := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
+            hint = f"did you mean {' or '.join(near)}"
+        elif self.recordings:
+            hint = f"the folder holds {len(self.recordings)} others"
+        else:
+            hint = "the folder holds none"
+        raise InputError(f"{self.path}: no recording {name!r}{where}; {hint}.")
+
+    def prediction_set(self, name: str) -> PredictionSet:
+        """Look up a prediction set by its name.
+
+        Raises
+        ------
+        InputError
+            No such set.
+        """
+        for candidate in self.prediction_sets:
+            if candidate.name == name:
+                return candidate
+        names = _listed(s.name for s in self.prediction_sets)
+        raise InputError(f"{self.path}: no prediction set {name!r}; there are {names or 'none'}.")
+
+    def add_prediction_folder(self, path: str | Path) -> DataRoot:
+        """New data root with the prediction set of a folder anywhere on disk added (the user's second root).
+
+        A set of the same folder is replaced. A name that is taken gets the parent folder's name in front.
+
+        Raises
+        ------
+        InputError
+            As :func:`find_prediction_set`.
+        """
+        added = find_prediction_set(path)
+        kept = tuple(s for s in self.prediction_sets if s.folder != added.folder)
+        taken = {s.name for s in kept}
+        name, number = added.name, 2
+        if name in taken:
+            name = f"{added.folder.parent.name}/{added.name}"
+        while name in taken:
+            name, number = f"{added.name} ({number})", number + 1
+        return replace(self, prediction_sets=(*kept, replace(added, name=name)))
+
+
+def open_data_root(path: str | Path) -> DataRoot:
+    """Find out what a folder holds, from names alone.
+
+    Understood are the official layout (``<kind>_dev/<split>/<recording>...`` with any of the kinds, any split name or
+    none, predictions under ``predictions/<system>/[<split>/]``), a kind's folder by itself (``.../mic_dev``), and a
+    folder of label JSON files. Hidden files are skipped.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder; ``~`` is expanded.
+
+    Returns
+    -------
+    DataRoot
+        Possibly without recordings: ``missing`` and ``problems`` then say what to look for.
+
+    Raises
+    ------
+    InputError
+        No such folder, a file, or a folder that cannot be read at all.
+    """
+    root = _folder(path, "data root")
+    scan = _Scan(root)
+    found = _Found()
+    kind_folders: list[tuple[str, Path]] = []
+    prediction_folder: Path | None = None
+    for entry in scan.folders(root):
+        kind = kind_of_folder(entry.name)
+        if kind is not None:
+            kind_folders.append((kind, Path(entry.path)))
+        elif entry.name.lower() == PREDICTIONS_FOLDER:
+            prediction_folder = Path(entry.path)
+    if not kind_folders and (own_kind := kind_of_folder(root.name)) is not None:
+        kind_folders.append((own_kind, root))
+    for kind, folder in kind_folders:
+        _scan_kind(scan, found, kind, folder)
+    if not kind_folders:
+        _scan_label_folder(scan, found, root, skip=prediction_folder)
+    sets = _scan_predictions(scan, prediction_folder) if prediction_folder is not None else ()
+    recordings = found.recordings()
+    # Predictions alone are worth looking at too. Other JSON files may lie beside them (reports, settings), so that
+    # next to real recordings only names of the challenge's form count.
+    known = {r.name for r in recordings}
+    for name in sorted({name for s in sets for name in s.files} - known):
+        if not known or is_official_name(name):
+            recordings.append(Recording(name=name))
+    recordings.sort(key=lambda r: (r.split, r.name))
+    return DataRoot(root, tuple(recordings), sets, tuple(scan.problems + found.problems))
+
+
+def find_prediction_set(folder: str | Path) -> PredictionSet:
+    """Prediction files in a folder the user chose, at most three levels deep, or one prediction file.
+
+    Raises
+    ------
+    InputError
+        No such folder, or it holds no prediction file.
+    """
+    path = _expanded(folder)
+    if os.path.isfile(path):  # unlike Path.is_file, False instead of an error where access is denied
+        parsed = prediction_name(path.name)
+        if parsed is None:
+            raise InputError(f"{path}: not a prediction file; it must end in .json or .json.gz.")
+        resolved = path.resolve()
+        return PredictionSet(parsed[0], resolved, {parsed[0]: resolved})
+    root = _folder(path, "prediction folder")
+    result = _prediction_set(_Scan(root), root)
+    if not len(result):
+        raise InputError(f"{root}: holds no prediction file (<recording>.json or <recording>_inference.json).")
+    return result
+
+
+class _Scan:
+    """Lists folders under one root; keeps the sentences about what it had to leave out."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._resolved = os.path.realpath(root)
+        self.problems: list[str] = []
+
+    def entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Usable entries of a folder, sorted by name: not hidden, not out of the root, name readable."""
+        try:
+            with os.scandir(folder) as listing:
+                found = [entry for entry in listing if not entry.name.startswith(".")]
+        except OSError as error:
+            self.problems.append(f"{self._shown(folder)}: cannot be read ({error.strerror or error}); left out.")
+            return []
+        found.sort(key=lambda entry: entry.name)
+        return [entry for entry in found if self._usable(entry)]
+
+    def _usable(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            entry.name.encode("utf-8")
+        except UnicodeEncodeError:
+            self.problems.append(f"{entry.name!a}: the name is not valid UTF-8; left out, rename it.")
+            return False
+        try:
+            if not entry.is_symlink():
+                return True
+            target = os.path.realpath(entry.path, strict=True)
+        except OSError as error:
+            self.problems.append(f"{self._shown(entry.path)}: a broken link ({error.strerror or error}); left out.")
+            return False
+        if target == self._resolved or target.startswith(self._resolved.rstrip(os.sep) + os.sep):
+            return True
+        self.problems.append(
+            f"{self._shown(entry.path)}: links to {target}, outside of the data root; left out, "
+            "open that folder as the data root or copy it here."
+        )
+        return False
+
+    def folders(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Sub-folders, sorted by name."""
+        return [entry for entry in self.entries(folder) if _is_dir(entry)]
+
+    def _shown(self, path: str | Path) -> str:
+        return ascii(os.path.relpath(path, self.root))[1:-1] if os.fspath(path) != os.fspath(self.root) else str(path)
+
+
+class _Found:
+    """Collects files per (split, recording) and kind, the best spelling of each."""
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], dict[str, tuple[int, Path]]] = {}
+        self.problems: list[str] = []
+
+    def add(self, kind: str, split: str, name: str, rank: int, path: Path) -> None:
+        """Take a file unless a better spelling is known; tell of the one that loses."""
+        kinds = self._items.setdefault((split, name), {})
+        known = kinds.get(kind)
+        if known is None:
+            kinds[kind] = (rank, path)
+            return
+        best, other = ((rank, path), known) if rank < known[0] else (known, (rank, path))
+        kinds[kind] = best
+        self.problems.append(f"{name}: {best[1].name} is used for its {KIND_WORDS[kind]}; {other[1].name} is left out.")
+
+    def recordings(self) -> list[Recording]:
+        """The recordings; files without a split join the only split that has their recording."""
+        splits_of: dict[str, list[str]] = {}
+        for split, name in self._items:
+            if split:
+                splits_of.setdefault(name, []).append(split)
+        for name, splits in splits_of.items():
+            if len(splits) == 1 and (loose := self._items.get(("", name))) is not None:
+                home = self._items[splits[0], name]
+                for kind in [k for k in loose if k not in home]:
+                    home[kind] = loose.pop(kind)
+                if not loose:
+                    del self._items["", name]
+        return [
+            Recording(name, split, **{_FIELD_OF_KIND[kind]: path for kind, (_, path) in kinds.items()})
+            for (split, name), kinds in self._items.items()
+        ]
+
+
+def _scan_kind(scan: _Scan, found: _Found, kind: str, folder: Path) -> None:
+    """Files of one kind, directly in its folder or one split deeper."""
+    if kind == "frames":
+        _scan_frames(scan, found, folder)
+        return
+    name_of: _NameOf = label_name if kind == "labels" else lambda name: media_name(name, kind)
+    for entry in scan.entries(folder):
+        if _is_dir(entry):
+            for inner in scan.entries(Path(entry.path)):
+                if (parsed := name_of(inner.name)) is not None and _is_file(inner):
+                    found.add(kind, entry.name, parsed[0], parsed[1], Path(inner.path))
+        elif (parsed := name_of(entry.name)) is not None and _is_file(entry):
+            found.add(kind, "", parsed[0], parsed[1], Path(entry.path))
+
+
+def _scan_frames(scan: _Scan, found: _Found, folder: Path) -> None:
+    """Folders of images: ``<recording>/`` or ``<split>/<recording>/``; told apart by what they hold first."""
+    for entry in scan.folders(folder):
+        if _holds_images(entry.path):
+            found.add("frames", "", entry.name, 0, Path(entry.path))
+            continue
+        for inner in scan.folders(Path(entry.path)):
+            if _holds_images(inner.path):
+                found.add("frames", entry.name, inner.name, 0, Path(inner.path))
+
+
+def _holds_images(folder: str) -> bool:
+    """Whether the first visible entry that is a file or a folder is an image; looks no further."""
+    try:
+        with os.scandir(folder) as listing:
+            for entry in listing:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    return True
+                if _is_dir(entry):
+                    return False
+    except OSError:
+        return False
+    return False
+
+
+def _walk_files(scan: _Scan, folder: Path, depth: int, skip: Path | None = None) -> Iterator[tuple[Path, Path]]:
+    """``(folder, file)`` of every file at most ``depth`` levels below, folders after the files of their parent."""
+    inner: list[Path] = []
+    for entry in scan.entries(folder):
+        if _is_dir(entry):
+            inner.append(Path(entry.path))
+        elif _is_file(entry):
+            yield folder, Path(entry.path)
+    if depth > 0:
+        for sub in inner:
+            if sub != skip:
+                yield from _walk_files(scan, sub, depth - 1, skip)
+
+
+def _scan_label_folder(scan: _Scan, found: _Found, root: Path, skip: Path | None) -> None:
+    """A folder that is nothing but label files, in sub-folders or not; the innermost folder is the split."""
+    for folder, file in _walk_files(scan, root, _MAX_JSON_DEPTH, skip):
+        parsed = label_name(file.name)
+        if parsed is not None and not parsed[0].lower().endswith("_inference"):
+            split = "" if folder == root else folder.name
+            found.add("labels", split, parsed[0], parsed[1], file)
+
+
+def _scan_predictions(scan: _Scan, folder: Path) -> tuple[PredictionSet, ...]:
+    """One set per sub-folder; files lying loose in the folder form a set of their own."""
+    sets = [_prediction_set(scan, Path(entry.path)) for entry in scan.folders(folder)]
+    loose = _prediction_set(scan, folder, depth=0)
+    if len(loose):
+        sets.append(loose)
+    return tuple(sorted((s for s in sets if len(s)), key=lambda s: s.name))
+
+
+def _prediction_set(scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH) -> PredictionSet:
+    best: dict[str, tuple[int, Path]] = {}
+    own: list[str] = []
+    before = len(scan.problems)
+    for _, file in _walk_files(scan, folder, depth):
+        parsed = prediction_name(file.name)
+        if parsed is None or parsed[0].lower().endswith("_std"):
+            continue  # labels kept beside predictions
+        name, rank = parsed
+        known = best.get(name)
+        if known is None:
+            best[name] = (rank, file)
+            continue
+        winner, loser = ((rank, file), known) if rank < known[0] else (known, (rank, file))
+        best[name] = winner
+        own.append(f"{name}: {winner[1].relative_to(folder)} is used; {loser[1].relative_to(folder)} is left out.")
+    problems = (*scan.problems[before:], *own)
+    return PredictionSet(folder.name, folder, {name: path for name, (_, path) in best.items()}, problems)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _expanded(path: str | Path) -> Path:
+    text = os.fspath(path)
+    if not text.strip():
+        raise InputError("No folder was given; type the path of a data root.")
+    if "\x00" in text:
+        raise InputError("The path holds a NUL byte; give a plain folder name.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text}: the home folder is not known ({error}); give the full path.") from error
+
+
+def _folder(path: str | Path, what: str) -> Path:
+    """The folder's resolved path, after making sure that it can be listed."""
+    given = _expanded(path)
+    try:
+        resolved = given.resolve(strict=True)
+        with os.scandir(resolved):
+            pass
+    except NotADirectoryError:
+        raise InputError(f"{given}: a file, not a folder; give the {what}'s folder.") from None
+    except FileNotFoundError:
+        raise InputError(f"{given}: no such folder; check the path of the {what}.") from None
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{given}: the {what} cannot be read ({reason}).") from error
+    return resolved
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(name or repr(name) for name in names)
