@@ -1,5 +1,20 @@
 """Annotation container, readers, writers, validation and the binary cache."""
 
+from sai_core.annotations.dcase import DcaseMetadata, read_dcase_csv, write_dcase_csv
+from sai_core.annotations.names import recording_name
+from sai_core.annotations.reading import ReadResult, read_annotations, read_annotations_with_report
 from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.writing import write_label_json, write_submission_json
 
-__all__ = ["AnnotationTable"]
+__all__ = [
+    "AnnotationTable",
+    "DcaseMetadata",
+    "ReadResult",
+    "read_annotations",
+    "read_annotations_with_report",
+    "read_dcase_csv",
+    "recording_name",
+    "write_dcase_csv",
+    "write_label_json",
+    "write_submission_json",
+]

@@ -1,0 +1,354 @@
+"""One annotation at a time: typed decoding, growing columns, and the one sentence that says what is wrong.
+
+The fast path decodes with a typed msgspec decoder and checks whole batches in NumPy. Only when it fails is the
+offending annotation looked at again, slowly and key by key, to name the field; both paths enforce the same rules.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final, Literal, NoReturn
+
+import msgspec
+import numpy as np
+
+from sai_core.annotations._columns import Columns, Sink
+from sai_core.annotations._scan import show
+from sai_core.errors import InputError
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
+from sai_core.taxonomy import N_CLASSES
+
+MAX_FRAME: Final[int] = 10_000_000
+"""Eleven days at 10 frames a second."""
+MAX_POINTS: Final[int] = 2**31
+_BATCH_POINTS: Final[int] = 1 << 16
+_BATCH_ANNOTATIONS: Final[int] = 1 << 13
+_INT64_LIMIT: Final[int] = 2**63
+
+Segmentation = list[list[tuple[float, float, float]]]
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What a reader accepts; part of the key of the binary cache.
+
+    Attributes
+    ----------
+    check_canvas : bool
+        Coordinates outside [0, 360] x [0, 180] are an error (else any finite coordinate is kept).
+    unknown_classes : {"error", "drop"}
+        What becomes of a ``category_id`` outside 0..12.
+    """
+
+    check_canvas: bool = True
+    unknown_classes: Literal["error", "drop"] = "error"
+
+
+class LabelAnnotation(msgspec.Struct):
+    """One element of a label or submission file; keys that are not named here are skipped by the decoder."""
+
+    metadata_frame_index: int | float
+    category_id: int | float
+    segmentation: Segmentation
+    instance_id: int | float | None = None
+    distance: int | float | None = None
+    score: int | float | None = None
+
+
+class BadBatch(Exception):
+    """Something in the batch breaks a rule; look at its annotations one by one."""
+
+
+class TableBuilder:
+    """Collects decoded annotations and moves them, checked, into a sink a batch at a time."""
+
+    def __init__(self, sink: Sink, options: ReadOptions) -> None:
+        self._sink = sink
+        self._options = options
+        self._n_polygons = 0
+        self._n_points = 0
+        self._last_frame = -1
+        self._sorted = True
+        self.n_annotations = 0
+        self.n_dropped = 0
+        self.has_score = False
+        self._clear()
+        zero = np.zeros(1, dtype=np.int64)
+        sink.append("polygon_offsets", zero)
+        sink.append("point_offsets", zero)
+
+    def _clear(self) -> None:
+        self._frame: list[int] = []
+        self._category: list[int] = []
+        self._instance: list[int] = []
+        self._distance: list[float] = []
+        self._score: list[float] = []
+        self._n_lists: list[int] = []
+        self._sizes: list[int] = []
+        self._lists: list[list[tuple[float, float, float]]] = []
+        self._batch_points = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to :meth:`flush`."""
+        return self._batch_points >= _BATCH_POINTS or len(self._frame) >= _BATCH_ANNOTATIONS
+
+    def add(
+        self,
+        frame: int | float,
+        category: int | float,
+        instance: int | float | None,
+        distance: int | float | None,
+        score: int | float | None,
+        segmentation: Segmentation,
+    ) -> None:
+        """Take one annotation; raises :class:`BadBatch` where a whole number is none."""
+        if frame.__class__ is not int:
+            frame = _whole(frame)
+        if category.__class__ is not int:
+            category = _whole(category)
+        if not 0 <= category < N_CLASSES:
+            if self._options.unknown_classes == "error":
+                raise BadBatch
+            self.n_dropped += 1
+            return
+        if instance is None:
+            instance = -1
+        elif instance.__class__ is not int:
+            instance = _whole(instance)
+        self._frame.append(frame)
+        self._category.append(category)
+        self._instance.append(instance)
+        self._distance.append(math.nan if distance is None else distance)
+        self._score.append(math.nan if score is None else score)
+        self._n_lists.append(len(segmentation))
+        self._lists += segmentation
+        sizes = list(map(len, segmentation))
+        self._sizes += sizes
+        self._batch_points += sum(sizes)
+
+    def flush(self) -> None:
+        """Check the batch and move it into the sink; raises :class:`BadBatch` or, for the whole file, InputError."""
+        if not self._frame:
+            return
+        try:
+            frame = np.array(self._frame, dtype=np.int64)
+            instance = np.array(self._instance, dtype=np.int64)
+            distance = np.array(self._distance, dtype=np.float64)
+            score = np.array(self._score, dtype=np.float64)
+        except OverflowError:
+            raise BadBatch from None
+        n = self._batch_points
+        points = np.fromiter(
+            chain.from_iterable(chain.from_iterable(self._lists)), dtype=np.float64, count=3 * n
+        ).reshape(n, 3)
+        if frame.min() < 0 or frame.max() > MAX_FRAME or np.isinf(distance).any():
+            raise BadBatch
+        # NaN (absent) passes both comparisons
+        if np.any(score < 0.0) or np.any(score > 1.0):
+            raise BadBatch
+        if n:
+            low, high = points.min(axis=0), points.max(axis=0)
+            # a NaN or an infinity anywhere shows in the extremes
+            if not (np.isfinite(low).all() and np.isfinite(high).all()):
+                raise BadBatch
+            if self._options.check_canvas and (low[0] < 0 or low[1] < 0 or high[0] > ERP_WIDTH or high[1] > ERP_HEIGHT):
+                raise BadBatch
+        self._sorted &= bool(frame[0] >= self._last_frame and np.all(frame[1:] >= frame[:-1]))
+        self._last_frame = int(frame[-1])
+        self.has_score |= not np.isnan(score).all()
+        sink = self._sink
+        sink.append("frame", frame)
+        sink.append("category_id", np.array(self._category))
+        sink.append("instance_id", instance)
+        sink.append("distance_cm", distance)
+        sink.append("score", score)
+        sink.append("polygon_offsets", np.cumsum(self._n_lists) + self._n_polygons)
+        sink.append("point_offsets", np.cumsum(self._sizes, dtype=np.int64) + self._n_points)
+        sink.append("points_xy", points[:, :2])
+        sink.append("energy", points[:, 2])
+        self._n_polygons += len(self._sizes)
+        self._n_points += n
+        self.n_annotations += len(frame)
+        self._clear()
+
+    @property
+    def n_points(self) -> int:
+        """Points moved into the sink so far."""
+        return self._n_points
+
+    def finish(self) -> Columns:
+        """All columns, sorted by frame (stable)."""
+        columns = self._sink.finish()
+        if not self._sorted:
+            columns = self._sink.reordered(columns, np.argsort(columns["frame"], kind="stable"))
+        return columns
+
+
+def _whole(number: int | float) -> int:
+    if not math.isfinite(number) or number != int(number):
+        raise BadBatch
+    return int(number)
+
+
+class FieldChecker:
+    """Says what is wrong with one annotation, key by key.
+
+    Parameters
+    ----------
+    path, index
+        Named in the message.
+    """
+
+    def __init__(self, path: Path, index: int) -> None:
+        self._where = f"{path}: annotation {index}"
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise with file and annotation in front."""
+        raise InputError(f"{self._where}{message}")
+
+    def parse(self, raw: bytes) -> dict[str, Any]:
+        """The annotation as plain objects, NaN and Infinity let through so that their field can be named."""
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self.fail(" is not valid UTF-8 text; save the file as UTF-8.")
+        try:
+            value = json.loads(text, parse_int=_bounded_int)
+        except RecursionError:
+            self.fail(" nests lists too deeply; this is not an annotation.")
+        except ValueError as error:
+            reason = str(error).split(":")[0]
+            self.fail(f" is malformed JSON ({reason} at character {getattr(error, 'pos', '?')} of the annotation).")
+        assert isinstance(value, dict)
+        return value
+
+    def number(self, record: dict[str, Any], key: str, *, optional: bool) -> float | None:
+        """A finite number, or None where it may be absent."""
+        value = record.get(key)
+        if value is None and optional:
+            return None
+        if key not in record:
+            self.fail(f" has no key {key!r}; every annotation needs one.")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.fail(f", field {key!r}: got {_kind(value)}, expected a number.")
+        if not math.isfinite(value):
+            self.fail(f", field {key!r}: got {value}, expected a finite number.")
+        return value
+
+    def whole(self, record: dict[str, Any], key: str, *, optional: bool = False) -> int | None:
+        """A whole number within 64 bits."""
+        value = self.number(record, key, optional=optional)
+        if value is None:
+            return None
+        if value != int(value):
+            self.fail(f", field {key!r}: got {value}, expected a whole number.")
+        if not -_INT64_LIMIT <= value < _INT64_LIMIT:
+            self.fail(f", field {key!r}: the number is too large.")
+        return int(value)
+
+    def frame(self, value: int | None, key: str) -> None:
+        """A frame index within limits."""
+        if value is not None and not 0 <= value <= MAX_FRAME:
+            self.fail(f", field {key!r}: got {value}, expected a frame index from 0 to {MAX_FRAME}.")
+
+    def score(self, record: dict[str, Any]) -> None:
+        """A confidence in [0, 1]."""
+        value = self.number(record, "score", optional=True)
+        if value is not None and not 0 <= value <= 1:
+            self.fail(f", field 'score': got {value:g}, expected a number in [0, 1].")
+
+    def point(self, point: Any, place: str, options: ReadOptions) -> None:
+        """``[x, y, energy]`` with finite numbers on the canvas."""
+        if not isinstance(point, list):
+            self.fail(f", field 'segmentation': {place} is {_kind(point)}, expected a list [x, y, energy].")
+        if len(point) != 3:
+            self.fail(f", field 'segmentation': {place} has {len(point)} numbers, expected three: [x, y, energy].")
+        for name, value in zip(("x", "y", "energy"), point, strict=True):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                self.fail(f", field 'segmentation': {name} of {place} is {_kind(value)}, expected a number.")
+            if not _is_finite(value):
+                self.fail(f", field 'segmentation': {name} of {place} is not a finite number.")
+        self.on_canvas(point[0], point[1], place, options)
+
+    def on_canvas(self, x: float, y: float, place: str, options: ReadOptions) -> None:
+        """Within [0, 360] x [0, 180] where that is asked for."""
+        if options.check_canvas and not (0 <= x <= ERP_WIDTH and 0 <= y <= ERP_HEIGHT):
+            self.fail(
+                f", field 'segmentation': {place} is at ({x:g}, {y:g}), outside the canvas "
+                f"[0, {ERP_WIDTH}] x [0, {ERP_HEIGHT}]."
+            )
+
+
+def explain_label(path: Path, index: int, raw: bytes, options: ReadOptions) -> None:
+    """Raise the InputError that says what is wrong with a label annotation; return if nothing is."""
+    checker = FieldChecker(path, index)
+    record = checker.parse(raw)
+    checker.frame(checker.whole(record, "metadata_frame_index"), "metadata_frame_index")
+    category = checker.whole(record, "category_id")
+    assert category is not None
+    if not 0 <= category < N_CLASSES:
+        if options.unknown_classes == "drop":
+            return
+        checker.fail(f", field 'category_id': got {category}, expected a class from 0 to {N_CLASSES - 1}.")
+    checker.whole(record, "instance_id", optional=True)
+    checker.number(record, "distance", optional=True)
+    checker.score(record)
+    if "segmentation" not in record:
+        checker.fail(" has no key 'segmentation'; every annotation needs one.")
+    polygons = record["segmentation"]
+    if not isinstance(polygons, list):
+        checker.fail(
+            f", field 'segmentation': got {_kind(polygons)}, expected lists of points [[[x, y, energy], ...], ...]."
+        )
+    for p, polygon in enumerate(polygons):
+        if not isinstance(polygon, list):
+            checker.fail(f", field 'segmentation': part {p} is {_kind(polygon)}, expected a list of points.")
+        for k, point in enumerate(polygon):
+            checker.point(point, f"point {k} of part {p}", options)
+
+
+def explain_batch(
+    path: Path,
+    batch: list[tuple[int, bytes]],
+    explain: Callable[[int, bytes], None],
+) -> NoReturn:
+    """Raise for the first annotation of the batch that breaks a rule."""
+    for index, raw in batch:
+        explain(index, raw)
+    first, last = batch[0][0], batch[-1][0]
+    where = f"annotation {first}" if first == last else f"one of the annotations {first} to {last}"
+    raise InputError(f"{path}: {where} cannot be read as an annotation.")
+
+
+def _bounded_int(text: str) -> int | float:
+    # Python refuses to convert thousands of digits; as a float such a number is infinite and reported as such
+    return int(text) if len(text) < 400 else float(text)
+
+
+def _is_finite(value: int | float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _kind(value: Any) -> str:
+    """How a wrong value is called in a message."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {show(value)}"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    return f"the number {value!r}"[:60]
