@@ -39,6 +39,9 @@ FLOOR_DB: Final[float] = -120.0
 _PIECE_SAMPLES: Final[int] = 1 << 18
 """Samples of one channel read at a time: 11 s at 24 kHz, 8 MiB for four channels of float64."""
 
+_HIGHEST_RATE_HZ: Final[int] = 1_000_000
+"""No recorder goes beyond; a damaged header that does would ask for gigabytes a frame."""
+
 _SPECTROGRAM_VERSION: Final[int] = 1
 _SPECTROGRAM_CACHE_BYTES: Final[int] = 512 << 20
 """Limit of the spectrogram cache on disk; a 9-minute recording takes 5.5 MB."""
@@ -75,7 +78,7 @@ class AudioReader:
             self.sample_rate_hz = int(stream.samplerate)
             self.n_samples = int(stream.frames)
             self.n_channels = int(stream.channels)
-        if self.sample_rate_hz < FRAME_RATE_HZ:
+        if not FRAME_RATE_HZ <= self.sample_rate_hz <= _HIGHEST_RATE_HZ:
             raise InputError(f"{self.path}: a sample rate of {self.sample_rate_hz} Hz; the file is damaged.")
 
     @property
@@ -356,6 +359,7 @@ def _compute_spectrogram(
         for row, (band, first) in enumerate(zip(weights, first_bins, strict=True)):
             strongest = (power[:, first : first + len(band)] * band).max(axis=1)
             level[row, columns] = 10.0 * np.log10(np.maximum(strongest, floor_power))
+    np.maximum(level, FLOOR_DB, out=level)  # the logarithm of the floor is rounded
     progress(1.0, "spectrogram")
     return level
 

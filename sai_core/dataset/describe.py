@@ -128,5 +128,5 @@ def _video_info(path: Path, size: int, mtime_ns: int) -> VideoInfo:
 @lru_cache(maxsize=4096)
 def _frames_info(path: Path, size: int, mtime_ns: int) -> VideoInfo:
     with FramesReader(path, cache_bytes=0) as reader:
-        width, height = reader.size_wh
+        width, height = reader.source_size_wh()
         return VideoInfo(float(FRAME_RATE_HZ), width, height, reader.n_frames / FRAME_RATE_HZ, reader.n_frames)

@@ -21,19 +21,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-
-# FFmpeg inside OpenCV prints to stderr what the readers here tell as an error; -8 is its "quiet". Read by OpenCV when
-# the first video is opened; a user's own setting is kept.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
-import cv2
 
 from sai_core.dataset.layout import IMAGE_SUFFIXES
 from sai_core.dataset.root import Recording
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
+
+# OpenCV and the FFmpeg inside print to stderr what the readers here tell as an error. FFmpeg's level (-8 is "quiet") is
+# read when the first video is opened. A user's own settings are kept.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -47,6 +48,9 @@ _TIE_MS: Final[float] = 1e-3
 _WALK_MS: Final[float] = 2500.0
 """Decoding forward this far is cheaper than a seek, which decodes from the key frame before the target (x264 sets
 one every 8 s by default, cameras every 0.5 to 1 s)."""
+
+_KEPT_BEHIND: Final[int] = 9
+"""Label frames before the wanted one that are kept after a jump back."""
 
 _IMAGE_NAME = re.compile(rf".*?(\d+)(?:{'|'.join(re.escape(s) for s in IMAGE_SUFFIXES)})", re.IGNORECASE)
 
@@ -124,12 +128,16 @@ class FrameSource(ABC):
             picture = self._cache.get(k)
             if picture is None:
                 picture = self._decode(k)
-                self._cache[k] = picture
-                while len(self._cache) > self._capacity:
-                    self._cache.popitem(last=False)
+                self._keep(k, picture)
             else:
                 self._cache.move_to_end(k)
             return picture
+
+    def _keep(self, k: int, picture: Picture) -> None:
+        self._cache[k] = picture
+        self._cache.move_to_end(k)
+        while len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
 
     @abstractmethod
     def _decode(self, k: int) -> Picture:
@@ -164,7 +172,7 @@ class VideoReader(FrameSource):
     width, height : int
         Of the video itself.
     duration_s : float
-        As the header tells; corrected when the end is reached in decoding.
+        As the header tells.
 
     Raises
     ------
@@ -217,21 +225,31 @@ class VideoReader(FrameSource):
     def _decode(self, k: int) -> Picture:
         if self._capture is None:
             raise InputError(f"{self.path}: the reader is closed.")
+        start = k
+        if self._held is not None and self._held[0] >= (k + 0.5) * FRAME_MS - _TIE_MS:
+            # Going back costs a seek. Who steps back once will step back again: keep what is passed on the way.
+            start = max(0, k - min(_KEPT_BEHIND, self._capacity - 1))
+        for passed in range(start, k):
+            self._keep(passed, self._picture(passed))
+        return self._picture(k)
+
+    def _picture(self, k: int) -> Picture:
         target = (k + 0.5) * FRAME_MS - _TIE_MS
-        for _ in range(3):
-            picture = self._show(target)
+        while True:
+            end_known = self._end_ms is not None
+            picture = self._show(min(target, self._end_ms + _TIE_MS) if self._end_ms is not None else target)
             if picture is not None:
                 return picture
-            # The picture to show was passed over unconverted: a gap in the time stamps, or the end of the video.
-            # Next time round, convert every one.
-            self._keep_all = self._end_ms is None or target <= self._end_ms + 1.5 * self._interval_ms
+            # The picture to show was passed over unconverted. Either the video ended before it, which is known from
+            # now on, or it has a gap in its time stamps: convert every picture then.
             self._held = None
-        raise InputError(f"{self.path}: the picture of label frame {k} cannot be decoded; the video is damaged.")
+            if end_known or self._end_ms is None:
+                if self._keep_all:
+                    raise InputError(f"{self.path}: the picture of label frame {k} is damaged and cannot be decoded.")
+                self._keep_all = True
 
     def _show(self, target: float) -> Picture | None:
         """Last picture before ``target`` ms (the first one when there is none), or ``None`` if it went unconverted."""
-        if self._end_ms is not None:
-            target = min(target, self._end_ms + _TIE_MS)
         held = self._held
         if held is None or held[0] >= target or (self._ahead_ms is not None and target - self._ahead_ms > _WALK_MS):
             self._seek(target)
@@ -335,8 +353,16 @@ class FramesReader(FrameSource):
         self._names = [numbered[n] for n in self._numbers.tolist()]
         self.n_frames = int(self._numbers[-1]) + 1 - self.first_number
 
+    def source_size_wh(self) -> tuple[int, int]:
+        """Width and height of the first image as it is on disk."""
+        bgr = self._image(0)
+        return bgr.shape[1], bgr.shape[0]
+
     def _decode(self, k: int) -> Picture:
         index = max(int(np.searchsorted(self._numbers, k + self.first_number, side="right")) - 1, 0)
+        return self._scaled(self._image(index))
+
+    def _image(self, index: int) -> npt.NDArray:
         file = self.path / self._names[index]
         try:
             data = np.fromfile(file, dtype=np.uint8)
@@ -345,7 +371,7 @@ class FramesReader(FrameSource):
             raise InputError(f"{file}: cannot be read as an image ({error}).") from error
         if bgr is None:
             raise InputError(f"{file}: not an image, or damaged; extract the frames again.")
-        return self._scaled(bgr)
+        return bgr
 
 
 def open_frames(
