@@ -1,0 +1,525 @@
+"""LAM and UpLAM: from visibilities to energy on the 484-point lattice; official files load, our own weights too.
+
+LAM, per band: keep the positive part ``S+`` of the 32 x 32 matrix, take ``d_p^H S+ d_p - tau_p`` at every lattice point
+``p`` (``D`` and ``tau`` are learned; ``D`` starts from nothing, not from the steering matrix), then four 1-D
+convolutions along the lattice (kernels 3, 5, 7, 9; bands are the channels), each followed by adding the undenoised
+values and ReLU. The published 32-channel checkpoint has no convolutions and ends in
+``max(1e-6, tanh(x) / tanh(1))``.
+
+UpLAM: a deep back-projection network enlarges the 4 x 4 matrix of each band to 32 x 32 (real and imaginary part have
+networks of their own), then LAM. With official weights the enlarged matrix is not Hermitian, and the official
+``eigh`` reads its lower triangle only: ``hermitian="lower"`` does the same. Our own weights use ``hermitian="mean"``,
+``(S + S^H) / 2``, which wastes nothing of what the network says.
+
+How this is computed
+--------------------
+* ``|| D^H V sqrt(L) ||^2`` of the official code is ``d^H S+ d``, which is linear in ``S+``: with matrices packed as
+  real arrays (:mod:`sai_core.acoustics.hermitian`) the values at all 484 points are one real (frames x 1024) by
+  (1024 x 484) product per band, a quarter of the arithmetic.
+* ``S+`` comes from ``eigh`` (exact; the default on the CPU) or from a polynomial iteration of matrix products
+  (``psd="polynomial"``; the default on a GPU and wherever gradients are wanted). ``psd="none"`` skips it, for matrices
+  that are known to be positive, such as visibilities themselves.
+* The reconstruction ``A diag(latent) A^H`` of the official forward is a third of its cost and is read in training only:
+  :meth:`LAM.decode` makes it on request.
+
+Training with these modules
+---------------------------
+``model = UpLAM(UpLAMConfig(hermitian="mean"))``; inputs ``visibility_tensors(audio4).matrices`` and targets
+``visibility_tensors(audio32).matrices``, both complex64, shape (batch, 9, 4, 4) and (batch, 9, 32, 32). Then::
+
+    upsampled = model.upsample(inputs)                   # packed, (batch, 9, 32, 32), real
+    latent = model.lam(upsampled, packed=True)           # (batch, 9, 484); polynomial psd, safe gradients
+    estimate = model.lam.decode(latent, packed=True)     # packed
+    loss = ((estimate - pack(targets)) ** 2).mean()      # equals the mean of |difference|^2 of the complex matrices
+
+Float32 parameters throughout (``D`` is complex64). Frobenius norms of packed and complex matrices agree, so a loss on
+packed matrices is a loss on the complex ones.
+
+Magnitude
+---------
+Normalised visibilities make every map equally loud. ``features.extract(..., magnitude="power")`` multiplies the maps
+by the level that was divided out, so that a quiet source looks quiet whatever the weights are.
+
+References
+----------
+LAM: Roman, Roman, Bello, WASPAA 2025. Back-projection: Haris et al., CVPR 2018 (DBPN). Official code: ``lam_model.py``
+of the DCASE 2026 Task 3 baseline, ``model/nbproj.py`` of the LAM repository.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sai_core.acoustics.beamformer import plane_wave_steering
+from sai_core.acoustics.hermitian import (
+    PsdMethod,
+    pack_lower,
+    pack_mean,
+    psd_part,
+    quadratic_forms,
+    unpack,
+)
+from sai_core.acoustics.visibility import N_BANDS, Normalise, Recipe
+from sai_core.errors import InputError
+from sai_core.files import atomic_write
+from sai_core.geometry import N_LATTICE
+
+HermitianRule = Literal["lower", "mean"]
+Activation = Literal["relu", "retanh"]
+Psd = Literal["auto", "eigh", "polynomial", "none"]
+
+N_CAPSULES: Final[int] = 32
+
+_RETANH_FLOOR: Final[float] = 1e-6
+"""Smallest value of the published LAM-32's activation."""
+
+_DENOISE_KERNELS: Final[tuple[int, ...]] = (3, 5, 7, 9)
+
+_BACK_PROJECTION: Final[dict[int, tuple[int, int, int]]] = {2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}
+"""Kernel, stride and padding of the (transposed) convolutions for each scale factor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LamConfig:
+    """Shape of a LAM.
+
+    Attributes
+    ----------
+    n_bands : int
+    denoise : bool
+        Whether the four convolutions along the lattice are there.
+    activation : {"relu", "retanh"}
+    """
+
+    n_bands: int = N_BANDS
+    denoise: bool = True
+    activation: Activation = "relu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpLAMConfig:
+    """Shape of a UpLAM and what it was trained on; saved with our own weights.
+
+    Attributes
+    ----------
+    n_bands, base_filter, features, scale : int
+        The official network: 9, 32, 128, 8. ``scale`` times 4 channels must be 32.
+    hermitian : {"lower", "mean"}
+        How the enlarged matrix becomes Hermitian: its lower triangle (official weights), or ``(S + S^H) / 2``.
+    recipe : {"official", "report"}
+        Visibilities that the weights were trained with; used when the caller does not choose.
+    normalise : {"largest_eigenvalue", "frame", "none"}
+        Normalisation of the network's input.
+    note : str
+        What the weights are and where they come from, in one sentence, for the user.
+    """
+
+    n_bands: int = N_BANDS
+    base_filter: int = 32
+    features: int = 128
+    scale: int = 8
+    hermitian: HermitianRule = "lower"
+    recipe: Recipe = "official"
+    normalise: Normalise = "largest_eigenvalue"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        sizes = {name: getattr(self, name) for name in ("n_bands", "base_filter", "features", "scale")}
+        wrong = [f"{k}={v!r}" for k, v in sizes.items() if not isinstance(v, int) or isinstance(v, bool) or v < 1]
+        if self.scale not in _BACK_PROJECTION:
+            wrong.append(f"scale={self.scale!r}")
+        for name, kinds in (("hermitian", HermitianRule), ("recipe", Recipe), ("normalise", Normalise)):
+            if getattr(self, name) not in get_args(kinds):
+                wrong.append(f"{name}={getattr(self, name)!r}")
+        if wrong:
+            raise InputError(f"UpLAM settings make no sense: {', '.join(wrong)}.")
+
+
+class LAM(nn.Module):
+    """Latent acoustic map: Hermitian 32 x 32 matrices to energy on the lattice.
+
+    Parameters
+    ----------
+    config : LamConfig
+    dtype : torch.float32 or torch.float64
+        Of the real parameters; ``D`` is the complex type of the same precision.
+    """
+
+    def __init__(self, config: LamConfig | None = None, *, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config if config is not None else LamConfig()
+        bands = self.config.n_bands
+        self.tau = nn.Parameter(torch.empty(bands, N_LATTICE, dtype=dtype).normal_(0.0, 1e-7))
+        self.D = nn.Parameter(torch.empty(bands, N_CAPSULES, N_LATTICE, dtype=dtype.to_complex()).normal_(0.0, 1e-5))
+        if self.config.denoise:
+            for index, kernel in enumerate(_DENOISE_KERNELS, start=1):
+                layer = nn.Conv1d(bands, bands, kernel, padding=kernel // 2, dtype=dtype)
+                with torch.no_grad():
+                    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu").mul_(1e-6)
+                    if layer.bias is not None:
+                        layer.bias.fill_(1e-6)
+                self.add_module(f"denoise{index}", layer)
+        self._forms: tuple[tuple[Any, ...], torch.Tensor] | None = None
+
+    def forward(self, matrices: torch.Tensor, *, packed: bool = False, psd: Psd = "auto") -> torch.Tensor:
+        """Energy at the lattice points.
+
+        Parameters
+        ----------
+        matrices : tensor, shape (batch, bands, 32, 32)
+            Complex, of which the lower triangle is read as ``eigh`` does; or real packed Hermitian ones.
+        packed : bool
+            Which of the two.
+        psd : {"auto", "eigh", "polynomial", "none"}
+            How the negative part is removed; ``"auto"`` is ``eigh`` on the CPU without gradients, else polynomial.
+
+        Returns
+        -------
+        real tensor, shape (batch, bands, 484)
+        """
+        hermitian = matrices if packed else pack_lower(matrices.real, matrices.imag)
+        if psd != "none":
+            hermitian = psd_part(hermitian, method=self._method(psd, hermitian))
+        forms = self._quadratic_forms()
+        # (bands, batch, 1024) @ (bands, 1024, 484): bands are the batch of the product, frames its rows
+        raw = torch.bmm(hermitian.flatten(2).transpose(0, 1), forms).transpose(0, 1)
+        return self._activated(raw - self.tau)
+
+    def decode(self, latent: torch.Tensor, *, packed: bool = False) -> torch.Tensor:
+        """Reconstruct the matrices, ``A diag(latent) A^H`` with the plane-wave steering matrix ``A``.
+
+        Parameters
+        ----------
+        latent : real tensor, shape (..., 484)
+        packed : bool
+            Give packed real matrices (for a loss) instead of complex ones.
+
+        Returns
+        -------
+        tensor, shape (..., 32, 32)
+        """
+        packed_matrix = (latent @ _decoder(latent.dtype, str(latent.device))).unflatten(-1, (N_CAPSULES, N_CAPSULES))
+        return packed_matrix if packed else unpack(packed_matrix)
+
+    @staticmethod
+    def _method(psd: Psd, hermitian: torch.Tensor) -> PsdMethod:
+        if psd == "eigh" or psd == "polynomial":
+            return psd
+        return "polynomial" if hermitian.requires_grad or hermitian.is_cuda else "eigh"
+
+    def _quadratic_forms(self) -> torch.Tensor:
+        if torch.is_grad_enabled() and self.D.requires_grad:
+            return quadratic_forms(self.D)
+        if self.D.is_inference():
+            # such a tensor does not count its changes, so that a copy could be stale
+            return quadratic_forms(self.D)
+        # the forms are 18 MB in float32 and constant while weights are; _version counts in-place changes
+        key = (self.D.data_ptr(), self.D._version, self.D.dtype, self.D.device)
+        if self._forms is None or self._forms[0] != key:
+            with torch.inference_mode(mode=False), torch.no_grad():
+                self._forms = (key, quadratic_forms(self.D.detach()))
+        return self._forms[1]
+
+    def _activated(self, raw: torch.Tensor) -> torch.Tensor:
+        if self.config.activation == "retanh":
+            return torch.clamp_min(torch.tanh(raw) / math.tanh(1.0), _RETANH_FLOOR)
+        if not self.config.denoise:
+            return functional.relu(raw)
+        latent = raw
+        for index in range(1, len(_DENOISE_KERNELS) + 1):
+            latent = functional.relu(self.get_submodule(f"denoise{index}")(latent) + raw)
+        return latent
+
+
+class _Layer(nn.Module):
+    """Convolution (``conv``) or transposed convolution (``deconv``), then PReLU (``act``) unless switched off."""
+
+    def __init__(self, module: nn.Conv2d | nn.ConvTranspose2d, *, activation: bool = True) -> None:
+        super().__init__()
+        self._name = "deconv" if isinstance(module, nn.ConvTranspose2d) else "conv"
+        with torch.no_grad():
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                module.bias.zero_()
+        self.add_module(self._name, module)
+        self.act = nn.PReLU(dtype=module.weight.dtype) if activation else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.get_submodule(self._name)(x)
+        return x if self.act is None else self.act(x)
+
+
+class _Up(nn.Module):
+    """Enlarge, look back, add what was lost on the way."""
+
+    def __init__(self, filters: int, scale: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        kernel, stride, padding = _BACK_PROJECTION[scale]
+        self.up_conv1 = _Layer(nn.ConvTranspose2d(filters, filters, kernel, stride, padding, dtype=dtype))
+        self.up_conv2 = _Layer(nn.Conv2d(filters, filters, kernel, stride, padding, dtype=dtype))
+        self.up_conv3 = _Layer(nn.ConvTranspose2d(filters, filters, kernel, stride, padding, dtype=dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        large = self.up_conv1(x)
+        return self.up_conv3(self.up_conv2(large) - x) + large
+
+
+class _Down(nn.Module):
+    """Shrink, look back, add what was lost on the way."""
+
+    def __init__(self, filters: int, scale: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        kernel, stride, padding = _BACK_PROJECTION[scale]
+        self.down_conv1 = _Layer(nn.Conv2d(filters, filters, kernel, stride, padding, dtype=dtype))
+        self.down_conv2 = _Layer(nn.ConvTranspose2d(filters, filters, kernel, stride, padding, dtype=dtype))
+        self.down_conv3 = _Layer(nn.Conv2d(filters, filters, kernel, stride, padding, dtype=dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        small = self.down_conv1(x)
+        return self.down_conv3(self.down_conv2(small) - x) + small
+
+
+class BackProjection(nn.Module):
+    """The network in front of LAM: real and imaginary parts of 4 x 4 matrices to 32 x 32, each by its own path."""
+
+    _PARTS = ("rel", "imag")
+
+    def __init__(self, config: UpLAMConfig, *, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        bands, filters, wide = config.n_bands, config.base_filter, config.features
+        for part in self._PARTS:
+            self.add_module(f"feat0_{part}", _Layer(nn.Conv2d(bands, wide, 3, 1, 1, dtype=dtype)))
+            self.add_module(f"feat1_{part}", _Layer(nn.Conv2d(wide, filters, 1, dtype=dtype)))
+            self.add_module(f"up1_{part}", _Up(filters, config.scale, dtype))
+            self.add_module(f"down1_{part}", _Down(filters, config.scale, dtype))
+            self.add_module(f"up2_{part}", _Up(filters, config.scale, dtype))
+            last = nn.Conv2d(2 * filters, bands, 3, 1, 1, dtype=dtype)
+            self.add_module(f"output_conv_{part}", _Layer(last, activation=False))
+
+    def forward(self, real: torch.Tensor, imag: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Enlarge real and imaginary parts, each (batch, bands, n, n), to (batch, bands, scale n, scale n)."""
+        return self._path("rel", real), self._path("imag", imag)
+
+    def _path(self, part: str, x: torch.Tensor) -> torch.Tensor:
+        module = self.get_submodule
+        x = module(f"feat1_{part}")(module(f"feat0_{part}")(x))
+        first = module(f"up1_{part}")(x)
+        second = module(f"up2_{part}")(module(f"down1_{part}")(first))
+        return module(f"output_conv_{part}")(torch.cat((second, first), dim=1))
+
+
+class UpLAM(nn.Module):
+    """Four channels to energy on the lattice; keys of its state dict are those of the official ``UpLAM.pth``.
+
+    Parameters
+    ----------
+    config : UpLAMConfig
+        The default is the official network.
+    dtype : torch.float32 or torch.float64
+    """
+
+    def __init__(self, config: UpLAMConfig | None = None, *, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.config = config if config is not None else UpLAMConfig()
+        self.cdbpn = BackProjection(self.config, dtype=dtype)
+        self.lam = LAM(LamConfig(n_bands=self.config.n_bands), dtype=dtype)
+
+    def upsample(self, matrices: torch.Tensor) -> torch.Tensor:
+        """Enlarge complex (batch, bands, 4, 4) matrices to packed Hermitian ones, real (batch, bands, 32, 32)."""
+        real, imag = self.cdbpn(matrices.real.contiguous(), matrices.imag.contiguous())
+        return pack_lower(real, imag) if self.config.hermitian == "lower" else pack_mean(real, imag)
+
+    def forward(self, matrices: torch.Tensor, *, psd: Psd = "auto") -> torch.Tensor:
+        """Energy at the lattice points, shape (batch, bands, 484), of complex matrices (batch, bands, 4, 4)."""
+        return self.lam(self.upsample(matrices), packed=True, psd=psd)
+
+
+@lru_cache(maxsize=8)
+def _decoder(dtype: torch.dtype, device: str) -> torch.Tensor:
+    """Packed outer products of the steering vectors, shape (484, 1024)."""
+    steering = plane_wave_steering().astype(np.complex128)
+    outer = steering.T[:, :, None] * steering.T.conj()[:, None, :]
+    with torch.inference_mode(mode=False):
+        return torch.tensor(outer.real + outer.imag, dtype=dtype, device=device).flatten(1)
+
+
+def load_uplam(
+    path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> UpLAM:
+    """Open UpLAM weights: an official ``UpLAM.pth`` or a safetensors file of this project.
+
+    Nothing is unpickled but tensors. The official file is float64/complex128; ``dtype=torch.float64`` keeps that.
+
+    Returns
+    -------
+    UpLAM
+        In evaluation mode, parameters frozen, on ``device``.
+
+    Raises
+    ------
+    InputError
+        No such file, not a weights file, or other keys or shapes; one sentence says which.
+    """
+    file = Path(path)
+    state, metadata = _read_state(file)
+    config = _config_of(file, metadata)
+    # what the published 32-channel file would give is a list of 98 wrong keys
+    if any(key.startswith("bproj_layers.") for key in state):
+        raise InputError(f"{file}: these are weights of the 32-channel LAM; choose the kind lam32 for them.")
+    # made outside of inference mode whatever the caller's is, so that the weights can be used and changed anywhere
+    with torch.inference_mode(mode=False):
+        model = UpLAM(config, dtype=dtype)
+        _load(model, state, file)
+        return model.to(device).eval().requires_grad_(False)
+
+
+def load_lam32(
+    path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> LAM:
+    """Open 32-channel LAM weights: the published ``lam_32_ch.pth`` (no convolutions) or an official ``LAM.pth``.
+
+    Returns and raises as :func:`load_uplam`.
+    """
+    file = Path(path)
+    state, _ = _read_state(file)
+    layers = any(key.startswith("bproj_layers.") for key in state)
+    if any(key.startswith("cdbpn.") for key in state):
+        raise InputError(f"{file}: these are weights of UpLAM for 4 channels; choose the kind uplam for them.")
+    if layers:
+        state = _stacked_bands(state, file)
+    with torch.inference_mode(mode=False):
+        model = LAM(LamConfig(denoise=False, activation="retanh") if layers else None, dtype=dtype)
+        _load(model, state, file)
+        return model.to(device).eval().requires_grad_(False)
+
+
+def _stacked_bands(state: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
+    """One ``tau`` and one ``D`` for all bands from the published file's one per band."""
+    shapes = {"tau": (N_LATTICE,), "D": (N_CAPSULES, N_LATTICE)}
+    expected = {f"bproj_layers.{band}.{name}" for band in range(N_BANDS) for name in shapes}
+    _check_keys(set(state), expected, file)
+    for key in sorted(expected):
+        _check_shape(key, state[key], shapes[key.rsplit(".", 1)[1]], file)
+    return {name: torch.stack([state[f"bproj_layers.{band}.{name}"] for band in range(N_BANDS)]) for name in shapes}
+
+
+def save_uplam(model: UpLAM, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write weights and configuration as safetensors, float32, complex ``D`` as pairs of reals; atomically.
+
+    Parameters
+    ----------
+    model : UpLAM
+    path : Path
+    metadata : mapping of str to str
+        Kept beside the configuration (training seed, hours, commit).
+    """
+    from safetensors.torch import save
+
+    state = {
+        key: (torch.view_as_real(value.detach()) if value.is_complex() else value.detach())
+        .to("cpu", torch.float32)
+        .contiguous()
+        for key, value in model.state_dict().items()
+    }
+    header = {**(dict(metadata) if metadata else {}), "config": json.dumps(asdict(model.config), sort_keys=True)}
+    with atomic_write(Path(path)) as stream:
+        stream.write(save(state, metadata=header))
+
+
+def _config_of(file: Path, metadata: Mapping[str, str]) -> UpLAMConfig:
+    if "config" not in metadata:
+        return UpLAMConfig()
+    try:
+        stored = json.loads(metadata["config"])
+    except ValueError as error:
+        raise InputError(f"{file}: the configuration in the header is not JSON ({error}).") from error
+    known = {field.name for field in fields(UpLAMConfig)}
+    if not isinstance(stored, dict) or set(stored) - known:
+        extra = sorted(set(stored) - known) if isinstance(stored, dict) else type(stored).__name__
+        raise InputError(f"{file}: the configuration in the header has unknown settings: {extra}.")
+    try:
+        return UpLAMConfig(**stored)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _read_state(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors by key and the safetensors header; pickled containers are opened with ``weights_only``."""
+    if file.is_dir():
+        raise InputError(f"{file}: this is a folder; give a weights file.")
+    if not file.exists():
+        raise InputError(f"{file}: there is no such weights file.")
+    if file.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(file), framework="pt", device="cpu") as stored:
+                metadata = stored.metadata() or {}
+                state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"{file}: this is not a safetensors file ({error}).") from error
+        # complex values are kept as pairs of reals
+        state = {k: torch.view_as_complex(v) if k == "lam.D" and v.ndim == 4 else v for k, v in state.items()}
+        return state, metadata
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch raises half a dozen types here (unpickling, zip, end of file); each means the same to a user
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{file}: this is not a weights file that can be opened safely ({first[:120]}).") from error
+    for wrapper in ("model", "model_state_dict", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{file}: the file holds {type(content).__name__}; expected a dictionary of tensors.")
+    wrong = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if wrong:
+        raise InputError(f"{file}: {_some(wrong)} of the file are no tensors; expected a state dict.")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}, {}
+
+
+def _load(model: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Copy a state dict into a model after naming every difference; values are cast to the model's precision."""
+    own = model.state_dict()
+    _check_keys(set(state), set(own), file)
+    for key, parameter in own.items():
+        _check_shape(key, state[key], tuple(parameter.shape), file)
+        if state[key].is_complex() != parameter.is_complex() or not (
+            state[key].is_complex() or state[key].is_floating_point()
+        ):
+            raise InputError(f"{file}: {key} holds {state[key].dtype}; expected {parameter.dtype}.")
+        if not bool(torch.isfinite(torch.view_as_real(state[key]) if state[key].is_complex() else state[key]).all()):
+            raise InputError(f"{file}: {key} holds NaN or infinite values.")
+    model.load_state_dict({key: state[key].to(parameter.dtype) for key, parameter in own.items()})
+
+
+def _check_keys(found: set[str], expected: set[str], file: Path) -> None:
+    missing, extra = sorted(expected - found), sorted(found - expected)
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of {len(expected)} keys are missing ({_some(missing)})")
+    if extra:
+        said.append(f"{len(extra)} keys are unexpected ({_some(extra)})")
+    if said:
+        raise InputError(f"{file}: {' and '.join(said)}; these are weights of another network.")
+
+
+def _check_shape(key: str, value: torch.Tensor, expected: tuple[int, ...], file: Path) -> None:
+    if tuple(value.shape) != expected:
+        raise InputError(f"{file}: {key} has shape {tuple(value.shape)}; expected {expected}.")
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
