@@ -1,8 +1,8 @@
 """Forward scan of a JSON document whose one long list is ``annotations``.
 
 The document is never held as a whole. Braces outside of strings mark where each element of the list begins and ends;
-they are found in NumPy (a dense label has about sixteen such bytes in ten kilobytes), and only one element's bytes are
-handed out at a time. Every other top-level value is handed out as its raw bytes, in whatever order the keys stand.
+they are found in NumPy (a dense label has about sixteen such bytes in ten kilobytes), and elements are handed out in
+runs of at most a buffer. Every other top-level value is handed out as its raw bytes, in whatever order the keys stand.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from sai_core.annotations._source import ByteSource
 from sai_core.errors import InputError
 
 CHUNK_BYTES: Final[int] = 1 << 20
-MAX_ITEM_BYTES: Final[int] = 32 << 20
-"""Largest text of one annotation: ten times a region that covers the whole canvas with 17 digits a number."""
+MAX_ITEM_BYTES: Final[int] = 16 << 20
+"""Largest text of one annotation: three times a region of the whole canvas, indented, with 17 digits a number."""
 MAX_VALUE_BYTES: Final[int] = 64 << 20
 MAX_DEPTH: Final[int] = 64
 _MAX_KEY_BYTES: Final[int] = 1 << 16
 _MAX_SPACE_BYTES: Final[int] = 1 << 24
 
 _SPACE: Final = re.compile(rb"[ \t\n\r]*")
-_NEXT_ITEM: Final = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["{}]', flags=re.DOTALL)
+"""A whole string, a brace, or the quote of a string without an end."""
 _AFTER_STRING: Final = re.compile(rb"[ \t\n\r]*:")
 _SCALAR: Final = re.compile(rb"[^,\]}\s\x00-\x1f]*")
 
@@ -35,11 +37,20 @@ _QUOTE, _BACKSLASH, _OPEN, _CLOSE = 0x22, 0x5C, 0x7B, 0x7D
 _OPEN_LIST, _CLOSE_LIST, _COMMA, _COLON = 0x5B, 0x5D, 0x2C, 0x3A
 
 
-class Item(NamedTuple):
-    """One element of the ``annotations`` list."""
+class Run(NamedTuple):
+    """Neighbouring elements of the ``annotations`` list, separated by commas, in one piece of text."""
 
-    raw: bytes
-    strings: tuple[bytes, ...]
+    first: int
+    """Index in the file of the first element."""
+    data: bytes
+    starts: list[int]
+    ends: list[int]
+    suspects: list[int]
+    """Positions in ``starts`` of elements whose keys need a look (see :func:`duplicate_key`)."""
+
+    def raw(self, k: int) -> bytes:
+        """Text of one element."""
+        return self.data[self.starts[k] : self.ends[k]]
 
 
 class Value(NamedTuple):
@@ -80,7 +91,7 @@ class DocumentScanner:
         self._n_items = 0
         self.keys: list[str] = []
 
-    def events(self) -> Iterator[Item | Value]:
+    def events(self) -> Iterator[Run | Value]:
         """Elements of ``annotations`` and other top-level values, in file order.
 
         Raises
@@ -120,7 +131,7 @@ class DocumentScanner:
             return "the top level is a list; expected an object with the key 'annotations'."
         return "is not JSON; expected an object with the key 'annotations'."
 
-    def _member(self) -> Iterator[Item | Value]:
+    def _member(self) -> Iterator[Run | Value]:
         byte = self._peek()
         if byte != _QUOTE:
             self._fail(byte, "where a key of the file should start")
@@ -197,14 +208,16 @@ class DocumentScanner:
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise InputError(f"{self._path}: a key of the file is not valid UTF-8 text.") from None
 
-    def _items(self) -> Iterator[Item]:
+    def _items(self) -> Iterator[Run]:
         byte = self._peek()
         if byte == _CLOSE_LIST:
             self._position += 1
             return
         while True:
             self._require_object(byte)
-            yield from self._run_of_items()
+            run = self._next_run()
+            self._n_items += len(run.starts)
+            yield run
             byte = self._peek()
             self._position += 1
             if byte == _CLOSE_LIST:
@@ -221,69 +234,24 @@ class DocumentScanner:
         if byte != _OPEN:
             raise InputError(f"{self._path}: annotation {self._n_items} is not an object in {{}}.")
 
-    def _run_of_items(self) -> Iterator[Item]:
-        """All elements that lie whole in the buffer, or the one at the position after reading on for its end."""
+    def _next_run(self) -> Run:
+        """All elements that lie whole in the buffer (the first one starts at the position), at least one."""
         while True:
             data = self._buffer
-            marks = _marks(data, self._position)
-            start, cursor, found = self._position, 0, False
-            while True:
-                cursor, end, strings = self._item_end(data, marks, cursor)
-                if end < 0:
-                    break
-                found = True
-                self._n_items += 1
-                self._position = end
-                yield Item(data[start:end], strings)
-                separator = _NEXT_ITEM.match(data, end)
-                if separator is None:
-                    return
-                start = self._position = separator.end()
-            if found:
-                # the separator is consumed, an object follows: go on with it after reading more
-                self._position = start
-            if len(data) - start > MAX_ITEM_BYTES:
+            starts, ends, suspects = _split(data, self._position)
+            if ends:
+                n = 1
+                while n < len(ends) and _is_separator(data, ends[n - 1], starts[n]):
+                    n += 1
+                self._position = ends[n - 1]
+                return Run(self._n_items, data, starts[:n], ends[:n], [k for k in suspects if k < n])
+            if len(data) - self._position > MAX_ITEM_BYTES:
                 raise InputError(
                     f"{self._path}: annotation {self._n_items} is longer than {MAX_ITEM_BYTES >> 20} MB; "
-                    "a region of the whole canvas needs a tenth of that."
+                    "a region of the whole canvas needs a third of that."
                 )
             if not self._fill():
                 self._fail(-1, f"inside annotation {self._n_items}")
-
-    def _item_end(self, data: bytes, marks: list[int], cursor: int) -> tuple[int, int, tuple[bytes, ...]]:
-        """Walk the marks of one object; ``end`` is -1 where the buffer ends first."""
-        depth = 0
-        strings: list[bytes] = []
-        n_marks = len(marks)
-        while cursor < n_marks:
-            position = marks[cursor]
-            cursor += 1
-            byte = data[position]
-            if byte == _QUOTE:
-                while cursor < n_marks:
-                    closing = marks[cursor]
-                    cursor += 1
-                    if data[closing] == _QUOTE:
-                        break
-                    if data[closing] == _BACKSLASH and cursor < n_marks and marks[cursor] == closing + 1:
-                        cursor += 1
-                else:
-                    return cursor, -1, ()
-                if depth == 1:
-                    strings.append(data[position + 1 : closing])
-                    if len(strings) > 10_000:
-                        raise InputError(f"{self._path}: annotation {self._n_items} has more than 10,000 strings.")
-            elif byte == _OPEN:
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise InputError(f"{self._path}: annotation {self._n_items} nests more than {MAX_DEPTH} objects.")
-            elif byte == _CLOSE:
-                depth -= 1
-                if depth == 0:
-                    return cursor, position + 1, tuple(strings)
-            else:
-                self._fail(byte, f"inside annotation {self._n_items}")
-        return cursor, -1, ()
 
     def _value(self, key: str, first: int) -> bytes:
         """Raw bytes of the value at the position (checked to be JSON where they are kept)."""
@@ -319,7 +287,7 @@ class DocumentScanner:
             data = self._buffer
             escaped = self._position if first_is_escaped else -1
             stop = -1
-            for position in _marks(data, self._position, lists=True):
+            for position in _marks(data, self._position, lists=True).tolist():
                 byte = data[position]
                 if in_string:
                     if position == escaped:
@@ -364,22 +332,19 @@ class DocumentScanner:
                 self._fail(-1, f"inside the value of {show(key)}")
 
 
-def duplicate_key(raw: bytes, strings: tuple[bytes, ...]) -> str | None:
-    """A key that stands twice at the top level of one annotation, or None.
-
-    ``strings`` are all strings of that level, keys and values; only where two of them are equal (or hold an escape,
-    which can spell the same key in another way) are keys told from values.
-    """
-    if len(set(strings)) == len(strings) and not any(b"\\" in text for text in strings):
-        return None
+def duplicate_key(raw: bytes) -> str | None:
+    """A key that stands twice at the top level of one annotation, or None."""
     keys: set[str] = set()
-    position = 0
-    for text in strings:
-        start = raw.find(b'"' + text + b'"', position)
-        position = start + len(text) + 2
-        if _AFTER_STRING.match(raw, position):
+    depth = 0
+    for match in _TOKEN.finditer(raw):
+        byte = raw[match.start()]
+        if byte == _OPEN:
+            depth += 1
+        elif byte == _CLOSE:
+            depth -= 1
+        elif depth == 1 and _AFTER_STRING.match(raw, match.end()):
             try:
-                key = msgspec.json.decode(b'"' + text + b'"', type=str)
+                key = msgspec.json.decode(match.group(), type=str)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
             if key in keys:
@@ -388,12 +353,72 @@ def duplicate_key(raw: bytes, strings: tuple[bytes, ...]) -> str | None:
     return None
 
 
-def _marks(data: bytes, start: int, *, lists: bool = False) -> list[int]:
+def _is_separator(data: bytes, end: int, start: int) -> bool:
+    return data[end:start].strip(b" \t\n\r") == b","
+
+
+def _split(data: bytes, start: int) -> tuple[list[int], list[int], list[int]]:
+    """Starts, ends and suspects of the objects that lie whole in ``data[start:]``, where the first one starts.
+
+    Only braces and quotes are looked at: what stands between objects is for the caller to check, what stands in them
+    for the decoder. An object is suspect of a key that stands twice where two of its strings have the same length and
+    the same first byte.
+    """
+    marks = _marks(data, start)
+    view = np.frombuffer(data, dtype=np.uint8)
+    byte = view[marks]
+    if (byte == _BACKSLASH).any():
+        return _split_with_escapes(data, start)
+    quote = byte == _QUOTE
+    inside = np.cumsum(quote) & 1
+    step = np.where(quote | (inside == 1), 0, np.where(byte == _OPEN, 1, -1))
+    depth = np.cumsum(step)
+    is_start = (step == 1) & (depth == 1)
+    ends = marks[(step == -1) & (depth == 0)] + 1
+    starts = marks[is_start]
+    if not ends.size:
+        return [], [], []
+    opening = np.flatnonzero(quote & (inside == 1))
+    closing = np.flatnonzero(quote & (inside == 0))
+    opening = opening[: closing.size]
+    of_object = depth[opening] == 1
+    opening, closing = opening[of_object], closing[of_object]
+    owner = np.cumsum(is_start)[opening] - 1
+    # length, first byte and owner in one sortable number; the byte behind the opening quote always exists
+    signature = (owner << 40) | ((marks[closing] - marks[opening]) << 8) | view[marks[opening] + 1]
+    signature.sort()
+    suspects = np.unique(signature[1:][np.diff(signature) == 0] >> 40)
+    return starts.tolist(), ends.tolist(), suspects.tolist()
+
+
+def _split_with_escapes(data: bytes, start: int) -> tuple[list[int], list[int], list[int]]:
+    """As :func:`_split`, one token after the other; every object is suspect, an escape can spell a key in disguise."""
+    starts: list[int] = []
+    ends: list[int] = []
+    depth = 0
+    for match in _TOKEN.finditer(data, start):
+        byte = data[match.start()]
+        if byte == _OPEN:
+            if depth == 0:
+                starts.append(match.start())
+            depth += 1
+        elif byte == _CLOSE:
+            depth -= 1
+            if depth == 0:
+                ends.append(match.end())
+            elif depth < 0:
+                break
+        elif match.end() == match.start() + 1:
+            # a string that does not end in the buffer
+            break
+    return starts, ends, list(range(len(ends)))
+
+
+def _marks(data: bytes, start: int, *, lists: bool = False) -> npt.NDArray[np.int64]:
     """Positions from ``start`` of quotes, backslashes and braces (and brackets), rising."""
     view = np.frombuffer(data, dtype=np.uint8)[start:]
     marks = (view == _QUOTE) | (view == _BACKSLASH)
     marks |= (view == _OPEN) | (view == _CLOSE)
     if lists:
         marks |= (view == _OPEN_LIST) | (view == _CLOSE_LIST)
-    positions: list[int] = (np.flatnonzero(marks) + start).tolist()
-    return positions
+    return np.flatnonzero(marks) + start
