@@ -1,0 +1,118 @@
+"""The one configuration of our own detectors; saved as JSON inside every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sai_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What a network is built from. Two equal configurations build networks with equal state-dict keys.
+
+    Attributes
+    ----------
+    track : "A" or "B"
+        A: acoustic maps alone. B: acoustic maps with RGB frames.
+    backbone : "resnet18" or "resnet50"
+        Of the acoustic stream (A) or the visual stream (B). ``resnet18`` is the small variant.
+    channels : int
+        Width of the pyramid.
+    seam : "circular" or "zero"
+        How convolutions pad in azimuth, and whether boxes may cross the seam. ``zero`` is the plain image treatment,
+        kept for comparison.
+    neck : bool
+        Transformer over the coarse levels (the report's optional Transformer neck).
+    conformer : bool
+        ResNet-Conformer context adapter on compact tokens (Track B; the report's Track A diagnostic).
+    gated_fusion, roi_cmaf : bool
+        Track B's fusion at the pyramid and at the RoI. Without the first the audio reaches only the RoIs; without
+        both, the network is visual only.
+    full_decoder : bool
+        Full-frame energy decoder.
+    aux_classifier : bool
+        Frame-level multi-label classifier on P5; only its loss matters (FAO trains without it).
+    embedding_dim : int
+        Auxiliary instance embedding; 0 for none.
+    acoustic_channels : int
+        Channels of the light acoustic pyramid of Track B.
+    n_bands : int
+        Acoustic input channels.
+    anchor_sizes_deg : tuple of float
+        Side of the square anchor of each level P2..P5, in degrees; each with ratios 1:2, 1:1, 2:1.
+    """
+
+    track: Literal["A", "B"] = "A"
+    backbone: Literal["resnet18", "resnet50"] = "resnet50"
+    channels: int = 256
+    seam: Literal["circular", "zero"] = "circular"
+    neck: bool = False
+    conformer: bool = False
+    gated_fusion: bool = True
+    roi_cmaf: bool = True
+    full_decoder: bool = True
+    aux_classifier: bool = True
+    embedding_dim: int = 32
+    acoustic_channels: int = 64
+    n_bands: int = 9
+    anchor_sizes_deg: tuple[float, ...] = (14.0, 26.0, 48.0, 90.0)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("track", ("A", "B")),
+            ("backbone", ("resnet18", "resnet50")),
+            ("seam", ("circular", "zero")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"detector configuration: {name} is {getattr(self, name)!r}; one of {', '.join(allowed)} is needed."
+                )
+        if self.channels % 8 or self.channels < 32 or self.acoustic_channels < 8:
+            raise InputError(
+                f"detector configuration: channels {self.channels} must be a multiple of 8 from 32 on and "
+                f"acoustic_channels {self.acoustic_channels} at least 8."
+            )
+        if len(self.anchor_sizes_deg) != 4 or min(self.anchor_sizes_deg) <= 0:
+            raise InputError("detector configuration: anchor_sizes_deg needs four sizes > 0, for P2 to P5.")
+        if self.embedding_dim < 0 or self.n_bands < 1:
+            raise InputError("detector configuration: embedding_dim must be >= 0 and n_bands >= 1.")
+        object.__setattr__(self, "anchor_sizes_deg", tuple(float(s) for s in self.anchor_sizes_deg))
+
+    @classmethod
+    def small(cls, track: Literal["A", "B"] = "A", **changes: Any) -> DetectorConfig:
+        """The small variant: resnet18 and 128 channels; ``changes`` override single fields."""
+        return cls(**{"track": track, "backbone": "resnet18", "channels": 128, **changes})
+
+    def to_json(self) -> str:
+        """Write as JSON, keys in the order of the fields."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> DetectorConfig:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            Not JSON, an unknown key, a value out of range.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"detector configuration: not JSON ({error}).") from error
+        if not isinstance(values, dict):
+            raise InputError("detector configuration: an object is needed.")
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(
+                f"detector configuration: unknown key {unknown[0]!r}; a newer version may have written it."
+            )
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"detector configuration: {error}.") from error

@@ -1,0 +1,573 @@
+"""Our own detectors, Track A (sound alone) and Track B (sound and sight), as stages.
+
+In
+    ``acoustic`` float32 (batch, 9, 180, 360), projection grid; for Track B also ``rgb`` float32 (batch, 3, 180, 360)
+    in [0, 1], label grid. Both are resampled to the 192 x 384 network canvas, circularly in azimuth.
+Out, per frame (:class:`Candidates`)
+    up to ``n_candidates`` regions before any threshold: box in canvas degrees (label grid, ``x0`` in [0, 360), ``x1``
+    may exceed 360 over the seam), scores of the 13 classes, objectness, 28 x 28 energy, distance, embedding; and one
+    full-frame map.
+
+The seam: with ``seam="circular"`` every convolution closes on itself, proposals are brought to ``x0`` in [0, 360)
+instead of being clipped, RoIs over the seam read features continued past the right edge, and non-maximum suppression
+runs on two cuts of the cylinder. With ``seam="zero"`` the canvas is a plain image, as in the official baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
+from torchvision.ops import MultiScaleRoIAlign, batched_nms, roi_align
+
+from sai_core.detector import losses
+from sai_core.detector.backbone import LEVELS, STRIDES, AcousticPyramid, Pyramid, ResnetPyramid
+from sai_core.detector.checkpoints import load_into, read_state_dict
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.context import ConformerAdapter, TransformerNeck
+from sai_core.detector.cylinder import (
+    EXTENSION,
+    NET_HEIGHT,
+    NET_WIDTH,
+    SCALE,
+    canonical_boxes,
+    cylinder_iou,
+    extend_right,
+    to_network_canvas,
+)
+from sai_core.detector.fusion import GatedFusion, RoiCmaf
+from sai_core.detector.heads import (
+    N_LABELS,
+    BoxHead,
+    DistanceHead,
+    EnergyHead,
+    FullEnergyDecoder,
+    RpnHead,
+)
+from sai_core.errors import InputError
+from sai_core.files import atomic_write
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
+from sai_core.taxonomy import N_CLASSES
+
+_RATIOS = (0.5, 1.0, 2.0)
+_HIDDEN = 512
+_RGB_MEAN = (0.485, 0.456, 0.406)
+_RGB_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Regions of one frame, strongest first, before thresholds and class-wise NMS.
+
+    Attributes
+    ----------
+    boxes_deg : Tensor, shape (n, 4)
+        Canvas columns and rows in degrees, label grid; ``x0`` in [0, 360), ``x1`` up to 450 over the seam.
+    class_scores : Tensor, shape (n, 13)
+        Softmax share of each class; the rest of 1 is background.
+    objectness : Tensor, shape (n,)
+        Class-agnostic score of the proposal, in [0, 1].
+    energy : Tensor, shape (n, 28, 28)
+    distance_units : Tensor, shape (n,)
+        In 500 cm.
+    embedding : Tensor, shape (n, d)
+        Unit length; d may be 0.
+    """
+
+    boxes_deg: Tensor
+    class_scores: Tensor
+    objectness: Tensor
+    energy: Tensor
+    distance_units: Tensor
+    embedding: Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the RoI stages read: the main pyramid, and the acoustic one of Track B."""
+
+    main: Pyramid
+    acoustic: Pyramid | None
+
+
+class SaiDetector(nn.Module):
+    """Detector of one track, built from a :class:`DetectorConfig`."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        circular = config.seam == "circular"
+        channels = config.channels
+        main_inputs = config.n_bands if config.track == "A" else 3
+        self.backbone = ResnetPyramid(
+            config.backbone,
+            in_channels=main_inputs,
+            channels=channels,
+            circular=circular,
+            frozen_norm=False,
+        )
+        self.input_norm: nn.InstanceNorm2d | None = None
+        self.neck = TransformerNeck(channels) if config.neck else None
+        self.acoustic_pyramid: AcousticPyramid | None = None
+        self.fusion: GatedFusion | None = None
+        self.cmaf: RoiCmaf | None = None
+        if config.track == "B" and (config.gated_fusion or config.roi_cmaf):
+            self.input_norm = nn.InstanceNorm2d(config.n_bands, affine=True)
+            self.acoustic_pyramid = AcousticPyramid(config.n_bands, config.acoustic_channels, circular=circular)
+            if config.gated_fusion:
+                self.fusion = GatedFusion(channels, config.acoustic_channels, circular=circular)
+            if config.roi_cmaf:
+                self.cmaf = RoiCmaf(channels, config.acoustic_channels, _HIDDEN)
+        self.adapter = ConformerAdapter(channels) if config.conformer else None
+        self.rpn = RpnHead(channels, len(_RATIOS), circular=circular)
+        self.box_pool = MultiScaleRoIAlign(list(LEVELS), output_size=7, sampling_ratio=2)
+        self.energy_pool = MultiScaleRoIAlign(list(LEVELS), output_size=14, sampling_ratio=2)
+        self.box_head = BoxHead(channels, _HIDDEN)
+        self.classifier = nn.Linear(_HIDDEN, N_LABELS)
+        self.box_deltas = nn.Linear(_HIDDEN, 4)
+        self.energy_head = EnergyHead(channels)
+        self.distance_head = DistanceHead(_HIDDEN)
+        self.embedding_head = nn.Linear(_HIDDEN, config.embedding_dim) if config.embedding_dim else None
+        self.decoder = (
+            FullEnergyDecoder(channels, max(channels // 2, 32), circular=circular) if config.full_decoder else None
+        )
+        self.frame_classifier = nn.Linear(channels, N_CLASSES) if config.aux_classifier else None
+        self._rpn_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
+        self._roi_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
+        # events are rare: at the start nearly every anchor and every RoI is background
+        nn.init.constant_(self.rpn.objectness.bias, -math.log(99.0))
+
+    # -- features ------------------------------------------------------------------------------------------------
+
+    def _check(self, acoustic: Tensor, rgb: Tensor | None) -> None:
+        expected = (self.config.n_bands, ERP_HEIGHT, ERP_WIDTH)
+        if acoustic.ndim != 4 or tuple(acoustic.shape[1:]) != expected:
+            raise InputError(f"acoustic maps: shape (batch, {expected}) is needed, got {tuple(acoustic.shape)}.")
+        if self.config.track == "B":
+            if rgb is None:
+                raise InputError("a Track B network needs RGB frames beside the acoustic maps.")
+            if tuple(rgb.shape) != (acoustic.shape[0], 3, ERP_HEIGHT, ERP_WIDTH):
+                raise InputError(
+                    f"rgb: shape ({acoustic.shape[0]}, 3, {ERP_HEIGHT}, {ERP_WIDTH}) is needed, got {tuple(rgb.shape)}."
+                )
+
+    def features(self, acoustic: Tensor, rgb: Tensor | None = None) -> Features:
+        """Pyramids of a batch.
+
+        Raises
+        ------
+        InputError
+            Wrong shapes, or no RGB for a Track B network.
+        """
+        self._check(acoustic, rgb)
+        sound = to_network_canvas(acoustic)
+        heard: Pyramid | None = None
+        if self.config.track == "A":
+            main = self.backbone(sound)
+        else:
+            assert rgb is not None
+            mean = rgb.new_tensor(_RGB_MEAN).view(1, 3, 1, 1)
+            std = rgb.new_tensor(_RGB_STD).view(1, 3, 1, 1)
+            main = self.backbone(to_network_canvas((rgb - mean) / std))
+            if self.acoustic_pyramid is not None:
+                assert self.input_norm is not None
+                heard = self.acoustic_pyramid(self.input_norm(sound))
+            if self.fusion is not None:
+                assert heard is not None
+                main = self.fusion(main, heard)
+        if self.neck is not None:
+            main = self.neck(main)
+        if self.adapter is not None:
+            main = self.adapter(main)
+        return Features(main, heard)
+
+    def full_energy(self, features: Features, *, low_resolution: bool = False) -> Tensor:
+        """Full-frame energy (batch, 180, 360), or (batch, 48, 96) as the decoder makes it.
+
+        Raises
+        ------
+        InputError
+            The network was built without the decoder.
+        """
+        if self.decoder is None:
+            raise InputError("this network has no full-frame decoder (full_decoder is off in its configuration).")
+        if low_resolution:
+            return self.decoder.low_resolution(features.main)
+        energy: Tensor = self.decoder(features.main)
+        return energy
+
+    # -- proposals -----------------------------------------------------------------------------------------------
+
+    def _anchors(self, device: torch.device) -> list[Tensor]:
+        """Anchors of each level in network cells, row by row, ratios last: (h * w * 3, 4)."""
+        out = []
+        for stride, size in zip(STRIDES, self.config.anchor_sizes_deg, strict=True):
+            height, width = NET_HEIGHT // stride, NET_WIDTH // stride
+            y = (torch.arange(height, device=device) + 0.5) * stride
+            x = (torch.arange(width, device=device) + 0.5) * stride
+            ratio = torch.tensor(_RATIOS, device=device)
+            half_h = size * SCALE * ratio.sqrt() / 2
+            half_w = size * SCALE / ratio.sqrt() / 2
+            cy, cx = torch.meshgrid(y, x, indexing="ij")
+            centre = torch.stack([cx, cy, cx, cy], dim=-1)[:, :, None, :]
+            half = torch.stack([-half_w, -half_h, half_w, half_h], dim=-1)
+            out.append((centre + half).reshape(-1, 4))
+        return out
+
+    def _to_canvas_limits(self, boxes: Tensor) -> Tensor:
+        if self.config.seam == "circular":
+            return canonical_boxes(boxes)
+        limits = boxes.new_tensor([NET_WIDTH, NET_HEIGHT, NET_WIDTH, NET_HEIGHT])
+        return torch.minimum(boxes.clamp(min=0), limits)
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Tensor:
+        """Rows that survive NMS within groups, strongest first; on a cylinder both cuts must agree."""
+        keep = batched_nms(boxes, scores, groups, iou)
+        if self.config.seam != "circular" or keep.numel() == 0:
+            return keep
+        half = NET_WIDTH / 2
+        turned = boxes[keep].clone()
+        turned[:, [0, 2]] -= torch.where(turned[:, :1] >= half, NET_WIDTH, 0.0)
+        return keep[batched_nms(turned, scores[keep], groups[keep], iou)]
+
+    def propose(
+        self, features: Features, *, per_level: int, at_most: int, iou: float = 0.7
+    ) -> tuple[list[Tensor], list[Tensor], tuple[list[Tensor], Tensor, Tensor]]:
+        """Region proposals.
+
+        Parameters
+        ----------
+        features : Features
+        per_level : int
+            Strongest anchors of each level that are decoded.
+        at_most : int
+            Proposals kept after NMS.
+        iou : float
+            NMS threshold, within a level.
+
+        Returns
+        -------
+        boxes : list of Tensor (n, 4)
+            Network cells, one an image.
+        objectness : list of Tensor (n,)
+            In [0, 1], falling.
+        raw : anchors of each level, logits (batch, anchors), deltas (batch, anchors, 4)
+            For the losses.
+        """
+        anchors = self._anchors(features.main[LEVELS[0]].device)
+        outputs = [self.rpn(features.main[name]) for name in LEVELS]
+        batch = outputs[0][0].shape[0]
+        chosen_boxes, chosen_scores, level_index = [], [], []
+        for i, (level_anchors, (logits, deltas)) in enumerate(zip(anchors, outputs, strict=True)):
+            scores, rows = logits.detach().topk(min(per_level, logits.shape[1]), dim=1)
+            picked = deltas.detach().gather(1, rows[..., None].expand(-1, -1, 4))
+            decoded = self._rpn_coder.decode_single(picked.reshape(-1, 4), level_anchors[rows].reshape(-1, 4))
+            chosen_boxes.append(decoded.reshape(batch, -1, 4))
+            chosen_scores.append(scores)
+            level_index.append(torch.full_like(rows, i))
+        boxes = torch.cat(chosen_boxes, dim=1)
+        scores = torch.cat(chosen_scores, dim=1)
+        levels = torch.cat(level_index, dim=1)
+        out_boxes, out_scores = [], []
+        for b in range(batch):
+            limited = self._to_canvas_limits(boxes[b].float())
+            sound = ((limited[:, 2] - limited[:, 0]) >= 1.0) & ((limited[:, 3] - limited[:, 1]) >= 1.0)
+            limited, score, level = limited[sound], scores[b][sound].float(), levels[b][sound]
+            keep = self._suppress(limited, score, level, iou)[:at_most]
+            out_boxes.append(limited[keep])
+            out_scores.append(score[keep].sigmoid())
+        raw = (anchors, torch.cat([o[0] for o in outputs], dim=1), torch.cat([o[1] for o in outputs], dim=1))
+        return out_boxes, out_scores, raw
+
+    # -- regions -------------------------------------------------------------------------------------------------
+
+    def _pool(self, pool: MultiScaleRoIAlign, levels: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
+        if self.config.seam == "circular":
+            extended = {n: extend_right(levels[n], s) for n, s in zip(LEVELS, STRIDES, strict=True)}
+            size = (NET_HEIGHT, NET_WIDTH + EXTENSION)
+        else:
+            extended = dict(levels)
+            size = (NET_HEIGHT, NET_WIDTH)
+        pooled: Tensor = pool(extended, list(boxes), [size] * len(boxes))
+        return pooled
+
+    def region_vectors(self, features: Features, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Vectors for classification and for the box of each region: (n, 512) twice."""
+        roi = self._pool(self.box_pool, features.main, boxes)
+        vector = self.box_head(roi)
+        if self.cmaf is None:
+            return vector, vector
+        assert features.acoustic is not None
+        heard = self._pool(self.box_pool, features.acoustic, boxes)
+        for_class, for_box = self.cmaf(roi, heard, vector)
+        return for_class, for_box
+
+    def region_energy(self, features: Features, boxes: Sequence[Tensor]) -> Tensor:
+        """28 x 28 energy of each region: (n, 28, 28)."""
+        if sum(len(b) for b in boxes) == 0:
+            return features.main[LEVELS[0]].new_zeros(0, 28, 28)
+        energy: Tensor = self.energy_head(self._pool(self.energy_pool, features.main, boxes))
+        return energy
+
+    # -- inference -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def detect(
+        self,
+        features: Features,
+        *,
+        n_candidates: int = 50,
+        floor: float = 0.01,
+        duplicate_iou: float = 0.8,
+        per_level: int = 300,
+        proposals: int = 200,
+    ) -> list[Candidates]:
+        """Candidates of each frame, before thresholds and class-wise NMS.
+
+        Parameters
+        ----------
+        features : Features
+        n_candidates : int
+            At most this many a frame.
+        floor : float
+            Regions whose strongest class is below this are not kept, and no energy is computed for them.
+        duplicate_iou : float
+            Class-agnostic NMS that only removes near copies of one region.
+        per_level, proposals : int
+            Of the proposal stage.
+        """
+        boxes, objectness, _ = self.propose(features, per_level=per_level, at_most=proposals)
+        counts = [len(b) for b in boxes]
+        for_class, for_box = self.region_vectors(features, boxes)
+        scores = self.classifier(for_class).float().softmax(dim=1)[:, 1:]
+        refined = self._roi_coder.decode_single(self.box_deltas(for_box).float(), torch.cat(boxes))
+        kept_boxes, rows = [], []
+        start = 0
+        for count in counts:
+            index = torch.arange(start, start + count, device=scores.device)
+            start += count
+            limited = self._to_canvas_limits(refined[index])
+            best = scores[index].amax(dim=1) if count else scores.new_zeros(0)
+            good = (best >= floor) & (limited[:, 2] - limited[:, 0] >= 1) & (limited[:, 3] - limited[:, 1] >= 1)
+            limited, index, best = limited[good], index[good], best[good]
+            keep = self._suppress(limited, best, torch.zeros_like(index), duplicate_iou)[:n_candidates]
+            kept_boxes.append(limited[keep])
+            rows.append(index[keep])
+        energy = self.region_energy(features, kept_boxes)
+        chosen = torch.cat(rows)
+        vectors = for_class[chosen]
+        distance = self.distance_head(vectors)
+        embedding = (
+            F.normalize(self.embedding_head(vectors), dim=1)
+            if self.embedding_head is not None
+            else vectors.new_zeros(len(vectors), 0)
+        )
+        all_objectness = torch.cat(objectness)
+        out, start = [], 0
+        for kept, row in zip(kept_boxes, rows, strict=True):
+            part = slice(start, start + len(row))
+            start += len(row)
+            out.append(
+                Candidates(
+                    kept / SCALE, scores[row], all_objectness[row], energy[part], distance[part], embedding[part]
+                )
+            )
+        return out
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def losses(
+        self, acoustic: Tensor, rgb: Tensor | None, targets: Sequence[Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Every loss term of a batch, unweighted but for the annotated-pixel weights inside the energy terms.
+
+        Parameters
+        ----------
+        acoustic, rgb : as in :meth:`features`
+        targets : one mapping a frame
+            ``boxes_deg`` (n, 4) canvas degrees, ``x0`` in [0, 360), ``x1`` may exceed 360; ``labels`` (n,) 1..13;
+            ``instance_maps`` (n, 180, 360) energy of each instance; ``distance_units`` (n,) in 500 cm, NaN unknown;
+            ``instance_ids`` (n,) equal for one source in several frames of the batch; ``full_map`` (180, 360).
+
+        Returns
+        -------
+        dict
+            ``rpn_objectness``, ``rpn_box``, ``class``, ``box``, ``roi_energy``, ``full_energy``, ``distance``,
+            ``cosine_margin``, ``frame_class``; terms of parts that are switched off are missing.
+        """
+        features = self.features(acoustic, rgb)
+        truth = [t["boxes_deg"].float() * SCALE for t in targets]
+        boxes, _, raw = self.propose(features, per_level=500, at_most=300)
+        out: dict[str, Tensor] = {}
+        out["rpn_objectness"], out["rpn_box"] = self._rpn_losses(raw, truth)
+        out.update(self._region_losses(features, boxes, truth, targets))
+        if self.decoder is not None:
+            full = torch.stack([t["full_map"] for t in targets])
+            out["full_energy"] = losses.full_map_loss(self.full_energy(features).float(), full, full > 0)
+        if self.frame_classifier is not None:
+            present = acoustic.new_zeros(len(targets), N_CLASSES)
+            for row, target in zip(present, targets, strict=True):
+                row[target["labels"].long() - 1] = 1.0
+            pooled = features.main[LEVELS[-1]].mean(dim=(-2, -1))
+            out["frame_class"] = losses.frame_class_loss(self.frame_classifier(pooled).float(), present)
+        return out
+
+    def _overlap(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        iou, shift = cylinder_iou(a, b)
+        if self.config.seam == "circular":
+            return iou, shift
+        left = torch.maximum(a[:, None, :2], b[None, :, :2])
+        right = torch.minimum(a[:, None, 2:], b[None, :, 2:])
+        intersection = (right - left).clamp(min=0).prod(dim=2)
+        area = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+        union = ((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]))[:, None] + area[None, :] - intersection
+        return intersection / union.clamp(min=1e-9), torch.zeros_like(shift)
+
+    def _match(self, boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Best IoU with any true box, that box's row, and the true box moved next to ours."""
+        iou, shift = self._overlap(boxes, truth)
+        best, row = iou.max(dim=1)
+        moved = truth[row].clone()
+        moved[:, [0, 2]] += shift.gather(1, row[:, None])
+        return best, row, moved
+
+    def _rpn_losses(self, raw: tuple[list[Tensor], Tensor, Tensor], truth: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        anchors, logits, deltas = torch.cat(raw[0]), raw[1].float(), raw[2].float()
+        sampler = BalancedPositiveNegativeSampler(256, 0.5)
+        sampled_logits, sampled_deltas, wanted, wanted_deltas = [], [], [], []
+        for b, boxes in enumerate(truth):
+            label = torch.zeros(len(anchors), device=anchors.device)
+            target = torch.zeros_like(anchors)
+            if len(boxes):
+                best, _, moved = self._match(anchors, boxes)
+                label[best >= 0.3] = -1.0  # neither clearly background nor object
+                label[best >= 0.6] = 1.0
+                # every true box gets its best anchors, however poor they are
+                iou, _ = self._overlap(anchors, boxes)
+                label[((iou >= iou.amax(dim=0) - 1e-6) & (iou > 0.1)).any(dim=1)] = 1.0
+                target = self._rpn_coder.encode_single(moved, anchors)
+            positive, negative = sampler([label])
+            rows = torch.where(positive[0] | negative[0])[0]
+            sampled_logits.append(logits[b, rows])
+            sampled_deltas.append(deltas[b, rows])
+            wanted.append((label[rows] > 0).float())
+            wanted_deltas.append(target[rows])
+        return losses.proposal_losses(
+            torch.cat(sampled_logits), torch.cat(sampled_deltas), torch.cat(wanted), torch.cat(wanted_deltas)
+        )
+
+    def _region_losses(
+        self,
+        features: Features,
+        proposals: Sequence[Tensor],
+        truth: Sequence[Tensor],
+        targets: Sequence[Mapping[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        sampler = BalancedPositiveNegativeSampler(128, 0.25)
+        regions, labels, deltas, own_rows, exact = [], [], [], [], []
+        offset = 0
+        for found, boxes, target in zip(proposals, truth, targets, strict=True):
+            candidates = torch.cat([found, self._to_canvas_limits(boxes)])
+            label = torch.zeros(len(candidates), dtype=torch.long, device=candidates.device)
+            moved = candidates
+            if len(boxes):
+                best, row, moved = self._match(candidates, boxes)
+                label = torch.where(best >= 0.5, target["labels"].long()[row], label)
+            positive, negative = sampler([label])
+            rows = torch.where(positive[0] | negative[0])[0]
+            regions.append(candidates[rows])
+            labels.append(label[rows])
+            deltas.append(self._roi_coder.encode_single(moved[rows], candidates[rows]))
+            # the true boxes themselves stand last; they teach distance, embedding and energy
+            exact.append(self._to_canvas_limits(boxes))
+            own_rows.append(offset + torch.arange(len(boxes), device=candidates.device))
+            offset += len(boxes)
+        for_class, for_box = self.region_vectors(features, regions)
+        out: dict[str, Tensor] = {}
+        out["class"], out["box"] = losses.box_losses(
+            self.classifier(for_class).float(), self.box_deltas(for_box).float(), torch.cat(labels), torch.cat(deltas)
+        )
+        jittered = [self._jitter(boxes) for boxes in exact]
+        vectors, _ = self.region_vectors(features, jittered)
+        energy = self.region_energy(features, jittered).float()
+        wanted = self._energy_targets(jittered, targets)
+        out["roi_energy"] = losses.roi_energy_loss(energy, wanted, wanted > 0)
+        distance = torch.cat([t["distance_units"] for t in targets]).to(energy.dtype)
+        out["distance"] = losses.distance_loss(self.distance_head(vectors).float(), distance)
+        if self.embedding_head is not None:
+            instance = torch.cat([t["instance_ids"] for t in targets])
+            out["cosine_margin"] = losses.cosine_margin_loss(self.embedding_head(vectors).float(), instance)
+        return out
+
+    def _jitter(self, boxes: Tensor, share: float = 0.1) -> Tensor:
+        """Move each side by up to ``share`` of the box, so that the heads learn imperfect proposals."""
+        size = torch.cat([boxes[:, 2:] - boxes[:, :2]] * 2, dim=1)
+        moved = boxes + (torch.rand_like(boxes) * 2 - 1) * share * size
+        moved[:, 2:] = torch.maximum(moved[:, 2:], moved[:, :2] + 1)
+        return self._to_canvas_limits(moved)
+
+    def _energy_targets(self, boxes: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """28 x 28 crops of each instance's own map: (n, 28, 28)."""
+        crops = []
+        for part, target in zip(boxes, targets, strict=True):
+            if not len(part):
+                continue
+            maps = target["instance_maps"][:, None].float()
+            if self.config.seam == "circular":
+                maps = torch.cat([maps, maps[..., : int(EXTENSION / SCALE)]], dim=-1)
+            index = torch.arange(len(part), device=part.device, dtype=part.dtype)[:, None]
+            rois = torch.cat([index, part / SCALE], dim=1)
+            crops.append(roi_align(maps, rois, output_size=28, sampling_ratio=2, aligned=True)[:, 0])
+        return torch.cat(crops) if crops else boxes[0].new_zeros(0, 28, 28)
+
+
+def save_detector(model: SaiDetector, path: Path, *, notes: Mapping[str, str] | None = None) -> None:
+    """Write weights and configuration to one safetensors file, atomically.
+
+    Parameters
+    ----------
+    model : SaiDetector
+    path : Path
+    notes : mapping of str to str, optional
+        Provenance (seed, data, hours ...), kept in the file's metadata.
+    """
+    path = Path(path)
+    metadata = {"sai_detector": model.config.to_json(), **(notes or {})}
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with atomic_write(path) as stream:
+        stream.write(save(state, metadata=metadata))
+
+
+def load_detector(path: Path, *, device: str | torch.device = "cpu") -> SaiDetector:
+    """Open what :func:`save_detector` wrote, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        No such file, not safetensors, not a detector of ours, or weights that do not fit its configuration.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a detector checkpoint (.safetensors).")
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}).") from error
+    if "sai_detector" not in metadata:
+        raise InputError(f"{path}: not a detector of this program (its metadata has no configuration).")
+    try:
+        config = DetectorConfig.from_json(metadata["sai_detector"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    model = SaiDetector(config)
+    load_into(model, read_state_dict(path), path, what="a detector with this configuration")
+    return model.to(device).eval()
