@@ -10,9 +10,12 @@ import os
 import stat
 import zlib
 from types import TracebackType
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from sai_core.errors import InputError
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
 
 MAX_BYTES: Final[int] = 2 << 30
 """Largest text (after decompression) that is read, in bytes.
@@ -68,6 +71,8 @@ class ByteSource:
         Plain file or gzip (any number of members), told apart by content.
     max_bytes
         Limit on the decompressed size.
+    digest
+        Fed with the bytes on disk as they are read.
 
     Raises
     ------
@@ -75,8 +80,11 @@ class ByteSource:
         From the constructor and from :meth:`read`: see the module.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, digest: blake2b | None = None
+    ) -> None:
         self._path = path
+        self._digest = digest
         self._max_bytes = max_bytes
         self._size = stat_regular_file(path).st_size
         try:
@@ -144,6 +152,8 @@ class ByteSource:
         except OSError as error:
             raise InputError(f"{self._path}: cannot be read ({error.strerror or error}).") from None
         self._raw_read += len(data)
+        if self._digest is not None:
+            self._digest.update(data)
         return data
 
     def _next(self) -> bytes:

@@ -19,11 +19,14 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path as FilePath
 from typing import Final, Literal
 
 import msgspec
 
-from sai_core.annotations._columns import MemorySink, Sink, table_of
+from sai_core.annotations import cache
+from sai_core.annotations._columns import COLUMN_DTYPES, FolderSink, MemorySink, Sink, table_of
 from sai_core.annotations._decode import (
     MAX_POINTS,
     BadBatch,
@@ -33,7 +36,7 @@ from sai_core.annotations._decode import (
     explain_batch,
 )
 from sai_core.annotations._scan import DocumentScanner, Run, duplicate_key, show
-from sai_core.annotations._source import ByteSource
+from sai_core.annotations._source import MAX_BYTES, ByteSource, stat_regular_file
 from sai_core.annotations.names import recording_name
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
@@ -128,6 +131,9 @@ def read_annotations_with_report(
     options = ReadOptions(check_canvas=check_canvas, unknown_classes=unknown_classes)
     name = recording_name(path) if recording is None else recording
     try:
+        n_bytes = stat_regular_file(path).st_size
+        if use_cache and cache.MIN_BYTES <= n_bytes <= MAX_BYTES:
+            return _read_cached(FilePath(path), name, options, progress)
         return _parse(path, name, options, MemorySink(), progress)
     except MemoryError:
         raise InputError(f"{path}: does not fit into memory; close other programs or split the file.") from None
@@ -135,9 +141,53 @@ def read_annotations_with_report(
         raise InputError(f"{path}: cannot be read ({error}).") from error
 
 
-def _parse(path: Path, name: str, options: ReadOptions, sink: Sink, progress: Progress) -> ReadResult:
+def _read_cached(path: FilePath, name: str, options: ReadOptions, progress: Progress) -> ReadResult:
+    before = cache.stamp(path)
+    content, found = cache.find(path, options)
+    if found is not None:
+        progress(1.0, f"{len(found.columns['frame'])} annotations")
+        return ReadResult(table_of(name, found.columns), _kind_of(found.kind), found.n_dropped)
+    work = cache.new_work_folder(os.stat(path).st_size)
+    if work is None:
+        return _parse(path, name, options, MemorySink(), progress)
+    # the hash came from a first pass over the file; what is stored under it must come from the same bytes
+    digest = blake2b(digest_size=16)
+    try:
+        sink = FolderSink(work)
+        try:
+            result = _parse(path, name, options, sink, progress, digest=digest)
+        finally:
+            sink.close()
+    except OSError:
+        # the disk is full or gone; the file itself is fine, so read it without the cache
+        cache.drop_work_folder(work)
+        return _parse(path, name, options, MemorySink(), progress)
+    except BaseException:
+        cache.drop_work_folder(work)
+        raise
+    if cache.stamp(path) != before or digest.hexdigest() != content:
+        cache.drop_work_folder(work)
+        raise InputError(f"{path}: was changed while it was being read; open it again.")
+    columns = {column: getattr(result.table, column) for column in COLUMN_DTYPES}
+    cache.store(work, content, options, columns, result.kind, result.n_dropped)
+    return result
+
+
+def _kind_of(text: str) -> Kind:
+    return "coco" if text == "coco" else "submission" if text == "submission" else "label"
+
+
+def _parse(
+    path: Path,
+    name: str,
+    options: ReadOptions,
+    sink: Sink,
+    progress: Progress,
+    *,
+    digest: blake2b | None = None,
+) -> ReadResult:
     builder = TableBuilder(sink, options)
-    with ByteSource(path) as source:
+    with ByteSource(path, digest=digest) as source:
         scanner = DocumentScanner(source, path)
         kind = _read_items(path, scanner, source, builder, options, progress)
     columns = builder.finish()
