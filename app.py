@@ -1,0 +1,24 @@
+"""Entry point: `streamlit run app.py`. Pages, title, theme; nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import streamlit as st
+
+st.set_page_config(page_title="SAI Explorer", page_icon=":material/graphic_eq:", layout="wide")
+
+PAGES = [
+    st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:", default=True),
+]
+
+if importlib.util.find_spec("sai_core.environment") is not None:
+    from sai_core.environment import check_torch_pair
+
+    if problem := check_torch_pair():
+        st.warning(problem)
+
+# Constant text, no data: the viewer needs the page's full width
+st.html("<style>.stMainBlockContainer { padding-left: 1.25rem; padding-right: 1.25rem; }</style>")
+
+st.navigation(PAGES, position="top").run()

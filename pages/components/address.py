@@ -1,0 +1,40 @@
+"""The address of the page: what a link must hold to reopen it.
+
+Choices whose shown text is not their value (a recording with its badges) cannot use Streamlit's own binding, which
+writes the shown text; they are read and written here. The player writes ``frame`` and ``view`` by itself.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.components import state_keys as keys
+
+
+def choice(name: str, options: list[str], default: str) -> tuple[str, str]:
+    """Choice named in the address.
+
+    Returns
+    -------
+    chosen : str
+        The address's value when it is an option, else ``default``.
+    unknown : str
+        The address's value when it is no option; else "".
+    """
+    value = st.query_params.get(name)
+    if value is None or value in options:
+        return (value if value is not None else default), ""
+    return default, value
+
+
+def write(values: dict[str, str]) -> None:
+    """Write choices into the address where they differ from it; the address changes without a rerun."""
+    changed = {name: value for name, value in values.items() if st.query_params.get(name) != value}
+    if changed:
+        st.query_params.update(changed)
+
+
+def frame() -> int:
+    """Frame in the address; 0 when there is none or it is no number."""
+    text = st.query_params.get(keys.FRAME, "")
+    return int(text) if text.isdecimal() and len(text) < 8 else 0

@@ -1,0 +1,177 @@
+"""Opened data, shared by all sessions: roots, recordings, comparisons that run in the background."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from sai_core.dataset import DataRoot, PredictionSet, Recording, open_data_root
+from sai_core.errors import SaiError
+from sai_core.figures.comparison import Comparison, compare
+from sai_core.figures.overview import overview
+from sai_core.figures.recording_view import BytesCache, RecordingView, open_view
+from sai_core.progress import Progress
+
+_CACHE_BYTES: Final[int] = 256 << 20
+"""Finished blocks of all sessions together: some four minutes of video."""
+
+
+@st.cache_resource(show_spinner=False)
+def block_cache() -> BytesCache:
+    """Cache of finished blocks."""
+    return BytesCache(_CACHE_BYTES)
+
+
+@st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
+def data_root(path: str, extra_folder: str) -> DataRoot:
+    """What a folder holds; looked at again after five seconds, so that new files appear.
+
+    Raises
+    ------
+    InputError
+        As :func:`sai_core.dataset.open_data_root`.
+    """
+    root = open_data_root(path)
+    return root.add_prediction_folder(extra_folder) if extra_folder else root
+
+
+@dataclass
+class Job:
+    """A calculation in a thread of its own; it never touches Streamlit, pages look at it.
+
+    Attributes
+    ----------
+    fraction, text : float, str
+        How far it is.
+    result : Comparison or None
+    error : str
+        One sentence, when it failed.
+    """
+
+    fraction: float = 0.0
+    text: str = ""
+    result: Comparison | None = None
+    error: str = ""
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    def start(self, work: Callable[[Progress], Comparison]) -> None:
+        """Run ``work`` in the background."""
+
+        def report(fraction: float, message: str) -> None:
+            self.fraction, self.text = fraction, message
+
+        def run() -> None:
+            try:
+                self.result = work(report)
+            except SaiError as error:
+                self.error = str(error)
+            except Exception as error:  # a bug must not leave a bar that never ends
+                self.error = f"The comparison failed ({type(error).__name__}: {error})."
+            finally:
+                self._done.set()
+
+        threading.Thread(target=run, name="comparison", daemon=True).start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within some seconds."""
+        return self._done.wait(seconds)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _comparison(scene_id: str, key: str, _view: RecordingView) -> Job:
+    job = Job()
+    labels, predictions = _view.tables["L"], _view.tables[key]
+    job.start(lambda progress: compare(labels, predictions, progress=progress))
+    return job
+
+
+def comparison(view: RecordingView, key: str) -> Job:
+    """Comparison of a system with the labels: started at the first call, shared by all sessions."""
+    return _comparison(view.scene_id, key, view)
+
+
+class _Views:
+    """The last opened recordings. Not ``st.cache_resource`` on the opening function: that forbids a progress bar."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._views: OrderedDict[tuple[object, ...], RecordingView] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, signature: tuple[object, ...], build: Callable[[], RecordingView]) -> RecordingView:
+        with self._lock:
+            view = self._views.get(signature)
+            if view is not None:
+                self._views.move_to_end(signature)
+                return view
+        view = build()  # outside of the lock: a slow file of one session must not hold up the others
+        with self._lock:
+            view = self._views.setdefault(signature, view)
+            while len(self._views) > self._limit:
+                self._views.popitem(last=False)
+        return view
+
+
+@st.cache_resource(show_spinner=False)
+def _views() -> _Views:
+    return _Views(12)
+
+
+def recording_view(
+    root: DataRoot, name: str, split: str, systems: dict[str, PredictionSet], *, progress: Progress
+) -> RecordingView:
+    """Recording with its prediction sets, opened once for all sessions until one of its files changes.
+
+    Raises
+    ------
+    InputError
+        No such recording.
+    """
+    recording = root.recording(name, split)
+    paths = [recording.label_path, recording.audio_path, recording.video_path, recording.frames_dir]
+    paths += [chosen.files.get(name) for chosen in systems.values()]
+    signature = (
+        str(root.path),
+        name,
+        split,
+        tuple((key, chosen.name) for key, chosen in systems.items()),
+        tuple(_stamp(path) for path in paths),
+    )
+    return _views().get(signature, lambda: open_view(recording, systems, cache=block_cache(), progress=progress))
+
+
+def _stamp(path: Path | None) -> tuple[str, int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return (str(path), -1, -1)
+    return (str(path), status.st_size, status.st_mtime_ns)
+
+
+_LONG_LIST: Final[int] = 500
+"""Recordings above which a list is drawn without opening every file's header (some 0.3 ms each, more on a share)."""
+
+
+def summary(recording: Recording, *, n_recordings: int = 0) -> tuple[str, ...]:
+    """Length and sources of a recording in words; nothing of it for long lists."""
+    if n_recordings > _LONG_LIST:
+        return ()
+    facts = overview(recording)
+    parts = []
+    if facts.duration_s is not None:
+        seconds = round(facts.duration_s)
+        parts.append(f"{seconds // 60}:{seconds % 60:02d}")
+    if facts.n_sources is not None:
+        n_classes = len(facts.categories)
+        parts.append(
+            f"{facts.n_sources} source{'s' * (facts.n_sources != 1)} of {n_classes} class{'es' * (n_classes != 1)}"
+        )
+    return tuple(parts)

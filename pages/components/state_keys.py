@@ -1,0 +1,21 @@
+"""Every name under which pages keep something: session state, widgets, and the address (query parameters).
+
+Widgets bound to the address use their key as the parameter's name, so these names are part of every saved link.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ROOT: Final[str] = "root"
+RECORDING: Final[str] = "rec"
+SYSTEM_A: Final[str] = "a"
+SYSTEM_B: Final[str] = "b"
+FRAME: Final[str] = "frame"
+"""Written by the player itself (JavaScript), never by a widget, so that a frame step costs no rerun."""
+
+VIEW: Final[str] = "view"
+"""Zoom, pan, layout and single source, as the player writes them."""
+
+PREDICTION_FOLDER: Final[str] = "predictions"
+PLAYER: Final[str] = "player"

@@ -1,0 +1,208 @@
+"""Explorer: look at a recording frame by frame, with labels, predictions and sound."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.components import address, player, sources
+from pages.components import state_keys as keys
+from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root
+from sai_core.errors import SaiError
+from sai_core.figures.maps import MAP_MODES, MapMode
+from sai_core.figures.player import BLOCK_FRAMES
+from sai_core.figures.recording_view import RecordingView, is_simulated, system_title
+
+NO_SYSTEM = "none"
+
+
+def main() -> None:
+    """Draw the page."""
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
+    root = _choose_root(bar)
+    if root is None:
+        return
+    if not root.recordings:
+        st.info(
+            f"{root.path} holds no recording. Expected are folders such as `labels_dev/<split>/<recording>_std.json`, "
+            "`mic_dev/<split>/<recording>.wav` and `video_dev/<split>/<recording>.mp4`; any of them is enough. "
+            "Choose another folder under **Data**."
+        )
+        _say_problems(root.problems)
+        return
+    recording, systems = _choose_recording(bar, root)
+    slot = st.empty()
+
+    def progress(fraction: float, message: str) -> None:
+        slot.progress(min(max(fraction, 0.0), 1.0), message)
+
+    try:
+        view = sources.recording_view(root, recording.name, recording.split, systems, progress=progress)
+    except SaiError as error:
+        st.error(str(error))
+        return
+    finally:
+        slot.empty()
+    for problem in view.problems:
+        st.error(problem)
+    if not view.n_frames:
+        st.info(
+            f"{recording.name} has nothing to show: neither labels, predictions, video nor audio could be opened. "
+            "Choose another recording, or another folder under **Data**."
+        )
+        return
+    _viewer(view)
+
+
+def _choose_root(bar: DeltaGenerator) -> DataRoot | None:
+    """Data folder and a folder of predictions anywhere; both in the address."""
+    demo = str(demo_root())
+    with bar.popover("Data", icon=":material/folder_open:"):
+        path = st.text_input(
+            "Data root",
+            value=demo,
+            key=keys.ROOT,
+            bind="query-params",
+            help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough.",
+        )
+        extra = st.text_input(
+            "More predictions",
+            key=keys.PREDICTION_FOLDER,
+            bind="query-params",
+            placeholder="folder or file, anywhere",
+            help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
+        )
+        st.caption("Files are only read, never changed.")
+    path, extra = path.strip() or demo, extra.strip()
+    try:
+        return sources.data_root(path, extra)
+    except SaiError as error:
+        st.error(str(error))
+        if path == demo:
+            st.info("The demo recordings are missing from this copy of the program; choose a folder under **Data**.")
+        else:
+            st.info("Correct the path under **Data**; an empty *Data root* opens the demo recordings.")
+    return None
+
+
+def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, dict[str, PredictionSet]]:
+    by_id = {f"{r.split}/{r.name}" if r.split else r.name: r for r in root.recordings}
+    by_name = {s.name: s for s in root.prediction_sets}
+    recording_ids, options = list(by_id), [NO_SYSTEM, *by_name]
+    unknown: list[str] = []
+
+    def start(name: str, choices: list[str], default: str) -> int:
+        value, missing = address.choice(name, choices, default)
+        if missing and name not in st.session_state:
+            unknown.append(missing)
+        return choices.index(value)
+
+    with bar:
+        chosen = st.selectbox(
+            "Recording",
+            recording_ids,
+            index=start(keys.RECORDING, recording_ids, recording_ids[0]),
+            format_func=lambda key: _recording_line(by_id[key], root),
+            key=keys.RECORDING,
+            label_visibility="collapsed",
+            width=620,
+        )
+        first = options[1] if by_name else NO_SYSTEM
+        names: dict[str, str] = {}
+        for key, widget, default in (("A", keys.SYSTEM_A, first), ("B", keys.SYSTEM_B, NO_SYSTEM)):
+
+            def shown(name: str, key: str = key) -> str:
+                return f"{key}  ·  {system_title(by_name[name])}" if name in by_name else f"{key}  ·  no predictions"
+
+            names[key] = st.selectbox(
+                f"Predictions {key}",
+                options,
+                index=start(widget, options, default),
+                format_func=shown,
+                key=widget,
+                label_visibility="collapsed",
+                width=280,
+            )
+        if root.problems:
+            with st.popover(str(len(root.problems)), icon=":material/warning:", help="Files that were left out"):
+                _say_problems(root.problems)
+    for value in unknown:
+        st.warning(f"The link names {value!r}, which is not in {root.path}; the first choice is shown instead.")
+    address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
+    return by_id[chosen], {key: by_name[name] for key, name in names.items() if name in by_name}
+
+
+def _recording_line(recording: Recording, root: DataRoot) -> str:
+    """One line of the picker: where, how long, and what there is of it."""
+    summary = sources.summary(recording, n_recordings=len(root.recordings))
+    parts = [part for part in (recording.split, recording.name) if part]
+    has = [
+        word
+        for word, there in (
+            ("labels", recording.has_labels),
+            ("video", recording.has_video),
+            ("audio", recording.has_audio),
+        )
+        if there
+    ]
+    n_sets = sum(recording.name in s.files for s in root.prediction_sets)
+    if n_sets:
+        has.insert(1 if recording.has_labels else 0, f"{n_sets} prediction{'s' if n_sets > 1 else ''}")
+    if is_simulated(recording):
+        has.append("simulated")
+    return "   ·   ".join([" / ".join(parts), *summary, ", ".join(has)])
+
+
+def _say_problems(problems: tuple[str, ...]) -> None:
+    for problem in problems[:20]:
+        st.warning(problem)
+    if len(problems) > 20:
+        st.caption(f"... and {len(problems) - 20} more.")
+
+
+@st.fragment
+def _viewer(view: RecordingView) -> None:
+    """Answer what the browser asked for; runs again when it asks for more, and only this function does."""
+    request = player.current_request(keys.PLAYER)
+    mode = cast(MapMode, request.mode if request.mode in MAP_MODES else MAP_MODES[0])
+    known = request.scene == view.scene_id
+    parts: dict[str, bytes] = {}
+    blocks = list(request.blocks)
+    if not known:
+        parts["scene"] = view.scene()
+        frame = request.frame if request.seq else address.frame()
+        blocks = [min(frame, view.n_frames - 1) // BLOCK_FRAMES]
+    error = ""
+    try:
+        for block in blocks:
+            if block < view.n_blocks:
+                parts[f"block.{block}"] = view.block(block, mode=mode)
+        if known and "spectrogram" in request.want:
+            spectrogram = view.spectrogram()
+            if spectrogram is not None:
+                parts["spectrogram"] = spectrogram
+    except SaiError as problem:
+        error = str(problem)
+    status: dict[str, dict[str, object]] = {}
+    for key in ("A", "B"):
+        if key not in view.tables or "L" not in view.tables:
+            continue
+        job = sources.comparison(view, key)
+        asked = known and f"matches.{key}" in request.want
+        if asked:
+            job.wait(0.3)
+        if job.result is not None:
+            status[key] = {"state": "done"}
+            if asked:
+                parts[f"matches.{key}"] = job.result.encode()
+        elif job.error:
+            status[key] = {"state": "error", "text": job.error}
+        else:
+            status[key] = {"state": "running", "fraction": job.fraction, "text": job.text}
+    header = {"ack": request.seq, "scene": view.scene_id, "status": status, "error": error}
+    player.mount(player.message(header, parts), key=keys.PLAYER)
+
+
+main()
