@@ -1,5 +1,6 @@
 """Annotation container, readers, writers, validation and the binary cache."""
 
+from sai_core.annotations.coco import write_coco_json
 from sai_core.annotations.dcase import DcaseMetadata, read_dcase_csv, write_dcase_csv
 from sai_core.annotations.names import recording_name
 from sai_core.annotations.reading import ReadResult, read_annotations, read_annotations_with_report
@@ -14,6 +15,7 @@ __all__ = [
     "read_annotations_with_report",
     "read_dcase_csv",
     "recording_name",
+    "write_coco_json",
     "write_dcase_csv",
     "write_label_json",
     "write_submission_json",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Literal, NoReturn
@@ -25,7 +26,8 @@ from sai_core.taxonomy import N_CLASSES
 
 MAX_FRAME: Final[int] = 10_000_000
 """Eleven days at 10 frames a second."""
-MAX_POINTS: Final[int] = 2**31
+MAX_POINTS: Final[int] = 2**28
+"""As many as fit into the largest text that is read (8 bytes for the shortest point); 6.4 GB of columns."""
 _INT64_LIMIT: Final[int] = 2**63
 
 Segmentation = list[list[tuple[float, float, float]]]
@@ -201,7 +203,7 @@ class FieldChecker:
         if key not in record:
             self.fail(f" has no key {key!r}; every annotation needs one.")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.fail(f", field {key!r}: got {_kind(value)}, expected a number.")
+            self.fail(f", field {key!r}: got {kind_of(value)}, expected a number.")
         if not math.isfinite(value):
             self.fail(f", field {key!r}: got {value}, expected a finite number.")
         return value
@@ -231,12 +233,12 @@ class FieldChecker:
     def point(self, point: Any, place: str, options: ReadOptions) -> None:
         """``[x, y, energy]`` with finite numbers on the canvas."""
         if not isinstance(point, list):
-            self.fail(f", field 'segmentation': {place} is {_kind(point)}, expected a list [x, y, energy].")
+            self.fail(f", field 'segmentation': {place} is {kind_of(point)}, expected a list [x, y, energy].")
         if len(point) != 3:
             self.fail(f", field 'segmentation': {place} has {len(point)} numbers, expected three: [x, y, energy].")
         for name, value in zip(("x", "y", "energy"), point, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
-                self.fail(f", field 'segmentation': {name} of {place} is {_kind(value)}, expected a number.")
+                self.fail(f", field 'segmentation': {name} of {place} is {kind_of(value)}, expected a number.")
             if not _is_finite(value):
                 self.fail(f", field 'segmentation': {name} of {place} is not a finite number.")
         self.on_canvas(point[0], point[1], place, options)
@@ -269,19 +271,19 @@ def explain_label(path: Path, index: int, raw: bytes, options: ReadOptions) -> N
     polygons = record["segmentation"]
     if not isinstance(polygons, list):
         checker.fail(
-            f", field 'segmentation': got {_kind(polygons)}, expected lists of points [[[x, y, energy], ...], ...]."
+            f", field 'segmentation': got {kind_of(polygons)}, expected lists of points [[[x, y, energy], ...], ...]."
         )
     for p, polygon in enumerate(polygons):
         if not isinstance(polygon, list):
-            checker.fail(f", field 'segmentation': part {p} is {_kind(polygon)}, expected a list of points.")
+            checker.fail(f", field 'segmentation': part {p} is {kind_of(polygon)}, expected a list of points.")
         for k, point in enumerate(polygon):
             checker.point(point, f"point {k} of part {p}", options)
 
 
-def explain_batch(path: Path, run: Run, elements: range, options: ReadOptions) -> NoReturn:
+def explain_batch(path: Path, run: Run, elements: range, explain: Callable[[int, bytes], None]) -> NoReturn:
     """Raise for the first of the elements that breaks a rule."""
     for k in elements:
-        explain_label(path, run.first + k, run.raw(k), options)
+        explain(run.first + k, run.raw(k))
     first, last = run.first + elements[0], run.first + elements[-1]
     where = f"annotation {first}" if first == last else f"one of the annotations {first} to {last}"
     raise InputError(f"{path}: {where} cannot be read as an annotation.")
@@ -299,7 +301,7 @@ def _is_finite(value: int | float) -> bool:
         return False
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """How a wrong value is called in a message."""
     if value is None:
         return "null"

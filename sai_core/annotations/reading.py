@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path as FilePath
@@ -25,7 +25,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sai_core.annotations import cache
+from sai_core.annotations import cache, coco
 from sai_core.annotations._columns import COLUMN_DTYPES, FolderSink, MemorySink, Sink, table_of
 from sai_core.annotations._decode import (
     MAX_POINTS,
@@ -34,8 +34,9 @@ from sai_core.annotations._decode import (
     ReadOptions,
     TableBuilder,
     explain_batch,
+    explain_label,
 )
-from sai_core.annotations._scan import DocumentScanner, Run, duplicate_key, show
+from sai_core.annotations._scan import DocumentScanner, Run, Value, duplicate_key, show
 from sai_core.annotations._source import MAX_BYTES, ByteSource, stat_regular_file
 from sai_core.annotations.names import recording_name
 from sai_core.annotations.table import AnnotationTable
@@ -44,6 +45,9 @@ from sai_core.progress import Progress, no_progress
 
 Path = str | os.PathLike[str]
 Kind = Literal["label", "submission", "coco"]
+
+_Decoders = tuple[Callable[[int, bytes], Iterable[list[LabelAnnotation]]], Callable[[int, bytes], None]]
+_COCO_KEYS: Final[frozenset[str]] = frozenset({"images", "categories"})
 
 _BATCH_BYTES: Final[int] = 1 << 17
 """Text decoded at once: small enough for the decoded numbers to stay in the processor's cache."""
@@ -188,27 +192,31 @@ def _parse(
 ) -> ReadResult:
     builder = TableBuilder(sink, options)
     with ByteSource(path, digest=digest) as source:
-        scanner = DocumentScanner(source, path)
-        kind = _read_items(path, scanner, source, builder, options, progress)
+        is_coco = _read_items(path, source, builder, options, progress)
     columns = builder.finish()
     progress(1.0, f"{builder.n_annotations} annotations")
-    if kind == "label" and builder.has_score:
-        kind = "submission"
+    kind: Kind = "coco" if is_coco else "submission" if builder.has_score else "label"
     return ReadResult(table_of(name, columns), kind, builder.n_dropped)
 
 
 def _read_items(
-    path: Path,
-    scanner: DocumentScanner,
-    source: ByteSource,
-    builder: TableBuilder,
-    options: ReadOptions,
-    progress: Progress,
-) -> Kind:
-    decode = msgspec.json.Decoder(list[LabelAnnotation]).decode
+    path: Path, source: ByteSource, builder: TableBuilder, options: ReadOptions, progress: Progress
+) -> bool:
+    """Move all annotations into the builder; returns whether the file is COCO."""
+    scanner = DocumentScanner(source, path, wanted=_COCO_KEYS)
+    values: dict[str, bytes] = {}
+    decode: Callable[[int, bytes], Iterable[list[LabelAnnotation]]] | None = None
+    explain: Callable[[int, bytes], None] | None = None
+    is_coco = False
     for event in scanner.events():
-        if not isinstance(event, Run):
+        if isinstance(event, Value):
+            if event.key in _COCO_KEYS and decode is None:
+                values[event.key] = event.raw
             continue
+        if decode is None or explain is None:
+            is_coco = _looks_like_coco(event.raw(0))
+            decode, explain = _coco_decoder(path, values, options) if is_coco else _label_decoder(path, options)
+            values = {}
         for k in event.suspects:
             twice = duplicate_key(event.raw(k))
             if twice is not None:
@@ -216,13 +224,50 @@ def _read_items(
         for start, stop in _batches(event):
             text = b"[" + event.data[event.starts[start] : event.ends[stop - 1]] + b"]"
             try:
-                builder.add(decode(text))
+                for portion in decode(event.first + start, text):
+                    builder.add(portion)
+                    _check_size(path, builder)
             except (msgspec.MsgspecError, BadBatch, RecursionError, UnicodeDecodeError):
-                explain_batch(path, event, range(start, stop), options)
-        if builder.n_points > MAX_POINTS:
-            raise InputError(f"{path}: has more than {MAX_POINTS} points; give the file of one recording.")
+                explain_batch(path, event, range(start, stop), explain)
         progress(source.fraction, f"{builder.n_annotations} annotations")
-    return "label"
+    return is_coco or (decode is None and "images" in scanner.keys)
+
+
+def _check_size(path: Path, builder: TableBuilder) -> None:
+    if builder.n_points > MAX_POINTS:
+        raise InputError(f"{path}: has more than {MAX_POINTS} points; give the file of one recording.")
+
+
+def _label_decoder(path: Path, options: ReadOptions) -> _Decoders:
+    decoder = msgspec.json.Decoder(list[LabelAnnotation])
+    return (
+        lambda first, text: (decoder.decode(text),),
+        lambda index, raw: explain_label(path, index, raw, options),
+    )
+
+
+def _coco_decoder(path: Path, values: dict[str, bytes], options: ReadOptions) -> _Decoders:
+    decoder = msgspec.json.Decoder(list[coco.CocoAnnotation])
+    if len(values) < len(_COCO_KEYS):
+        # they may stand behind the annotations: look through the whole file once for them alone
+        with ByteSource(path) as source:
+            for event in DocumentScanner(source, path, wanted=_COCO_KEYS).events():
+                if isinstance(event, Value) and event.key in _COCO_KEYS:
+                    values[event.key] = event.raw
+    head = coco.parse_head(path, values.get("images", b""), values.get("categories", b""))
+    return (
+        lambda first, text: coco.to_labels(path, first, decoder.decode(text), head),
+        lambda index, raw: coco.explain_coco(path, index, raw, head, options),
+    )
+
+
+def _looks_like_coco(raw: bytes) -> bool:
+    """Whether an annotation names an image and no frame (a label annotation always names its frame)."""
+    try:
+        keys = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
+    return "image_id" in keys and "metadata_frame_index" not in keys
 
 
 def _batches(run: Run) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -44,7 +44,7 @@ def write_label_json(table: AnnotationTable, path: str | os.PathLike[str], *, de
     EnvironmentProblem
         The file cannot be written.
     """
-    _write(table, path, label_pieces(table, decimals=decimals))
+    write_pieces(label_pieces(table, decimals=decimals), path)
 
 
 def write_submission_json(table: AnnotationTable, path: str | os.PathLike[str], *, decimals: int | None = None) -> None:
@@ -60,7 +60,7 @@ def write_submission_json(table: AnnotationTable, path: str | os.PathLike[str], 
         raise InputError(
             f"{table.recording}: annotation {missing[0]} has no score; a submission needs one in every annotation."
         )
-    _write(table, path, submission_pieces(table, decimals=decimals))
+    write_pieces(submission_pieces(table, decimals=decimals), path)
 
 
 def label_pieces(table: AnnotationTable, *, decimals: int | None = None) -> Iterator[bytes]:
@@ -143,18 +143,19 @@ def _annotation(table: AnnotationTable, index: int, decimals: int | None, with_s
     return b"".join(pieces)
 
 
-def _write(table: AnnotationTable, path: str | os.PathLike[str], pieces: Iterator[bytes]) -> None:
+def write_pieces(pieces: Iterator[bytes], path: str | os.PathLike[str]) -> None:
+    """Write text to a file, atomically and a megabyte at a time; gzip if the name ends in ``.gz``."""
     target = Path(path)
     with atomic_write(target) as stream:
         if target.suffix.lower() == ".gz":
             # no name and no time in the header: the same table always gives the same bytes
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
-                _write_pieces(pieces, packed.write)
+                _write_blocks(pieces, packed.write)
         else:
-            _write_pieces(pieces, stream.write)
+            _write_blocks(pieces, stream.write)
 
 
-def _write_pieces(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> None:
+def _write_blocks(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> None:
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -164,8 +165,3 @@ def _write_pieces(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> 
             write(b"".join(waiting))
             waiting, size = [], 0
     write(b"".join(waiting))
-
-
-def write_stream(pieces: Iterator[bytes], stream: IO[bytes]) -> None:
-    """Write pieces to an open binary stream, a megabyte at a time."""
-    _write_pieces(pieces, stream.write)
