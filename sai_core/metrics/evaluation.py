@@ -1,0 +1,354 @@
+"""Evaluate recordings: tables or files in, figures out; one process or several.
+
+``score_recording`` is the unit of work: it knows one recording and one revision and gives
+:class:`~sai_core.metrics.scores.RecordingScores`; ``evaluate`` runs it over a set and merges.
+"""
+
+from __future__ import annotations
+
+import gzip
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sai_core.annotations.reading import read_annotations
+from sai_core.annotations.table import AnnotationTable
+from sai_core.errors import InputError
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
+from sai_core.metrics.map_cache import cached_maps_0630
+from sai_core.metrics.pairing_0630 import assign_pairs
+from sai_core.metrics.rendering_0630 import render_table_0630
+from sai_core.metrics.scores import REVISIONS, THRESHOLDS, Evaluation, RecordingScores, Revision, merge
+from sai_core.progress import Progress, no_progress
+from sai_core.taxonomy import N_CLASSES
+
+Source = AnnotationTable | str | os.PathLike[str]
+
+MAX_SUBMISSION_BYTES: Final[int] = 20 * 1024 * 1024
+"""Largest prediction file that the evaluator of 2026-06-30 accepts."""
+
+
+def evaluate(
+    labels: Mapping[str, Source],
+    predictions: Mapping[str, Source],
+    *,
+    revision: Revision = "2026-06-30",
+    workers: int = 1,
+    progress: Progress = no_progress,
+    count_missing_recordings: bool = False,
+    allow_large: bool = False,
+    use_cache: bool = True,
+) -> Evaluation:
+    """Evaluate predictions against labels.
+
+    Parameters
+    ----------
+    labels, predictions : mapping of recording name to AnnotationTable or path
+        Coordinates on the label grid. Files are read when their turn comes.
+    revision : {"2026-06-30", "2026-04-02"}
+        Which official evaluator.
+    workers : int
+        Processes; 1 works in this one. More are started by "spawn" (a script needs the usual
+        ``if __name__ == "__main__"``). The figures do not depend on it.
+    progress : Progress
+        Told after each recording; may raise :class:`sai_core.errors.CancelledError`.
+    count_missing_recordings : bool
+        Count the labels of recordings without predictions as missed. The official evaluator leaves such recordings
+        out altogether, and so does this function by default, with a warning.
+    allow_large : bool
+        Accept prediction files above 20 MB in revision 2026-06-30, which the official evaluator refuses.
+    use_cache : bool
+        Keep rendered label maps on disk and read annotations through their cache.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read or breaks a rule of the revision, an unknown revision, no recording in common.
+
+    See Also
+    --------
+    score_recordings : the same, one RecordingScores at a time.
+    """
+    names, warnings = _common_recordings(labels, predictions, count_missing_recordings)
+    chosen = {name: predictions.get(name, AnnotationTable.empty(name)) for name in names}
+    scores = score_recordings(
+        labels,
+        chosen,
+        revision=revision,
+        workers=workers,
+        progress=progress,
+        allow_large=allow_large,
+        use_cache=use_cache,
+    )
+    merged = merge(scores, warnings=warnings)
+    # an empty set has no scores that could tell the revision
+    return merged if names else replace(merged, revision=revision)
+
+
+def _common_recordings(
+    labels: Mapping[str, Source], predictions: Mapping[str, Source], count_missing: bool
+) -> tuple[list[str], list[str]]:
+    """Recordings to evaluate, sorted, and what to say about the others."""
+    without_predictions = sorted(set(labels) - set(predictions))
+    without_labels = sorted(set(predictions) - set(labels))
+    warnings = []
+    if without_predictions and count_missing:
+        warnings.append(
+            f"{_listed(without_predictions)} without predictions: all labels there are counted as missed, which the "
+            "official evaluator does not do."
+        )
+    elif without_predictions:
+        warnings.append(
+            f"{_listed(without_predictions)} without predictions: left out with all labels there, as by the official "
+            "evaluator; they can be counted as missed on request."
+        )
+    if without_labels:
+        warnings.append(f"{_listed(without_labels)} without labels: left out.")
+    names = sorted(set(labels) if count_missing else set(labels) & set(predictions))
+    if not names and (labels or predictions):
+        raise InputError(
+            f"No recording has both labels and predictions ({len(labels)} label files, {len(predictions)} prediction "
+            "files); check that the file names belong together."
+        )
+    return names, warnings
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{len(names)} recording{'s' if len(names) > 1 else ''} ({shown})"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One recording to score; picklable, for spawned processes."""
+
+    name: str
+    labels: Source
+    predictions: Source
+    revision: Revision
+    allow_large: bool
+    use_cache: bool
+
+
+def score_recordings(
+    labels: Mapping[str, Source],
+    predictions: Mapping[str, Source],
+    *,
+    revision: Revision = "2026-06-30",
+    workers: int = 1,
+    progress: Progress = no_progress,
+    allow_large: bool = False,
+    use_cache: bool = True,
+) -> list[RecordingScores]:
+    """Scores of every recording of ``predictions``, sorted by name; options as in :func:`evaluate`.
+
+    Raises
+    ------
+    InputError
+        As :func:`evaluate`; also for a recording of ``predictions`` that ``labels`` lacks.
+    """
+    if revision not in REVISIONS:
+        raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
+    if workers < 1:
+        raise InputError(f"workers must be at least 1, got {workers}.")
+    jobs = []
+    for name in sorted(predictions):
+        if name not in labels:
+            raise InputError(f"{name}: has no labels.")
+        jobs.append(_Job(name, labels[name], predictions[name], revision, allow_large, use_cache))
+    results = []
+    for scores in _run(jobs, min(workers, len(jobs))):
+        results.append(scores)
+        progress(len(results) / len(jobs), f"{len(results)} of {len(jobs)} recordings")
+    return sorted(results, key=lambda s: s.recording)
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[RecordingScores]:
+    if workers <= 1:
+        yield from map(_score_job, jobs)
+        return
+    # spawn: a forked child inherits locks of threads that it does not have (torch, OpenCV, Streamlit)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting = {pool.submit(_score_job, job) for job in jobs}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _score_job(job: _Job) -> RecordingScores:
+    labels = _load(job.labels, job, "labels")
+    predictions = _load(job.predictions, job, "predictions")
+    return score_recording(labels, predictions, recording=job.name, revision=job.revision, use_cache=job.use_cache)
+
+
+def _load(source: Source, job: _Job, side: str) -> AnnotationTable:
+    strict = job.revision == "2026-06-30"
+    if isinstance(source, AnnotationTable):
+        return source
+    path = Path(source)
+    if strict and side == "predictions" and not job.allow_large:
+        size = submission_bytes(path)
+        if size > MAX_SUBMISSION_BYTES:
+            raise InputError(
+                f"{path}: holds {size / 2**20:.1f} MB of JSON, and the evaluator of 2026-06-30 accepts at most 20 MB; "
+                "compress the submission (verb compress) or allow large files."
+            )
+    return read_annotations(
+        path, recording=job.name, check_canvas=strict, unknown_classes="drop", use_cache=job.use_cache
+    )
+
+
+def submission_bytes(path: Path) -> int:
+    """Size of a prediction file as the official evaluator would open it: unpacked.
+
+    The official limit is on the plain JSON; a ``.gz`` beside it is a convenience of ours, and counts by what is
+    packed in it.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(2) != b"\x1f\x8b":
+                return os.path.getsize(path)
+        size = 0
+        with gzip.open(path) as packed:
+            while size <= MAX_SUBMISSION_BYTES and (block := packed.read(1 << 20)):
+                size += len(block)
+        return size
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from error
+
+
+def score_recording(
+    labels: AnnotationTable,
+    predictions: AnnotationTable,
+    *,
+    recording: str | None = None,
+    revision: Revision = "2026-06-30",
+    use_cache: bool = True,
+) -> RecordingScores:
+    """Score one recording.
+
+    Parameters
+    ----------
+    labels, predictions : AnnotationTable
+        Coordinates on the label grid; classes 0..12.
+    recording : str, optional
+        Name in the result; by default that of ``labels``.
+    revision : {"2026-06-30", "2026-04-02"}
+        Which official evaluator.
+    use_cache : bool
+        Keep the rendered label maps on disk.
+
+    Returns
+    -------
+    RecordingScores
+
+    Raises
+    ------
+    InputError
+        Coordinates outside [0, 360] x [0, 180] in revision 2026-06-30.
+    """
+    name = labels.recording if recording is None else recording
+    if revision != "2026-06-30":
+        raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
+    for table, side in ((labels, "labels"), (predictions, "predictions")):
+        check_canvas(table, f"{name} ({side})")
+    label_maps = cached_maps_0630(labels, use_cache=use_cache)
+    prediction_maps = render_table_0630(predictions)
+    pairs = assign_pairs(label_maps, prediction_maps, group_keys(labels), group_keys(predictions))
+
+    n = len(predictions)
+    assigned, iou = np.full(n, -1, np.int64), np.zeros(n)
+    assigned[pairs.prediction], iou[pairs.prediction] = pairs.label, pairs.iou
+    return RecordingScores(
+        recording=name,
+        revision="2026-06-30",
+        n_labels=np.bincount(labels.category_id, minlength=N_CLASSES),
+        n_detections=np.bincount(predictions.category_id, minlength=N_CLASSES),
+        detection_frame=predictions.frame,
+        detection_category=predictions.category_id,
+        detection_index=np.arange(n),
+        detection_score=np.nan_to_num(predictions.score, nan=0.0),
+        detection_iou=iou,
+        detection_label=assigned,
+        detection_hit=(iou[:, None] >= np.array(THRESHOLDS["2026-06-30"])) & (assigned >= 0)[:, None],
+        label_frame=labels.frame,
+        label_category=labels.category_id,
+        label_index=np.arange(len(labels)),
+        pair_frame=labels.frame[pairs.label],
+        pair_category=labels.category_id[pairs.label],
+        pair_label=pairs.label,
+        pair_prediction=pairs.prediction,
+        pair_pearson=pairs.pearson,
+        pair_distance_ape=distance_ape(labels.distance_cm[pairs.label], predictions.distance_cm[pairs.prediction]),
+    )
+
+
+def group_keys(table: AnnotationTable) -> npt.NDArray[np.int64]:
+    """One number per (frame, class), shape (n,)."""
+    return table.frame.astype(np.int64) * N_CLASSES + table.category_id
+
+
+def distance_ape(label_cm: npt.NDArray[np.float64], prediction_cm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Absolute distance error in percent of the label's distance, as revision 2026-04-02 counts it.
+
+    Parameters
+    ----------
+    label_cm, prediction_cm : float64, shape (n,)
+        Distances of matched pairs; NaN = not given, which counts as 0 cm for a prediction (100 percent).
+
+    Returns
+    -------
+    percent : float64, shape (n,)
+        NaN where the label has no distance above 1e-3 cm.
+    """
+    truth = np.nan_to_num(label_cm, nan=0.0)
+    usable = truth > 1e-3
+    percent = np.full(truth.shape, np.nan)
+    np.divide(np.abs(truth - np.nan_to_num(prediction_cm, nan=0.0)), truth, out=percent, where=usable)
+    return percent * 100.0
+
+
+def check_canvas(table: AnnotationTable, what: str) -> None:
+    """Refuse coordinates that the evaluator of 2026-06-30 refuses.
+
+    Raises
+    ------
+    InputError
+        A coordinate outside [0, 360] x [0, 180].
+    """
+    limit = (ERP_WIDTH, ERP_HEIGHT)
+    if not table.n_points:
+        return
+    low, high = table.points_xy.min(axis=0), table.points_xy.max(axis=0)
+    if (low >= 0).all() and (high <= limit).all():
+        return
+    outside = (table.points_xy < 0) | (table.points_xy > limit) | np.isnan(table.points_xy)
+    point, axis = (int(v) for v in np.argwhere(outside)[0])
+    polygon = int(np.searchsorted(table.point_offsets, point, side="right")) - 1
+    index = int(np.searchsorted(table.polygon_offsets, polygon, side="right")) - 1
+    raise InputError(
+        f"{what}: annotation {index}, {'xy'[axis]} is {table.points_xy[point, axis]:g}, outside [0, {limit[axis]}]; "
+        "the evaluator of 2026-06-30 refuses such a file."
+    )
