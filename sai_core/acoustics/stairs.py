@@ -22,7 +22,9 @@ References
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
@@ -67,8 +69,8 @@ AMPLITUDE_THRESHOLD: Final[float] = 4e-5
 STANDARD_MEAN: Final[float] = 0.0006132456403200415
 STANDARD_DEVIATION: Final[float] = 0.0004943698488906652
 """Mean and deviation of the strongest amplitude of each region of the STARSS23 training set (official constants)."""
-_FRAMES_PER_BLOCK: Final[int] = 250
-"""Frames that are in memory at once: 77 MB of float32 audio, 87 MB of beams (ten blocks, nine bands, 484 points)."""
+_FRAMES_PER_BLOCK: Final[int] = 100
+"""Frames that are worked on at once; two blocks are in memory, 31 MB of float32 audio each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,22 +204,50 @@ class _BandSolver:
         self._carry: torch.Tensor | None = None
 
     @torch.inference_mode()
-    def solve(self, samples: npt.NDArray[np.floating], progress: Progress) -> torch.Tensor:
-        """Intensity (frames, 9, 484) of the next whole frames, shape (frames * 2400, 32) at 24 kHz."""
+    def prepare(self, samples: npt.NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Backprojection (frames, 9, 484) and norm (frames, 9) of samples (frames * 2400, 32) at 24 kHz."""
         audio = torch.tensor(samples, dtype=self._real, device=self._front)
         matrices = visibility_tensors(audio, centres_hz=LABEL_CENTRES_HZ).matrices
         power = backproject(matrices, _projector(self._real, str(self._front)))
         norm = torch.view_as_real(matrices).square().sum((-1, -2, -3), dtype=torch.float64)
-        solution = solve_chains(
-            self._problem,
-            power.to(self._back),
-            norm.to(self._back),
-            start=self._carry,
-            options=self._options,
-            progress=progress,
-        )
+        return power.to(self._back), norm.to(self._back)
+
+    @torch.inference_mode()
+    def solve(self, power: torch.Tensor, norm: torch.Tensor, progress: Progress) -> torch.Tensor:
+        """Intensity (frames, 9, 484), on the CPU, of the block that follows the last one."""
+        solution = solve_chains(self._problem, power, norm, start=self._carry, options=self._options, progress=progress)
         self._carry = solution.intensity[-1]
         return solution.intensity.cpu()
+
+
+class _OneThread:
+    """While anybody is inside, torch works with one thread; the setting of before comes back when the last one leaves.
+
+    Two stages run side by side, and the nine rows of the solver are too little work to share: with two threads each, a
+    step is no faster on an idle machine and ten times slower on a busy one. The setting belongs to the whole process,
+    hence the count: two recordings may be labelled at the same time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                torch.set_num_threads(self._before)
+
+
+_ONE_THREAD: Final = _OneThread()
 
 
 def _solve_blocks(
@@ -229,16 +259,27 @@ def _solve_blocks(
     options: ApgdOptions | None,
     progress: Progress,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """``(first frame, intensity (frames, 9, 484) on the CPU)`` block by block."""
+    """``(first frame, intensity (frames, 9, 484) on the CPU)`` block by block, the next block prepared meanwhile."""
     solver = _BandSolver(dtype=dtype, device=device, options=options or ApgdOptions())
-    for first in range(0, n_frames, _FRAMES_PER_BLOCK):
-        last = min(first + _FRAMES_PER_BLOCK, n_frames)
+    blocks = [(k, min(k + _FRAMES_PER_BLOCK, n_frames)) for k in range(0, n_frames, _FRAMES_PER_BLOCK)]
+    if not blocks:
+        return
 
-        def report(fraction: float, message: str, first: int = first, last: int = last) -> None:
-            progress((first + fraction * (last - first)) / n_frames, f"{message}, frames {first} to {last}")
+    def prepare(block: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        return solver.prepare(audio.read(*block))
 
-        report(0.0, "reading")
-        yield first, solver.solve(audio.read(first, last), report)
+    with _ONE_THREAD, ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as helper:
+        waiting = helper.submit(prepare, blocks[0])
+        for number, (first, last) in enumerate(blocks):
+
+            def report(fraction: float, message: str, first: int = first, last: int = last) -> None:
+                progress((first + fraction * (last - first)) / n_frames, f"{message}, frames {first} to {last}")
+
+            report(0.0, "reading")
+            power, norm = waiting.result()
+            if number + 1 < len(blocks):
+                waiting = helper.submit(prepare, blocks[number + 1])
+            yield first, solver.solve(power, norm, report)
 
 
 def _open(audio: LabelAudio, sample_rate_hz: float | None) -> AudioInput:

@@ -421,3 +421,22 @@ def test_progress_can_cancel(rng: np.random.Generator) -> None:
             progress=stop,
         )
     assert seen
+
+
+def test_threads_of_torch_are_given_back(rng: np.random.Generator) -> None:
+    before = torch.get_num_threads()
+    audio = _plane_wave(rng, 0, 0, 2)
+    blocks = stairs._solve_blocks(
+        AudioInput(audio, channels=32),
+        2,
+        dtype="float32",
+        device="cpu",
+        options=None,
+        progress=lambda fraction, message: None,
+    )
+    next(blocks)
+    # another recording is labelled meanwhile and ends first
+    stairs.intensity_maps(audio)
+    assert torch.get_num_threads() == 1
+    blocks.close()
+    assert torch.get_num_threads() == before
