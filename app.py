@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import streamlit as st
 
-st.set_page_config(page_title="SAI Explorer", page_icon=":material/graphic_eq:", layout="wide")
+# a file of our own: Streamlit fetches icon-font page icons from the network
+st.set_page_config(
+    page_title="SAI Explorer", page_icon=str(Path(__file__).parent / "pages/components/icon.png"), layout="wide"
+)
 
 PAGES = [
     st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:", default=True),

@@ -60,7 +60,7 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any] | byte
     return b"".join([_MAGIC, struct.pack("<I", len(text)), text, *pieces])
 
 
-def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any] | bytes]]:
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inverse of :func:`pack`; arrays are read-only views.
 
     Raises
@@ -73,7 +73,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any] | by
     (length,) = struct.unpack("<I", data[4:8])
     header = json.loads(data[8 : 8 + length])
     base = 8 + length
-    arrays: dict[str, npt.NDArray[Any] | bytes] = {}
+    arrays: dict[str, Any] = {}
     for name, (kind, offset, count) in header.pop("arrays").items():
         start = base + offset
         if kind == "bytes":
@@ -198,23 +198,26 @@ def encode_events(events: ErrorEvents) -> dict[str, npt.NDArray[Any]]:
 
 
 def quantise_levels(level_db: npt.NDArray[np.floating[Any]], *, range_db: float = 65.0) -> npt.NDArray[np.uint8]:
-    """Levels as bytes: 255 at the loudest, 0 at ``range_db`` below it; all 0 when nothing is above the floor.
+    """Levels as bytes for a picture: 255 at the loudest, 0 at the noise floor.
 
     Parameters
     ----------
     level_db : float array
-        Decibels; a recording of one level throughout (digital silence) has no loudest part.
+        Decibels.
     range_db : float
-        Decibels shown; 65 reaches from speech peaks to the noise of a quiet room.
+        Most decibels shown; 65 reaches from speech peaks to the noise of a quiet room. Where the background is louder
+        than that (the quietest fifth of all values), the picture begins there, so that noise stays dark.
 
     Returns
     -------
     uint8 array, same shape
+        All 0 for a recording of one level throughout (digital silence).
     """
     if not level_db.size or float(level_db.max()) <= float(level_db.min()):
         return np.zeros(level_db.shape, dtype=np.uint8)
-    scaled = (level_db - float(level_db.max())) / range_db + 1.0
-    return np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+    top = float(level_db.max())
+    floor = min(max(top - range_db, float(np.percentile(level_db, 20))), top - 1.0)
+    return np.rint(np.clip((level_db - floor) / (top - floor), 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def _frame_patches(table: AnnotationTable, frame: int, mode: MapMode) -> list[tuple[int, Patch]]:

@@ -126,6 +126,8 @@ class RecordingView:
         """
         if mode not in MAP_MODES:
             raise InputError(f"Map rendering {mode!r} is unknown; choose one of {', '.join(MAP_MODES)}.")
+        if not 0 <= index < self.n_blocks:
+            raise InputError(f"{self.recording.name}: block {index} is outside of its {self.n_blocks} blocks.")
         key = (self.scene_id, mode, index)
         data = self.cache.get(key)
         if data is not None:

@@ -51,6 +51,8 @@ class Timeline {
   toX(frame) { return GUTTER + ((frame - this.from) / (this.to - this.from)) * this.plotWidth; }
   toFrame(x) { return this.from + ((x - GUTTER) / this.plotWidth) * (this.to - this.from); }
   get specTop() { return this.height - SPECTROGRAM - 5; }
+  // Height that shows the lanes comfortably.
+  get wanted() { const n = Math.max(this.lanes.length, 3); return RULER + SPECTROGRAM + 12 + n * (n <= 5 ? 19 : n <= 8 ? 15 : 11.5); }
   get laneHeight() { return this.lanes.length ? Math.min(24, (this.specTop - RULER - 5) / this.lanes.length) : 0; }
 
   bind() {
@@ -95,17 +97,17 @@ class Timeline {
     if (frame < this.from || frame >= this.to - span * 0.04) this.move(frame - this.from - span * 0.1);
   }
 
-  mark(ctx, kind, x, y, theme) {
+  mark(ctx, kind, x, y, theme, r = 3.2) {
     ctx.lineWidth = 4; ctx.strokeStyle = theme.bg; ctx.lineJoin = "round"; ctx.lineCap = "round";
     const shape = () => {
       ctx.beginPath();
-      if (kind === 0) ctx.arc(x, y, 3.4, 0, 7);
-      else if (kind === 1) { ctx.moveTo(x - 3, y - 3); ctx.lineTo(x + 3, y + 3); ctx.moveTo(x + 3, y - 3); ctx.lineTo(x - 3, y + 3); }
-      else { ctx.moveTo(x, y - 4); ctx.lineTo(x + 4, y); ctx.lineTo(x, y + 4); ctx.lineTo(x - 4, y); ctx.closePath(); }
+      if (kind === 0) ctx.arc(x, y, r, 0, 7);
+      else if (kind === 1) { const d = r * 0.9; ctx.moveTo(x - d, y - d); ctx.lineTo(x + d, y + d); ctx.moveTo(x + d, y - d); ctx.lineTo(x - d, y + d); }
+      else { const d = r * 1.2; ctx.moveTo(x, y - d); ctx.lineTo(x + d, y); ctx.lineTo(x, y + d); ctx.lineTo(x - d, y); ctx.closePath(); }
     };
     shape(); ctx.stroke();
     if (kind === 0) { ctx.fillStyle = theme.bg; ctx.fill(); }
-    ctx.lineWidth = 1.8; ctx.strokeStyle = theme.errors[kind]; ctx.fillStyle = theme.errors[kind];
+    ctx.lineWidth = r < 3 ? 1.5 : 1.8; ctx.strokeStyle = theme.errors[kind]; ctx.fillStyle = theme.errors[kind];
     if (kind === 2) ctx.fill();
     ctx.stroke(); ctx.lineCap = "butt";
   }
@@ -136,7 +138,7 @@ class Timeline {
       ctx.textAlign = "right"; ctx.fillStyle = theme.fg; ctx.font = `${lh < 11 ? 9.5 : 11.5}px ${theme.font}`;
       ctx.fillText(lane.cls.short, left - 16, y + lh / 2 + 0.5);
       ctx.fillStyle = lane.cls.color; ctx.fillRect(left - 11, y + lh / 2 - 3.5, 7, 7);
-      const rows = ["L", ...systems], gap = 1.5, top = y + Math.min(3, lh * 0.14), room = lh - 2 * Math.min(3, lh * 0.14);
+      const rows = ["L", ...systems], gap = 1.5, top = y + Math.min(3, lh * 0.14), room = lh - Math.min(3, lh * 0.14) - 3.4;
       const labelHeight = Math.max(2, room * (rows.length === 2 ? 0.56 : 0.44));
       let at = top;
       rows.forEach((t, k) => {
@@ -154,10 +156,11 @@ class Timeline {
     for (const run of this.errors) {
       const i = laneOf.get(run.c); if (i === undefined || run.to < this.from || run.from > this.to) continue;
       const y = RULER + i * lh + lh / 2, xa = Math.max(this.toX(run.from), left), xb = Math.min(this.toX(run.to), right);
-      ctx.fillStyle = theme.errors[run.kind]; ctx.fillRect(xa, RULER + (i + 1) * lh - 2, Math.max(xb - xa, 1), 1.6);
+      ctx.fillStyle = theme.errors[run.kind]; ctx.fillRect(xa, RULER + (i + 1) * lh - 2.2, Math.max(xb - xa, 1), 1.8);
       const x = this.toX((Math.min(run.to, run.from + 1) + run.from) / 2);
-      if (x < left || x > right || x - (lastMark.get(i) ?? -99) < 10) continue;
-      lastMark.set(i, x); this.mark(ctx, run.kind, x, y, theme);
+      // many short errors would bury the bars: then the lines alone show where, and zooming in brings the marks back
+      if (x < left || x > right || x - (lastMark.get(i) ?? -99) < 26) continue;
+      lastMark.set(i, x); this.mark(ctx, run.kind, x, y, theme, Math.min(3.4, Math.max(2.3, lh * 0.24)));
     }
     if (!this.lanes.length) {
       ctx.fillStyle = theme.dim; ctx.font = `12.5px ${theme.font}`; ctx.textAlign = "center";

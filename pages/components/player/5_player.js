@@ -467,10 +467,15 @@ class Player {
 
   arrange() {
     if (!this.scene || this.dead) return;
-    const box = this.ref.panels, bw = box.clientWidth, bh = box.clientHeight; if (!bw || !bh) return;
+    const box = this.ref.panels, t = this.ref.timeBox, bw = box.clientWidth; if (!bw || !box.clientHeight) return;
+    const room = box.clientHeight + t.offsetHeight; // panels and timeline share this height
     const grid = this.max && this.order().includes(this.max) ? [[this.max]] : LAYOUTS[this.layout];
     const cols = grid[0].length, rowsN = grid.length, gap = 10, head = 22, mx = MARGIN.left + MARGIN.right, my = MARGIN.top + MARGIN.bottom;
-    const byWidth = (bw - gap * (cols - 1)) / cols, byHeight = ((bh - gap * 0.6 * (rowsN - 1)) / rowsN - head - my) * 2 + mx;
+    const wanted = Math.round(Math.min(this.timeline.wanted, room * 0.36)), byWidth = (bw - gap * (cols - 1)) / cols;
+    const full = rowsN * ((byWidth - mx) / 2 + my + head) + (rowsN - 1) * gap * 0.6; // height if the width decides
+    const timeHeight = Math.round(Math.min(Math.max(wanted, room - full - 4), wanted * 1.2)), bh = room - timeHeight;
+    if (t.offsetHeight !== timeHeight) t.style.height = timeHeight + "px";
+    const byHeight = ((bh - gap * 0.6 * (rowsN - 1)) / rowsN - head - my) * 2 + mx;
     const w = Math.floor(Math.max(160, Math.min(byWidth, byHeight))), h = Math.round((w - mx) / 2 + my);
     const usedW = cols * w + (cols - 1) * gap, usedH = rowsN * (h + head) + (rowsN - 1) * gap * 0.6;
     const left = Math.max(0, (bw - usedW) / 2), extra = Math.max(0, (bh - usedH) / (rowsN + 1));
@@ -485,7 +490,7 @@ class Player {
       panel.key.textContent = n; panel.key.title = `This panel alone, and back (${n})`;
     }));
     this.visible = kinds; this.paintTitles(); this.paintScales();
-    const t = this.ref.timeBox; this.timeline.resize(t.clientWidth, t.clientHeight);
+    this.timeline.resize(t.clientWidth, t.clientHeight);
     this.invalidate(true);
   }
   paintTitles() {
@@ -493,7 +498,7 @@ class Player {
     const titles = {
       rgb: ["Video", this.prefs.overlay === "none" ? "" : "+ " + { L: "label energy", A: "prediction A", B: "prediction B", ac: "acoustic map" }[this.prefs.overlay]],
       gt: ["Ground truth", this.isolate ? "single source" : ""], predA: [h.systems.B ? "Prediction A" : "Prediction", name("A")],
-      predB: ["Prediction B", name("B")], resA: [h.systems.B ? "Residual A" : "Residual", "prediction − label"], resB: ["Residual B", "prediction − label"],
+      predB: ["Prediction B", name("B")], resA: [h.systems.B ? "Residual A" : "Residual", h.systems.B ? "A − label" : "prediction − label"], resB: ["Residual B", "B − label"],
     };
     for (const [kind, panel] of this.panels) {
       panel.title.textContent = titles[kind][0]; panel.sub.textContent = titles[kind][1];
@@ -660,7 +665,7 @@ class Player {
     const box = this.ref.probe, key = JSON.stringify(rows);
     if (key === this.probeKey) return; this.probeKey = key;
     box.replaceChildren(...rows.flatMap(([k, v, cls]) => {
-      const dt = document.createElement("dt"); dt.textContent = k; if (v === null) { dt.style.gridColumn = "1 / 5"; return [dt]; }
+      const dt = document.createElement("dt"); dt.textContent = k; if (cls) dt.style.gridColumn = "1"; if (v === null) { dt.style.gridColumn = "1 / 5"; return [dt]; }
       const dd = document.createElement("dd"); dd.textContent = v; if (cls) dd.className = cls; return [dt, dd];
     }));
   }
