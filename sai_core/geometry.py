@@ -74,7 +74,8 @@ def direction_to_pixel(
     -------
     x, y : int64
         Column in 0..359 and row in 0..179. Elevation -90, which the plain formula puts on row 180, is given
-        row 179 so that the result is always a pixel.
+        row 179 so that the result is always a pixel. In floating point the formula puts 20 whole azimuths and 10
+        whole elevations (27, for one: 63 / 180 * 180 < 63) one pixel before; kept, because the labels were made so.
     """
     azimuth, elevation = np.broadcast_arrays(
         np.asarray(azimuth_deg, dtype=np.float64), np.asarray(elevation_deg, dtype=np.float64)
@@ -86,7 +87,7 @@ def direction_to_pixel(
 
 
 def pixel_to_direction(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Direction of a canvas point on the label grid; inverse of :func:`direction_to_pixel` for pixel corners.
+    """Direction of a canvas point on the label grid; :func:`direction_to_pixel` leads back to the point's pixel.
 
     Parameters
     ----------
