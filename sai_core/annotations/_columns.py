@@ -37,6 +37,10 @@ _REORDER_POINTS: Final[int] = 1 << 19
 Columns = dict[str, npt.NDArray]
 
 
+def _bytes(values: npt.NDArray, name: str) -> memoryview:
+    return np.ascontiguousarray(values, dtype=COLUMN_DTYPES[name]).reshape(-1).view(np.uint8).data
+
+
 def _row_shape(name: str) -> tuple[int, ...]:
     return (2,) if name == "points_xy" else ()
 
@@ -62,7 +66,7 @@ class MemorySink:
 
     def append(self, name: str, values: npt.NDArray) -> None:
         """Add rows to a column."""
-        self._buffers[name] += np.ascontiguousarray(values, dtype=COLUMN_DTYPES[name]).data.cast("B")
+        self._buffers[name] += _bytes(values, name)
 
     def finish(self) -> Columns:
         """Hand the buffers over as read-only arrays (no copy)."""
@@ -115,7 +119,7 @@ class FolderSink:
     def append(self, name: str, values: npt.NDArray) -> None:
         """Add rows to a column."""
         self._rows[name] += len(values)
-        self._streams[name].write(np.ascontiguousarray(values, dtype=COLUMN_DTYPES[name]).data.cast("B"))
+        self._streams[name].write(_bytes(values, name))
 
     def finish(self) -> Columns:
         """Complete the files and map them read-only."""
@@ -137,10 +141,10 @@ class FolderSink:
                 if name in POINT_COLUMNS:
                     n_rows = len(columns[name])
                     for rows in _point_rows(columns["point_offsets"], index):
-                        stream.write(np.ascontiguousarray(columns[name][rows]).data.cast("B"))
+                        stream.write(_bytes(columns[name][rows], name))
                 else:
                     n_rows = len(replacement[name])
-                    stream.write(np.ascontiguousarray(replacement[name], dtype=COLUMN_DTYPES[name]).data.cast("B"))
+                    stream.write(_bytes(replacement[name], name))
                 _close_column(stream, name, n_rows)
             finally:
                 stream.close()

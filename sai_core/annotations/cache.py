@@ -214,7 +214,7 @@ def _checksums(columns: Columns) -> dict[str, int]:
 
 
 def _checksum(name: str, column: npt.NDArray) -> int:
-    data = memoryview(np.ascontiguousarray(column).reshape(-1).view(np.uint8))
+    data = np.ascontiguousarray(column).reshape(-1).view(np.uint8).data
     if name not in POINT_COLUMNS or len(data) <= _N_SAMPLES * _SAMPLE_BYTES:
         return zlib.crc32(data)
     checksum = 0

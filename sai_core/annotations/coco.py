@@ -96,8 +96,8 @@ class ImageInfo:
 class CocoHead:
     """What ``images`` and ``categories`` say: image id to frame, file's class to ours (-1: none of the 13)."""
 
-    images: dict[int, ImageInfo]
-    classes: dict[int, int] | None
+    images: dict[int | float, ImageInfo]
+    classes: dict[int | float, int] | None
 
 
 _decode_polygons = msgspec.json.Decoder(list[list[float]]).decode
@@ -116,12 +116,12 @@ def parse_head(path: Path, images: bytes, categories: bytes) -> CocoHead:
     return CocoHead(_parse_images(path, images), _parse_categories(path, categories))
 
 
-def _parse_images(path: Path, raw: bytes) -> dict[int, ImageInfo]:
+def _parse_images(path: Path, raw: bytes) -> dict[int | float, ImageInfo]:
     try:
         images = msgspec.json.decode(raw or b"[]", type=list[_Image])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the list 'images' is not as COCO has it ({error}).") from None
-    result: dict[int, ImageInfo] = {}
+    result: dict[int | float, ImageInfo] = {}
     frames: dict[int, int] = {}
     for k, image in enumerate(images):
         where = f"{path}: image {k}"
@@ -151,13 +151,13 @@ def _parse_images(path: Path, raw: bytes) -> dict[int, ImageInfo]:
     return result
 
 
-def _parse_categories(path: Path, raw: bytes) -> dict[int, int] | None:
+def _parse_categories(path: Path, raw: bytes) -> dict[int | float, int] | None:
     try:
         categories = msgspec.json.decode(raw or b"[]", type=list[_Category])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the list 'categories' is not as COCO has it ({error}).") from None
     ours = {_NOT_LETTERS.sub("", name.lower()): k for k, name in enumerate(CLASS_NAMES)}
-    result: dict[int, int] = {}
+    result: dict[int | float, int] = {}
     for k, category in enumerate(categories):
         number = _whole(f"{path}: category {k}", "id", category.id)
         if number in result:
@@ -218,11 +218,11 @@ def to_labels(
 
 def class_of(category_id: int | float, head: CocoHead) -> int | float:
     """Our class of a file's class; -1 for one that is named and is none of the 13."""
-    return category_id if head.classes is None else head.classes.get(category_id, -1)  # type: ignore[call-overload]
+    return category_id if head.classes is None else head.classes.get(category_id, -1)
 
 
 def _image_of(checker: FieldChecker, image_id: int | float, head: CocoHead) -> ImageInfo:
-    image = head.images.get(image_id)  # type: ignore[call-overload]
+    image = head.images.get(image_id)
     if image is None:
         checker.fail(f", field 'image_id': {image_id} is not the id of any entry of 'images'.")
     return image
