@@ -1,0 +1,144 @@
+"""A running app and a real Chromium.
+
+Chromium comes from the machine (Debian's package), never from a download. Where there is none, these tests skip;
+``.ci/run`` fails in that case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.figures.scenes import write_root
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ARTIFACTS = REPOSITORY / "tests" / "artifacts"
+RECORDING = "dev-test-sony/fold4_room23_mix001"
+N_FRAMES = 600
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+PLAYER = "document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot.querySelector('.sx').player"
+"""The player object in the page: its state is read by the tests, never written."""
+
+
+def chromium_path() -> str | None:
+    """Path of a Chromium or Chrome on this machine."""
+    chosen = os.environ.get("CHROMIUM_PATH")
+    candidates = [chosen, "/usr/bin/chromium", *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
+    return next((path for path in candidates if path and Path(path).exists()), None)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 60 s recording as the challenge has it (video of 1920 x 960), and a broken and a bare one beside it."""
+    root = tmp_path_factory.mktemp("browser") / "root"
+    write_root(root, n_frames=N_FRAMES, seed=1, video_size=(1920, 960))
+    write_root(root, recording="fold4_room24_mix001", n_frames=30, seed=2, video_size=None, audio=False)
+    broken = root / "predictions" / "broken"
+    broken.mkdir()
+    (broken / "fold4_room23_mix001.json").write_text('{"annotations": [{"metadata_frame_index": 3, "categ')
+    return root
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the running app, started as a user starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("app") / "log.txt").open("w+")
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    server = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            if server.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+                    if answer.status == 200:
+                        break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            server.terminate()
+        if server.poll() is not None:
+            log.seek(0)
+            pytest.fail("The app did not start:\n" + log.read())
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    path = chromium_path()
+    if path is None:
+        pytest.skip("no Chromium on this machine (set CHROMIUM_PATH)")
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        yield instance
+        instance.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, app_url: str, data_root: Path) -> Iterator[Callable[..., Page]]:
+    """Open the Explorer with address parameters; errors on the browser's console fail the test at its end."""
+    pages: list[Page] = []
+    problems: list[str] = []
+
+    def open_(*, ready: bool = True, scheme: str = "light", **parameters: object) -> Page:
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: problems.append(str(e)))
+        pages.append(page)
+        page.goto(f"{app_url}/?{urlencode({'root': str(data_root), **parameters})}")
+        if ready:
+            page.wait_for_selector(".sx[data-ready]", timeout=60_000)
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
+    assert problems == []
+
+
+def read(page: Page, expression: str) -> Any:
+    """Value of a JavaScript expression in which ``p`` is the player."""
+    return page.evaluate(f"() => {{ const p = {PLAYER}; return {expression}; }}")
+
+
+def wait_for(page: Page, condition: str, *, timeout: float = 30_000) -> None:
+    """Wait until an expression in which ``p`` is the player holds."""
+    page.wait_for_function(f"() => {{ const p = {PLAYER}; return {condition}; }}", timeout=timeout)
+
+
+def report(name: str, figures: dict[str, Any]) -> None:
+    """Print measured figures and keep them as JSON under ``tests/artifacts`` (not in git)."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    (ARTIFACTS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
