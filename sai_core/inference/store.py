@@ -1,0 +1,302 @@
+"""Raw detections of a recording, before any threshold: the container and its folder on disk.
+
+One folder holds one recording and one *key* (checkpoint content, feature options, engine options). While a recording
+is being predicted, finished blocks of frames stand in it as ``block_<first frame>.npz``, each written atomically, so
+that a killed run continues after the last finished block. At the end the blocks become one ``.npy`` file a column and
+``store.json``, which is written last: a folder without it is unfinished, one with another key is stale and is started
+anew. Finished stores are opened memory-mapped.
+
+Columns (``n`` candidates of all frames, sorted by frame, strongest first within a frame)
+    ==================  ========  =================  ==========================================================
+    ``frame``           int32     (n,)               zero-based 100 ms frame
+    ``boxes_xyxy``      float32   (n, 4)             canvas pixels, label grid; ``x1`` may exceed 360 at the seam
+    ``class_scores``    float32   (n, 13)            score of every class; the rest of 1 is background
+    ``objectness``      float32   (n,)               class-agnostic score of the proposal, [0, 1]
+    ``category_id``     int16     (n,)               class that the network itself gives, 0..12
+    ``energy``          float16   (n, 28, 28)        RoI energy, [0, 1], stretched over the box
+    ``distance_cm``     float32   (n,)               centimetres
+    ``embedding``       float16   (n, d)             instance embedding; d may be 0
+    ``full_energy``     float16   (frames, h, w)     full-frame map at reduced resolution; h may be 0
+    ==================  ========  =================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.files import atomic_write
+from sai_core.postprocess import Detections
+
+FORMAT: Final[int] = 1
+
+_COLUMNS: Final[dict[str, type[np.generic]]] = {
+    "frame": np.int32,
+    "boxes_xyxy": np.float32,
+    "class_scores": np.float32,
+    "objectness": np.float32,
+    "category_id": np.int16,
+    "energy": np.float16,
+    "distance_cm": np.float32,
+    "embedding": np.float16,
+}
+_PER_FRAME: Final[str] = "full_energy"
+
+
+@dataclass(frozen=True, eq=False)
+class RawDetections:
+    """Candidates of one recording; the columns are those of the module's table.
+
+    Attributes
+    ----------
+    recording : str
+    key : str
+        What the result depends on, as a hash.
+    n_frames : int
+        Frames that were predicted, with or without candidates.
+    notes : mapping of str to str
+        Provenance: checkpoint, options, notes of the feature extractor.
+    """
+
+    recording: str
+    key: str
+    n_frames: int
+    notes: Mapping[str, str]
+    frame: npt.NDArray[np.int32]
+    boxes_xyxy: npt.NDArray[np.float32]
+    class_scores: npt.NDArray[np.float32]
+    objectness: npt.NDArray[np.float32]
+    category_id: npt.NDArray[np.int16]
+    energy: npt.NDArray[np.float16]
+    distance_cm: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float16]
+    full_energy: npt.NDArray[np.float16]
+
+    def __post_init__(self) -> None:
+        n = self.frame.shape[0]
+        for name in _COLUMNS:
+            if getattr(self, name).shape[0] != n:
+                raise InputError(f"{self.recording}: raw column {name} has another length than frame ({n}).")
+        if n and (np.any(np.diff(self.frame) < 0) or self.frame[0] < 0 or self.frame[-1] >= self.n_frames):
+            raise InputError(f"{self.recording}: raw frames must be in order and within 0..{self.n_frames - 1}.")
+        if self.full_energy.shape[0] != self.n_frames:
+            raise InputError(f"{self.recording}: full_energy needs one map for each of {self.n_frames} frames.")
+
+    def __len__(self) -> int:
+        return int(self.frame.shape[0])
+
+    def detections(self, *, ranking: str = "class") -> Detections:
+        """One detection a candidate, with the network's own class.
+
+        Parameters
+        ----------
+        ranking : {"class", "objectness"}
+            What the score is: the class score, or the class-agnostic objectness (the report's OR-AO).
+
+        Raises
+        ------
+        InputError
+            Another ranking.
+        """
+        if ranking == "class":
+            score = np.take_along_axis(self.class_scores, self.category_id[:, None].astype(np.int64), axis=1)[:, 0]
+        elif ranking == "objectness":
+            score = self.objectness
+        else:
+            raise InputError(f"ranking {ranking!r} is not known; choose class or objectness.")
+        return Detections(
+            self.frame,
+            self.category_id,
+            score,
+            self.boxes_xyxy,
+            self.distance_cm.astype(np.float64),
+            self.energy,
+        )
+
+
+def store_key(parts: Mapping[str, str]) -> str:
+    """Hash of everything that a result depends on; the order of the parts does not matter."""
+    text = json.dumps({"format": str(FORMAT), **parts}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def store_folder(base: Path, recording: str, key: str) -> Path:
+    """Folder of one recording and key under ``base``."""
+    return Path(base) / f"{recording}.{key}"
+
+
+def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
+    """Open a finished store memory-mapped.
+
+    Parameters
+    ----------
+    folder : Path
+    key : str, optional
+        Key that it must have.
+
+    Returns
+    -------
+    RawDetections or None
+        ``None`` when there is no finished store, when it was made with another key or format, or when a file of it is
+        damaged: it is to be made anew.
+    """
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT or (key is not None and facts["key"] != key):
+            return None
+        columns = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in (*_COLUMNS, _PER_FRAME)
+        }
+        return RawDetections(
+            recording=facts["recording"],
+            key=facts["key"],
+            n_frames=int(facts["n_frames"]),
+            notes=facts["notes"],
+            **columns,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+class RawWriter:
+    """Writes a store block by block and finishes it; continues an unfinished one of the same key.
+
+    Parameters
+    ----------
+    folder : Path
+    recording : str
+    key : str
+    n_frames : int
+        Length of the recording.
+    notes : mapping of str to str, optional
+
+    Raises
+    ------
+    EnvironmentProblem
+        The folder cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, *, recording: str, key: str, n_frames: int, notes: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.recording = recording
+        self.key = key
+        self.n_frames = n_frames
+        self.notes = dict(notes or {})
+        self._done: dict[int, int] = {}
+        began = self.folder / "began.json"
+        try:
+            if began.is_file():
+                facts = json.loads(began.read_text(encoding="utf-8"))
+                if facts.get("key") != key or facts.get("n_frames") != n_frames or facts.get("format") != FORMAT:
+                    shutil.rmtree(self.folder)
+        except (OSError, ValueError, AttributeError):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if not began.is_file():
+            with atomic_write(began, "w") as stream:
+                json.dump({"format": FORMAT, "key": key, "n_frames": n_frames, "recording": recording}, stream)
+        for path in sorted(self.folder.glob("block_*.npz")):
+            block = _read_block(path)
+            if block is None:
+                path.unlink(missing_ok=True)
+            else:
+                self._done[int(path.stem.split("_")[1])] = int(block[_PER_FRAME].shape[0])
+
+    def next_frame(self) -> int:
+        """First frame that no finished block covers; ``n_frames`` when all are there."""
+        frame = 0
+        while frame in self._done and self._done[frame] > 0:
+            frame += self._done[frame]
+        return frame
+
+    def write(self, first_frame: int, columns: Mapping[str, npt.NDArray]) -> None:
+        """Write the block that starts at ``first_frame``, with the columns of the module's table.
+
+        Raises
+        ------
+        InputError
+            A column is missing, frames are outside the block.
+        EnvironmentProblem
+            The disk is full or cannot be written.
+        """
+        missing = [name for name in (*_COLUMNS, _PER_FRAME) if name not in columns]
+        if missing:
+            raise InputError(f"{self.recording}: block {first_frame} lacks the column {missing[0]}.")
+        count = int(columns[_PER_FRAME].shape[0])
+        frames = columns["frame"]
+        if len(frames) and (frames.min() < first_frame or frames.max() >= first_frame + count):
+            raise InputError(f"{self.recording}: block {first_frame} has frames outside of it.")
+        typed = {name: np.asarray(columns[name], dtype=dtype) for name, dtype in _COLUMNS.items()}
+        typed[_PER_FRAME] = np.asarray(columns[_PER_FRAME], dtype=np.float16)
+        with atomic_write(self.folder / f"block_{first_frame:07d}.npz") as stream:
+            np.savez(stream, **typed)  # type: ignore[arg-type]
+        self._done[first_frame] = count
+
+    def finish(self) -> RawDetections:
+        """Join the blocks, write the columns and then ``store.json``, remove the blocks, and open the result.
+
+        Raises
+        ------
+        InputError
+            Frames are missing.
+        """
+        if self.next_frame() != self.n_frames:
+            raise InputError(
+                f"{self.recording}: only {self.next_frame()} of {self.n_frames} frames are predicted; go on first."
+            )
+        firsts, frame = [], 0
+        while frame < self.n_frames:
+            firsts.append(frame)
+            frame += self._done[frame]
+        blocks = []
+        for first in firsts:
+            block = _read_block(self.folder / f"block_{first:07d}.npz")
+            if block is None:
+                raise EnvironmentProblem(f"{self.folder}: block {first} vanished while the store was finished.")
+            blocks.append(block)
+        dtypes: dict[str, type[np.generic]] = {**_COLUMNS, _PER_FRAME: np.float16}
+        for name, dtype in dtypes.items():
+            joined = np.concatenate([b[name] for b in blocks]) if blocks else _empty(name, dtype)
+            with atomic_write(self.folder / f"{name}.npy") as stream:
+                np.save(stream, joined, allow_pickle=False)
+        facts = {
+            "format": FORMAT,
+            "key": self.key,
+            "recording": self.recording,
+            "n_frames": self.n_frames,
+            "notes": self.notes,
+        }
+        with atomic_write(self.folder / "store.json", "w") as stream:
+            json.dump(facts, stream, indent=1)
+        for path in self.folder.glob("block_*.npz"):
+            path.unlink(missing_ok=True)
+        opened = open_raw(self.folder, key=self.key)
+        if opened is None:
+            raise EnvironmentProblem(f"{self.folder}: what was just written cannot be read back.")
+        return opened
+
+
+def _empty(name: str, dtype: type[np.generic]) -> npt.NDArray:
+    shapes = {"boxes_xyxy": (0, 4), "class_scores": (0, 13), "energy": (0, 28, 28)}
+    shapes |= {"embedding": (0, 0), _PER_FRAME: (0, 0, 0)}
+    return np.zeros(shapes.get(name, (0,)), dtype=dtype)
+
+
+def _read_block(path: Path) -> dict[str, npt.NDArray] | None:
+    try:
+        with np.load(path, allow_pickle=False) as block:
+            return {name: block[name] for name in (*_COLUMNS, _PER_FRAME)}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
+        return None
