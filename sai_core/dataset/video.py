@@ -34,7 +34,7 @@ from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
 # read when the first video is opened. A user's own settings are kept.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -48,6 +48,9 @@ _TIE_MS: Final[float] = 1e-3
 _WALK_MS: Final[float] = 2500.0
 """Decoding forward this far is cheaper than a seek, which decodes from the key frame before the target (x264 sets
 one every 8 s by default, cameras every 0.5 to 1 s)."""
+
+_LONGEST_S: Final[float] = 86_400.0
+"""A header that tells of more than a day is damaged; believing it would ask for lists of millions of frames."""
 
 _KEPT_BEHIND: Final[int] = 9
 """Label frames before the wanted one that are kept after a jump back."""
@@ -193,6 +196,8 @@ class VideoReader(FrameSource):
         if self.width < 1 or self.height < 1:
             raise InputError(f"{self.path}: holds no pictures.")
         self.fps = fps if np.isfinite(fps) and 0.1 <= fps <= 1000.0 else 30.0
+        if np.isfinite(n_pictures) and n_pictures / self.fps > _LONGEST_S:
+            raise InputError(f"{self.path}: {n_pictures:.0f} pictures, more than a day; the video is damaged.")
         self._interval_ms = 1000.0 / self.fps
         self.duration_s = n_pictures / self.fps if np.isfinite(n_pictures) and n_pictures > 0 else 0.0
         self.n_frames = max(1, int(np.floor(self.duration_s * FRAME_RATE_HZ + 0.5)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,9 +14,12 @@ import av.filter
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sai_core.dataset import FramesReader, Recording, VideoReader, open_frames
 from sai_core.errors import InputError
+from tests.dataset.conftest import write_video as encode_video
 
 NTSC = Fraction(30000, 1001)
 WriteVideo = Callable[..., Path]
@@ -228,6 +232,12 @@ def test_many_threads_see_the_same_pictures(
     assert wrong == []
 
 
+@pytest.fixture(scope="module")
+def damaged_video(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    good = encode_video(tmp_path_factory.mktemp("video") / "good.mp4", 45, NTSC)
+    return good.with_name("damaged.mp4"), good.read_bytes()
+
+
 def test_bad_videos_are_told_in_one_sentence(
     tmp_path: Path, write_video: WriteVideo, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,6 +260,22 @@ def test_bad_videos_are_told_in_one_sentence(
             VideoReader(path)
     # FFmpeg keeps quiet: what there is to say is in the error
     assert capfd.readouterr().err == ""
+
+
+@settings(max_examples=80)
+@given(data=st.data())
+def test_any_damage_is_an_input_error_or_a_picture(damaged_video: tuple[Path, bytes], data: st.DataObject) -> None:
+    path, good = damaged_video
+    damaged = bytearray(good)
+    index = good.find(b"moov")
+    for _ in range(data.draw(st.integers(1, 5))):
+        # mostly in the index, where it hurts
+        position = data.draw(st.integers(index, len(good) - 1) | st.integers(0, len(good) - 1))
+        damaged[position] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.just(len(good)) | st.integers(0, len(good)))])
+    with contextlib.suppress(InputError), VideoReader(path, cache_bytes=0) as reader:
+        for k in (0, 7, reader.n_frames - 1, 2):
+            assert reader.frame(k).shape == (180, 360, 3)
 
 
 def test_a_sound_file_is_not_a_video(write_wav: Callable[..., Path]) -> None:
