@@ -1,0 +1,156 @@
+"""The Explorer's script without a browser: every state of the data ends in a page, never in a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.components import player
+from pages.components import state_keys as keys
+from sai_core.figures.player import unpack
+from tests.figures.scenes import write_root
+
+APP = str(Path(__file__).resolve().parents[2] / "app.py")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recordings, the second without video and sound."""
+    path = tmp_path_factory.mktemp("pages") / "root"
+    write_root(path, n_frames=25)
+    write_root(path, recording="fold4_room24_mix001", n_frames=12, video_size=None, audio=False, systems=("first",))
+    return path
+
+
+def run(root: Path | str, **parameters: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.query_params["root"] = str(root)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def sent(app: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Message that the player was mounted with."""
+    found = [element for element in app.main if element.type == "bidi_component"] or _all(app)
+    assert len(found) == 1
+    return unpack(found[0].proto.bytes)
+
+
+def _all(app: AppTest) -> list[Any]:
+    stack, found = [app.main], []
+    while stack:
+        for child in stack.pop().children.values():
+            if getattr(child, "type", "") == "bidi_component":
+                found.append(child)
+            if hasattr(child, "children"):
+                stack.append(child)
+    return found
+
+
+def test_a_recording_is_sent_to_the_player(root: Path) -> None:
+    app = run(root, frame="21")
+    assert not app.exception
+    assert not app.error
+    header, parts = sent(app)
+    assert set(parts) == {"scene", "block.1"}  # the block of frame 21, nothing else before it is asked for
+    scene, _ = unpack(parts["scene"])
+    assert scene["recording"] == "fold4_room23_mix001"
+    assert scene["systems"] == {"A": {"title": "first"}}
+    assert header["scene"] == scene["scene"]
+    assert app.query_params["rec"] == "dev-test-sony/fold4_room23_mix001"
+
+
+def test_recordings_and_systems_can_be_chosen(root: Path) -> None:
+    app = run(root)
+    app.selectbox(key=keys.SYSTEM_B).set_value("second").run()
+    scene, arrays = unpack(sent(app)[1]["scene"])
+    assert set(scene["systems"]) == {"A", "B"}
+    assert len(arrays["B.frame"]) > 0
+    assert app.query_params["b"] == "second"
+    app.selectbox(key=keys.RECORDING).set_value("dev-test-sony/fold4_room24_mix001").run()
+    assert not app.exception
+    scene, _ = unpack(sent(app)[1]["scene"])
+    assert scene["recording"] == "fold4_room24_mix001"
+    assert scene["has"]["video"] is False
+    assert "second has no file for this recording" in scene["messages"]["B"]
+
+
+def test_a_link_with_unknown_names_opens_and_says_so(root: Path) -> None:
+    app = run(root, rec="dev-test-sony/gone", a="nobody", frame="abc")
+    assert not app.exception
+    assert [w.value for w in app.warning if "gone" in w.value]
+    assert [w.value for w in app.warning if "nobody" in w.value]
+    assert "block.0" in sent(app)[1]
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    app = run(tmp_path / "nowhere")
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "nowhere" in app.error[0].value
+    assert app.info
+
+
+def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:
+    app = run(tmp_path)
+    assert not app.exception
+    assert not app.error
+    assert "labels_dev" in app.info[0].value
+
+
+def test_a_bad_prediction_folder_is_one_sentence(root: Path, tmp_path: Path) -> None:
+    app = run(root, predictions=str(tmp_path / "none"))
+    assert not app.exception
+    assert len(app.error) == 1
+
+
+def test_predictions_from_elsewhere_are_added(root: Path, tmp_path: Path) -> None:
+    write_root(tmp_path / "other", n_frames=25, seed=9, video_size=None, audio=False, systems=("mine",))
+    app = run(root, predictions=str(tmp_path / "other/predictions/mine"), a="mine")
+    assert not app.exception
+    assert unpack(sent(app)[1]["scene"])[0]["systems"]["A"]["title"] == "mine"
+
+
+def test_a_broken_label_file_leaves_the_rest(root: Path, tmp_path: Path) -> None:
+    write_root(tmp_path, n_frames=10, video_size=None)
+    (tmp_path / "labels_dev/dev-test-sony/fold4_room23_mix001_std.json").write_text("[1, 2")
+    app = run(tmp_path)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "fold4_room23_mix001_std.json" in app.error[0].value
+    assert unpack(sent(app)[1]["scene"])[0]["has"]["labels"] is False
+
+
+def test_names_from_the_disk_are_text(tmp_path: Path) -> None:
+    write_root(tmp_path, n_frames=5, video_size=None, audio=False, systems=("<script>alert(1)</script>",))
+    app = run(tmp_path)
+    assert not app.exception
+    assert not [m for m in app.markdown if "<script" in m.value]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        3,
+        "x",
+        {"seq": -1},
+        {"seq": True, "blocks": "abc", "want": 5, "frame": 1e99},
+        {"blocks": [1, "2", -3, 4.5]},
+    ],
+)
+def test_any_message_of_a_browser_is_a_request(value: object) -> None:
+    request = player.parse_request(value)
+    assert request.seq == 0
+    assert all(block >= 0 for block in request.blocks)
+    assert request.frame >= 0
+
+
+def test_a_request_keeps_what_is_right() -> None:
+    request = player.parse_request({"seq": 4, "scene": "s", "mode": "points", "blocks": list(range(20)), "want": ["a"]})
+    assert (request.seq, request.scene, request.mode, request.want) == (4, "s", "points", ("a",))
+    assert request.blocks == tuple(range(8))
