@@ -137,7 +137,11 @@ def _annotation(table: AnnotationTable, index: int, decimals: int | None, with_s
     start, stop = int(table.polygon_offsets[index]), int(table.polygon_offsets[index + 1])
     bounds = (table.point_offsets[start : stop + 1] - table.point_offsets[start]).tolist()
     xy, energy = table.points(index)
-    points = np.column_stack([rounded(xy, decimals), rounded(energy, decimals)]).tolist()
+    xy = rounded(xy, decimals)
+    whole = xy.astype(np.int64)
+    # dense labels lie on whole pixels: integers are written 3x faster than floats that lose their ".0" afterwards
+    x, y = (whole if np.array_equal(whole, xy) else xy).T.tolist()
+    points = list(zip(x, y, rounded(energy, decimals).tolist(), strict=True))
     parts = [points[a:b] for a, b in itertools.pairwise(bounds)]
     pieces.append(b',"segmentation":' + numbers_text(parts) + b"}")
     return b"".join(pieces)
