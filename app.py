@@ -22,7 +22,13 @@ if importlib.util.find_spec("sai_core.environment") is not None:
     if problem := check_torch_pair():
         st.warning(problem)
 
-# Constant text, no data: the viewer needs the page's full width
-st.html("<style>.stMainBlockContainer { padding-left: 1.25rem; padding-right: 1.25rem; }</style>")
+# Constant text, no data. The viewer needs the page's full width, and it must not fade while the script fetches its
+# next frames: it stays usable meanwhile.
+st.html(
+    "<style>"
+    ".stMainBlockContainer { padding-left: 1.25rem; padding-right: 1.25rem; }"
+    ".stElementContainer[data-stale=true]:has(.stBidiComponent) { opacity: 1 !important; transition: none !important; }"
+    "</style>"
+)
 
 st.navigation(PAGES, position="top").run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -11,6 +11,7 @@ from pages.components import address, player, sources
 from pages.components import state_keys as keys
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root
 from sai_core.errors import SaiError
+from sai_core.figures.acoustic_layer import index_table
 from sai_core.figures.maps import MAP_MODES, MapMode
 from sai_core.figures.player import BLOCK_FRAMES
 from sai_core.figures.recording_view import RecordingView, is_simulated, system_title
@@ -39,7 +40,14 @@ def main() -> None:
         slot.progress(min(max(fraction, 0.0), 1.0), message)
 
     try:
-        view = sources.recording_view(root, recording.name, recording.split, systems, progress=progress)
+        view = sources.recording_view(
+            root,
+            recording.name,
+            recording.split,
+            systems,
+            lam32_weights=str(st.session_state.get(keys.LAM32_WEIGHTS, "")).strip(),
+            progress=progress,
+        )
     except SaiError as error:
         st.error(str(error))
         return
@@ -73,6 +81,20 @@ def _choose_root(bar: DeltaGenerator) -> DataRoot | None:
             bind="query-params",
             placeholder="folder or file, anywhere",
             help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
+        )
+        st.text_input(
+            "UpLAM weights",
+            key=keys.UPLAM_WEIGHTS,
+            bind="query-params",
+            placeholder="those that ship with the program",
+            help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
+        )
+        st.text_input(
+            "LAM-32 weights",
+            key=keys.LAM32_WEIGHTS,
+            bind="query-params",
+            placeholder="lam_32_ch.pth",
+            help="For the acoustic map of 32-channel recordings (eigen_dev).",
         )
         st.caption("Files are only read, never changed.")
     path, extra = path.strip() or demo, extra.strip()
@@ -175,6 +197,7 @@ def _viewer(view: RecordingView) -> None:
         frame = request.frame if request.seq else address.frame()
         blocks = [min(frame, view.n_frames - 1) // BLOCK_FRAMES]
     error = ""
+    status: dict[str, dict[str, object]] = {}
     try:
         for block in blocks:
             if block < view.n_blocks:
@@ -183,9 +206,9 @@ def _viewer(view: RecordingView) -> None:
             spectrogram = view.spectrogram()
             if spectrogram is not None:
                 parts["spectrogram"] = spectrogram
+        status |= _answer_acoustic(view, request.want if known else (), parts)
     except SaiError as problem:
         error = str(problem)
-    status: dict[str, dict[str, object]] = {}
     for key in ("A", "B"):
         if key not in view.tables or "L" not in view.tables:
             continue
@@ -193,16 +216,43 @@ def _viewer(view: RecordingView) -> None:
         asked = known and f"matches.{key}" in request.want
         if asked:
             job.wait(0.3)
-        if job.result is not None:
-            status[key] = {"state": "done"}
-            if asked:
-                parts[f"matches.{key}"] = job.result.encode()
-        elif job.error:
-            status[key] = {"state": "error", "text": job.error}
-        else:
-            status[key] = {"state": "running", "fraction": job.fraction, "text": job.text}
+        status[key] = _status(job)
+        if asked and job.result is not None:
+            parts[f"matches.{key}"] = job.result.encode()
     header = {"ack": request.seq, "scene": view.scene_id, "status": status, "error": error}
     player.mount(player.message(header, parts), key=keys.PLAYER)
+
+
+def _answer_acoustic(
+    view: RecordingView, want: tuple[str, ...], parts: dict[str, bytes]
+) -> dict[str, dict[str, object]]:
+    """Put the acoustic maps that were asked for into the answer; gives how far their calculation is."""
+    status: dict[str, dict[str, object]] = {}
+    for item in want:
+        prefix, _, rest = item.partition(".")
+        kind, _, block = rest.partition(".")
+        if prefix != "ac" or kind not in view.layers or not block.isdecimal() or len(block) > 6:
+            continue
+        weights = {"uplam": keys.UPLAM_WEIGHTS, "lam32": keys.LAM32_WEIGHTS}.get(kind)
+        path = str(st.session_state.get(weights, "")).strip() if weights else ""
+        job = sources.acoustic_layer(view, kind, path)
+        if f"ac.{kind}" not in status:
+            job.wait(0.3)
+        status[f"ac.{kind}"] = _status(job)
+        if job.result is not None:
+            if "lattice_index" in want:
+                parts["lattice_index"] = index_table()
+            if int(block) * BLOCK_FRAMES < len(job.result.maps):
+                parts[item] = job.result.block(int(block))
+    return status
+
+
+def _status(job: sources.Job[Any]) -> dict[str, object]:
+    if job.result is not None:
+        return {"state": "done"}
+    if job.error:
+        return {"state": "error", "text": job.error}
+    return {"state": "running", "fraction": job.fraction, "text": job.text}
 
 
 main()

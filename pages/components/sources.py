@@ -7,16 +7,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import streamlit as st
 
 from sai_core.dataset import DataRoot, PredictionSet, Recording, open_data_root
 from sai_core.errors import SaiError
+from sai_core.figures.acoustic_layer import AcousticLayer, LayerKind, open_layer
 from sai_core.figures.comparison import Comparison, compare
 from sai_core.figures.overview import overview
 from sai_core.figures.recording_view import BytesCache, RecordingView, open_view
 from sai_core.progress import Progress
+
+Result = TypeVar("Result")
 
 _CACHE_BYTES: Final[int] = 256 << 20
 """Finished blocks of all sessions together: some four minutes of video."""
@@ -42,25 +45,25 @@ def data_root(path: str, extra_folder: str) -> DataRoot:
 
 
 @dataclass
-class Job:
+class Job(Generic[Result]):
     """A calculation in a thread of its own; it never touches Streamlit, pages look at it.
 
     Attributes
     ----------
     fraction, text : float, str
         How far it is.
-    result : Comparison or None
+    result : object or None
     error : str
         One sentence, when it failed.
     """
 
     fraction: float = 0.0
     text: str = ""
-    result: Comparison | None = None
+    result: Result | None = None
     error: str = ""
     _done: threading.Event = field(default_factory=threading.Event)
 
-    def start(self, work: Callable[[Progress], Comparison]) -> None:
+    def start(self, work: Callable[[Progress], Result]) -> None:
         """Run ``work`` in the background."""
 
         def report(fraction: float, message: str) -> None:
@@ -72,11 +75,11 @@ class Job:
             except SaiError as error:
                 self.error = str(error)
             except Exception as error:  # a bug must not leave a bar that never ends
-                self.error = f"The comparison failed ({type(error).__name__}: {error})."
+                self.error = f"The calculation failed ({type(error).__name__}: {error})."
             finally:
                 self._done.set()
 
-        threading.Thread(target=run, name="comparison", daemon=True).start()
+        threading.Thread(target=run, name="explorer-job", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Whether it ended within some seconds."""
@@ -84,16 +87,28 @@ class Job:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _comparison(scene_id: str, key: str, _view: RecordingView) -> Job:
-    job = Job()
+def _comparison(scene_id: str, key: str, _view: RecordingView) -> Job[Comparison]:
+    job: Job[Comparison] = Job()
     labels, predictions = _view.tables["L"], _view.tables[key]
     job.start(lambda progress: compare(labels, predictions, progress=progress))
     return job
 
 
-def comparison(view: RecordingView, key: str) -> Job:
+def comparison(view: RecordingView, key: str) -> Job[Comparison]:
     """Comparison of a system with the labels: started at the first call, shared by all sessions."""
     return _comparison(view.scene_id, key, view)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _acoustic(scene_id: str, kind: LayerKind, weights: str, _recording: Recording) -> Job[AcousticLayer]:
+    job: Job[AcousticLayer] = Job()
+    job.start(lambda progress: open_layer(_recording, kind, weights=weights, progress=progress))
+    return job
+
+
+def acoustic_layer(view: RecordingView, kind: LayerKind, weights: str) -> Job[AcousticLayer]:
+    """Acoustic maps of a recording: started at the first call, shared by all sessions."""
+    return _acoustic(view.scene_id, kind, weights, view.recording)
 
 
 class _Views:
@@ -124,7 +139,13 @@ def _views() -> _Views:
 
 
 def recording_view(
-    root: DataRoot, name: str, split: str, systems: dict[str, PredictionSet], *, progress: Progress
+    root: DataRoot,
+    name: str,
+    split: str,
+    systems: dict[str, PredictionSet],
+    *,
+    lam32_weights: str = "",
+    progress: Progress,
 ) -> RecordingView:
     """Recording with its prediction sets, opened once for all sessions until one of its files changes.
 
@@ -137,13 +158,17 @@ def recording_view(
     paths = [recording.label_path, recording.audio_path, recording.video_path, recording.frames_dir]
     paths += [chosen.files.get(name) for chosen in systems.values()]
     signature = (
+        lam32_weights,
         str(root.path),
         name,
         split,
         tuple((key, chosen.name) for key, chosen in systems.items()),
         tuple(_stamp(path) for path in paths),
     )
-    return _views().get(signature, lambda: open_view(recording, systems, cache=block_cache(), progress=progress))
+    return _views().get(
+        signature,
+        lambda: open_view(recording, systems, cache=block_cache(), lam32_weights=lam32_weights, progress=progress),
+    )
 
 
 def _stamp(path: Path | None) -> tuple[str, int, int] | None:

@@ -18,4 +18,6 @@ VIEW: Final[str] = "view"
 """Zoom, pan, layout and single source, as the player writes them."""
 
 PREDICTION_FOLDER: Final[str] = "predictions"
+UPLAM_WEIGHTS: Final[str] = "uplam"
+LAM32_WEIGHTS: Final[str] = "lam32"
 PLAYER: Final[str] = "player"

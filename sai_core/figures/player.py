@@ -114,7 +114,6 @@ def encode_block(
     mode: MapMode = "full",
     pictures: Sequence[npt.NDArray[np.uint8] | None] | None = None,
     audio: npt.NDArray[np.int16] | None = None,
-    lattice: npt.NDArray[np.uint8] | None = None,
 ) -> bytes:
     """Container with everything that frames ``[index * BLOCK_FRAMES, ...)`` show.
 
@@ -132,8 +131,6 @@ def encode_block(
         One per frame of the block; None for a frame without a picture.
     audio : int16, shape (samples,), optional
         Mono sound of the block.
-    lattice : uint8, shape (frames, 9, 484), optional
-        Acoustic maps of the block.
 
     Returns
     -------
@@ -175,8 +172,6 @@ def encode_block(
         arrays["jpeg_offsets"] = np.concatenate([[0], np.cumsum([len(e) for e in encoded])]).astype(np.uint32)
     if audio is not None:
         arrays["audio"] = audio.astype(np.int16, copy=False)
-    if lattice is not None:
-        arrays["lattice"] = zlib.compress(np.ascontiguousarray(lattice).tobytes(), 1)
     return pack({"index": index, "start": start, "stop": stop, "mode": mode, "n_values": offset}, arrays)
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import AudioReader, FrameSource, PredictionSet, Recording, describe, open_frames, spectrogram
 from sai_core.errors import EnvironmentProblem, InputError, SaiError
+from sai_core.figures.acoustic_layer import LAYER_TITLES, LayerKind, layer_kinds
 from sai_core.figures.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.figures.maps import MAP_MODES, MapMode
 from sai_core.figures.player import BLOCK_FRAMES, encode_block, encode_scene, pack, quantise_levels
@@ -89,6 +90,16 @@ class RecordingView:
         Files that are there but cannot be read, one sentence each.
     scene_id : str
         Changes whenever a file behind the view does.
+    simulated : bool
+        Made by the simulator.
+    has_audio : bool
+        There is sound to play.
+    layers : tuple of str
+        Kinds of acoustic maps that the audio allows.
+    frames : FrameSource or None
+        Pictures.
+    cache : BytesCache
+        Where finished blocks are kept.
     """
 
     recording: Recording
@@ -100,6 +111,7 @@ class RecordingView:
     scene_id: str
     simulated: bool
     has_audio: bool
+    layers: tuple[LayerKind, ...]
     frames: FrameSource | None
     cache: BytesCache
     _scene: bytes | None = None
@@ -183,10 +195,10 @@ class RecordingView:
                 "labels": "L" in self.tables,
                 "video": self.frames is not None,
                 "audio": self.has_audio,
-                "lattice": False,
             },
             "messages": dict(self.messages),
             "badges": self._badges(),
+            "acoustic": [{"kind": kind, "title": LAYER_TITLES[kind]} for kind in self.layers],
             "colormaps": list(SEQUENTIAL),
             "luts": {
                 **{name: sequential_lut(name).tobytes().hex() for name in SEQUENTIAL},
@@ -203,11 +215,12 @@ class RecordingView:
         if self.simulated:
             badges.append(["simulated", "warn", "Made by this program's simulator, not recorded"])
         for name, there, tip in (
-            ("labels", "L" in self.tables, self.messages["labels"]),
-            ("video", self.frames is not None, self.messages["video"]),
-            ("audio", self.has_audio, self.messages["audio"]),
+            ("no labels", "L" in self.tables, self.messages["labels"]),
+            ("no video", self.frames is not None, self.messages["video"]),
+            ("no audio", self.has_audio, self.messages["audio"]),
         ):
-            badges.append([name, "" if there else "no", tip])
+            if not there:
+                badges.append([name, "no", tip])
         return badges
 
     def _pictures(self, start: int, stop: int) -> list[npt.NDArray[np.uint8] | None] | None:
@@ -249,6 +262,7 @@ def open_view(
     systems: Mapping[str, PredictionSet],
     *,
     cache: BytesCache,
+    lam32_weights: str = "",
     progress: Progress = no_progress,
 ) -> RecordingView:
     """Open whatever a recording has.
@@ -260,6 +274,8 @@ def open_view(
         Keys ``A`` and ``B``.
     cache : BytesCache
         Where finished blocks are kept.
+    lam32_weights : str
+        Weights of a 32-channel LAM; "" for none.
     progress : Progress
         Told while annotation files are read.
 
@@ -325,6 +341,7 @@ def open_view(
     lengths = [length for length in (info.n_frames if has_audio else None, frames and frames.n_frames) if length]
     n_frames = max([*lengths, *(table.n_frames for table in tables.values())], default=0)
     signatures += [(key, chosen.name) for key, chosen in systems.items()]
+    signatures.append(lam32_weights)
     digest = hashlib.blake2b(json.dumps(signatures).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     progress(1.0, "Ready")
     return RecordingView(
@@ -337,6 +354,7 @@ def open_view(
         scene_id=digest,
         simulated=is_simulated(recording),
         has_audio=has_audio,
+        layers=layer_kinds(recording, lam32_weights=lam32_weights) if has_audio else (),
         frames=frames,
         cache=cache,
     )

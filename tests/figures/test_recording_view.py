@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,9 @@ def test_a_complete_recording(root_path):
     assert view.problems == ()
     assert not any(view.messages.values())
     header, arrays = unpack(view.scene())
-    assert header["has"] == {"labels": True, "video": True, "audio": True, "lattice": False}
-    assert [badge[0] for badge in header["badges"]] == ["dev-test-sony", "0:04.5", "labels", "video", "audio"]
+    assert header["has"] == {"labels": True, "video": True, "audio": True}
+    assert [layer["kind"] for layer in header["acoustic"]] == ["uplam", "beamformer"]
+    assert [badge[0] for badge in header["badges"]] == ["dev-test-sony", "0:04.5"]
     assert len(header["luts"]["magma"]) == 256 * 6
     assert len(arrays["B.frame"]) == len(view.tables["B"])
     _, block = unpack(view.block(2))
@@ -141,3 +143,34 @@ def test_overview_reads_headers_and_metadata_only(tmp_path):
     assert (facts.duration_s, facts.n_sources, facts.categories) == (3.0, 2, (3, 5))
     (folder / "fold4_room23_mix001.csv").write_text("what\nis,this\n")
     assert overview(open_data_root(tmp_path).recordings[0]).n_sources is None
+
+
+def test_acoustic_maps_come_in_blocks_with_their_loudness(root_path):
+    from sai_core.acoustics.features import extract
+    from sai_core.figures.acoustic_layer import index_table, open_layer
+
+    recording = open_data_root(root_path).recordings[0]
+    layer = open_layer(recording, "beamformer")
+    maps = extract(recording.mic_path, kind="beamformer", magnitude="amplitude").lattice
+    _, last = unpack(layer.block(2))
+    values = np.frombuffer(zlib.decompress(last["values"]), np.uint8).reshape(5, 9, 484) / 255
+    peak = maps[40:].max(axis=(1, 2))
+    np.testing.assert_allclose(last["loudness"], peak / maps.max(), rtol=0, atol=2e-3)  # float16 in the store
+    np.testing.assert_allclose(values, maps[40:] / peak[:, None, None], rtol=0, atol=0.5 / 255 + 2e-3)
+    with pytest.raises(InputError, match="outside"):
+        layer.block(3)
+    index = unpack(index_table())[1]["index"]
+    assert index.shape == (180 * 360,)
+    assert index.max() == 483
+
+
+def test_acoustic_maps_need_fitting_audio(tmp_path):
+    from sai_core.figures.acoustic_layer import layer_kinds, open_layer
+
+    write_root(tmp_path, n_frames=5, video_size=None, audio=False)
+    recording = open_data_root(tmp_path).recordings[0]
+    assert layer_kinds(recording) == ()
+    with pytest.raises(InputError, match="expected a file under mic_dev or eigen_dev"):
+        open_layer(recording, "uplam")
+    with pytest.raises(InputError, match="'x' are unknown"):
+        open_layer(recording, "x")  # type: ignore[arg-type]

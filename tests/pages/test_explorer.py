@@ -41,7 +41,8 @@ def sent(app: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _all(app: AppTest) -> list[Any]:
-    stack, found = [app.main], []
+    stack: list[Any] = [app.main]
+    found = []
     while stack:
         for child in stack.pop().children.values():
             if getattr(child, "type", "") == "bidi_component":

@@ -45,10 +45,7 @@ class Block {
     // own copies, so that the big message can be freed
     block.jpeg = arrays.jpeg ? arrays.jpeg.slice() : null;
     block.jpegOffsets = arrays.jpeg_offsets || null;
-    [block.values, block.lattice] = await Promise.all([
-      header.n_values ? inflate(arrays.values) : new Uint8Array(0),
-      arrays.lattice ? inflate(arrays.lattice) : null,
-    ]);
+    block.values = header.n_values ? await inflate(arrays.values) : new Uint8Array(0);
     block.frames = Array.from({ length: block.stop - block.start }, () => []);
     const n = block.patches.length / PATCH_FIELDS;
     for (let p = 0; p < n; p++) block.frames[block.patches[p * PATCH_FIELDS + 2]].push(p);
@@ -60,7 +57,7 @@ class Block {
       block.outlines[owner[k]].push(line);
     }
     block.bytes = block.values.length + (block.jpeg ? block.jpeg.length : 0) + (block.audio ? block.audio.length * 2 : 0)
-      + (block.lattice ? block.lattice.length : 0) + block.patches.length * 8;
+      + block.patches.length * 8;
     return block;
   }
   patch(p) {
@@ -76,12 +73,13 @@ class Block {
 
 // Least recently used blocks and decoded pictures, both bounded.
 class Store {
-  constructor(maxBytes = 120e6, maxPictures = 56) {
+  constructor(maxBytes = 120e6, maxPictures = 56, maxLattices = 12) {
+    this.maxLattices = maxLattices;
     this.maxBytes = maxBytes; this.maxPictures = maxPictures;
     this.clear();
   }
   clear() {
-    this.blocks = new Map();
+    this.blocks = new Map(); this.lattices = new Map();
     if (this.pictures) for (const p of this.pictures.values()) if (p.bitmap) p.bitmap.close();
     this.pictures = new Map(); this.bytes = 0; this.generation = (this.generation || 0) + 1;
   }
@@ -102,6 +100,10 @@ class Store {
       if (Math.abs(index - keep) <= 2) continue;
       this.blocks.delete(index); this.bytes -= other.bytes;
     }
+  }
+  addLattice(name, lattice) {
+    this.lattices.set(name, lattice);
+    for (const key of this.lattices.keys()) { if (this.lattices.size <= this.maxLattices) break; this.lattices.delete(key); }
   }
   // The decoded picture of a frame, or null; decoding starts here and `done` is called when it is there.
   picture(frame, block, done) {

@@ -100,7 +100,9 @@ class Player {
       else if (name === "spectrogram") this.setSpectrogram(unpack(data));
       else if (name.startsWith("matches.")) this.setMatches(name.slice(8), unpack(data));
       else if (name === "lattice_index") this.latticeIndex = unpack(data).arrays.index;
+      else if (name.startsWith("ac.")) this.addLattice(name, data.slice());
     }
+    if (this.acousticKind) this.paintTitles();
     this.showScores(); this.plan();
   }
 
@@ -118,7 +120,6 @@ class Player {
     this.store.clear(); this.decoding.clear(); this.matches = {}; this.extras = {}; this.timeline.spectrogram = null; this.timeline.errors = []; this.isolate = null;
     this.classes = new Map(header.classes.map((c) => [c.id, c]));
     this.luts = {}; for (const [k, v] of Object.entries(header.luts)) this.luts[k] = lutPixels(v);
-    this.latticeIndex ||= null;
     if (!same && !first) this.frame = 0;
     if (first && this.urlFrame !== undefined) this.frame = this.urlFrame;
     this.frame = Math.min(Math.max(this.frame, 0), Math.max(0, this.nFrames - 1));
@@ -156,6 +157,33 @@ class Player {
     });
   }
 
+  addLattice(name, data) {
+    const { header, arrays } = unpack(data), generation = this.store.generation;
+    if (this.store.lattices.has(name) || this.decoding.has(name)) return;
+    this.decoding.add(name);
+    inflate(arrays.values).then((values) => {
+      this.decoding.delete(name);
+      if (generation !== this.store.generation) return;
+      this.store.addLattice(name, { values, loudness: arrays.loudness, start: header.start, stop: header.stop });
+      this.invalidate(true); this.plan();
+    });
+  }
+  // Kind of acoustic map laid over the video, or "".
+  get acousticKind() {
+    const o = this.prefs.overlay, kind = o.startsWith("ac.") ? o.slice(3) : "";
+    return kind && this.scene && this.scene.header.acoustic.some((a) => a.kind === kind) ? kind : "";
+  }
+  // The chosen layer if this recording has it, else none.
+  get overlay() {
+    const o = this.prefs.overlay, h = this.scene && this.scene.header;
+    if (!h || (o === "L" && !h.has.labels) || ((o === "A" || o === "B") && !h.systems[o])) return "none";
+    return o.startsWith("ac.") && !this.acousticKind ? "none" : o;
+  }
+  get lattice() {
+    const kind = this.acousticKind, l = kind && this.latticeIndex ? this.store.lattices.get(`ac.${kind}.${this.blockAt(this.frame)}`) : null;
+    return l && this.frame >= l.start && this.frame < l.stop ? l : null;
+  }
+
   blockAt(frame) { return Math.floor(frame / this.blockFrames); }
   blockOf(frame) { return this.store.get(this.blockAt(frame)); }
 
@@ -175,7 +203,14 @@ class Player {
       const has = this.scene.header.has;
       if (has.audio && !this.timeline.spectrogram && !(this.extras.spectrogram > 3)) want.push("spectrogram");
       for (const t of ["A", "B"]) if (this.scene.tables.includes(t) && this.scene.tables.includes("L") && !this.matches[t] && (this.status[t] || {}).state !== "error") want.push("matches." + t);
-      if (has.lattice && this.prefs.overlay === "ac" && !this.latticeIndex) want.push("lattice_index");
+      const kind = this.acousticKind;
+      if (kind && (this.status["ac." + kind] || {}).state !== "error") {
+        if (!this.latticeIndex) want.push("lattice_index");
+        for (const d of [0, 1, -1, 2]) {
+          const name = `ac.${kind}.${here + d}`;
+          if (here + d >= 0 && here + d <= last && !this.store.lattices.has(name) && !this.decoding.has(name) && !(this.extras[name] > 400)) want.push(name);
+        }
+      }
     }
     const hereMissing = blocks[0] === this.blockAt(this.frame);
     if (this.pending) {
@@ -183,7 +218,7 @@ class Player {
       if (!stale && !(hereMissing && !this.pending.blocks.includes(blocks[0]))) return;
     }
     if (this.scene && !blocks.length && !want.length) return;
-    const running = want.length && !blocks.length && want.every((w) => w.startsWith("matches.") && this.status[w.slice(8)]?.state === "running");
+    const running = want.length && !blocks.length && want.every((w) => w === "lattice_index" || this.status[w.startsWith("matches.") ? w.slice(8) : w.split(".").slice(0, 2).join(".")]?.state === "running");
     clearTimeout(this.timer);
     // nothing but a running calculation to wait for: ask again in a moment
     if (running) { this.timer = setTimeout(() => this.send([], want), 700); return; }
@@ -195,8 +230,7 @@ class Player {
     for (const w of want) this.extras[w] = (this.extras[w] || 0) + 1;
     this.pending = { seq: ++this.seq, blocks, at: performance.now() };
     this.api.setStateValue("request", {
-      seq: this.seq, scene: this.scene ? this.scene.id : "", mode: this.prefs.mode, frame: this.frame, blocks, want,
-      lattice: this.prefs.overlay === "ac",
+      seq: this.seq, scene: this.scene ? this.scene.id : "", mode: this.prefs.mode, frame: this.frame, blocks, want: want.slice(0, 8),
     });
     clearTimeout(this.timer); this.timer = setTimeout(() => this.plan(), 12500);
   }
@@ -249,16 +283,21 @@ class Player {
     if (name === "cmap") { this.paintScales(); if (this.timeline.spectrogram) this.setSpectrogram(this.timeline.spectrogram.raw); }
     if (name === "scale") this.paintScales();
     if (name === "rate" && this.playing) { this.pause(); this.play(); }
-    if (name === "overlay") { if (value === "ac") { this.store.clear(); this.decoding.clear(); } this.plan(); }
+    if (name === "overlay") { this.plan(); this.saveUrl(); }
+    if (name === "overlay" || name === "bands") this.paintScales();
     this.syncControls(); this.invalidate(true);
   }
   syncControls() {
     for (const el of this.root.querySelectorAll("[data-pref]")) el.value = this.prefs[el.dataset.pref];
     const h = this.scene && this.scene.header; if (!h) return;
+    const overlay = this.root.querySelector('[data-pref="overlay"]');
+    for (const o of [...overlay.options]) if (o.value.startsWith("ac.") && !h.acoustic.some((a) => "ac." + a.kind === o.value)) o.remove();
+    for (const a of h.acoustic) if (![...overlay.options].some((o) => o.value === "ac." + a.kind)) { const o = document.createElement("option"); o.value = "ac." + a.kind; o.textContent = a.title; overlay.append(o); }
     const option = (v, ok) => { const o = this.root.querySelector(`[data-pref="overlay"] option[value="${v}"]`); o.hidden = o.disabled = !ok; };
-    option("L", h.has.labels); option("A", !!h.systems.A); option("B", !!h.systems.B); option("ac", !!h.has.lattice);
-    this.ref.acLabel.hidden = this.prefs.overlay !== "ac"; this.ref.acLabel.style.display = this.prefs.overlay === "ac" ? "" : "none";
-    this.root.querySelector('[data-pref="opacity"]').disabled = this.prefs.overlay === "none";
+    option("L", h.has.labels); option("A", !!h.systems.A); option("B", !!h.systems.B);
+    overlay.value = this.overlay;
+    this.ref.acLabel.style.display = this.acousticKind ? "" : "none";
+    this.root.querySelector('[data-pref="opacity"]').disabled = this.overlay === "none";
     this.ref.layout.hidden = !h.systems.B;
     for (const b of this.root.querySelectorAll('[data-act="layout"]')) { b.classList.toggle("on", b.dataset.v === this.layout); b.title = b.dataset.v === "AB" ? "Both systems side by side" : (h.systems[b.dataset.v] || {}).title || ""; }
     this.root.querySelector('[data-act="merged"]').classList.toggle("on", !this.isolate);
@@ -496,7 +535,7 @@ class Player {
   paintTitles() {
     const h = this.scene.header, name = (t) => (h.systems[t] ? h.systems[t].title : "no prediction set");
     const titles = {
-      rgb: ["Video", this.prefs.overlay === "none" ? "" : "+ " + { L: "label energy", A: "prediction A", B: "prediction B", ac: "acoustic map" }[this.prefs.overlay]],
+      rgb: ["Video", this.overlayText()],
       gt: ["Ground truth", this.isolate ? "single source" : ""], predA: [h.systems.B ? "Prediction A" : "Prediction", name("A")],
       predB: ["Prediction B", name("B")], resA: [h.systems.B ? "Residual A" : "Residual", h.systems.B ? "A − label" : "prediction − label"], resB: ["Residual B", "B − label"],
     };
@@ -505,11 +544,18 @@ class Player {
       panel.canvas.setAttribute("aria-label", titles[kind].join(" "));
     }
   }
+  overlayText() {
+    const o = this.overlay, kind = this.acousticKind;
+    if (!kind) return { none: "", L: "+ label energy", A: "+ prediction A", B: "+ prediction B" }[o];
+    const st = this.status["ac." + kind] || {}, title = this.scene.header.acoustic.find((a) => a.kind === kind).title;
+    if (st.state === "running") return `+ ${title}: computing ${Math.round((st.fraction || 0) * 100)} %`;
+    return `+ ${title}, ${{ median: "median of bands", max: "maximum of bands", rgb: "low, mid, high bands as RGB" }[this.prefs.bands] || `band ${Number(this.prefs.bands) + 1}`}`;
+  }
   paintScales() {
     if (!this.scene || !this.theme || !this.visible) return;
     const lut = this.luts[this.prefs.cmap], top = this.prefs.scale === "peak" ? "peak" : "1";
     for (const [kind, panel] of this.panels) {
-      if (kind === "rgb") { const o = this.prefs.overlay; panel.legend(o === "none" || (o === "ac" && this.prefs.bands === "rgb") ? null : lut, ["0", o === "ac" ? "max" : top]); }
+      if (kind === "rgb") { const o = this.overlay, ac = !!this.acousticKind; panel.legend(o === "none" || (ac && this.prefs.bands === "rgb") ? null : lut, ["0", ac ? (top === "1" ? "max" : "peak") : top]); }
       else if (kind.startsWith("res")) panel.legend(this.diverging(), ["−1", "+1"]);
       else panel.legend(lut, ["0", top]);
     }
@@ -538,10 +584,10 @@ class Player {
     for (const kind of this.visible) {
       const panel = this.panels.get(kind), tags = this.showTags, t = kind.slice(-1), system = h.systems[t];
       if (kind === "rgb") {
-        const o = this.prefs.overlay;
+        const o = this.overlay, failed = this.acousticKind && (this.status["ac." + this.acousticKind] || {}).state === "error";
         panel.draw({
           source: picture, over: o !== "none" && block ? this.overlayRaster.canvas : null, overAlpha: 1,
-          message: loading || (h.has.video ? (block && !block.picture(this.frame) ? "No picture at this time: the video is shorter than the recording." : "") : o === "none" ? h.messages.video : ""),
+          message: loading || (failed ? this.status["ac." + this.acousticKind].text : "") || (h.has.video ? (block && !block.picture(this.frame) ? "No picture at this time: the video is shorter than the recording." : "") : o === "none" ? h.messages.video : ""),
           outlines: tags ? [...outlines.L.map((x) => ({ ...x, tag: x.short })), ...this.shown.slice(0, 1).flatMap((s) => outlines[s].map((x) => ({ ...x, dash: true, tag: "" })))] : [], tags,
         });
       } else if (kind === "gt") {
@@ -590,7 +636,7 @@ class Player {
         panel.raster.flush();
       }
     }
-    const o = this.prefs.overlay, out = this.overlayRaster.pixels, opacity = this.prefs.opacity;
+    const o = this.overlay, out = this.overlayRaster.pixels, opacity = this.prefs.opacity;
     if (o === "L" || o === "A" || o === "B") {
       const f = this.fields[o], g = gain[o];
       for (let i = 0; i < f.length; i++) {
@@ -598,22 +644,27 @@ class Player {
         out[i] = v ? ((energy[v] & 0xffffff) | (Math.round(255 * opacity * Math.min(1, 0.25 + v / 110)) << 24)) >>> 0 : 0;
       }
       this.overlayRaster.flush();
-    } else if (o === "ac" && block && block.lattice && this.latticeIndex) { this.paintLattice(block, energy, opacity); } else if (o === "ac") { out.fill(0); this.overlayRaster.flush(); }
+    } else if (this.acousticKind) {
+      if (this.lattice) this.paintLattice(this.lattice, energy, opacity); else { out.fill(0); this.overlayRaster.flush(); }
+    }
   }
-  paintLattice(block, energy, opacity) {
-    const N = 484, B = 9, base = (this.frame - block.start) * B * N, l = block.lattice, mode = this.prefs.bands, px = new Uint32Array(N), s = new Array(9);
+  // Lattice maps through the index table; the fixed scale keeps a quiet frame quiet.
+  paintLattice(lattice, energy, opacity) {
+    const N = 484, B = 9, k = this.frame - lattice.start, base = k * B * N, l = lattice.values, mode = this.prefs.bands;
+    const gain = this.prefs.scale === "fixed" ? lattice.loudness[k] : 1, px = new Uint32Array(N), s = new Array(B);
     for (let n = 0; n < N; n++) {
-      const at = (b) => l[base + b * N + n];
+      const at = (b) => l[base + b * N + n] * gain;
       if (mode === "rgb") {
         const r = (at(0) + at(1) + at(2)) / 3, g = (at(3) + at(4) + at(5)) / 3, b = (at(6) + at(7) + at(8)) / 3, m = Math.max(r, g, b);
-        px[n] = ((Math.round(255 * opacity * Math.min(1, m / 160)) << 24) | (Math.round(b) << 16) | (Math.round(g) << 8) | Math.round(r)) >>> 0;
+        px[n] = ((Math.round(255 * opacity * Math.min(1, m / 140)) << 24) | (Math.round(b) << 16) | (Math.round(g) << 8) | Math.round(r)) >>> 0;
         continue;
       }
       let v;
       if (mode === "max") { v = 0; for (let b = 0; b < B; b++) v = Math.max(v, at(b)); }
       else if (mode === "median") { for (let b = 0; b < B; b++) s[b] = at(b); s.sort((x, y) => x - y); v = s[4]; }
       else v = at(Number(mode));
-      px[n] = ((energy[v] & 0xffffff) | (Math.round(255 * opacity * Math.min(1, 0.15 + v / 120)) << 24)) >>> 0;
+      v = Math.min(255, Math.round(v));
+      px[n] = ((energy[v] & 0xffffff) | (Math.round(255 * opacity * Math.min(1, 0.1 + v / 110)) << 24)) >>> 0;
     }
     const out = this.overlayRaster.pixels, index = this.latticeIndex;
     for (let i = 0; i < out.length; i++) out[i] = px[index[i]];
@@ -787,7 +838,7 @@ class Player {
       else if (key === "l" && value in LAYOUTS) this.urlLayout = value;
       else if (key === "s") { const [t, c, i] = value.split("."); if ("LAB".includes(t) && i !== undefined) this.urlIsolate = { table: t, category: Number(c), instance: Number(i) }; }
       else if (key === "r") { const [a, b] = value.split(".").map(Number); if (b > a) this.urlLoop = [a, b]; }
-      else if (key === "o" && ["none", "L", "A", "B", "ac"].includes(value)) this.prefs.overlay = value;
+      else if (key === "o" && /^(none|L|A|B|ac\.\w+)$/.test(value)) this.prefs.overlay = value;
     }
     const half = 90 / this.view.z; this.view.y = Math.min(Math.max(this.view.y, half), 180 - half);
   }
@@ -801,7 +852,7 @@ class Player {
       if (this.hadBoth) parts.push("l" + this.layout);
       if (this.isolate) parts.push(`s${this.isolate.table}.${this.isolate.category}.${this.isolate.instance}`);
       if (this.loop && this.loopOn) parts.push("r" + this.loop.join("."));
-      if (this.prefs.overlay !== "none") parts.push("o" + this.prefs.overlay);
+      if (this.overlay !== "none") parts.push("o" + this.overlay);
       q.searchParams.set("frame", this.frame);
       if (parts.length) q.searchParams.set("view", parts.join("_")); else q.searchParams.delete("view");
       // no reload, no rerun: the address alone

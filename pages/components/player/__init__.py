@@ -6,7 +6,7 @@ The script is one module cut into numbered files that are joined here, because i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -38,9 +38,7 @@ class Request:
         Frame under the cursor.
     blocks : tuple of int
     want : tuple of str
-        Extras: ``spectrogram``, ``matches.A``, ``matches.B``, ``lattice_index``.
-    lattice : bool
-        Acoustic maps are to come with the blocks.
+        Extras: ``spectrogram``, ``matches.A``, ``matches.B``, ``lattice_index``, ``ac.<kind>.<block>``.
     """
 
     seq: int = 0
@@ -48,8 +46,7 @@ class Request:
     mode: str = "full"
     frame: int = 0
     blocks: tuple[int, ...] = ()
-    want: tuple[str, ...] = field(default=())
-    lattice: bool = False
+    want: tuple[str, ...] = ()
 
 
 def parse_request(value: object) -> Request:
@@ -70,8 +67,7 @@ def parse_request(value: object) -> Request:
         mode=str(value.get("mode", "full"))[:32],
         frame=integer(value.get("frame")),
         blocks=tuple(b for b in (integer(item, -1) for item in listed("blocks")) if b >= 0),
-        want=tuple(item for item in listed("want") if isinstance(item, str)),
-        lattice=value.get("lattice") is True,
+        want=tuple(item[:64] for item in listed("want") if isinstance(item, str)),
     )
 
 
