@@ -15,7 +15,8 @@ mono, stereo, others     refused
 silence                  zeros all the way: zero matrices, and a beamformer's map is zero (a network answers with
                          what its constants say)
 NaN, infinity            counted, replaced by 0, noted
-clipping                 noted with the number of samples (runs of three or more at full scale); nothing is repaired
+clipping                 noted with the number of samples (three or more equal ones at full scale in a row); nothing
+                         is repaired
 integer samples          divided by the full scale of their type
 FOA instead of MIC       taken for FOA if the caller says so (``audio_format="foa"``) or a folder of the path is called
                          ``foa_dev``, ``foa_eval`` or ``foa``: four plain channels look the same. The networks refuse
@@ -108,12 +109,15 @@ def replace_non_finite(audio: AudioArray) -> tuple[AudioArray, int]:
 
 
 def count_clipped(audio: AudioArray) -> int:
-    """Number of samples in runs of at least three at full scale (|x| >= 1 - 2^-15) in one channel."""
+    """Number of samples in runs of three or more equal ones at full scale (|x| >= 1 - 2^-15) of one channel.
+
+    Equal, since a floating-point file may exceed 1 without being clipped.
+    """
     if audio.shape[0] < _CLIPPED_RUN or float(np.abs(audio).max(initial=0.0)) < _FULL_SCALE:
         return 0
-    full = np.abs(audio) >= _FULL_SCALE
-    starts = full[:-2] & full[1:-1] & full[2:]
-    inside = np.zeros_like(full)
+    stuck = (np.abs(audio[1:]) >= _FULL_SCALE) & (audio[1:] == audio[:-1])
+    starts = stuck[1:] & stuck[:-1]
+    inside = np.zeros(audio.shape, dtype=bool)
     for shift in range(_CLIPPED_RUN):
         inside[shift : shift + len(starts)] |= starts
     return int(inside.sum())
@@ -210,8 +214,8 @@ class AudioInput:
         A sound file that libsndfile reads, or samples.
     sample_rate_hz : int, optional
         Of an array; 24000 if not given. A file says its own.
-    channels : {4, 32}
-        What is wanted; 32-channel recordings give the four UpLAM capsules where 4 are.
+    channels : {4, 32} or None
+        What is wanted; 32-channel recordings give the four UpLAM capsules where 4 are. ``None`` takes all there are.
     audio_format : {"auto", "mic", "foa", "eigen"}
 
     Raises
@@ -225,7 +229,7 @@ class AudioInput:
         source: str | os.PathLike[str] | npt.ArrayLike,
         *,
         sample_rate_hz: float | None = None,
-        channels: Literal[4, 32] = 4,
+        channels: Literal[4, 32] | None = 4,
         audio_format: AudioFormat = "auto",
     ) -> None:
         self._path: Path | None = None
@@ -260,7 +264,7 @@ class AudioInput:
         self._tail = total - self.facts.n_frames * SAMPLES_PER_FRAME
         self._non_finite = 0
         self._clipped = 0
-        self._read_frames = 0
+        self._counted = 0
 
     def __len__(self) -> int:
         """Return the number of whole frames."""
@@ -288,16 +292,11 @@ class AudioInput:
         if not 0 <= first <= last <= self.facts.n_frames:
             raise InputError(f"Frames {first} to {last} were asked for; there are {self.facts.n_frames}.")
         if self._up == self._down:
-            audio = self._raw(first * SAMPLES_PER_FRAME, last * SAMPLES_PER_FRAME)
-        else:
-            audio = self._resampled(first, last)
-        if first >= self._read_frames:
-            self._clipped += count_clipped(audio)
-            self._read_frames = last
-        return audio
+            return self._raw(first * SAMPLES_PER_FRAME, last * SAMPLES_PER_FRAME)
+        return self._resampled(first, last)
 
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what was done to the input so far; complete once every block has been read."""
+        """Sentences on what was done to the input so far; complete once every block has been read in order."""
         facts = self.facts
         said = []
         if self._rate != SAMPLE_RATE_HZ:
@@ -328,10 +327,12 @@ class AudioInput:
             audio = _read_samples(self._path, first, last)
         if self._pick is not None:
             audio = audio[:, self._pick]
-        audio, bad = replace_non_finite(audio)
-        if first >= self._read_frames * SAMPLES_PER_FRAME * self._down // self._up:
-            self._non_finite += bad
-        return audio
+        # blocks overlap where they are resampled; each sample is counted once
+        new = audio[max(self._counted - first, 0) :]
+        self._counted = max(self._counted, last)
+        self._clipped += count_clipped(new)
+        self._non_finite += replace_non_finite(new)[1]
+        return replace_non_finite(audio)[0]
 
     def _resampled(self, first: int, last: int) -> AudioArray:
         # a block that starts at a multiple of `down` input samples and `up` output samples is in phase with the whole

@@ -54,8 +54,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -255,10 +256,93 @@ class _Layer(nn.Module):
                 module.bias.zero_()
         self.add_module(self._name, module)
         self.act = nn.PReLU(dtype=module.weight.dtype) if activation else None
+        self._tiles: tuple[tuple[Any, ...], list[_Tile]] | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.get_submodule(self._name)(x)
+        module = self.get_submodule(self._name)
+        if self._name == "deconv" and x.device.type == "cpu" and not torch.is_grad_enabled():
+            x = _tiled_transpose(x, self._tile_weights(module), module)
+        else:
+            x = module(x)
         return x if self.act is None else self.act(x)
+
+    def _tile_weights(self, module: nn.ConvTranspose2d) -> list[_Tile]:
+        weight = module.weight
+        if weight.is_inference():
+            return _tiles(weight, module.stride[0], module.padding[0])
+        key = (weight.data_ptr(), weight._version, weight.dtype)
+        if self._tiles is None or self._tiles[0] != key:
+            with torch.inference_mode(mode=False), torch.no_grad():
+                self._tiles = (key, _tiles(weight.detach(), module.stride[0], module.padding[0]))
+        return self._tiles[1]
+
+
+class _Tile(NamedTuple):
+    """Rows ``first[0]`` to ``first[0] + size[0] - 1`` (columns alike) of every output tile, and what makes them."""
+
+    first: tuple[int, int]
+    size: tuple[int, int]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    weight: torch.Tensor
+
+
+def _tiles(weight: torch.Tensor, stride: int, padding: int) -> list[_Tile]:
+    """Cut the weights of a transposed convolution into one matrix per group of output pixels with the same inputs.
+
+    The output falls into tiles of stride x stride pixels, one per input pixel. Pixel ``r`` of a tile gets input pixel
+    ``t + shift`` by the kernel's entry ``r + padding - stride * shift``, for every shift for which that exists: with
+    kernel 12, stride 8, padding 2 the middle four rows have one input, the outer two on each side have two.
+    """
+    kernel = weight.shape[-1]
+    groups: list[tuple[int, tuple[int, ...]]] = []
+    for r in range(stride):
+        shifts = tuple(d for d in range(-kernel, kernel + 1) if 0 <= r + padding - stride * d < kernel)
+        groups.append((r, shifts))
+    runs = [
+        (members[0][0], len(members), shifts)
+        for shifts, members in ((k, list(g)) for k, g in groupby(groups, key=lambda item: item[1]))
+    ]
+    made = []
+    for first_row, n_rows, rows in runs:
+        for first_column, n_columns, columns in runs:
+            pieces = []
+            for down in rows:
+                for right in columns:
+                    i, j = first_row + padding - stride * down, first_column + padding - stride * right
+                    piece = weight[:, :, i : i + n_rows, j : j + n_columns]
+                    pieces.append(piece.permute(0, 2, 3, 1).reshape(weight.shape[0], -1))
+            made.append(
+                _Tile((first_row, first_column), (n_rows, n_columns), rows, columns, torch.cat(pieces).contiguous())
+            )
+    return made
+
+
+def _tiled_transpose(x: torch.Tensor, tiles: list[_Tile], module: nn.ConvTranspose2d) -> torch.Tensor:
+    """Transposed convolution as one matrix product per :class:`_Tile`: every output is written once, nothing is added.
+
+    torch's own makes the 12 x 12 footprint of each input pixel and adds the footprints up; on the CPU this takes half
+    of its time (0.058 against 0.105 ms a frame and thread, 32 filters, batches of 16). Shapes as the module's.
+    """
+    batch, _, height, width = x.shape
+    stride, out_channels = module.stride[0], module.out_channels
+    reach = max(max(map(abs, (*tile.rows, *tile.columns))) for tile in tiles)
+    rows_first = x.permute(0, 2, 3, 1)
+    padded = functional.pad(rows_first, (0, 0, reach, reach, reach, reach))
+    out = x.new_empty(batch, height, stride, width, stride, out_channels)
+    for first, size, rows, columns, weight in tiles:
+        views = [
+            padded[:, reach + down : reach + down + height, reach + right : reach + right + width]
+            for down in rows
+            for right in columns
+        ]
+        inputs = (torch.cat(views, dim=-1) if len(views) > 1 else views[0]).reshape(-1, weight.shape[0])
+        values = (inputs @ weight).view(batch, height, width, *size, out_channels)
+        out[:, :, first[0] : first[0] + size[0], :, first[1] : first[1] + size[1]] = values.permute(0, 1, 3, 2, 4, 5)
+    out = out.view(batch, height * stride, width * stride, out_channels)
+    if module.bias is not None:
+        out += module.bias
+    return out.permute(0, 3, 1, 2)
 
 
 class _Up(nn.Module):
@@ -314,6 +398,8 @@ class BackProjection(nn.Module):
 
     def _path(self, part: str, x: torch.Tensor) -> torch.Tensor:
         module = self.get_submodule
+        # oneDNN is up to twice as fast on this layout (transposed convolutions 0.11 -> 0.07 ms a frame and thread)
+        x = x.contiguous(memory_format=torch.channels_last)
         x = module(f"feat1_{part}")(module(f"feat0_{part}")(x))
         first = module(f"up1_{part}")(x)
         second = module(f"up2_{part}")(module(f"down1_{part}")(first))
@@ -333,12 +419,12 @@ class UpLAM(nn.Module):
     def __init__(self, config: UpLAMConfig | None = None, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config = config if config is not None else UpLAMConfig()
-        self.cdbpn = BackProjection(self.config, dtype=dtype)
+        self.cdbpn = BackProjection(self.config, dtype=dtype).to(memory_format=torch.channels_last)
         self.lam = LAM(LamConfig(n_bands=self.config.n_bands), dtype=dtype)
 
     def upsample(self, matrices: torch.Tensor) -> torch.Tensor:
         """Enlarge complex (batch, bands, 4, 4) matrices to packed Hermitian ones, real (batch, bands, 32, 32)."""
-        real, imag = self.cdbpn(matrices.real.contiguous(), matrices.imag.contiguous())
+        real, imag = self.cdbpn(matrices.real, matrices.imag)
         return pack_lower(real, imag) if self.config.hermitian == "lower" else pack_mean(real, imag)
 
     def forward(self, matrices: torch.Tensor, *, psd: Psd = "auto") -> torch.Tensor:

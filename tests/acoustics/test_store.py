@@ -1,0 +1,278 @@
+"""Feature store: computed once, resumable after a kill, safe with two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sai_core.acoustics.features import FeatureOptions, MapMaker, extract
+from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
+from sai_core.acoustics.store import FeatureStore
+from sai_core.errors import CancelledError, EnvironmentProblem, InputError
+
+BEAMFORMER = FeatureOptions(kind="beamformer")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.05 * np.random.default_rng(5).standard_normal((24000 * 13, 4)), 24000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    model = UpLAM(UpLAMConfig(base_filter=2, features=4, hermitian="mean"))
+    with torch.no_grad():
+        model.lam.D.normal_(0, 1e-3)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_uplam(model, path)
+    return path
+
+
+def test_second_opening_computes_nothing(tmp_path: Path, audio: Path, weights: Path) -> None:
+    store = FeatureStore(tmp_path / "store")
+    maker = MapMaker(weights=weights)
+    seen: list[str] = []
+    first = store.open_or_make(audio, maker=maker, progress=lambda fraction, message: seen.append(message))
+    assert any("of 130 frames" in message for message in seen)
+    maker.blocks = None  # type: ignore[method-assign,assignment]
+    again = store.open_or_make(audio, maker=maker)
+    assert again.path == first.path
+    assert isinstance(again._maps, np.memmap)
+    np.testing.assert_array_equal(again.lattice(), first.lattice())
+    assert sorted(p.name for p in again.path.iterdir()) == ["entry.json", "level.npy", "maps.npy", "scale.npy"]
+    assert not list(store.root.glob("*.partial"))
+
+
+def test_float16_with_scale_keeps_small_maps(tmp_path: Path, audio: Path, weights: Path) -> None:
+    exact = extract(audio, weights=weights)
+    # the weights make maps of the order 1e-6 to 1e-4, the published LAM-32's 1e-4: below float16's normal numbers
+    assert exact.lattice.max() < 1e-3
+    stored = FeatureStore(tmp_path / "store").open_or_make(audio, weights=weights)
+    peak = exact.lattice.max(axis=-1, keepdims=True)
+    assert (np.abs(stored.lattice() - exact.lattice) <= peak * 2**-11).all()
+    np.testing.assert_array_equal(stored.level, exact.level)
+    assert (stored.kind, len(stored), stored.frame_rate_hz) == ("uplam", 130, 10.0)
+    assert stored.options == dict(exact.options)
+    assert stored.notes == exact.notes
+
+
+def test_slices_magnitudes_and_canvas(tmp_path: Path, audio: Path) -> None:
+    stored = FeatureStore(tmp_path / "store").open_or_make(audio, options=BEAMFORMER)
+    whole = stored.maps()
+    for first, last in ((0, 1), (17, 59), (129, 130), (130, 130), (0, None)):
+        np.testing.assert_array_equal(stored.lattice(first, last), whole.lattice[first:last])
+    power = stored.lattice(3, 5, magnitude="power")
+    np.testing.assert_allclose(power, extract(audio, kind="beamformer", magnitude="power").lattice[3:5], rtol=2e-3)
+    assert stored.canvas(3, 5).shape == (2, 9, 180, 360)
+    np.testing.assert_array_equal(stored.canvas(3, 5, magnitude="power"), stored.maps(3, 5, magnitude="power").canvas())
+    with pytest.raises(ValueError, match="read-only"):
+        stored.level[0] = 1
+
+
+def test_what_the_maps_depend_on_changes_the_entry(tmp_path: Path, audio: Path, weights: Path) -> None:
+    store = FeatureStore(tmp_path / "store")
+    other_audio = tmp_path / "b.wav"
+    soundfile.write(other_audio, np.zeros((24000, 4)), 24000)
+    same_audio = tmp_path / "copy.wav"
+    same_audio.write_bytes(audio.read_bytes())
+    other_weights = tmp_path / "other.safetensors"
+    save_uplam(UpLAM(UpLAMConfig(base_filter=2, features=4)), other_weights)
+    copied_weights = tmp_path / "copied.safetensors"
+    copied_weights.write_bytes(weights.read_bytes())
+    paths = [
+        store.open_or_make(audio, weights=weights).path,
+        store.open_or_make(other_audio, weights=weights).path,
+        store.open_or_make(audio, weights=other_weights).path,
+        store.open_or_make(audio, weights=weights, options=FeatureOptions(visibility="report")).path,
+        store.open_or_make(audio, weights=weights, options=FeatureOptions(dtype="float64")).path,
+        store.open_or_make(audio, options=BEAMFORMER).path,
+        store.open_or_make(audio, options=FeatureOptions(kind="beamformer", audio_format="foa")).path,
+        store.open_or_make(audio, options=FeatureOptions(kind="beamformer", steering="rigid_sphere")).path,
+        store.open_or_make(np.zeros((4800, 4)), options=BEAMFORMER).path,
+        store.open_or_make(np.zeros((4800, 4)), options=BEAMFORMER, sample_rate_hz=12000).path,
+    ]
+    assert len(set(paths)) == len(paths)
+    # content counts, not names
+    assert store.open_or_make(same_audio, weights=copied_weights).path == paths[0]
+    # a file that changes under its name is noticed
+    soundfile.write(same_audio, np.ones((24000, 4)) * 0.1, 24000)
+    assert store.open_or_make(same_audio, weights=weights).path not in paths
+
+
+def test_cancelled_run_keeps_its_blocks(tmp_path: Path, audio: Path) -> None:
+    store = FeatureStore(tmp_path / "store")
+    calls: list[int] = []
+
+    def stop_late(fraction: float, message: str) -> None:
+        if "80 of 130" in message:
+            raise CancelledError("stopped")
+
+    with pytest.raises(CancelledError):
+        store.open_or_make(audio, options=BEAMFORMER, progress=stop_late)
+    blocks = sorted(int(p.stem) for p in store.root.glob("*.partial/*.npz"))
+    assert blocks[:2] == [0, 40]
+    assert not [p for p in store.root.iterdir() if p.is_dir() and p.suffix != ".partial"]
+    # a block that is damaged on disk is computed again
+    damaged = next(store.root.glob("*.partial/40.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    maker = MapMaker(BEAMFORMER)
+    made = maker.maps_of
+
+    def counted(samples: np.ndarray, audio_format: str) -> tuple:
+        calls.append(len(samples) // 2400)
+        return made(samples, audio_format)  # type: ignore[arg-type]
+
+    maker.maps_of = counted  # type: ignore[method-assign,assignment]
+    stored = store.open_or_make(audio, maker=maker)
+    assert sum(calls) == 130 - sum(min(40, 130 - first) for first in blocks) + 40
+    np.testing.assert_allclose(stored.lattice(), extract(audio, kind="beamformer").lattice, rtol=0, atol=2e-4)
+
+
+_CHILD = """
+import sys, time
+from pathlib import Path
+from sai_core.acoustics.features import FeatureOptions, MapMaker
+from sai_core.acoustics.store import FeatureStore
+maker = MapMaker(FeatureOptions(kind="beamformer"))
+made = maker.maps_of
+def slow(samples, audio_format):
+    with open(sys.argv[3], "a") as log:
+        log.write(f"{len(samples) // 2400}\\n")
+    time.sleep(float(sys.argv[4]))
+    return made(samples, audio_format)
+maker.maps_of = slow
+stored = FeatureStore(Path(sys.argv[2])).open_or_make(sys.argv[1], maker=maker)
+print(stored.path.name, len(stored), float(stored.lattice().sum()))
+"""
+
+
+def _child(audio: Path, root: Path, log: Path, delay_s: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(audio), str(root), str(log), str(delay_s)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_compute_it_once(tmp_path: Path, audio: Path) -> None:
+    logs = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    children = [_child(audio, tmp_path / "store", log, 0.3) for log in logs]
+    results = [child.communicate(timeout=300) for child in children]
+    assert [child.returncode for child in children] == [0, 0], results
+    assert results[0][0] == results[1][0]
+    lines = [line for log in logs if log.exists() for line in log.read_text().split()]
+    assert sorted(lines) == ["10", "40", "40", "40"], "each block once, whichever process did it"
+
+
+@pytest.mark.slow
+def test_kill_9_loses_only_unfinished_blocks(tmp_path: Path, audio: Path) -> None:
+    store, log = FeatureStore(tmp_path / "store"), tmp_path / "log.txt"
+    child = _child(audio, store.root, log, 0.5)
+    deadline = time.monotonic() + 240
+    while not list(store.root.glob("*.partial/40.npz")):
+        assert time.monotonic() < deadline
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    finished = {p.name for p in store.root.glob("*.partial/*.npz")}
+    assert {"0.npz", "40.npz"} <= finished < {"0.npz", "40.npz", "80.npz", "120.npz"}
+    # the lock went with the process: the next run does not wait, and does only what is missing
+    maker, calls = MapMaker(BEAMFORMER), []
+    made = maker.maps_of
+    maker.maps_of = lambda samples, audio_format: calls.append(1) or made(samples, audio_format)  # type: ignore
+    stored = store.open_or_make(audio, maker=maker)
+    assert len(calls) == 4 - len(finished)
+    np.testing.assert_allclose(stored.lattice(), extract(audio, kind="beamformer").lattice, rtol=0, atol=2e-4)
+
+
+def test_blocks_of_another_length_are_not_mixed_in(tmp_path: Path, audio: Path) -> None:
+    # a run that began on a GPU has longer blocks
+    store = FeatureStore(tmp_path / "store")
+    maker = MapMaker(BEAMFORMER)
+    maker._chunk = 100
+
+    def stop(fraction: float, message: str) -> None:
+        if "100 of 130" in message:
+            raise CancelledError("stopped")
+
+    with pytest.raises(CancelledError):
+        store.open_or_make(audio, maker=maker, progress=stop)
+    stored = store.open_or_make(audio, options=BEAMFORMER)
+    np.testing.assert_allclose(stored.lattice(), extract(audio, kind="beamformer").lattice, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("damage", ["entry.json", "maps.npy", "scale.npy", "level.npy"])
+@pytest.mark.parametrize("how", ["removed", "cut", "other"])
+def test_damaged_entry_is_made_again(tmp_path: Path, damage: str, how: str) -> None:
+    store = FeatureStore(tmp_path / "store")
+    samples = 0.1 * np.random.default_rng(1).standard_normal((7200, 4))
+    stored = store.open_or_make(samples, options=BEAMFORMER)
+    expected, path = stored.lattice(), stored.path / damage
+    del stored
+    if how == "removed":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:40])
+    elif damage == "entry.json":
+        path.write_text(json.dumps({"frames": 3, "options": []}))
+    else:
+        np.save(path, np.zeros((2, 9)))
+    np.testing.assert_array_equal(store.open_or_make(samples, options=BEAMFORMER).lattice(), expected)
+
+
+def test_no_frames(tmp_path: Path) -> None:
+    stored = FeatureStore(tmp_path / "store").open_or_make(np.zeros((100, 4)), options=BEAMFORMER)
+    assert len(stored) == 0
+    assert stored.lattice().shape == (0, 9, 484)
+
+
+def test_default_folder_is_the_cache(audio: Path) -> None:
+    from sai_core.files import cache_root
+
+    assert FeatureStore().root == cache_root() / "features"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(EnvironmentProblem, match="feature store"):
+        FeatureStore(tmp_path / "file").open_or_make(np.zeros((2400, 4)), options=BEAMFORMER)
+
+
+def test_maps_with_nan_are_never_stored(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "store")
+    maker = MapMaker(BEAMFORMER)
+    maker.maps_of = lambda samples, audio_format: (np.full((1, 9, 484), np.nan), np.ones((1, 9)))  # type: ignore
+    with pytest.raises(InputError, match="NaN"):
+        store.open_or_make(np.zeros((2400, 4)), maker=maker)
+
+
+def test_prune_removes_the_oldest_first(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "store")
+    paths = []
+    for index in range(3):
+        paths.append(store.open_or_make(np.full((2400, 4), 0.1 * index), options=BEAMFORMER).path)
+        os.utime(paths[-1], (index, index))
+    size = sum(f.stat().st_size for f in paths[0].iterdir())
+    assert store.prune(10**9) == 0
+    assert store.prune(2 * size + 100) >= size - 100
+    assert [p.exists() for p in paths] == [False, True, True]
+    assert FeatureStore(tmp_path / "absent").prune(0) == 0
