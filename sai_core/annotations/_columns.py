@@ -6,6 +6,7 @@ Two places to grow in: memory (buffers that the C library grows without a second
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,18 +169,26 @@ def table_of(recording: str, columns: Columns) -> AnnotationTable:
 
 
 def map_columns(folder: Path) -> Columns:
-    """Read-only maps of the columns in a folder (OSError or ValueError where they are not what they should be)."""
+    """Read-only maps of the columns in a folder (OSError or ValueError where they are not what they should be).
+
+    The header must be the very bytes that this module writes: NumPy's own parser of headers evaluates a literal, which
+    a damaged file can make fail in more ways than can be listed.
+    """
     columns: Columns = {}
     for name, dtype in COLUMN_DTYPES.items():
         path = folder / f"{name}.npy"
-        # a file of zero rows has nothing to map
-        empty = os.stat(path).st_size <= _NPY_HEADER_BYTES
-        column = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
-        if column.dtype != dtype or column.shape[1:] != _row_shape(name) or column.ndim == 0:
-            raise ValueError(f"{path}: unexpected dtype or shape")
-        if empty:
-            column.flags.writeable = False
-        columns[name] = column
+        shape = _row_shape(name)
+        row_bytes = dtype.itemsize * math.prod(shape)
+        with open(path, "rb") as stream:
+            header = stream.read(_NPY_HEADER_BYTES)
+            n_rows, rest = divmod(os.fstat(stream.fileno()).st_size - _NPY_HEADER_BYTES, row_bytes)
+        if n_rows < 0 or rest or header != _npy_header(name, n_rows):
+            raise ValueError(f"{path}: unexpected header or size")
+        if n_rows:
+            columns[name] = np.memmap(path, dtype, mode="r", offset=_NPY_HEADER_BYTES, shape=(n_rows, *shape))
+        else:
+            columns[name] = np.empty((0, *shape), dtype)
+            columns[name].flags.writeable = False
     return columns
 
 
@@ -191,18 +200,19 @@ def _open_column(folder: Path, name: str) -> IO[bytes]:
 
 def _close_column(stream: IO[bytes], name: str, n_rows: int) -> None:
     """Write the header, whose row count is known only now, and put the file on disk."""
-    shape = (n_rows, *_row_shape(name))
-    # NPY format version 1.0: magic, version, header length, then a dict literal padded with spaces
-    text = f"{{'descr': '{COLUMN_DTYPES[name].str}', 'fortran_order': False, 'shape': {shape}, }}"
-    length = _NPY_HEADER_BYTES - 10
-    header = b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.encode().ljust(length - 1) + b"\n"
-    assert len(header) == _NPY_HEADER_BYTES
     stream.flush()
     stream.seek(0)
-    stream.write(header)
+    stream.write(_npy_header(name, n_rows))
     stream.flush()
     os.fsync(stream.fileno())
     stream.close()
+
+
+def _npy_header(name: str, n_rows: int) -> bytes:
+    """NPY format version 1.0: magic, version, header length, then a dict literal padded with spaces."""
+    text = f"{{'descr': '{COLUMN_DTYPES[name].str}', 'fortran_order': False, 'shape': {(n_rows, *_row_shape(name))}, }}"
+    length = _NPY_HEADER_BYTES - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.encode().ljust(length - 1) + b"\n"
 
 
 def _reordered_offsets(

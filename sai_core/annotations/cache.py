@@ -231,8 +231,7 @@ def _open_entry(folder: Path) -> CachedRead | None:
         columns = map_columns(folder)
         if entry.checksums != _checksums(columns):
             return None
-    except (OSError, ValueError, SyntaxError, EOFError, msgspec.MsgspecError):
-        # np.load reports a foreign header as ValueError or, where it is not even a Python literal, as SyntaxError
+    except (OSError, ValueError, msgspec.MsgspecError):
         return None
     return CachedRead(columns, entry.kind, entry.n_dropped)
 

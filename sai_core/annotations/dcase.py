@@ -188,7 +188,7 @@ def _number_text(value: float) -> str:
 
 
 def _is_header(fields: list[str]) -> bool:
-    return not any(_NUMBER.fullmatch(field) for field in fields) and any(fields)
+    return len(fields) in (5, 6, 7) and any(fields) and not any(_NUMBER.fullmatch(field) for field in fields)
 
 
 def _row(path: str | os.PathLike[str], line: int, fields: list[str]) -> list[float]:
