@@ -33,7 +33,8 @@ from torchvision.models import resnet50
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, remove_small_boxes
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from sai_core.detector.checkpoints import load_into, read_state_dict
@@ -53,12 +54,16 @@ DISTANCE_UNIT_CM = 500.0
 class Candidates(NamedTuple):
     """Detections of one image after torchvision's own score threshold and NMS.
 
-    ``boxes`` float32 (n, 4) in canvas pixels; ``labels`` int64 (n,) 1..13; ``scores`` float32 (n,), falling.
+    ``boxes`` float32 (n, 4) in canvas pixels; ``labels`` int64 (n,) 1..13; ``scores`` float32 (n,), falling;
+    ``class_scores`` float32 (n, 13) of the proposal that each box came from; ``objectness`` float32 (n,) of that
+    proposal, in [0, 1].
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor
+    class_scores: Tensor
+    objectness: Tensor
 
 
 class DualStem(nn.Module):
@@ -218,11 +223,41 @@ class OfficialBaseline(nn.Module):
         return levels
 
     def candidates(self, prepared: Tensor, levels: OrderedDict[str, Tensor]) -> list[Candidates]:
-        """Boxes, labels and scores of each image (evaluation mode)."""
+        """Boxes, labels and scores of each image (evaluation mode).
+
+        The steps are those of torchvision's RPN and RoI heads, spelled out because their own forward functions drop
+        the objectness and the scores of the other classes, which the inference engine stores.
+        """
         sizes = [(ERP_HEIGHT, ERP_WIDTH)] * prepared.shape[0]
-        proposals, _ = self.det.rpn(ImageList(prepared, sizes), levels, None)
-        results, _ = self.det.roi_heads(levels, proposals, sizes, None)
-        return [Candidates(r["boxes"], r["labels"], r["scores"]) for r in results]
+        rpn, heads = self.det.rpn, self.det.roi_heads
+        maps = list(levels.values())
+        logits, deltas = rpn.head(maps)
+        anchors = rpn.anchor_generator(ImageList(prepared, sizes), maps)
+        per_level = [level[0].numel() for level in logits]
+        flat_logits, flat_deltas = concat_box_prediction_layers(logits, deltas)
+        decoded = rpn.box_coder.decode(flat_deltas, anchors).view(len(sizes), -1, 4)
+        proposals, objectness = rpn.filter_proposals(decoded, flat_logits, sizes, per_level)
+
+        features = heads.box_head(heads.box_roi_pool(levels, proposals, sizes))
+        class_logits, regression = heads.box_predictor(features)
+        counts = [len(p) for p in proposals]
+        boxes = heads.box_coder.decode(regression, proposals).split(counts)
+        scores = class_logits.softmax(dim=-1).split(counts)
+        return [self._select(b, s, o) for b, s, o in zip(boxes, scores, objectness, strict=True)]
+
+    def _select(self, boxes: Tensor, scores: Tensor, objectness: Tensor) -> Candidates:
+        """Torchvision's score threshold, minimal size and per-class NMS of one image; keeps each box's proposal."""
+        heads = self.det.roi_heads
+        share = scores[:, 1:]
+        boxes = clip_boxes_to_image(boxes, (ERP_HEIGHT, ERP_WIDTH))[:, 1:].reshape(-1, 4)
+        flat = share.reshape(-1)
+        rows = torch.where(flat > heads.score_thresh)[0]
+        rows = rows[remove_small_boxes(boxes[rows], min_size=1e-2)]
+        label = rows % (N_LABELS - 1) + 1
+        keep = batched_nms(boxes[rows], flat[rows], label, heads.nms_thresh)[: heads.detections_per_img]
+        rows, label = rows[keep], label[keep]
+        proposal = rows // (N_LABELS - 1)
+        return Candidates(boxes[rows], label, flat[rows], share[proposal], objectness[proposal])
 
     def roi_outputs(self, levels: OrderedDict[str, Tensor], boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Energy (n, 28, 28) and distance (n,) of boxes, one (n_i, 4) tensor an image, concatenated."""
