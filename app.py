@@ -8,9 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 # a file of our own: Streamlit fetches icon-font page icons from the network
-st.set_page_config(
-    page_title="SAI Explorer", page_icon=str(Path(__file__).parent / "pages/components/icon.png"), layout="wide"
-)
+ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
+st.set_page_config(page_title="SAI Explorer", page_icon=ICON, layout="wide")
+st.logo(ICON, size="large")
 
 PAGES = [
     st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:", default=True),

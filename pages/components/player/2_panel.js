@@ -116,7 +116,7 @@ class Panel {
     const azStep = AZ_STEPS.find((d) => d * s >= 46) || 90, elStep = EL_STEPS.find((d) => d * s >= 24) || 45;
     const az = [], el = [];
     const x0 = v.x - plot.w / 2 / s, x1 = v.x + plot.w / 2 / s;
-    for (let x = Math.ceil((x0 - 180) / azStep) * azStep + 180; x <= x1 + 1e-6; x += azStep) {
+    for (let x = Math.ceil((x0 - 180) / azStep - 1e-6) * azStep + 180; x <= x1 + 1e-6; x += azStep) {
       let a = 180 - x; a = ((((a + 180) % 360) + 360) % 360) - 180;
       az.push({ p: this.toX(x), text: a === -180 ? "±180°" : a === 0 ? "0°" : (a > 0 ? "+" : "−") + Math.abs(a) + "°" });
     }

@@ -56,6 +56,7 @@ class Player {
     const observer = new ResizeObserver(() => this.arrange());
     observer.observe(this.ref.panels); observer.observe(this.ref.timeBox);
     this.undo.push(() => observer.disconnect());
+    listen(window, "resize", () => this.arrange());
     const scheme = matchMedia("(prefers-color-scheme: dark)"), themed = () => setTimeout(() => this.retheme(), 50);
     listen(scheme, "change", themed);
     this.fillHelp();
@@ -504,8 +505,18 @@ class Player {
   order() { return LAYOUTS[this.layout].flat(); }
   hover(at) { this.cursor = at; this.showProbe(); this.invalidate(); }
 
+  // Fill what is left of the window below the page's own controls.
+  fit() {
+    const host = this.host.host || this.host, main = host.closest("[data-testid=stMain]");
+    if (!main) return;
+    const top = this.root.getBoundingClientRect().top - main.getBoundingClientRect().top + main.scrollTop;
+    const height = Math.max(600, Math.floor(main.clientHeight - top - 8));
+    if (Math.abs(height - this.root.offsetHeight) > 1) this.root.style.height = height + "px";
+  }
+
   arrange() {
     if (!this.scene || this.dead) return;
+    this.fit();
     const box = this.ref.panels, t = this.ref.timeBox, bw = box.clientWidth; if (!bw || !box.clientHeight) return;
     const room = box.clientHeight + t.offsetHeight; // panels and timeline share this height
     const grid = this.max && this.order().includes(this.max) ? [[this.max]] : LAYOUTS[this.layout];
