@@ -32,6 +32,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from sai_core.errors import InputError
@@ -172,151 +174,232 @@ def solve_chains(
 
     flat = backprojection.reshape(n_frames * n_chains, n)
     norms = squared_norm.reshape(-1).to(torch.float64)
-    intensity = torch.zeros_like(flat)
-    iterations = torch.zeros(flat.shape[0], dtype=torch.int64, device=flat.device)
-    if options.warm_start:
-        first = torch.zeros_like(flat[:n_chains]) if start is None else start.to(flat).clone()
-        _march(problem, flat, norms, first, 0, n_chains, intensity, iterations, options, progress)
-    else:
-        for begin in range(0, flat.shape[0], _ROWS_AT_ONCE):
-            rows = min(_ROWS_AT_ONCE, flat.shape[0] - begin)
-            # a stride past the end: every problem is a chain of its own
-            _march(
-                problem,
-                flat[begin : begin + rows],
-                norms[begin : begin + rows],
-                torch.zeros_like(flat[:rows]),
-                begin,
-                flat.shape[0],
-                intensity,
-                iterations,
-                options,
-                progress,
-            )
-    return ApgdSolution(
-        intensity.reshape(n_frames, n_chains, n),
-        iterations.reshape(n_frames, n_chains),
+    # lam: a tenth of the largest entry of a first step from zero, with step length and l1 share taken out again
+    penalty = flat.amax(1).clamp(min=0).to(torch.float64) / (5.0 * options.gamma) if flat.numel() else norms
+    terms = _Terms(
+        linear=2.0 * flat - (penalty * options.gamma).to(flat.dtype).unsqueeze(1),
+        ridge=(penalty * (1.0 - options.gamma)).to(flat.dtype),
+        shrink=(1.0 / (2.0 * penalty * (1.0 - options.gamma) / problem.lipschitz + 1.0)).to(flat.dtype),
+        norm=norms,
     )
+    if not flat.numel():
+        intensity, iterations = torch.zeros_like(flat), torch.zeros_like(norms, dtype=torch.int64)
+    elif options.warm_start:
+        first = torch.zeros_like(flat[:n_chains]) if start is None else start.to(flat)
+        intensity, iterations = _solve_linked(problem, terms, first, options, progress)
+    else:
+        pieces = []
+        for begin in range(0, flat.shape[0], _ROWS_AT_ONCE):
+            pieces.append(_solve_independent(problem, terms.part(slice(begin, begin + _ROWS_AT_ONCE)), options))
+            progress(min(begin + _ROWS_AT_ONCE, flat.shape[0]) / flat.shape[0], "solving intensities")
+        intensity, iterations = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    progress(1.0, "solved")
+    return ApgdSolution(intensity.reshape(n_frames, n_chains, n), iterations.reshape(n_frames, n_chains))
 
 
-def _march(
-    problem: ApgdProblem,
-    backprojection: torch.Tensor,
-    squared_norm: torch.Tensor,
-    x: torch.Tensor,
-    offset: int,
-    stride: int,
-    intensity: torch.Tensor,
-    iterations: torch.Tensor,
-    options: ApgdOptions,
-    progress: Progress,
-) -> None:
-    """Advance one row per chain until every chain is through; row r solves problems r, r + stride, r + 2 stride ...
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """What does not change while a problem is solved, for many problems.
 
-    ``x`` (rows, n) is overwritten. Results go to ``intensity[offset + p]`` and ``iterations[offset + p]``.
+    Step: ``x <- max(shrink (x + (linear - 2 G x) / L), 0)``; objective: ``x . (G x + ridge x - linear) + norm``, with
+    ``linear = 2 b - lam gamma``, ``ridge = lam (1 - gamma)``, ``shrink = 1 / (2 ridge / L + 1)``, ``norm = ||S||^2``.
     """
-    total = backprojection.shape[0]
-    gram, lipschitz, gamma = problem.gram, problem.lipschitz, options.gamma
-    # below this, the remains of a decayed solution can no longer change a digit of a peak in this precision
-    negligible = torch.finfo(x.dtype).eps * 1e-3
-    device, dtype = x.device, x.dtype
 
-    # lam of each problem, and the terms of step and objective that do not change while it is solved:
-    #   step:      x <- max((x - 2/L (G x - b) - lam gamma / L) / (2 lam (1 - gamma) / L + 1), 0)
-    #   objective: x . (G x + lam (1 - gamma) x - (2 b - lam gamma)) + ||S||^2
-    lam_all = backprojection.amax(1).clamp(min=0).to(torch.float64) / (5.0 * gamma) if total else squared_norm
-    ridge_all = lam_all * (1.0 - gamma)
-    shrink_all = 1.0 / (2.0 * ridge_all / lipschitz + 1.0)
+    linear: torch.Tensor
+    ridge: torch.Tensor
+    shrink: torch.Tensor
+    norm: torch.Tensor
 
-    def column(values: torch.Tensor) -> torch.Tensor:
-        return values.to(dtype).unsqueeze(1)
+    def part(self, rows: slice | torch.Tensor) -> _Terms:
+        return _Terms(self.linear[rows], self.ridge[rows], self.shrink[rows], self.norm[rows])
 
-    linear_all = torch.sub(2.0 * backprojection, column(lam_all * gamma))
-    ridge_all, shrink_all = column(ridge_all), column(shrink_all)
-    current = torch.arange(x.shape[0], device=device)
-    count = torch.zeros(x.shape[0], dtype=torch.int64, device=device)
-    any_silence = bool((squared_norm == 0).any())
-    finished = 0
 
-    def skip_silence(rows: torch.Tensor) -> None:
-        """Store zero for silent problems whose start has decayed, and move their chains on."""
-        nonlocal finished
-        while rows.numel():
-            rows = rows[current[rows] < total]
-            rows = rows[(squared_norm[current[rows]] == 0) & (x[rows].amax(1) <= negligible)]
-            x[rows] = 0
-            gx[rows] = 0
-            iterations[offset + current[rows]] = options.max_iterations
-            finished += int(rows.numel())
-            current[rows] += stride
-
-    gx = x @ gram
-    if any_silence:
-        skip_silence(current)
-    alive = current < total
-    x, gx, current, count = x[alive], gx[alive], current[alive], count[alive]
-    if not x.shape[0]:
-        progress(1.0, "solved")
-        return
-    linear, ridge, shrink, norm = linear_all[current], ridge_all[current], shrink_all[current], squared_norm[current]
-    scratch = torch.empty_like(x)
-
-    def objective() -> torch.Tensor:
-        torch.addcmul(gx, x, ridge, out=scratch)
-        scratch.sub_(linear).mul_(x)
-        # the sum decides when to stop: 484 float32 products are summed in float64
-        return scratch.sum(1, dtype=torch.float64) + norm
-
-    last = objective()
-    # in the first iteration of a problem the momentum factor is 0, so what is kept here needs no reset
+def _solve_independent(problem: ApgdProblem, terms: _Terms, options: ApgdOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve every problem from zero, all in step; those that have converged leave the batch."""
+    intensity = torch.zeros_like(terms.linear)
+    iterations = torch.full_like(terms.norm, options.max_iterations, dtype=torch.int64)
+    # silence stays at zero for as long as it is let
+    rows = (terms.norm > 0).nonzero().squeeze(1)
+    now = terms.part(rows)
+    x = torch.zeros_like(now.linear)
+    gx = torch.zeros_like(x)
     x_before, gx_before = x, gx
-    reported = 0
-    while True:
-        count += 1
+    last = now.norm
+    for count in range(1, options.max_iterations + 1):
+        if not rows.numel():
+            break
+        point, g_point = x, gx
         if options.momentum:
-            steps = count.to(torch.float64)
-            factor = column((steps - 1) / (steps + MOMENTUM_DELAY))
+            factor = (count - 1) / (count + MOMENTUM_DELAY)
             point, g_point = x + factor * (x - x_before), gx + factor * (gx - gx_before)
             x_before, gx_before = x, gx
-            x = point.add_(linear - 2.0 * g_point, alpha=1.0 / lipschitz).mul_(shrink).clamp_(min=0)
-            gx = x @ gram
-        else:
-            torch.add(linear, gx, alpha=-2.0, out=scratch)
-            x.add_(scratch, alpha=1.0 / lipschitz).mul_(shrink).clamp_(min=0)
-            torch.mm(x, gram, out=gx)
-        now = objective()
-        done = (now - last).abs() < options.relative_tolerance * now.abs()
-        done |= count >= options.max_iterations
-        last = now
-        rows = done.nonzero().squeeze(1)
-        if not rows.numel():
-            continue
+        x = point + (now.linear - 2.0 * g_point) / problem.lipschitz
+        x.mul_(now.shrink.unsqueeze(1)).clamp_(min=0)
+        gx = x @ problem.gram
+        terms_of_sum = (gx + now.ridge.unsqueeze(1) * x).sub_(now.linear).mul_(x)
+        # the sum decides when to stop: 484 float32 products are summed in float64
+        value = terms_of_sum.sum(1, dtype=torch.float64) + now.norm
+        done = (value - last).abs() < options.relative_tolerance * value.abs()
+        if count == options.max_iterations:
+            done[:] = True
+        last = value
+        if bool(done.any()):
+            intensity[rows[done]] = x[done]
+            iterations[rows[done]] = count
+            keep = ~done
+            rows, now, last, x, gx = rows[keep], now.part(keep), last[keep], x[keep], gx[keep]
+            x_before, gx_before = (x_before[keep], gx_before[keep]) if options.momentum else (x, gx)
+    return intensity, iterations
 
-        solved = current[rows]
-        intensity[offset + solved] = x[rows]
-        iterations[offset + solved] = count[rows]
-        finished += int(rows.numel())
-        current[rows] += stride
-        count[rows] = 0
-        if any_silence:
-            skip_silence(rows)
-        if finished >= reported + 512:
-            reported = finished
-            progress(min((offset + finished) / intensity.shape[0], 1.0), "solving intensities")
-        alive = current < total
-        if not bool(alive.all()):
-            x, gx, current, count, last = x[alive], gx[alive], current[alive], count[alive], last[alive]
-            if not x.shape[0]:
-                break
-            linear, ridge, shrink, norm = linear[alive], ridge[alive], shrink[alive], norm[alive]
-            scratch = torch.empty_like(x)
-            if options.momentum:
-                x_before, gx_before = x_before[alive], gx_before[alive]
-            rows = (count == 0).nonzero().squeeze(1)
-            if not rows.numel():
-                continue
-        fresh = current[rows]
-        linear[rows], ridge[rows], shrink[rows] = linear_all[fresh], ridge_all[fresh], shrink_all[fresh]
-        norm[rows] = squared_norm[fresh]
-        last[rows] = objective()[rows]
-    progress(1.0, "solved")
+
+class _Work:
+    """Arrays of the chains that are still running, one row each.
+
+    A handful of rows and many small steps: NumPy's operations start in half the time of torch's. Only the product with
+    ``G``, which is where the arithmetic is, is torch's, on the same memory.
+    """
+
+    def __init__(self, x: npt.NDArray, current: list[int], terms: _Arrays, gram: torch.Tensor) -> None:
+        self._terms = terms
+        self._gram = gram
+        self.x = np.ascontiguousarray(x)
+        self.gx = np.empty_like(self.x)
+        self._scratch = np.empty_like(self.x)
+        self._shared = torch.from_numpy(self.x), torch.from_numpy(self.gx)
+        self.linear = terms.linear[current]
+        self.ridge = terms.ridge[current, None]
+        self.shrink = terms.shrink[current, None]
+        self.norm = terms.norm[current]
+        self.product()
+
+    def product(self) -> None:
+        torch.mm(self._shared[0], self._gram, out=self._shared[1])
+
+    def take_up(self, row: int, problem: int) -> float:
+        """Put a problem into a row and return its objective at the row's ``x``."""
+        self.linear[row] = self._terms.linear[problem]
+        self.ridge[row] = self._terms.ridge[problem]
+        self.shrink[row] = self._terms.shrink[problem]
+        self.norm[row] = self._terms.norm[problem]
+        values = self.gx[row] + self.ridge[row] * self.x[row]
+        values -= self.linear[row]
+        values *= self.x[row]
+        return float(values.sum(dtype=np.float64)) + float(self.norm[row])
+
+    def objective(self) -> list[float]:
+        scratch = self._scratch
+        np.multiply(self.x, self.ridge, out=scratch)
+        scratch += self.gx
+        scratch -= self.linear
+        scratch *= self.x
+        # the sum decides when to stop: 484 float32 products are summed in float64
+        return (scratch.sum(1, dtype=np.float64) + self.norm).tolist()
+
+    def step(self, length: np.floating) -> None:
+        scratch = self._scratch
+        np.multiply(self.gx, -2.0, out=scratch)
+        scratch += self.linear
+        scratch *= length
+        self.x += scratch
+        self.x *= self.shrink
+        np.maximum(self.x, 0, out=self.x)
+        self.product()
+
+
+class _MomentumWork(_Work):
+    """The same with the extrapolation that the official solver means to have."""
+
+    def __init__(self, x: npt.NDArray, current: list[int], terms: _Arrays, gram: torch.Tensor) -> None:
+        super().__init__(x, current, terms, gram)
+        self.before = self.x.copy()
+        self.g_before = self.gx.copy()
+
+    def extrapolate(self, count: list[int]) -> None:
+        """Move ``x`` and ``gx`` on, keeping where they were; ``count`` are the iterations begun, from 1."""
+        factor = np.array([(k - 1) / (k + MOMENTUM_DELAY) for k in count], dtype=self.x.dtype)[:, None]
+        for here, before in ((self.x, self.before), (self.gx, self.g_before)):
+            moved = here + factor * (here - before)
+            before[:] = here
+            here[:] = moved
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """:class:`_Terms` as arrays on the CPU."""
+
+    linear: npt.NDArray
+    ridge: npt.NDArray
+    shrink: npt.NDArray
+    norm: npt.NDArray[np.float64]
+
+
+def _solve_linked(
+    problem: ApgdProblem, terms: _Terms, start: torch.Tensor, options: ApgdOptions, progress: Progress
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solve chains: row r takes up problems r, r + rows, r + 2 rows ..., each from the solution of the one before."""
+    arrays = _Arrays(*(t.cpu().numpy() for t in (terms.linear, terms.ridge, terms.shrink, terms.norm)))
+    gram = problem.gram.cpu()
+    norms = arrays.norm.tolist()
+    total, stride = len(norms), start.shape[0]
+    intensity = np.zeros_like(arrays.linear)
+    iterations = np.full(total, options.max_iterations, dtype=np.int64)
+    tolerance, limit = options.relative_tolerance, options.max_iterations
+    length = arrays.linear.dtype.type(1.0 / problem.lipschitz)
+    # below this, the remains of a decayed solution can no longer change a digit of a peak in this precision
+    negligible = float(np.finfo(arrays.linear.dtype).eps) * 1e-3
+
+    def past_silence(number: int, x: npt.NDArray) -> int:
+        """Next problem of a chain; silent ones whose start has decayed are left at zero, and so is ``x``."""
+        if number < total and norms[number] == 0 and x.max() <= negligible:
+            x[:] = 0
+            while number < total and norms[number] == 0:
+                number += stride
+        return number
+
+    kind = _MomentumWork if options.momentum else _Work
+    x = np.array(start.cpu().numpy())
+    current = [past_silence(r, x[r]) for r in range(stride)]
+    count = [0] * stride
+    last = [0.0] * stride
+    solved = reported = 0
+    work: _Work | None = None
+    while True:
+        running = [r for r, number in enumerate(current) if number < total]
+        if not running:
+            break
+        x, current = x[running], [current[r] for r in running]
+        count, last = [count[r] for r in running], [last[r] for r in running]
+        former, work = work, kind(x, current, arrays, gram)
+        if isinstance(work, _MomentumWork) and isinstance(former, _MomentumWork):
+            work.before[:], work.g_before[:] = former.before[running], former.g_before[running]
+        x = work.x
+        for r, number in enumerate(current):
+            if count[r] == 0:
+                last[r] = work.take_up(r, number)
+        ended = False
+        while not ended:
+            for r in range(len(count)):
+                count[r] += 1
+            if isinstance(work, _MomentumWork):
+                work.extrapolate(count)
+            work.step(length)
+            for r, value in enumerate(work.objective()):
+                if abs(value - last[r]) >= tolerance * abs(value) and count[r] < limit:
+                    last[r] = value
+                    continue
+                intensity[current[r]] = x[r]
+                iterations[current[r]] = count[r]
+                solved += 1
+                count[r] = 0
+                current[r] = past_silence(current[r] + stride, x[r])
+                if current[r] >= total:
+                    ended = True
+                    continue
+                if not x[r].any():
+                    work.gx[r] = 0
+                last[r] = work.take_up(r, current[r])
+            if solved >= reported + 512:
+                reported = solved
+                progress(solved / total, "solving intensities")
+    device = terms.linear.device
+    return torch.from_numpy(intensity).to(device), torch.from_numpy(iterations).to(device)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -206,7 +206,9 @@ class _BandSolver:
     @torch.inference_mode()
     def prepare(self, samples: npt.NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
         """Backprojection (frames, 9, 484) and norm (frames, 9) of samples (frames * 2400, 32) at 24 kHz."""
-        audio = torch.tensor(samples, dtype=self._real, device=self._front)
+        # a memory-mapped file is read-only, which torch would warn about: only that is copied
+        whole = torch.from_numpy(samples) if samples.flags.writeable else torch.tensor(samples)
+        audio = whole.to(self._front, self._real)
         matrices = visibility_tensors(audio, centres_hz=LABEL_CENTRES_HZ).matrices
         power = backproject(matrices, _projector(self._real, str(self._front)))
         norm = torch.view_as_real(matrices).square().sum((-1, -2, -3), dtype=torch.float64)
@@ -258,7 +260,7 @@ def _solve_blocks(
     device: str,
     options: ApgdOptions | None,
     progress: Progress,
-) -> Iterator[tuple[int, torch.Tensor]]:
+) -> Generator[tuple[int, torch.Tensor], None, None]:
     """``(first frame, intensity (frames, 9, 484) on the CPU)`` block by block, the next block prepared meanwhile."""
     solver = _BandSolver(dtype=dtype, device=device, options=options or ApgdOptions())
     blocks = [(k, min(k + _FRAMES_PER_BLOCK, n_frames)) for k in range(0, n_frames, _FRAMES_PER_BLOCK)]

@@ -424,7 +424,8 @@ def test_progress_can_cancel(rng: np.random.Generator) -> None:
 
 
 def test_threads_of_torch_are_given_back(rng: np.random.Generator) -> None:
-    before = torch.get_num_threads()
+    found = torch.get_num_threads()
+    torch.set_num_threads(3)
     audio = _plane_wave(rng, 0, 0, 2)
     blocks = stairs._solve_blocks(
         AudioInput(audio, channels=32),
@@ -439,4 +440,5 @@ def test_threads_of_torch_are_given_back(rng: np.random.Generator) -> None:
     stairs.intensity_maps(audio)
     assert torch.get_num_threads() == 1
     blocks.close()
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(found)
