@@ -7,6 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.components.text import plain
+
 # a file of our own: Streamlit fetches icon-font page icons from the network
 ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
 st.set_page_config(page_title="SAI Explorer", page_icon=ICON, layout="wide")
@@ -20,7 +22,7 @@ if importlib.util.find_spec("sai_core.environment") is not None:
     from sai_core.environment import check_torch_pair
 
     if problem := check_torch_pair():
-        st.warning(problem)
+        st.warning(plain(problem))
 
 # Constant text, no data. The viewer needs the page's full width, and it must not fade while the script fetches its
 # next frames: it stays usable meanwhile.

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, player, sources
 from pages.components import state_keys as keys
+from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root
 from sai_core.errors import SaiError
 from sai_core.figures.acoustic_layer import index_table
@@ -27,9 +28,9 @@ def main() -> None:
         return
     if not root.recordings:
         st.info(
-            f"{root.path} holds no recording. Expected are folders such as `labels_dev/<split>/<recording>_std.json`, "
-            "`mic_dev/<split>/<recording>.wav` and `video_dev/<split>/<recording>.mp4`; any of them is enough. "
-            "Choose another folder under **Data**."
+            f"{plain(root.path)} holds no recording. Expected are folders such as "
+            "`labels_dev/<split>/<recording>_std.json`, `mic_dev/<split>/<recording>.wav` and "
+            "`video_dev/<split>/<recording>.mp4`; any of them is enough. Choose another folder under **Data**."
         )
         _say_problems(root.problems)
         return
@@ -49,16 +50,16 @@ def main() -> None:
             progress=progress,
         )
     except SaiError as error:
-        st.error(str(error))
+        st.error(plain(error))
         return
     finally:
         slot.empty()
     for problem in view.problems:
-        st.error(problem)
+        st.error(plain(problem))
     if not view.n_frames:
         st.info(
-            f"{recording.name} has nothing to show: neither labels, predictions, video nor audio could be opened. "
-            "Choose another recording, or another folder under **Data**."
+            f"{plain(recording.name)} has nothing to show: neither labels, predictions, video nor audio could be "
+            "opened. Choose another recording, or another folder under **Data**."
         )
         return
     _viewer(view)
@@ -101,7 +102,7 @@ def _choose_root(bar: DeltaGenerator) -> DataRoot | None:
     try:
         return sources.data_root(path, extra)
     except SaiError as error:
-        st.error(str(error))
+        st.error(plain(error))
         if path == demo:
             st.info("The demo recordings are missing from this copy of the program; choose a folder under **Data**.")
         else:
@@ -129,7 +130,6 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
             format_func=lambda key: _recording_line(by_id[key], root),
             key=keys.RECORDING,
             label_visibility="collapsed",
-            width=620,
         )
         first = options[1] if by_name else NO_SYSTEM
         names: dict[str, str] = {}
@@ -145,13 +145,13 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
                 format_func=shown,
                 key=widget,
                 label_visibility="collapsed",
-                width=280,
+                width=240,
             )
         if root.problems:
             with st.popover(str(len(root.problems)), icon=":material/warning:", help="Files that were left out"):
                 _say_problems(root.problems)
     for value in unknown:
-        st.warning(f"The link names {value!r}, which is not in {root.path}; the first choice is shown instead.")
+        st.warning(plain(f"The link names '{value}', which is not in {root.path}; the first choice is shown instead."))
     address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
     return by_id[chosen], {key: by_name[name] for key, name in names.items() if name in by_name}
 
@@ -179,7 +179,7 @@ def _recording_line(recording: Recording, root: DataRoot) -> str:
 
 def _say_problems(problems: tuple[str, ...]) -> None:
     for problem in problems[:20]:
-        st.warning(problem)
+        st.warning(plain(problem))
     if len(problems) > 20:
         st.caption(f"... and {len(problems) - 20} more.")
 

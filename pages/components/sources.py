@@ -135,7 +135,7 @@ class _Views:
 
 @st.cache_resource(show_spinner=False)
 def _views() -> _Views:
-    return _Views(12)
+    return _Views(8)
 
 
 def recording_view(

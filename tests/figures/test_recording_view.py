@@ -151,6 +151,7 @@ def test_acoustic_maps_come_in_blocks_with_their_loudness(root_path):
 
     recording = open_data_root(root_path).recordings[0]
     layer = open_layer(recording, "beamformer")
+    assert recording.mic_path is not None
     maps = extract(recording.mic_path, kind="beamformer", magnitude="amplitude").lattice
     _, last = unpack(layer.block(2))
     values = np.frombuffer(zlib.decompress(last["values"]), np.uint8).reshape(5, 9, 484) / 255

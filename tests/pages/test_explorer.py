@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import player
 from pages.components import state_keys as keys
+from pages.components.text import plain
 from sai_core.figures.player import unpack
 from tests.figures.scenes import write_root
 
@@ -122,7 +124,7 @@ def test_a_broken_label_file_leaves_the_rest(root: Path, tmp_path: Path) -> None
     app = run(tmp_path)
     assert not app.exception
     assert len(app.error) == 1
-    assert "fold4_room23_mix001_std.json" in app.error[0].value
+    assert plain("fold4_room23_mix001_std.json") in app.error[0].value
     assert unpack(sent(app)[1]["scene"])[0]["has"]["labels"] is False
 
 
@@ -155,3 +157,9 @@ def test_a_request_keeps_what_is_right() -> None:
     request = player.parse_request({"seq": 4, "scene": "s", "mode": "points", "blocks": list(range(20)), "want": ["a"]})
     assert (request.seq, request.scene, request.mode, request.want) == (4, "s", "points", ("a",))
     assert request.blocks == tuple(range(8))
+
+
+def test_data_is_never_markdown() -> None:
+    nasty = "![x](http://a/b) [l](javascript:1) :red[r] $x$ <b>b</b> `c` :material/home: under_score *s*"
+    assert plain(nasty).replace("\\", "") == nasty
+    assert not re.search(r"(?<!\\)[!\[\]():$<>`*_]", plain(nasty))

@@ -174,40 +174,42 @@ class Panel {
     ctx.setLineDash([]);
   }
 
-  // Tags stand above, below, right or left of their region, where they hide no earlier tag.
+  // Tags stand beside their region, where they hide no earlier tag and as little as possible of other regions.
   tags(outlines, first, last) {
-    const { ctx, plot, player } = this, placed = [];
+    const { ctx, plot, player } = this, placed = [], regions = [], narrow = plot.w < 330;
     ctx.font = `500 11px ${player.theme.font}`; ctx.textBaseline = "middle"; ctx.textAlign = "left";
     for (const o of outlines) {
-      if (!o.tag || !o.lines.length) continue;
+      if (!o.lines.length) continue;
       let x0 = 1e9, x1 = -1e9, y0 = 1e9, y1 = -1e9;
       for (const line of o.lines) for (let i = 0; i < line.length; i += 2) {
         x0 = Math.min(x0, line[i]); x1 = Math.max(x1, line[i]); y0 = Math.min(y0, line[i + 1]); y1 = Math.max(y1, line[i + 1]);
       }
-      const w = Math.ceil(ctx.measureText(o.tag).width) + 15, h = 17;
       for (let k = first - 1; k <= last; k++) {
-        const a = this.toX(x0 + k * W), b = this.toX(x1 + k * W), t = this.toY(y0), u = this.toY(y1), m = (a + b) / 2;
-        if (b < plot.x || a > plot.x + plot.w || u < plot.y || t > plot.y + plot.h) continue;
-        const spots = [[m - w / 2, t - h - 3], [m - w / 2, u + 3], [b + 3, (t + u - h) / 2], [a - w - 3, (t + u - h) / 2],
-          [a, t - 2 * h - 5], [b - w, u + h + 5], [m - w / 2, t - 3 * h - 7], [m - w / 2, u + 2 * h + 7]];
-        let best = null, least = 1e9;
-        for (const [sx, sy] of spots) {
-          const x = Math.min(Math.max(sx, plot.x + 2), plot.x + plot.w - w - 2);
-          const y = Math.min(Math.max(sy, plot.y + 2), plot.y + plot.h - h - 2);
-          let cost = Math.abs(x - sx) + Math.abs(y - sy);
-          for (const r of placed) {
-            const ox = Math.min(x + w, r.x + r.w) - Math.max(x, r.x), oy = Math.min(y + h, r.y + r.h) - Math.max(y, r.y);
-            if (ox > 0 && oy > 0) cost += ox * oy * 4;
-          }
-          if (cost < least) { least = cost; best = { x, y, w, h }; if (cost === 0) break; }
-        }
-        if (least > 2500) continue; // better no tag than an unreadable heap: the list names every source
-        placed.push(best);
-        ctx.fillStyle = "rgba(12,14,20,.82)";
-        ctx.beginPath(); ctx.roundRect(best.x, best.y, w, h, 3.5); ctx.fill();
-        ctx.fillStyle = o.bright; ctx.fillRect(best.x + 4, best.y + 4, 3, h - 8);
-        ctx.fillStyle = "#f4f5f7"; ctx.fillText(o.tag, best.x + 11, best.y + h / 2 + 0.5);
+        const r = { a: this.toX(x0 + k * W), b: this.toX(x1 + k * W), t: this.toY(y0), u: this.toY(y1), o };
+        if (r.b >= plot.x && r.a <= plot.x + plot.w && r.u >= plot.y && r.t <= plot.y + plot.h) regions.push(r);
       }
+    }
+    const overlap = (x, y, w, h, a, t, b, u) => Math.max(0, Math.min(x + w, b) - Math.max(x, a)) * Math.max(0, Math.min(y + h, u) - Math.max(y, t));
+    for (const { a, b, t, u, o } of regions) {
+      const text = narrow ? o.short : o.tag; if (!text || !o.tag) continue;
+      const w = Math.ceil(ctx.measureText(text).width) + 15, h = 17, m = (a + b) / 2;
+      const spots = [[m - w / 2, t - h - 3], [m - w / 2, u + 3], [b + 3, (t + u - h) / 2], [a - w - 3, (t + u - h) / 2],
+        [a, t - 2 * h - 5], [b - w, u + h + 5], [m - w / 2, t - 3 * h - 7], [m - w / 2, u + 2 * h + 7]];
+      let best = null, least = 1e9;
+      for (const [sx, sy] of spots) {
+        const x = Math.min(Math.max(sx, plot.x + 2), plot.x + plot.w - w - 2);
+        const y = Math.min(Math.max(sy, plot.y + 2), plot.y + plot.h - h - 2);
+        let cost = Math.abs(x - sx) + Math.abs(y - sy);
+        for (const r of placed) cost += overlap(x, y, w, h, r.x, r.y, r.x + r.w, r.y + r.h) * 4;
+        for (const r of regions) cost += overlap(x, y, w, h, r.a, r.t, r.b, r.u) * 0.6;
+        if (cost < least) { least = cost; best = { x, y, w, h }; if (cost === 0) break; }
+      }
+      if (least > 2500) continue; // better no tag than an unreadable heap: the list names every source
+      placed.push(best);
+      ctx.fillStyle = "rgba(12,14,20,.82)";
+      ctx.beginPath(); ctx.roundRect(best.x, best.y, w, h, 3.5); ctx.fill();
+      ctx.fillStyle = o.bright; ctx.fillRect(best.x + 4, best.y + 4, 3, h - 8);
+      ctx.fillStyle = "#f4f5f7"; ctx.fillText(text, best.x + 11, best.y + h / 2 + 0.5);
     }
   }
 

@@ -264,6 +264,7 @@ class Player {
     return { frame: a[p + "frame"], kind: a[p + "kind"], label: a[p + "label"], prediction: a[p + "prediction"] };
   }
   refreshErrors() {
+    if (this.theme) this.legendRow();
     const e = this.eventsOf(this.lead); this.events = e;
     if (!e) { this.timeline.errors = []; this.timeline.dirty = true; return; }
     const L = this.scene.columns.L, P = this.scene.columns[this.lead];
@@ -557,7 +558,7 @@ class Player {
   }
   overlayText() {
     const o = this.overlay, kind = this.acousticKind;
-    if (!kind) return { none: "", L: "+ label energy", A: "+ prediction A", B: "+ prediction B" }[o];
+    if (!kind) return { none: this.showTags && this.shown.length ? "label solid, prediction dashed" : "", L: "+ label energy", A: "+ prediction A", B: "+ prediction B" }[o];
     const st = this.status["ac." + kind] || {}, title = this.scene.header.acoustic.find((a) => a.kind === kind).title;
     if (st.state === "running") return `+ ${title}: computing ${Math.round((st.fraction || 0) * 100)} %`;
     return `+ ${title}, ${{ median: "median of bands", max: "maximum of bands", rgb: "low, mid, high bands as RGB" }[this.prefs.bands] || `band ${Number(this.prefs.bands) + 1}`}`;
@@ -824,7 +825,8 @@ class Player {
       const c = document.createElement("canvas"), d = window.devicePixelRatio || 1; c.width = c.height = 12 * d; c.style.width = c.style.height = "12px";
       const x = c.getContext("2d"); x.scale(d, d); this.timeline.mark(x, k, 6, 6, { ...th }); return c;
     };
-    box.replaceChildren(make(bar(""), "label"), make(bar("p"), "prediction"), ...ERROR_KINDS.map((n, k) => make(icon(k), n)));
+    const errors = this.hadBoth ? ERROR_KINDS.map((n) => `${n} (${this.lead})`) : ERROR_KINDS;
+    box.replaceChildren(make(bar(""), "label"), make(bar("p"), "prediction"), ...errors.map((n, k) => make(icon(k), n)));
   }
   fillHelp() {
     const box = this.ref.help, h = document.createElement("h3"), dl = document.createElement("dl"); h.textContent = "Keyboard";
