@@ -1,7 +1,8 @@
 """Colour maps of the pictures, as look-up tables.
 
-Energy (sequential) maps are matplotlib's perceptually uniform tables (viridis, magma, cividis; CC0), read from
-matplotlib so that figures for papers and the player agree. The residual (diverging) maps are made here in OKLab:
+Energy (sequential) maps are matplotlib's perceptually uniform tables (viridis, magma, cividis; CC0), kept in
+``colormaps.json`` because importing matplotlib would cost the first page a quarter of a second; a test compares them
+with matplotlib's own, so that figures for papers and the player agree. The residual (diverging) maps are made here in OKLab:
 two arms of opposite hue whose lightness moves away from a neutral centre in equal steps, so that +0.3 and -0.3 look
 equally strong. The centre is dark for the dark theme and light for the light theme, so that "no difference" recedes
 into the page. Blue against orange stays apart for all common colour vision deficiencies.
@@ -13,10 +14,11 @@ OKLab: B. Ottosson, "A perceptual color space for image processing", 2020 (the t
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,8 @@ from sai_core.errors import InputError
 
 SEQUENTIAL: Final[tuple[str, ...]] = ("magma", "viridis", "cividis")
 """Names of the energy maps; the first is the default."""
+
+_TABLES: Final[Path] = Path(__file__).with_name("colormaps.json")
 
 _OKLAB_TO_LMS = np.array(
     [[1.0, 0.3963377774, 0.2158037573], [1.0, -0.1055613458, -0.0638541728], [1.0, -0.0894841775, -1.2914855480]]
@@ -50,9 +54,8 @@ def sequential_lut(name: str = SEQUENTIAL[0]) -> npt.NDArray[np.uint8]:
     """
     if name not in SEQUENTIAL:
         raise InputError(f"Colour map {name!r} is unknown; choose one of {', '.join(SEQUENTIAL)}.")
-    table = np.rint(matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
-    table.flags.writeable = False
-    return table
+    tables = json.loads(_TABLES.read_text(encoding="utf-8"))
+    return np.frombuffer(bytes.fromhex(tables[name]), dtype=np.uint8).reshape(256, 3)
 
 
 @lru_cache(maxsize=2)

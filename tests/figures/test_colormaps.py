@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -23,6 +24,13 @@ def test_energy_maps_rise_in_lightness(name):
     # a byte's rounding may turn one step round by a hair
     assert np.diff(luminance(table)).min() > -2e-3
     assert luminance(table)[-1] - luminance(table)[0] > 0.5
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_energy_maps_are_matplotlibs(name):
+    expected = np.rint(matplotlib.colormaps[name](np.arange(256))[:, :3] * 255)
+    np.testing.assert_array_equal(sequential_lut(name), expected)
+    assert not sequential_lut(name).flags.writeable
 
 
 @pytest.mark.parametrize("dark", [True, False])

@@ -191,7 +191,7 @@ class Panel {
     }
     const overlap = (x, y, w, h, a, t, b, u) => Math.max(0, Math.min(x + w, b) - Math.max(x, a)) * Math.max(0, Math.min(y + h, u) - Math.max(y, t));
     for (const { a, b, t, u, o } of regions) {
-      const text = narrow ? o.short : o.tag; if (!text || !o.tag) continue;
+      const text = narrow ? o.brief : o.tag; if (!text || !o.tag) continue;
       const w = Math.ceil(ctx.measureText(text).width) + 15, h = 17, m = (a + b) / 2;
       const spots = [[m - w / 2, t - h - 3], [m - w / 2, u + 3], [b + 3, (t + u - h) / 2], [a - w - 3, (t + u - h) / 2],
         [a, t - 2 * h - 5], [b - w, u + h + 5], [m - w / 2, t - 3 * h - 7], [m - w / 2, u + 2 * h + 7]];

@@ -600,7 +600,7 @@ class Player {
         panel.draw({
           source: picture, over: o !== "none" && block ? this.overlayRaster.canvas : null, overAlpha: 1,
           message: loading || (failed ? this.status["ac." + this.acousticKind].text : "") || (h.has.video ? (block && !block.picture(this.frame) ? "No picture at this time: the video is shorter than the recording." : "") : o === "none" ? h.messages.video : ""),
-          outlines: tags ? [...outlines.L.map((x) => ({ ...x, tag: x.short })), ...this.shown.slice(0, 1).flatMap((s) => outlines[s].map((x) => ({ ...x, dash: true, tag: "" })))] : [], tags,
+          outlines: tags ? [...outlines.L.map((x) => ({ ...x, tag: x.short, brief: x.short })), ...this.shown.slice(0, 1).flatMap((s) => outlines[s].map((x) => ({ ...x, dash: true, tag: "" })))] : [], tags,
         });
       } else if (kind === "gt") {
         panel.draw({ source: panel.raster.canvas, message: loading || h.messages.labels, outlines: tags ? outlines.L : [], tags });
@@ -696,7 +696,7 @@ class Player {
       const c = columns[t], cls = this.classes.get(c.category[q.row]), parts = [cls.short];
       if (t !== "L" && isFinite(c.score[q.row])) parts.push(c.score[q.row].toFixed(2));
       if (isFinite(c.distance[q.row])) parts.push((c.distance[q.row] / 100).toFixed(1) + " m");
-      out[t].push({ lines: block.outlines[p], color: cls.color, bright: this.brighten(cls.color), tag: parts.join(" · "), short: cls.short });
+      out[t].push({ lines: block.outlines[p], color: cls.color, bright: this.brighten(cls.color), tag: parts.join(" · "), brief: parts.slice(0, t === "L" ? 1 : 2).join(" · "), short: cls.short });
     }
     return out;
   }
