@@ -2,10 +2,12 @@
 
 Energy (sequential) maps are matplotlib's perceptually uniform tables (viridis, magma, cividis; CC0), kept in
 ``colormaps.json`` because importing matplotlib would cost the first page a quarter of a second; a test compares them
-with matplotlib's own, so that figures for papers and the player agree. The residual (diverging) maps are made here in OKLab:
-two arms of opposite hue whose lightness moves away from a neutral centre in equal steps, so that +0.3 and -0.3 look
-equally strong. The centre is dark for the dark theme and light for the light theme, so that "no difference" recedes
-into the page. Blue against orange stays apart for all common colour vision deficiencies.
+with matplotlib's own, so that figures for papers and the player agree.
+
+The residual (diverging) maps are made here in OKLab: two arms of opposite hue whose lightness moves away from a
+neutral centre in equal steps, so that +0.3 and -0.3 look equally strong. The centre is dark for the dark theme and
+light for the light theme, so that "no difference" recedes into the page. Blue against orange stays apart for all
+common colour vision deficiencies.
 
 References
 ----------
