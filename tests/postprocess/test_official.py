@@ -10,11 +10,13 @@ import pytest
 
 from sai_core.postprocess import (
     Detections,
+    PipelineSettings,
     Tracks,
     cap_per_class,
     export_top_k,
     gate_tracks,
     nms_per_class,
+    run_pipeline,
     score_threshold,
     track,
 )
@@ -97,3 +99,10 @@ def test_export_matches_official(oracle: Path, setting: str) -> None:
         assert float(table.distance_cm[i]) == annotation["distance"]
         points, energy = table.points(i)
         assert np.column_stack([points, energy]).tolist() == annotation["segmentation"][0]
+
+
+def test_pipeline_is_the_steps_in_order(oracle: Path) -> None:
+    expected = json.loads((oracle / "tracker" / "f5_export_default.json").read_text())["annotations"]
+    table = run_pipeline(_stream(oracle), recording="stream", n_frames=60, settings=PipelineSettings(wrap_seam=False))
+    assert table.instance_id.tolist() == [a["instance_id"] for a in expected]
+    assert table.points_xy.shape[0] == sum(len(a["segmentation"][0]) for a in expected)

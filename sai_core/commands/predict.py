@@ -1,0 +1,105 @@
+"""``predict``: recordings of a data root to submission files, with the raw detections kept beside them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sai_core.errors import CancelledError, InputError, SaiError
+from sai_core.progress import TerminalProgress, no_progress
+
+_EXAMPLE = """example:
+  python -m sai_core predict --data STARSS23 --split dev-test-sony \\
+      --checkpoint energy_seg_best.pth --weights UpLAM.pth --out predictions/baseline
+  torchrun --nproc_per_node 4 -m sai_core predict ...      (recordings are shared out among the processes)
+
+A run that was stopped or killed goes on where it was; results that are there already are not computed again."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="recordings to submission files",
+        description="Run a detector over the recordings of a split. Writes OUT/<recording>.json (submission format) "
+        "and keeps every candidate before thresholds under OUT/raw.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data root in the official layout")
+    parser.add_argument("--split", required=True, help="for example dev-test-sony; 'all' for every split")
+    parser.add_argument("--recording", action="append", metavar="NAME", help="only this recording (may be repeated)")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="official .pth, or our .safetensors")
+    parser.add_argument("--weights", type=Path, help="UpLAM weights (official UpLAM.pth); the shipped ones if left out")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the submission files")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
+    parser.add_argument("--batch", type=int, default=4, help="frames of one forward pass (default 4)")
+    parser.add_argument("--magnitude", choices=("normalised", "amplitude", "power"), default="normalised")
+    parser.add_argument("--min-score", type=float, default=0.35, help="score threshold (official 0.35)")
+    parser.add_argument("--nms-iou", type=float, default=0.30, help="per-class NMS (official 0.30)")
+    parser.add_argument("--official-plane", action="store_true", help="NMS and tracking ignore the seam, as official")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    # torch only now: `--help` shall not wait for it
+    from sai_core.acoustics.features import MapMaker, choose_device
+    from sai_core.annotations import write_submission_json
+    from sai_core.dataset import open_data_root
+    from sai_core.files import content_hash
+    from sai_core.inference.engine import InputOptions, predict_recording, shard
+    from sai_core.inference.networks import open_network
+    from sai_core.postprocess import PipelineSettings, run_pipeline
+
+    if args.batch < 1:
+        raise InputError(f"--batch {args.batch}: at least 1 is needed.")
+    settings = PipelineSettings(min_score=args.min_score, nms_iou=args.nms_iou, wrap_seam=not args.official_plane)
+    root = open_data_root(args.data)
+    if args.split != "all" and args.split not in root.splits:
+        raise InputError(f"{args.data}: no split {args.split!r}; it has {', '.join(root.splits) or 'none'}.")
+    recordings = [r for r in root.recordings if args.split in ("all", r.split)]
+    if args.recording:
+        recordings = [root.recording(name, None if args.split == "all" else args.split) for name in args.recording]
+    names = [r.name for r in recordings]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(f"{args.data}: {twice[0]} is in two splits and both would write {twice[0]}.json; choose one.")
+    mine, rank, world = shard(recordings)
+    out = args.out.resolve()
+    data = args.data.resolve()
+    if any(out.is_relative_to(data / f"{kind}_dev") for kind in ("labels", "metadata", "mic", "foa", "eigen", "video")):
+        raise InputError(f"{args.out}: lies inside the data; choose another folder for predictions.")
+
+    device = choose_device(args.device)
+    network = open_network(args.checkpoint, device=device)
+    checkpoint_hash = content_hash(args.checkpoint)
+    maker = MapMaker(weights=args.weights, device=args.device)
+    options = InputOptions(magnitude=args.magnitude, batch=args.batch)
+    failed: list[str] = []
+    for index, recording in enumerate(mine):
+        prefix = f"[{rank}/{world}] " if world > 1 else ""
+        progress = no_progress if args.quiet else TerminalProgress(f"{prefix}{index + 1}/{len(mine)}")
+        try:
+            raw = predict_recording(
+                recording,
+                network,
+                checkpoint_hash=checkpoint_hash,
+                out=out / "raw",
+                maker=maker,
+                options=options,
+                progress=progress,
+            )
+            table = run_pipeline(raw.detections(), recording=raw.recording, n_frames=raw.n_frames, settings=settings)
+            write_submission_json(table, out / f"{recording.name}.json")
+        except CancelledError:
+            raise
+        except SaiError as error:
+            # one recording without video must not end a night's run; all are told at the end
+            failed.append(str(error))
+    if not args.quiet:
+        print(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0]}")
+    return 0

@@ -1,0 +1,259 @@
+"""One pass over a recording: stored features and video in, stored raw detections out.
+
+While the network works on a block of frames, a thread prepares the next one: it expands the stored lattice maps to
+the canvas and decodes the video. Blocks are written as they finish (:mod:`sai_core.inference.store`), so that a kill
+costs at most one block.
+
+What a result depends on, and so what its key is made of: the checkpoint's content, the network's options, the feature
+entry (audio content, weights content, feature options), the input options below, and the video file (path, size,
+time of change).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sai_core.acoustics.features import Magnitude, MapMaker
+from sai_core.acoustics.projection import Grid
+from sai_core.acoustics.store import FeatureStore, StoredMaps
+from sai_core.dataset import FrameSource, Recording, open_frames
+from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.files import file_signature
+from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
+from sai_core.inference.store import RawDetections, RawWriter, open_raw, store_folder, store_key
+from sai_core.progress import Progress, no_progress
+
+_BLOCK_FRAMES: Final[int] = 64
+"""Frames of a stored block: 6.4 s; 150 MB of input on the canvas."""
+
+_READ_AHEAD: Final[int] = 1
+"""Prepared blocks that wait for the network: one keeps it busy, more only hold memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """How stored lattice maps become a network's input.
+
+    Attributes
+    ----------
+    magnitude : {"normalised", "amplitude", "power"}
+        Whether a quiet source looks quiet; official checkpoints were trained with ``normalised``.
+    grid : {"official", "great_circle", "label"}
+        Projection to the canvas.
+    batch : int
+        Frames of one forward pass; changes speed and memory, not results.
+    """
+
+    magnitude: Magnitude = "normalised"
+    grid: Grid = "official"
+    batch: int = 4
+
+
+@dataclass(frozen=True)
+class _Block:
+    first: int
+    acoustic: npt.NDArray[np.float32]
+    rgb: npt.NDArray[np.uint8] | None
+
+
+def predict_recording(
+    recording: Recording,
+    network: Network,
+    *,
+    checkpoint_hash: str,
+    out: Path,
+    maker: MapMaker,
+    features: FeatureStore | None = None,
+    options: InputOptions | None = None,
+    progress: Progress = no_progress,
+) -> RawDetections:
+    """Raw detections of a recording: opened if they are there, else computed, going on where a killed run stopped.
+
+    Parameters
+    ----------
+    recording : Recording
+        Needs 4-channel (or Eigenmike) audio, and video for a network that sees.
+    network : Network
+        From :func:`sai_core.inference.networks.open_network`.
+    checkpoint_hash : str
+        Of the checkpoint's content.
+    out : Path
+        Folder of the stores.
+    maker : MapMaker
+        Loaded acoustic weights.
+    features : FeatureStore, optional
+        The default store when left out.
+    options : InputOptions, optional
+    progress : Progress
+        Told frames a second and what is left; raising ``CancelledError`` keeps finished blocks.
+
+    Returns
+    -------
+    RawDetections
+
+    Raises
+    ------
+    InputError
+        The recording lacks what the network needs, or a file of it cannot be read.
+    EnvironmentProblem
+        The store cannot be written; memory does not suffice for a single frame.
+    """
+    options = options or InputOptions()
+    if recording.array_path is None:
+        raise InputError(f"{recording.name}: there is no 4-channel audio (mic_dev) to predict from.")
+    maps = (features or FeatureStore()).open_or_make(
+        recording.array_path,
+        maker=maker,
+        progress=lambda fraction, message: progress(0.2 * fraction, f"features: {message}"),
+    )
+    parts = {
+        "checkpoint": checkpoint_hash,
+        "features": maps.path.name,
+        "magnitude": options.magnitude,
+        "grid": options.grid,
+        **network.describe(),
+    }
+    video: FrameSource | None = None
+    if network.needs_rgb:
+        video = open_frames(recording)
+        if video is None:
+            raise InputError(f"{recording.name}: this network sees, and there is no video (video_dev) to show it.")
+        parts["video"] = str(file_signature(video.path))
+    try:
+        key = store_key(parts)
+        folder = store_folder(out, recording.name, key)
+        finished = open_raw(folder, key=key)
+        if finished is not None and finished.n_frames == len(maps):
+            progress(1.0, f"{recording.name}: already there")
+            return finished
+        writer = RawWriter(folder, recording=recording.name, key=key, n_frames=len(maps), notes=parts)
+        _fill(writer, maps, video, network, options, progress)
+        return writer.finish()
+    finally:
+        if video is not None:
+            video.close()
+
+
+def _fill(
+    writer: RawWriter,
+    maps: StoredMaps,
+    video: FrameSource | None,
+    network: Network,
+    options: InputOptions,
+    progress: Progress,
+) -> None:
+    start = writer.next_frame()
+    batch = options.batch
+    began = time.perf_counter()
+    for block in _prepared(maps, video, start, options):
+        try:
+            outputs, batch = _forward(network, block, batch)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise EnvironmentProblem(
+                f"{writer.recording}: not even one frame fits into the memory of {network.device}; "
+                "use another device or a smaller network."
+            ) from error
+        writer.write(block.first, _columns(block.first, outputs, network.embedding_dim))
+        done = block.first + len(outputs)
+        rate = (done - start) / max(time.perf_counter() - began, 1e-9)
+        left = (writer.n_frames - done) / rate
+        progress(
+            0.2 + 0.8 * done / writer.n_frames,
+            f"{writer.recording}: {done} of {writer.n_frames} frames, {rate:.1f} frames/s, {left:.0f} s to go",
+        )
+
+
+def _forward(network: Network, block: _Block, batch: int) -> tuple[list[FrameOutput], int]:
+    on_gpu = network.device.type == "cuda"
+    with torch.inference_mode(), torch.autocast("cuda", enabled=on_gpu):
+        acoustic = torch.from_numpy(block.acoustic).to(network.device, non_blocking=True)
+        rgb = None
+        if block.rgb is not None:
+            rgb = torch.from_numpy(block.rgb).to(network.device, non_blocking=True)
+            rgb = rgb.permute(0, 3, 1, 2).float() / 255.0
+        return run_in_batches(network.run, acoustic, rgb, batch=batch)
+
+
+def _columns(first: int, outputs: Sequence[FrameOutput], embedding_dim: int) -> dict[str, npt.NDArray]:
+    counts = [len(o) for o in outputs]
+    columns: dict[str, npt.NDArray] = {
+        "frame": np.repeat(np.arange(first, first + len(outputs), dtype=np.int32), counts),
+        "full_energy": np.stack([o.full_energy for o in outputs])
+        if outputs
+        else np.zeros((0, FULL_HEIGHT, FULL_WIDTH), dtype=np.float16),
+    }
+    for name in ("boxes_xyxy", "class_scores", "objectness", "category_id", "energy", "distance_cm", "embedding"):
+        columns[name] = np.concatenate([getattr(o, name) for o in outputs])
+    columns["embedding"] = columns["embedding"].reshape(sum(counts), embedding_dim)
+    return columns
+
+
+def _prepared(maps: StoredMaps, video: FrameSource | None, start: int, options: InputOptions) -> Iterator[_Block]:
+    """Blocks from frame ``start`` on, made by a thread while the caller works on the one before."""
+    waiting: queue.Queue[_Block | BaseException | None] = queue.Queue(maxsize=_READ_AHEAD)
+    stop = threading.Event()
+
+    def put(item: _Block | BaseException | None) -> bool:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                waiting.put(item, timeout=0.2)
+                return True
+        return False
+
+    def produce() -> None:
+        try:
+            for first in range(start, len(maps), _BLOCK_FRAMES):
+                last = min(first + _BLOCK_FRAMES, len(maps))
+                acoustic = np.ascontiguousarray(
+                    maps.canvas(first, last, magnitude=options.magnitude, grid=options.grid), dtype=np.float32
+                )
+                rgb = None if video is None else video.frames(first, last)
+                if not put(_Block(first, acoustic, rgb)):
+                    return
+            put(None)
+        except BaseException as error:  # handed to the caller, whose traceback it belongs to
+            put(error)
+
+    thread = threading.Thread(target=produce, name="prepare", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def shard(recordings: Sequence[Recording]) -> tuple[list[Recording], int, int]:
+    """Recordings of this process under ``torchrun`` (every ``WORLD_SIZE``-th from ``RANK`` on); all without it.
+
+    Returns
+    -------
+    recordings, rank, world_size
+
+    Raises
+    ------
+    InputError
+        ``RANK`` and ``WORLD_SIZE`` are set to nonsense.
+    """
+    try:
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError as error:
+        raise InputError("RANK and WORLD_SIZE must be whole numbers; start several processes with torchrun.") from error
+    if not 0 <= rank < world:
+        raise InputError(f"RANK {rank} and WORLD_SIZE {world} do not fit; start several processes with torchrun.")
+    return list(recordings[rank::world]), rank, world

@@ -1,0 +1,232 @@
+"""The engine: equal to a plain loop, resumable, safe with memory, and honest about what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from sai_core.acoustics.features import FeatureOptions, MapMaker
+from sai_core.acoustics.store import FeatureStore
+from sai_core.annotations import read_annotations
+from sai_core.cli import main
+from sai_core.dataset import open_data_root
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.errors import CancelledError, InputError
+from sai_core.files import content_hash
+from sai_core.inference import engine
+from sai_core.inference.engine import InputOptions, predict_recording, shard
+from sai_core.inference.networks import FrameOutput, OwnNetwork, open_network, run_in_batches
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recordings of 1.2 s: noise and a grey film (not a simulation; only shapes matter here)."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(5)
+    for name in ("fold9_room1_mix001", "fold9_room1_mix002"):
+        audio = root / "mic_dev" / "dev-test-x" / f"{name}.wav"
+        video = root / "video_dev" / "dev-test-x" / f"{name}.mp4"
+        audio.parent.mkdir(parents=True, exist_ok=True)
+        video.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(audio, rng.normal(0, 0.1, (28800, 4)), 24000, subtype="PCM_16")
+        with av.open(str(video), "w") as container:
+            stream = container.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 360, 180, "yuv420p"
+            for i in range(12):
+                picture = np.full((180, 360, 3), 20 * i, dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    out = {}
+    for track in ("A", "B"):
+        torch.manual_seed(3)
+        model = SaiDetector(DetectorConfig.small(track, channels=32, acoustic_channels=16))
+        out[track] = folder / f"{track}.safetensors"
+        save_detector(model, out[track])
+    return out
+
+
+@pytest.fixture(scope="module")
+def maker() -> MapMaker:
+    return MapMaker(FeatureOptions(kind="beamformer"), device="cpu")
+
+
+def run(data: Path, checkpoint: Path, maker: MapMaker, out: Path, **kwargs: object) -> engine.RawDetections:
+    recording = open_data_root(data).recordings[0]
+    network = open_network(checkpoint)
+    assert isinstance(network, OwnNetwork)
+    network.floor = 0.0
+    return predict_recording(
+        recording,
+        network,
+        checkpoint_hash=content_hash(checkpoint),
+        out=out,
+        maker=maker,
+        **kwargs,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("track", ["A", "B"])
+def test_engine_equals_a_plain_loop(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path, track: str
+) -> None:
+    raw = run(data, checkpoints[track], maker, tmp_path)
+    assert raw.n_frames == 12
+    recording = open_data_root(data).recordings[0]
+    assert recording.mic_path is not None
+    maps = FeatureStore().open_or_make(recording.mic_path, maker=maker)
+    network = open_network(checkpoints[track])
+    assert isinstance(network, OwnNetwork)
+    network.floor = 0.0
+    video = engine.open_frames(recording)
+    assert video is not None
+    for k in (0, 5, 11):
+        acoustic = torch.from_numpy(np.array(maps.canvas(k, k + 1), dtype=np.float32))
+        rgb = torch.from_numpy(video.frame(k)).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            plain = network.run(acoustic, rgb if track == "B" else None)[0]
+        rows = raw.frame == k
+        assert rows.sum() == len(plain)
+        np.testing.assert_allclose(raw.boxes_xyxy[rows], plain.boxes_xyxy, rtol=0, atol=1e-2)
+        np.testing.assert_allclose(raw.class_scores[rows], plain.class_scores, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(raw.energy[rows], plain.energy, rtol=0, atol=2e-3)
+        np.testing.assert_allclose(raw.full_energy[k], plain.full_energy, rtol=0, atol=2e-3)
+    video.close()
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_BLOCK_FRAMES", 4)
+    whole = run(data, checkpoints["A"], maker, tmp_path / "whole")
+
+    def stop(fraction: float, message: str) -> None:
+        if "4 of 12 frames" in message:
+            raise CancelledError("stopped")
+
+    with pytest.raises(CancelledError):
+        run(data, checkpoints["A"], maker, tmp_path / "part", progress=stop)
+    assert len(list((tmp_path / "part").rglob("block_*.npz"))) == 1
+    messages: list[str] = []
+    again = run(
+        data, checkpoints["A"], maker, tmp_path / "part", progress=lambda fraction, message: messages.append(message)
+    )
+    assert not any("4 of 12 frames" in m for m in messages)
+    np.testing.assert_array_equal(again.boxes_xyxy, whole.boxes_xyxy)
+    np.testing.assert_array_equal(again.energy, whole.energy)
+    run(data, checkpoints["A"], maker, tmp_path / "part", progress=lambda f, m: messages.append(m))
+    assert messages[-1].endswith("already there")
+
+
+def test_other_options_never_show_a_stale_result(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path
+) -> None:
+    first = run(data, checkpoints["A"], maker, tmp_path)
+    loud = run(data, checkpoints["A"], maker, tmp_path, options=InputOptions(magnitude="amplitude"))
+    assert first.key != loud.key
+    assert run(data, checkpoints["A"], maker, tmp_path).key == first.key
+
+
+def test_memory_that_does_not_suffice_halves_the_batch() -> None:
+    sizes: list[int] = []
+    empty = FrameOutput(*[np.zeros(0)] * 8)  # type: ignore[arg-type]
+
+    def greedy(acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+        sizes.append(len(acoustic))
+        if len(acoustic) > 3:
+            raise torch.OutOfMemoryError("no")
+        return [replace(empty, objectness=acoustic[i : i + 1].numpy()) for i in range(len(acoustic))]
+
+    outputs, batch = run_in_batches(greedy, torch.arange(10.0), None, batch=8)
+    assert batch == 2
+    assert sizes == [8, 4, 2, 2, 2, 2, 2]
+    assert [float(o.objectness[0]) for o in outputs] == list(range(10))
+
+    def hopeless(acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run_in_batches(hopeless, torch.arange(2.0), None, batch=2)
+
+
+def test_missing_material_is_told(data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path) -> None:
+    recording = open_data_root(data).recordings[0]
+    network = open_network(checkpoints["B"])
+    blind = replace(recording, video_path=None)
+    with pytest.raises(InputError, match="no video"):
+        predict_recording(blind, network, checkpoint_hash="x", out=tmp_path, maker=maker)
+    with pytest.raises(InputError, match="no 4-channel audio"):
+        predict_recording(replace(recording, mic_path=None), network, checkpoint_hash="x", out=tmp_path, maker=maker)
+
+
+def test_shards_cover_every_recording_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings = open_data_root(data).recordings
+    seen = []
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        seen += shard(recordings)[0]
+    assert sorted(r.name for r in seen) == sorted(r.name for r in recordings)
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(InputError, match="torchrun"):
+        shard(recordings)
+
+
+@pytest.fixture
+def shipped_or_tiny_weights(tmp_path: Path) -> Path:
+    """UpLAM weights for the command line: random ones, so that the test needs no shipped file."""
+    from sai_core.acoustics.networks import UpLAM
+
+    torch.manual_seed(0)
+    path = tmp_path / "UpLAM.pth"
+    torch.save(UpLAM().state_dict(), path)
+    return path
+
+
+@pytest.mark.slow
+def test_torchrun_with_two_processes_writes_every_submission(
+    data: Path, checkpoints: dict[str, Path], shipped_or_tiny_weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29617", "-m"]
+    command += ["sai_core", "predict", "--data", str(data), "--split", "dev-test-x", "--device", "cpu", "--quiet"]
+    command += ["--checkpoint", str(checkpoints["A"]), "--weights", str(shipped_or_tiny_weights), "--out", str(out)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("fold9_room1_mix001", "fold9_room1_mix002"):
+        assert set(json.loads((out / f"{name}.json").read_text())) >= {"annotations"}
+        assert read_annotations(out / f"{name}.json").recording == name
+        assert len(list((out / "raw").glob(f"{name}.*"))) == 1
+
+
+def test_command_tells_mistakes(
+    data: Path, checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["predict", "--data", str(data), "--checkpoint", str(checkpoints["A"]), "--device", "cpu"]
+    assert main([*common, "--split", "dev-test-y", "--out", str(tmp_path)]) == 2
+    assert "no split 'dev-test-y'" in capsys.readouterr().err
+    assert main([*common, "--split", "dev-test-x", "--out", str(data / "labels_dev" / "x")]) == 2
+    assert "inside the data" in capsys.readouterr().err
+    assert main([*common, "--split", "dev-test-x", "--out", str(tmp_path), "--batch", "0"]) == 2
+    assert "--batch 0" in capsys.readouterr().err
