@@ -471,7 +471,7 @@ def canvas_maps(intensity: npt.NDArray[np.floating], *, official_quirks: bool = 
 # from the canvas to regions
 # ---------------------------------------------------------------------------------------------------------------
 
-Part = tuple[npt.NDArray[np.int64], FloatArray]
+Part = tuple[npt.NDArray[np.int16], FloatArray]
 """Pixels (n, 2) as x, y and amplitudes (n,) of one connected part of a region."""
 
 
@@ -488,7 +488,7 @@ def official_regions(lattice: FloatArray, azimuth_deg: float, elevation_deg: flo
 
     Returns
     -------
-    parts : list of (pixels int64 (n, 2), amplitude float64 (n,))
+    parts : list of (pixels int16 (n, 2), amplitude float64 (n,))
         Label grid, pixels row by row; filled holes have amplitude 0. Order of the official contour search. A region
         over the seam has a part on either side; parts of a single pixel are left out.
     """
@@ -571,7 +571,10 @@ def _filled_parts(mask: npt.NDArray[np.bool_], amplitude: FloatArray, top: int) 
         filled = np.zeros((height, width), dtype=np.uint8)
         cv2.fillPoly(filled, [contour - np.array([left, up], dtype=contour.dtype)], 1)
         y, x = np.nonzero(filled)
-        parts.append((np.stack([x + left, y + (up + top)], axis=1), amplitude[y + up, x + left]))
+        # 16 bits a coordinate: a recording of nine minutes has some ten million pixels before they become a table
+        pixels = np.empty((x.size, 2), dtype=np.int16)
+        pixels[:, 0], pixels[:, 1] = x + left, y + (up + top)
+        parts.append((pixels, amplitude[y + up, x + left]))
     return parts
 
 
@@ -723,7 +726,7 @@ class _TableBuilder:
     def __init__(self, recording: str) -> None:
         self._recording = recording
         self._columns: list[tuple[int, int, int, float, int]] = []
-        self._pixels: list[npt.NDArray[np.int64]] = []
+        self._pixels: list[npt.NDArray[np.int16]] = []
         self._amplitudes: list[FloatArray] = []
 
     def add(self, frame: int, category_id: int, instance_id: int, distance_cm: float, parts: list[Part]) -> None:

@@ -86,16 +86,21 @@ def solve(s: Array, a: Array, start: Array, gamma: float = 0.5) -> Array:
         return float(np.sum(r * r.conj()).real + penalty * (gamma * np.abs(x).sum() + (1 - gamma) * (x**2).sum()))
 
     big = step_constant(a)
-    penalty = np.clip(-gradient(np.zeros(a.shape[1])) / big, 0, None).max() / (10 / big * gamma)
-    x, last = start, objective(start, penalty)
-    for _ in range(200):
-        moved = x - gradient(x) / big
-        x = np.clip((moved - penalty * gamma / big) / (2 * penalty * (1 - gamma) / big + 1), 0, None)
-        now = objective(x, penalty)
-        if now != 0 and abs((now - last) / now) < 1e-3:
-            break
-        last = now
-    return x
+
+    def descend(x: Array, penalty: float, limit: int) -> Array:
+        last = objective(x, penalty)
+        for _ in range(limit):
+            moved = x - gradient(x) / big
+            x = np.clip((moved - penalty * gamma / big) / (2 * penalty * (1 - gamma) / big + 1), 0, None)
+            now = objective(x, penalty)
+            if now != 0 and abs((now - last) / now) < 1e-3:
+                break
+            last = now
+        return x
+
+    # the penalty comes from a descent of one step without any
+    penalty = descend(np.zeros(a.shape[1]), 0.0, 1).max() / (10 / big * gamma)
+    return descend(start, penalty, 200)
 
 
 def intensities(audio: Array, seconds: dict[str, float]) -> Array:
