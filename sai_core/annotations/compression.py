@@ -25,7 +25,7 @@ import numpy.typing as npt
 from sai_core.annotations._hull import convex_hull
 from sai_core.annotations.table import AnnotationTable
 from sai_core.annotations.validation import MAX_SUBMISSION_BYTES
-from sai_core.annotations.writing import submission_pieces
+from sai_core.annotations.writing import rounded, submission_pieces
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, unwrap_columns
 from sai_core.progress import Progress, no_progress
@@ -40,6 +40,8 @@ _SPREAD_POINTS: Final[int] = 96
 _ENERGY_WEIGHT: Final[float] = 0.5
 """Weight of a difference in energy against one in position (both relative to the part's extent) in spreading."""
 _METRIC_WIDTH, _METRIC_HEIGHT = 100, 50
+_INSIDE: Final[float] = 1e-6
+"""Cross product (square pixels) by which a pixel must be inside; the evaluator computes in float32."""
 _EMPTY_BYTES: Final[int] = len(b'{"annotations":[]}')
 _CHUNK_POINTS: Final[int] = 1 << 20
 
@@ -145,22 +147,22 @@ def compress_submission(
     if size is not None:
         return table, _report(table, table, max_bytes, size)
     decimals, digits = _ROUNDINGS[-1]
-    rounded = _rounded_scores(table)
+    shorter = _rounded_scores(table)
     for decimals, digits in _ROUNDINGS:
         # the estimate saves writing a large table three times; close calls are decided by writing
-        if _estimate(rounded, decimals, digits).sum() + _frame_bytes(rounded) > 1.1 * max_bytes:
+        if _estimate(shorter, decimals, digits).sum() + _frame_bytes(shorter) > 1.1 * max_bytes:
             continue
-        candidate = _rounded_points(rounded, decimals, digits)
+        candidate = _rounded_points(shorter, decimals, digits)
         size = _text_size(candidate, max_bytes)
         if size is not None:
             return candidate, _report(
                 table, candidate, max_bytes, size, coordinate_decimals=decimals, energy_digits=digits
             )
-    ranks = _ranks(rounded, progress)
-    lengths = _estimate(rounded, decimals, digits)
-    limit = _largest_limit(ranks, lengths, max_bytes - _frame_bytes(rounded), min_points)
+    ranks = _ranks(shorter, progress)
+    lengths = _estimate(shorter, decimals, digits)
+    limit = _largest_limit(ranks, lengths, max_bytes - _frame_bytes(shorter), min_points)
     while True:
-        candidate = _rounded_points(_thinned(rounded, ranks, limit), decimals, digits)
+        candidate = _rounded_points(_thinned(shorter, ranks, limit), decimals, digits)
         size = _text_size(candidate, max_bytes)
         if size is not None or limit == min_points:
             break
@@ -239,11 +241,11 @@ def _rounded_scores(table: AnnotationTable) -> AnnotationTable:
     n_different = len(np.unique(table.score))
     score = table.score
     for decimals in range(4, 12):
-        shorter = np.round(table.score, decimals)
+        shorter = rounded(table.score, decimals)
         if len(np.unique(shorter)) == n_different:
             score = shorter
             break
-    return _replaced(table, score=score, distance_cm=np.round(table.distance_cm, 2))
+    return _replaced(table, score=score, distance_cm=rounded(table.distance_cm, 2))
 
 
 def _energy_decimals(table: AnnotationTable, digits: int) -> npt.NDArray[np.int64]:
@@ -266,10 +268,8 @@ def _per_point(table: AnnotationTable, values: npt.NDArray) -> npt.NDArray:
 
 
 def _rounded_points(table: AnnotationTable, decimals: int, digits: int) -> AnnotationTable:
-    factor = 10.0 ** _per_point(table, _energy_decimals(table, digits))
-    # a quotient of whole numbers is the double nearest to the decimal, so it is written with few digits
-    energy = np.round(table.energy * factor) / factor + 0.0
-    return _replaced(table, points_xy=np.round(table.points_xy, decimals) + 0.0, energy=energy)
+    energy_decimals = _per_point(table, _energy_decimals(table, digits))
+    return _replaced(table, points_xy=rounded(table.points_xy, decimals), energy=rounded(table.energy, energy_decimals))
 
 
 def _frame_bytes(table: AnnotationTable) -> int:
@@ -299,7 +299,7 @@ def _estimate(table: AnnotationTable, decimals: int, digits: int) -> npt.NDArray
 
 def _number_lengths(values: npt.NDArray[np.float64], decimals: npt.NDArray | np.int64) -> npt.NDArray[np.int64]:
     """Characters of numbers written with at most so many decimals, zeros at the end left out."""
-    scaled = np.round(np.abs(values) * 10.0**decimals)
+    scaled = np.round(np.minimum(np.abs(values), 1e12) * 10.0**decimals)
     whole = np.floor(scaled / 10.0**decimals)
     shown = np.broadcast_to(decimals, values.shape).astype(np.int64)
     for _ in range(int(np.max(decimals, initial=0))):
@@ -351,7 +351,7 @@ def importance_order(points_xy: npt.NDArray[np.float64], energy: npt.NDArray[np.
     xy = np.column_stack([unwrap_columns(points_xy[:, 0]), points_xy[:, 1]])
     extent = max(float(np.ptp(xy, axis=0).max()), 1e-9)
     peak = max(float(energy.max()), 1e-12)
-    features = np.column_stack([xy / extent, _ENERGY_WEIGHT * energy / peak])
+    features = np.column_stack([xy / extent, _ENERGY_WEIGHT * np.clip(energy, -peak, peak) / peak])
     is_corner = np.zeros(n, dtype=bool)
     is_corner[convex_hull(xy)] = True
     position_distance = np.full(n, np.inf)
@@ -430,7 +430,7 @@ def renders(points_xy: npt.NDArray[np.float64]) -> bool:
     offsets = pixels[:, None, :] - hull[None, :, :]
     side = edges[None, :, 0] * offsets[:, :, 1] - edges[None, :, 1] * offsets[:, :, 0]
     # strictly inside: an edge pixel may be lost to rounding
-    return bool(np.any(np.all(side > 0, axis=1)))
+    return bool(np.any(np.all(side > _INSIDE, axis=1)))
 
 
 def _without_lowest(table: AnnotationTable, max_bytes: int) -> tuple[AnnotationTable, int]:

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
@@ -112,9 +113,16 @@ def number_text(value: float) -> bytes:
     return _encode(value).removesuffix(b".0")
 
 
-def rounded(values: np.ndarray, decimals: int | None) -> np.ndarray:
-    """Values rounded to decimals, or as they are; negative zero becomes zero."""
-    return values if decimals is None else np.round(values, decimals) + 0.0
+def rounded(values: npt.ArrayLike, decimals: int | npt.NDArray[np.int64] | None) -> npt.NDArray[np.float64]:
+    """Values rounded to decimals (one for all or one each), or as they are; negative zero becomes zero."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if decimals is None:
+        return numbers
+    factor = 10.0 ** np.asarray(decimals, dtype=np.float64)
+    # beyond 2^53 a float64 has no decimals left to round, and the product could overflow
+    small = np.abs(numbers) < 9e15 / factor
+    # a quotient of whole numbers is the double nearest to the decimal, so its shortest text has few digits
+    return np.where(small, np.round(np.where(small, numbers, 0.0) * factor) / factor, numbers) + 0.0
 
 
 def _document(table: AnnotationTable, *, decimals: int | None, with_score: bool) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from sai_core.annotations import (
     write_label_json,
     write_submission_json,
 )
+from sai_core.annotations.writing import rounded
 from sai_core.errors import EnvironmentProblem, InputError
 from tests.annotations.helpers import COLUMNS, assert_same, make_table, region_table, tables
 
@@ -83,6 +84,12 @@ def test_decimals(tmp_path):
     assert record["distance"] == 123.46
     # rounding scores would make ties
     assert record["score"] == 0.123456
+
+
+def test_rounding_leaves_huge_and_absent_numbers_alone():
+    values = np.array([1e308, -1e308, np.nan, 2.0**60 + 256, -0.0, -0.001, 1.005])
+    np.testing.assert_array_equal(rounded(values, 2), [1e308, -1e308, np.nan, 2.0**60 + 256, 0.0, 0.0, 1.0])
+    assert not np.signbit(rounded(values, 2)[4:]).any()
 
 
 def test_gzip_is_reproducible(tmp_path):

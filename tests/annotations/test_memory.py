@@ -1,0 +1,73 @@
+"""Peak memory of reading, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sai_core.annotations import AnnotationTable, write_label_json
+from tests.conftest import REPOSITORY
+
+_SCRIPT = """
+import json, resource, sys
+from sai_core.annotations import read_annotations
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+table = read_annotations(sys.argv[1], use_cache=sys.argv[2] == "cache")
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"before": before * 1024, "after": after * 1024, "n_points": table.n_points}))
+"""
+
+
+def _dense_labels(n: int) -> AnnotationTable:
+    """Dense regions as the official labels have them: whole pixels, energies with two decimals."""
+    rng = np.random.default_rng(0)
+    yy, xx = np.mgrid[-14:15, -14:15]
+    disc = xx**2 + yy**2 <= 14**2
+    offsets = np.column_stack([xx[disc], yy[disc]])
+    m = len(offsets)
+    centre = rng.integers([15, 20], [340, 160], (n, 1, 2))
+    return AnnotationTable(
+        "dense",
+        np.arange(n, dtype=np.int32) // 3,
+        rng.integers(0, 13, n).astype(np.int16),
+        np.arange(n, dtype=np.int64) % 3,
+        rng.uniform(50, 500, n).round(2),
+        np.full(n, np.nan),
+        np.arange(n + 1, dtype=np.int64),
+        np.arange(n + 1, dtype=np.int64) * m,
+        (centre + offsets).reshape(-1, 2).astype(np.float64),
+        rng.random(n * m).round(2),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "order"), [("cache", "sorted"), ("memory", "sorted"), ("cache", "shuffled")])
+def test_reading_needs_less_than_three_times_the_file(tmp_path, monkeypatch, mode, order):
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
+    table = _dense_labels(3500)
+    path = tmp_path / "dense_std.json"
+    write_label_json(table, path)
+    if order == "shuffled":
+        records = json.loads(path.read_text())["annotations"]
+        np.random.default_rng(1).shuffle(records)
+        path.write_text(json.dumps({"annotations": records}))
+        del records
+    size = path.stat().st_size
+    assert size > 28e6
+    answer = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(path), mode],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    figures = json.loads(answer.stdout)
+    assert figures["n_points"] == table.n_points
+    # the interpreter with NumPy is there before the file is opened and does not grow with it
+    assert figures["after"] - figures["before"] < 3 * size
