@@ -345,11 +345,11 @@ class MapMaker:
             Workers on the CPU; as many as torch would use if not given. A GPU has one.
         """
         on_cpu = self.device.type == "cpu"
-        workers = (torch.get_num_threads() if threads is None else max(1, threads)) if on_cpu else 1
+        workers = self._workers(threads)
         pending: deque[tuple[int, Future[tuple[FloatMaps, FloatMaps]] | None]] = deque()
         with _one_torch_thread(on_cpu), ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
             try:
-                for first, samples in source.blocks(self.block_frames):
+                for first, samples in source.blocks(self.block_frames(len(source), threads=threads)):
                     work = None if skip(first) else pool.submit(self.maps_of, samples, source.facts.audio_format)
                     pending.append((first, work))
                     # one more than the workers: the next block is read while they work, no more is held in memory
@@ -362,10 +362,18 @@ class MapMaker:
                     if future is not None:
                         future.cancel()
 
-    @property
-    def block_frames(self) -> int:
-        """Frames of a block of :meth:`blocks`."""
-        return self._chunk
+    def block_frames(self, n_frames: int, *, threads: int | None = None) -> int:
+        """Frames of a block of :meth:`blocks` for a recording of that length: a multiple of ten.
+
+        Short recordings have shorter blocks, so that every worker has one.
+        """
+        share = -(-n_frames // self._workers(threads))
+        return min(self._chunk, max(FRAME_RATE_HZ, -(-share // FRAME_RATE_HZ) * FRAME_RATE_HZ))
+
+    def _workers(self, threads: int | None) -> int:
+        if self.device.type != "cpu":
+            return 1
+        return torch.get_num_threads() if threads is None else max(1, threads)
 
 
 def extract(

@@ -16,9 +16,9 @@ How this is computed
 * ``|| D^H V sqrt(L) ||^2`` of the official code is ``d^H S+ d``, which is linear in ``S+``: with matrices packed as
   real arrays (:mod:`sai_core.acoustics.hermitian`) the values at all 484 points are one real (frames x 1024) by
   (1024 x 484) product per band, a quarter of the arithmetic.
-* ``S+`` comes from ``eigh`` (exact; the default on the CPU) or from a polynomial iteration of matrix products
-  (``psd="polynomial"``; the default on a GPU and wherever gradients are wanted). ``psd="none"`` skips it, for matrices
-  that are known to be positive, such as visibilities themselves.
+* ``S+`` comes from ``eigh`` (exact; the default on the CPU and in float64) or from a polynomial iteration of matrix
+  products (``psd="polynomial"``; the default in float32 on a GPU and wherever gradients are wanted). ``psd="none"``
+  skips it, for matrices that are known to be positive, such as visibilities themselves.
 * The reconstruction ``A diag(latent) A^H`` of the official forward is a third of its cost and is read in training only:
   :meth:`LAM.decode` makes it on request.
 
@@ -184,7 +184,8 @@ class LAM(nn.Module):
         packed : bool
             Which of the two.
         psd : {"auto", "eigh", "polynomial", "none"}
-            How the negative part is removed; ``"auto"`` is ``eigh`` on the CPU without gradients, else polynomial.
+            How the negative part is removed; ``"auto"`` is polynomial where a gradient is wanted and for float32 on a
+            GPU, else ``eigh``.
 
         Returns
         -------
@@ -218,7 +219,8 @@ class LAM(nn.Module):
     def _method(psd: Psd, hermitian: torch.Tensor) -> PsdMethod:
         if psd == "eigh" or psd == "polynomial":
             return psd
-        return "polynomial" if hermitian.requires_grad or hermitian.is_cuda else "eigh"
+        fast_on_gpu = hermitian.is_cuda and hermitian.dtype == torch.float32
+        return "polynomial" if hermitian.requires_grad or fast_on_gpu else "eigh"
 
     def _quadratic_forms(self) -> torch.Tensor:
         if torch.is_grad_enabled() and self.D.requires_grad:

@@ -250,14 +250,13 @@ class FeatureStore:
         try:
             partial.mkdir(parents=True, exist_ok=True)
             # an earlier run on another device had blocks of another length
-            expected = {
-                first: min(maker.block_frames, n_frames - first) for first in range(0, n_frames, maker.block_frames)
-            }
-            done = {first for first, length in expected.items() if _intact(partial / f"{first}.npz", length)}
+            length = maker.block_frames(n_frames)
+            expected = {first: min(length, n_frames - first) for first in range(0, n_frames, length)}
+            done = {first for first, frames in expected.items() if _intact(partial / f"{first}.npz", frames)}
             resumed = sum(expected[first] for first in done)
             for first, made in maker.blocks(source, skip=done.__contains__):
                 blocks.append(first)
-                last = min(first + maker.block_frames, n_frames)
+                last = first + expected[first]
                 if made is not None:
                     _save_block(partial / f"{first}.npz", *made)
                 tail = f" ({resumed} from an earlier run)" if resumed else ""
