@@ -25,7 +25,8 @@ from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.pairing_0630 import assign_pairs
 from sai_core.metrics.rendering_0630 import render_table_0630
-from sai_core.metrics.scores import REVISIONS, THRESHOLDS, Evaluation, RecordingScores, Revision, merge
+from sai_core.metrics.scores import REVISIONS, THRESHOLDS, Evaluation, RecordingScores, Revision, distance_ape, merge
+from sai_core.metrics.scoring_0402 import score_recording_0402
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 
@@ -270,6 +271,8 @@ def score_recording(
         Coordinates outside [0, 360] x [0, 180] in revision 2026-06-30.
     """
     name = labels.recording if recording is None else recording
+    if revision == "2026-04-02":
+        return score_recording_0402(labels, predictions, recording=name)
     if revision != "2026-06-30":
         raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
     for table, side in ((labels, "labels"), (predictions, "predictions")):
@@ -308,26 +311,6 @@ def score_recording(
 def group_keys(table: AnnotationTable) -> npt.NDArray[np.int64]:
     """One number per (frame, class), shape (n,)."""
     return table.frame.astype(np.int64) * N_CLASSES + table.category_id
-
-
-def distance_ape(label_cm: npt.NDArray[np.float64], prediction_cm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Absolute distance error in percent of the label's distance, as revision 2026-04-02 counts it.
-
-    Parameters
-    ----------
-    label_cm, prediction_cm : float64, shape (n,)
-        Distances of matched pairs; NaN = not given, which counts as 0 cm for a prediction (100 percent).
-
-    Returns
-    -------
-    percent : float64, shape (n,)
-        NaN where the label has no distance above 1e-3 cm.
-    """
-    truth = np.nan_to_num(label_cm, nan=0.0)
-    usable = truth > 1e-3
-    percent = np.full(truth.shape, np.nan)
-    np.divide(np.abs(truth - np.nan_to_num(prediction_cm, nan=0.0)), truth, out=percent, where=usable)
-    return percent * 100.0
 
 
 def check_canvas(table: AnnotationTable, what: str) -> None:

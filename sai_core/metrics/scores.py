@@ -152,6 +152,26 @@ _COLUMNS: Final[dict[str, type]] = {
 }
 
 
+def distance_ape(label_cm: npt.NDArray[np.float64], prediction_cm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Absolute distance error in percent of the label's distance, as revision 2026-04-02 counts it.
+
+    Parameters
+    ----------
+    label_cm, prediction_cm : float64, shape (n,)
+        Distances of matched pairs; NaN = not given, which counts as 0 cm for a prediction (100 percent).
+
+    Returns
+    -------
+    percent : float64, shape (n,)
+        NaN where the label has no distance above 1e-3 cm.
+    """
+    truth = np.nan_to_num(label_cm, nan=0.0)
+    usable = truth > 1e-3
+    percent = np.full(truth.shape, np.nan)
+    np.divide(np.abs(truth - np.nan_to_num(prediction_cm, nan=0.0)), truth, out=percent, where=usable)
+    return percent * 100.0
+
+
 def save_scores(scores: RecordingScores, path: Path) -> None:
     """Write one recording's scores as NPZ (plain arrays, no pickle).
 
