@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     only = arguments[0] if arguments and arguments[0] in verbs() else None
     try:
         args = build_parser(only).parse_args(arguments)
-        return int(args.run(args) or 0)
+        code = int(args.run(args) or 0)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed, not at the end of the process
+        return code
     except EnvironmentProblem as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -111,7 +111,8 @@ def run_in_shell(command: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=120,
         cwd=REPOSITORY,
-        env={**os.environ, "PY": sys.executable},
+        # buffered, as in a user's shell
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}, "PY": sys.executable},
         check=False,
     )
 
@@ -124,16 +125,16 @@ def test_from_a_shell() -> None:
     assert run_in_shell('"$PY" -m sai_core doctor --help').returncode == 0
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+@pytest.mark.parametrize("lines", [1, 300_000])
+def test_a_reader_that_goes_away_is_no_error(lines: int) -> None:
     code = (
         "import sys; from sai_core import cli; import sai_core.commands.doctor as d;"
-        "d.gather = lambda root: {'problems': ['x' * 100] * 200000, 'broken': False, 'data': None};"
-        "sys.exit(cli.main(['doctor', '--json']))"
+        f"d.run = lambda args: sum(print(n) or 0 for n in range({lines}));"
+        "sys.exit(cli.main(['doctor']))"
     )
-    done = run_in_shell(f'"$PY" -c "{code}" | head -1')
+    done = run_in_shell(f'{{ sleep 0.3; "$PY" -c "{code}"; }} | true')
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout == "{\n"
 
 
 def test_help_of_a_verb_does_not_wait_for_torch() -> None:

@@ -38,6 +38,12 @@ def test_pixel_follows_the_formula_of_the_labels(azimuth: float, elevation: floa
     assert int(y) == min(expected_y, 179)
 
 
+def test_the_remainder_of_a_tiny_negative_stays_on_the_canvas() -> None:
+    just_left = np.nextafter(180.0, 181.0)
+    assert (180.0 - just_left) % 360.0 == 360.0
+    assert g.direction_to_pixel(just_left, 0)[0] == 0
+
+
 @given(azimuth=azimuths, elevation=elevations)
 def test_a_direction_lies_in_its_pixel(azimuth: float, elevation: float) -> None:
     x, y = g.direction_to_pixel(azimuth, elevation)
