@@ -21,6 +21,9 @@ from sai_core.progress import Progress
 
 Result = TypeVar("Result")
 
+_one_comparison = threading.Lock()
+"""Two systems of one recording share the rendered labels: the second comparison finds them ready."""
+
 _CACHE_BYTES: Final[int] = 256 << 20
 """Finished blocks of all sessions together: some four minutes of video."""
 
@@ -90,7 +93,13 @@ class Job(Generic[Result]):
 def _comparison(scene_id: str, key: str, _view: RecordingView) -> Job[Comparison]:
     job: Job[Comparison] = Job()
     labels, predictions = _view.tables["L"], _view.tables[key]
-    job.start(lambda progress: compare(labels, predictions, progress=progress))
+
+    def work(progress: Progress) -> Comparison:
+        progress(0.0, "Waiting for another comparison")
+        with _one_comparison:
+            return compare(labels, predictions, progress=progress)
+
+    job.start(work)
     return job
 
 

@@ -95,9 +95,9 @@ class Panel {
     const blit = (image) => {
       for (let k = first; k <= last; k++) ctx.drawImage(image, this.toX(k * W), this.toY(0), W * s, H * s);
     };
-    ctx.imageSmoothingEnabled = smooth && v.z < 4; ctx.imageSmoothingQuality = "high";
-    if (source) blit(source);
-    if (over) { ctx.globalAlpha = overAlpha; blit(over); ctx.globalAlpha = 1; }
+    ctx.imageSmoothingEnabled = smooth && v.z < 4; ctx.imageSmoothingQuality = "low";
+    if (source && !message) blit(source);
+    if (over && !message) { ctx.globalAlpha = overAlpha; blit(over); ctx.globalAlpha = 1; }
     this.graticule(light && !over);
     if (message) this.message(message);
     else {
