@@ -120,16 +120,24 @@ class PredictionSet:
 
     name: str
     folder: Path
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict, hash=False)
     problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(sorted(self.files.items()))))
 
+    def __reduce__(self) -> tuple[type[PredictionSet], tuple[str, Path, dict[str, Path], tuple[str, ...]]]:
+        # a read-only view cannot be pickled, and workers and caches need these
+        return PredictionSet, (self.name, self.folder, dict(self.files), self.problems)
+
     @property
     def is_stand_in(self) -> bool:
-        """Whether these are made-up predictions that ship for demonstration (``stand-in...``), not a system's."""
-        return self.name.lower().startswith(_STAND_IN_PREFIX)
+        """Whether these are made-up predictions that ship for demonstration (``stand-in...``), not a system's.
+
+        Known by the name, the folder or the folder above (a split of the system opened by itself).
+        """
+        names = (self.name, self.folder.name, self.folder.parent.name)
+        return any(name.lower().startswith(_STAND_IN_PREFIX) for name in names)
 
     def __len__(self) -> int:
         return len(self.files)

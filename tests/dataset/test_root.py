@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,14 @@ def test_stand_ins_are_known_by_name() -> None:
     assert PredictionSet("stand-in-b", Path("x")).is_stand_in
     assert PredictionSet("Stand-in", Path("x")).is_stand_in
     assert not PredictionSet("my-stand-in", Path("x")).is_stand_in
+    assert PredictionSet("runs/stand-in-b", Path("runs/stand-in-b")).is_stand_in
+    assert PredictionSet("dev-test", Path("stand-in-b/dev-test")).is_stand_in
+
+
+def test_roots_go_to_other_processes_and_into_sets(full_root: Path) -> None:
+    root = open_data_root(full_root)
+    assert pickle.loads(pickle.dumps(root)) == root  # noqa: S301, our own bytes
+    assert len({root, open_data_root(full_root)}) == 1
 
 
 def test_names_that_are_not_utf8_are_left_out(tmp_path: Path) -> None:
