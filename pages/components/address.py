@@ -12,23 +12,25 @@ from pages.components import state_keys as keys
 
 
 def choice(name: str, options: list[str], default: str) -> tuple[str, str]:
-    """Choice named in the address.
+    """Choice named in the address, else the one made earlier in this session.
 
     Returns
     -------
     chosen : str
-        The address's value when it is an option, else ``default``.
+        The address's value when it is an option, else the remembered one, else ``default``.
     unknown : str
         The address's value when it is no option; else "".
     """
     value = st.query_params.get(name)
-    if value is None or value in options:
-        return (value if value is not None else default), ""
-    return default, value
+    if value in options:
+        return str(value), ""
+    remembered = st.session_state.get(keys.REMEMBERED, {}).get(name)
+    return (remembered if remembered in options else default), value or ""
 
 
 def write(values: dict[str, str]) -> None:
     """Write choices into the address where they differ from it; the address changes without a rerun."""
+    st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), **values}
     changed = {name: value for name, value in values.items() if st.query_params.get(name) != value}
     if changed:
         st.query_params.update(changed)

@@ -17,6 +17,9 @@ FRAME: Final[str] = "frame"
 VIEW: Final[str] = "view"
 """Zoom, pan, layout and single source, as the player writes them."""
 
+REMEMBERED: Final[str] = "remembered_choices"
+"""Choices of this session by parameter name: a switch to another page empties the address."""
+
 PREDICTION_FOLDER: Final[str] = "predictions"
 UPLAM_WEIGHTS: Final[str] = "uplam"
 LAM32_WEIGHTS: Final[str] = "lam32"

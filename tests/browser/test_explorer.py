@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -71,28 +72,31 @@ def test_a_key_shows_the_next_frame(open_page: OpenPage) -> None:
     assert all(before[kind][1] != after[kind][1] for kind in before)
     page.keyboard.press("Shift+ArrowLeft")
     wait_for(page, "p.drawn === 91")
-    # the time from the key event to the end of the drawing, and to the screen's next two refreshes
+    # Two clocks: ours, from the key event to the end of the drawing, and the browser's Event Timing, from the key event
+    # to the next paint (in steps of 8 ms; presses painted within 16 ms are not listed by it and count as 16)
     page.evaluate(
-        """() => { window.shown = []; addEventListener('keydown', (e) => {
-            const note = () => window.shown.push(performance.now() - e.timeStamp);
-            requestAnimationFrame(() => requestAnimationFrame(note));
-        }, true); }"""
+        """() => { window.painted = []; new PerformanceObserver((list) => {
+            for (const e of list.getEntries()) if (e.name === 'keydown') window.painted.push(e.duration);
+        }).observe({ type: 'event', durationThreshold: 16, buffered: false }); }"""
     )
     read(page, "(p.stats.steps = [], 0)")
     for _ in range(120):
         page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(25)
+        page.wait_for_timeout(40)
     wait_for(page, "p.drawn === 211")
-    drawn, shown = np.array(read(page, "p.stats.steps")), np.array(page.evaluate("window.shown"))
+    page.wait_for_timeout(300)
+    drawn, painted = np.array(read(page, "p.stats.steps")), page.evaluate("window.painted")
     assert len(drawn) > 100
+    seen = np.array(painted + [16] * max(0, 120 - len(painted)))
     report(
         "frame_step",
         {
-            "steps": len(drawn),
+            "presses": 120,
             "drawn_p50_ms": round(float(np.percentile(drawn, 50)), 1),
             "drawn_p95_ms": round(float(np.percentile(drawn, 95)), 1),
-            "on_screen_p50_ms": round(float(np.percentile(shown, 50)), 1),
-            "on_screen_p95_ms": round(float(np.percentile(shown, 95)), 1),
+            "painted_p50_ms": round(float(np.percentile(seen, 50)), 1),
+            "painted_p95_ms": round(float(np.percentile(seen, 95)), 1),
+            "load_average": os.getloadavg()[0],
         },
     )
 

@@ -14,6 +14,9 @@ const HELP = [
   ["[ ]", "start, end of the region (Shift+drag on the timeline marks it)"], ["?", "this list"],
 ];
 
+// Frame of each recording looked at: another page of the app and back starts a new player in the same script.
+const lastFrames = new Map();
+
 class Player {
   constructor(host) {
     this.host = host;
@@ -123,6 +126,7 @@ class Player {
     this.luts = {}; for (const [k, v] of Object.entries(header.luts)) this.luts[k] = lutPixels(v);
     if (!same && !first) this.frame = 0;
     if (first && this.urlFrame !== undefined) this.frame = this.urlFrame;
+    else if (!same && lastFrames.has(header.recording)) this.frame = lastFrames.get(header.recording);
     this.frame = Math.min(Math.max(this.frame, 0), Math.max(0, this.nFrames - 1));
     if (!same) { this.loop = null; this.loopOn = false; }
     if (first && this.urlLoop && this.urlLoop[1] <= this.nFrames) { this.loop = this.urlLoop; this.loopOn = true; }
@@ -618,6 +622,7 @@ class Player {
     const complete = block && (!h.has.video || !block.picture(this.frame) || picture);
     if (complete) {
       this.drawn = this.frame;
+      lastFrames.set(this.scene.header.recording, this.frame);
       if (this.keyAt !== undefined) { this.stats.steps.push(performance.now() - this.keyAt); this.keyAt = undefined; }
       if (!this.firstPicture) { this.firstPicture = performance.now(); this.root.dataset.ready = "1"; }
       this.root.dataset.frame = this.frame;
