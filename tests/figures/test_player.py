@@ -135,3 +135,11 @@ def test_levels_keep_order_and_silence_is_dark():
     assert np.all(np.diff(values.ravel().astype(int)) >= 0)
     assert not player.quantise_levels(np.full((2, 3), -120.0)).any()
     assert player.quantise_levels(np.zeros((0, 4))).shape == (0, 4)
+
+
+def test_faint_energy_is_not_rounded_away():
+    points, _ = blob(100, 90, 4)
+    table = table_of("r", [(0, 0, 0, 100.0, 0.5, points, np.full(len(points), 0.001))])
+    canvas = rebuild(player.encode_block(0, {"A": table}, n_frames=1), 0, 0)
+    assert np.count_nonzero(canvas) == len(points)
+    assert canvas.max() == 1
