@@ -349,9 +349,8 @@ def _solve_linked(
     negligible = float(np.finfo(arrays.linear.dtype).eps) * 1e-3
 
     def past_silence(number: int, x: npt.NDArray) -> int:
-        """Next problem of a chain; silent ones whose start has decayed are left at zero, and so is ``x``."""
+        """Next problem of a chain that stands at ``x``; silent ones are left at zero once ``x`` has decayed."""
         if number < total and norms[number] == 0 and x.max() <= negligible:
-            x[:] = 0
             while number < total and norms[number] == 0:
                 number += stride
         return number
@@ -395,8 +394,6 @@ def _solve_linked(
                 if current[r] >= total:
                     ended = True
                     continue
-                if not x[r].any():
-                    work.gx[r] = 0
                 last[r] = work.take_up(r, current[r])
             if solved >= reported + 512:
                 reported = solved

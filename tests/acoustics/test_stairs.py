@@ -202,14 +202,32 @@ def _plain_official(lattice: FloatArray, azimuth_deg: float, elevation_deg: floa
     return canvas
 
 
-@given(
+def _plain_corrected(lattice: FloatArray, azimuth_deg: float, elevation_deg: float) -> FloatArray:
+    """The same without quirks."""
+    interpolation = stairs.spherical_interpolation()
+    x, y = np.meshgrid(np.arange(360) + 0.5, np.arange(180) + 0.5)
+    angle = great_circle_deg(180 - x, 90 - y, azimuth_deg, elevation_deg)
+    return (lattice[interpolation.index] * interpolation.weight).sum(-1) * np.exp(-(angle**2) / 200)
+
+
+_DIRECTIONS = (
     st.floats(-180, 180, allow_nan=False),
     st.floats(-90, 90, allow_nan=False),
-    st.floats(-30, 30),
+    # where the sound is beside the row's direction; None is everywhere, which reaches farthest
+    st.one_of(st.none(), st.floats(-30, 30)),
     st.sampled_from([1e-5, 8e-5, 1e-3, 2e-2, 3.0]),
 )
-def test_the_window_misses_nothing(azimuth: float, elevation: float, off: float, height: float) -> None:
-    lattice = _blob(azimuth + off, float(np.clip(elevation + off / 2, -90, 90)), height, 15.0)
+
+
+def _lattice(azimuth: float, elevation: float, off: float | None, height: float) -> FloatArray:
+    if off is None:
+        return np.full(484, height)
+    return _blob(azimuth + off, float(np.clip(elevation + off / 2, -90, 90)), height, 15.0)
+
+
+@given(*_DIRECTIONS)
+def test_the_window_misses_nothing(azimuth: float, elevation: float, off: float | None, height: float) -> None:
+    lattice = _lattice(azimuth, elevation, off, height)
     pixels, canvas = _region(stairs.official_regions(lattice, azimuth, elevation))
     expected = _plain_official(lattice, azimuth, elevation)
     # what is missing may only be lone pixels, what is extra only filled holes
@@ -219,6 +237,24 @@ def test_the_window_misses_nothing(azimuth: float, elevation: float, off: float,
         assert (around > 0).sum() == 1
         canvas[y, x] = expected[y, x]
     np.testing.assert_allclose(canvas, expected, rtol=0, atol=1e-12)
+
+
+@given(*_DIRECTIONS)
+def test_the_corrected_window_misses_nothing(
+    azimuth: float, elevation: float, off: float | None, height: float
+) -> None:
+    lattice = _lattice(azimuth, elevation, off, height)
+    pixels, canvas = _region(stairs.corrected_regions(lattice, azimuth, elevation))
+    expected = _plain_corrected(lattice, azimuth, elevation)
+    outside = np.ones((180, 360), dtype=bool)
+    for x, y in pixels:
+        outside[y, x] = False
+    for y, x in np.argwhere(outside & (expected > 4e-5 * (1 + 1e-9))):
+        around = expected[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        assert (around > 4e-5).sum() == 1
+    # holes are filled with what is there, under the threshold or not; beyond the window that is 0
+    near = ~outside & (expected > 4e-5)
+    np.testing.assert_allclose(canvas[near], expected[near], rtol=1e-6, atol=0)
 
 
 def test_holes_are_filled_with_zero_and_lone_pixels_left_out() -> None:
