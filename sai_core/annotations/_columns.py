@@ -79,19 +79,20 @@ class MemorySink:
         return columns
 
     def reordered(self, columns: Columns, order: npt.NDArray[np.int64]) -> Columns:
-        """Reorder; empties ``columns`` while doing so, so that only one point column exists twice at a time."""
-        result = {name: columns.pop(name)[order] for name in _ANNOTATION_COLUMNS}
+        """Reorder in place, one coordinate at a time: a second copy of all points would not fit the memory limit."""
+        result = {name: columns[name][order] for name in _ANNOTATION_COLUMNS}
         index, result["polygon_offsets"], result["point_offsets"] = _reordered_offsets(columns, order)
-        starts = columns["point_offsets"]
+        scratch = np.empty(len(columns["energy"]))
         for name in POINT_COLUMNS:
-            old = columns.pop(name)
-            new = np.empty_like(old)
-            done = 0
-            for rows in _point_rows(starts, index):
-                new[done : done + len(rows)] = old[rows]
-                done += len(rows)
-            del old
-            result[name] = new
+            column = columns[name]
+            column.flags.writeable = True
+            for values in (column[:, 0], column[:, 1]) if column.ndim == 2 else (column,):
+                done = 0
+                for rows in _point_rows(columns["point_offsets"], index):
+                    scratch[done : done + len(rows)] = values[rows]
+                    done += len(rows)
+                values[:] = scratch
+            result[name] = column
         for column in result.values():
             column.flags.writeable = False
         return {name: result[name] for name in COLUMN_DTYPES}
@@ -140,9 +141,10 @@ class FolderSink:
             stream = _open_column(fresh, name)
             try:
                 if name in POINT_COLUMNS:
-                    n_rows = len(columns[name])
+                    n_rows = len(columns.pop(name))
                     for rows in _point_rows(columns["point_offsets"], index):
-                        stream.write(_bytes(columns[name][rows], name))
+                        # a new map each time: pages that were read count as memory for as long as a map lives
+                        stream.write(_bytes(_map_column(self._folder, name)[rows], name))
                 else:
                     n_rows = len(replacement[name])
                     stream.write(_bytes(replacement[name], name))
@@ -174,22 +176,22 @@ def map_columns(folder: Path) -> Columns:
     The header must be the very bytes that this module writes: NumPy's own parser of headers evaluates a literal, which
     a damaged file can make fail in more ways than can be listed.
     """
-    columns: Columns = {}
-    for name, dtype in COLUMN_DTYPES.items():
-        path = folder / f"{name}.npy"
-        shape = _row_shape(name)
-        row_bytes = dtype.itemsize * math.prod(shape)
-        with open(path, "rb") as stream:
-            header = stream.read(_NPY_HEADER_BYTES)
-            n_rows, rest = divmod(os.fstat(stream.fileno()).st_size - _NPY_HEADER_BYTES, row_bytes)
-        if n_rows < 0 or rest or header != _npy_header(name, n_rows):
-            raise ValueError(f"{path}: unexpected header or size")
-        if n_rows:
-            columns[name] = np.memmap(path, dtype, mode="r", offset=_NPY_HEADER_BYTES, shape=(n_rows, *shape))
-        else:
-            columns[name] = np.empty((0, *shape), dtype)
-            columns[name].flags.writeable = False
-    return columns
+    return {name: _map_column(folder, name) for name in COLUMN_DTYPES}
+
+
+def _map_column(folder: Path, name: str) -> npt.NDArray:
+    path, dtype, shape = folder / f"{name}.npy", COLUMN_DTYPES[name], _row_shape(name)
+    with open(path, "rb") as stream:
+        header = stream.read(_NPY_HEADER_BYTES)
+        n_bytes = os.fstat(stream.fileno()).st_size - _NPY_HEADER_BYTES
+    n_rows, rest = divmod(n_bytes, dtype.itemsize * math.prod(shape))
+    if n_rows < 0 or rest or header != _npy_header(name, n_rows):
+        raise ValueError(f"{path}: unexpected header or size")
+    if n_rows:
+        return np.memmap(path, dtype, mode="r", offset=_NPY_HEADER_BYTES, shape=(n_rows, *shape))
+    empty = np.empty((0, *shape), dtype)
+    empty.flags.writeable = False
+    return empty
 
 
 def _open_column(folder: Path, name: str) -> IO[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ from sai_core.annotations import AnnotationTable, write_label_json
 from tests.conftest import REPOSITORY
 
 _SCRIPT = """
-import json, resource, sys
+import json, re, sys
 from sai_core.annotations import read_annotations
 
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_kb():
+    # not ru_maxrss, which a child inherits from its parent
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
+
+before = peak_kb()
 table = read_annotations(sys.argv[1], use_cache=sys.argv[2] == "cache")
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = peak_kb()
 print(json.dumps({"before": before * 1024, "after": after * 1024, "n_points": table.n_points}))
 """
 
@@ -46,7 +51,10 @@ def _dense_labels(n: int) -> AnnotationTable:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "order"), [("cache", "sorted"), ("memory", "sorted"), ("cache", "shuffled")])
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize(
+    ("mode", "order"), [("cache", "sorted"), ("memory", "sorted"), ("cache", "shuffled"), ("memory", "shuffled")]
+)
 def test_reading_needs_less_than_three_times_the_file(tmp_path, monkeypatch, mode, order):
     monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
     table = _dense_labels(3500)
@@ -69,5 +77,7 @@ def test_reading_needs_less_than_three_times_the_file(tmp_path, monkeypatch, mod
     )
     figures = json.loads(answer.stdout)
     assert figures["n_points"] == table.n_points
-    # the interpreter with NumPy is there before the file is opened and does not grow with it
-    assert figures["after"] - figures["before"] < 3 * size
+    # the interpreter with NumPy (about 40 MB) is there before the file is opened and does not grow with it
+    assert figures["before"] < 100e6
+    growth = (figures["after"] - figures["before"]) / size
+    assert 0 < growth < 3
