@@ -147,7 +147,7 @@ def check_packages() -> tuple[PackageStatus, ...]:
 def check_torch_pair() -> str | None:
     """Whether torch and torchvision fit together, cheaply: for the start of the app.
 
-    Versions and builds are compared from the installed files without importing either package (about 2 ms). Only
+    Versions and builds are compared from the installed files without importing either package (some 10 ms). Only
     when they look wrong is torchvision's non-maximum suppression run, in a process of its own, because unusual pairs
     may still work.
 
