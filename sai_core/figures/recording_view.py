@@ -182,6 +182,7 @@ class RecordingView:
             "scene": self.scene_id,
             "recording": self.recording.name,
             "split": self.recording.split,
+            "simulated": self.simulated,
             "n_frames": self.n_frames,
             "block_frames": BLOCK_FRAMES,
             "frame_rate_hz": FRAME_RATE_HZ,

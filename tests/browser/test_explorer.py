@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
+import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
@@ -306,6 +307,33 @@ def test_a_recording_without_video_and_sound(open_page: OpenPage) -> None:
     page.keyboard.press("Space")
     wait_for(page, "p.frame > 5")
     assert not read(page, "p.sound.audible")
+
+
+def test_the_acoustic_map_lies_over_the_video(open_page: OpenPage) -> None:
+    page = open_page(a="first", frame=33)
+    page.locator("[data-pref=overlay]").select_option("ac.beamformer")
+    wait_for(page, "p.lattice && p.status['ac.beamformer'].state === 'done'", timeout=180_000)
+    page.locator("[data-pref=bands]").select_option("max")
+    page.locator("[data-pref=scale]").select_option("peak")  # a quiet frame stays dark on the recording's own scale
+    page.wait_for_timeout(200)
+    assert read(page, "p.overlayRaster.pixels.filter((v) => v >>> 24 > 40).length") > 500
+    assert "beamformer, maximum of bands" in page.locator(".panel[data-kind=rgb] .s").inner_text()
+    page.mouse.move(*canvas_point(page, "rgb", 180, 90))
+    assert "Acoustic" in page.locator(".probe").inner_text()
+    wait_for(page, "location.search.includes('oac.beamformer')")
+
+
+def test_the_panels_are_saved_as_a_picture(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page(a="first", frame=250)
+    wait_for(page, "p.drawn === 250")
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+    assert download.value.suggested_filename == "fold4_room23_mix001_frame0250.png"
+    download.value.save_as(tmp_path / "panels.png")
+    picture = cv2.imread(str(tmp_path / "panels.png"))
+    assert picture is not None
+    assert picture.shape[1] > 600
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 500
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,7 +10,7 @@ const HELP = [
   ["← →", "one frame back, on"], ["Shift ← →", "ten frames"], ["Space", "play, pause"], ["Home End", "first, last frame"],
   ["N P", "next, previous error (also E, Shift E)"], ["+ −", "zoom (also the wheel); drag pans, across the seam too"],
   ["0", "whole sphere (also a double click)"], ["M", "merged map or a single source"], ["Esc", "back to all sources, all panels"],
-  ["1 … 6", "one panel alone, and back"], ["O", "outlines and tags"], ["L", "loop the marked region on, off"],
+  ["1 … 6", "one panel alone, and back"], ["O", "outlines and tags"], ["S", "save the panels as a picture"], ["L", "loop the marked region on, off"],
   ["[ ]", "start, end of the region (Shift+drag on the timeline marks it)"], ["?", "this list"],
 ];
 
@@ -328,6 +328,7 @@ class Player {
     else if (name === "loop") { if (!this.loop) this.setLoop(this.frame, Math.min(this.nFrames, this.frame + 50)); else { this.loopOn = !this.loopOn; this.timeline.dirty = true; } this.syncControls(); this.invalidate(); this.saveUrl(); }
     else if (name === "mute") { this.sound.mute(!this.sound.muted); this.syncControls(); }
     else if (name === "tags") { this.showTags = !this.showTags; this.syncControls(); this.invalidate(true); }
+    else if (name === "save") this.savePicture();
     else if (name === "help") this.ref.help.hidden = !this.ref.help.hidden;
   }
 
@@ -342,7 +343,7 @@ class Player {
       " ": () => this.toggle(), Home: () => this.seek(0), End: () => this.seek(this.nFrames - 1),
       n: () => this.jumpError(1), p: () => this.jumpError(-1), e: () => this.jumpError(1), E: () => this.jumpError(-1),
       "+": () => this.zoomAt(1.5), "=": () => this.zoomAt(1.5), "-": () => this.zoomAt(1 / 1.5), "−": () => this.zoomAt(1 / 1.5), 0: () => this.resetView(),
-      m: () => (this.isolate ? this.setIsolate(null) : this.cycleSource()), o: () => this.act("tags"), l: () => this.act("loop"),
+      m: () => (this.isolate ? this.setIsolate(null) : this.cycleSource()), o: () => this.act("tags"), s: () => this.savePicture(), l: () => this.act("loop"),
       "[": () => this.setLoop(this.frame, Math.max(this.frame + 1, this.loop ? this.loop[1] : this.nFrames)),
       "]": () => this.setLoop(Math.min(this.loop ? this.loop[0] : 0, this.frame), this.frame + 1),
       "?": () => this.act("help"),
@@ -706,6 +707,36 @@ class Player {
     return out;
   }
 
+  // The panels as they stand, with their titles and scales, at the screen's resolution.
+  pictureCanvas() {
+    const dpr = window.devicePixelRatio || 1, boxes = this.visible.map((k) => this.panels.get(k)), pad = 12, foot = 26;
+    const x0 = Math.min(...boxes.map((b) => b.box.offsetLeft)), y0 = Math.min(...boxes.map((b) => b.box.offsetTop));
+    const x1 = Math.max(...boxes.map((b) => b.box.offsetLeft + b.width)), y1 = Math.max(...boxes.map((b) => b.box.offsetTop + b.height + 22));
+    const c = document.createElement("canvas"); c.width = (x1 - x0 + 2 * pad) * dpr; c.height = (y1 - y0 + 2 * pad + foot) * dpr;
+    const x = c.getContext("2d"); x.scale(dpr, dpr); x.fillStyle = this.theme.bg; x.fillRect(0, 0, c.width, c.height);
+    x.textBaseline = "middle";
+    for (const b of boxes) {
+      const left = b.box.offsetLeft - x0 + pad, top = b.box.offsetTop - y0 + pad;
+      x.drawImage(b.canvas, left, top + 22, b.width, b.height);
+      if (b.scale.width) x.drawImage(b.scale, left + b.width - b.scale.offsetWidth - 4, top + 1, b.scale.offsetWidth, b.scale.offsetHeight);
+      x.font = `600 13px ${this.theme.font}`; x.fillStyle = this.theme.fg; x.fillText(b.title.textContent, left + 32, top + 11);
+      const w = x.measureText(b.title.textContent).width;
+      x.font = `12.5px ${this.theme.font}`; x.fillStyle = this.theme.dim; x.fillText(b.sub.textContent, left + 40 + w, top + 11);
+    }
+    const h = this.scene.header, systems = this.shown.map((t) => h.systems[t].title).join(", ");
+    x.font = `12px ${this.theme.font}`; x.fillStyle = this.theme.dim;
+    x.fillText([h.recording, `${this.clock(this.frame / 10, 1)} (frame ${this.frame})`, systems, h.simulated ? "simulated recording" : ""].filter(Boolean).join("  ·  "), pad + 32, y1 - y0 + pad + foot - 6);
+    return c;
+  }
+  savePicture() {
+    if (!this.visible || !this.scene) return;
+    this.pictureCanvas().toBlob((blob) => {
+      const a = document.createElement("a"); a.href = URL.createObjectURL(blob);
+      a.download = `${this.scene.header.recording.replace(/[^\w.-]+/g, "_")}_frame${String(this.frame).padStart(4, "0")}.png`;
+      a.click(); setTimeout(() => URL.revokeObjectURL(a.href), 10000);
+    }, "image/png");
+  }
+
   // ---------- numbers beside the panels ----------
   text(el, value) { if (el.textContent !== value) el.textContent = value; }
   showFrame() {
@@ -723,6 +754,14 @@ class Player {
       rows.push(["Azimuth", (az > 0 ? "+" : "") + n(az, 1) + "°"], ["Elevation", (el > 0 ? "+" : "") + n(el, 1) + "°"]);
       if (this.scene.tables.includes("L")) rows.push(["Label", e("L").toFixed(2)]);
       for (const t of this.shown) rows.push([this.layout === "AB" ? "Pred. " + t : "Prediction", e(t).toFixed(2)]);
+      const lattice = this.lattice;
+      if (lattice && this.prefs.bands !== "rgb") {
+        const k = (this.frame - lattice.start) * 4356 + this.latticeIndex[i], v = [];
+        for (let b = 0; b < 9; b++) v.push(lattice.values[k + b * 484] / 255);
+        const sorted = [...v].sort((a, b) => a - b), mode = this.prefs.bands;
+        const value = mode === "max" ? sorted[8] : mode === "median" ? sorted[4] : v[Number(mode)];
+        rows.push(["Acoustic", (value * (this.prefs.scale === "fixed" ? lattice.loudness[this.frame - lattice.start] : 1)).toFixed(2)]);
+      }
       const names = new Set(), block = this.blockOf(this.frame);
       if (block) for (const p of block.frames[this.frame - block.start]) {
         const q = block.patch(p), t = this.scene.tables[q.table];
