@@ -132,9 +132,9 @@ class ImageSet:
         source = np.asarray(source_m, dtype=np.float64)[..., None, :]
         return (1 - 2 * self.parity) * source + 2 * self.cell * np.asarray(room.size_m)
 
-    def select(self, mask: npt.NDArray[np.bool_]) -> ImageSet:
-        """Subset."""
-        return ImageSet(self.parity[mask], self.cell[mask], self.gain[mask], self.reflections[mask])
+    def select(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> ImageSet:
+        """Subset by a mask, or any order by indices."""
+        return ImageSet(self.parity[chosen], self.cell[chosen], self.gain[chosen], self.reflections[chosen])
 
 
 def image_set(room: Room, *, reach_m: float) -> ImageSet:
@@ -160,7 +160,7 @@ def image_set(room: Room, *, reach_m: float) -> ImageSet:
     closest = np.maximum(np.maximum(interval - size, -(interval + size)), 0.0)
     keep = (np.linalg.norm(closest, axis=1) <= reach_m) & (reflections <= _MAX_REFLECTIONS)
     order = np.argsort(reflections[keep], kind="stable")
-    return ImageSet(parity[keep], cell[keep], gain[keep], reflections[keep]).select(order)  # type: ignore[arg-type]
+    return ImageSet(parity[keep], cell[keep], gain[keep], reflections[keep]).select(order)
 
 
 @dataclass(frozen=True)

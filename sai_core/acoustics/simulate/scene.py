@@ -487,9 +487,9 @@ class _Stage:
         """Draw windows, pictures, furniture along the walls and silent people, where there is room."""
         rng = self._rng
         props: list[Prop] = []
-        wanted = [("window", 1.5, 0.0), ("shelf", 1.0, 0.3), ("sofa", 1.9, 0.85), ("window", 1.3, 0.0)]
-        wanted += [("cabinet", 1.2, 0.4), ("picture", 0.8, 0.0), ("plant", 0.5, 0.5), ("picture", 0.6, 0.0)]
-        wanted += [("plant", 0.5, 0.5), ("picture", 0.9, 0.0), ("door", 1.0, 0.0), ("window", 1.5, 0.0)]
+        wanted = [("window", 1.5, 0.0), ("window", 1.2, 0.0), ("sofa", 1.9, 0.85), ("shelf", 1.0, 0.3)]
+        wanted += [("window", 1.5, 0.0), ("cabinet", 1.2, 0.4), ("plant", 0.5, 0.5), ("picture", 0.8, 0.0)]
+        wanted += [("picture", 0.6, 0.0), ("plant", 0.5, 0.5), ("door", 1.0, 0.0), ("picture", 0.9, 0.0)]
         for kind, width, depth in wanted:
             if rng.random() < 0.15:
                 continue

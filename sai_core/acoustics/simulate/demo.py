@@ -1,0 +1,108 @@
+"""The demonstration data that ships in ``assets/demo``: four simulated recordings and two stand-ins' predictions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sai_core.acoustics.simulate.dataset import (
+    SimulationOptions,
+    make_recording,
+    run_in_workers,
+    write_manifest,
+)
+from sai_core.acoustics.simulate.scene import generator
+from sai_core.acoustics.simulate.standin import PROFILES, stand_in
+from sai_core.annotations import read_annotations, write_submission_json
+from sai_core.errors import InputError
+from sai_core.files import atomic_write
+from sai_core.progress import Progress, no_progress
+
+SPLIT: Final[str] = "dev-test-sim"
+
+RECORDINGS: Final[tuple[tuple[str, int, tuple[int, ...], float], ...]] = (
+    ("fold9_room1_mix001", 228, (0, 1, 3, 7, 6), 15.0),
+    ("fold9_room2_mix001", 298, (8, 2, 4, 6), 15.0),
+    ("fold9_room3_mix001", 382, (10, 5, 0, 12, 1), 16.0),
+    ("fold9_room4_mix001", 164, (9, 11, 1, 6, 4), 16.0),
+)
+"""Name, seed, classes and length in seconds. Seeds were chosen by looking: all 13 classes between them, overlaps,
+walkers, and (in rooms 2 and 4) sources that cross the seam while they sound."""
+
+README: Final[str] = """\
+Everything in this folder is simulated. Nothing here was recorded, and no person, room or system is depicted.
+
+Four recordings in the layout of the STARSS23 and STAIRS26 data sets (split dev-test-sim), made by the program itself:
+sounds are synthesised, carried to a rigid-sphere microphone array through image-source rooms, and labelled with the
+STAIRS26 recipe; the videos are ray-cast pictures of the same rooms. The 32-channel audio that the labels were made
+from is left out because of its size. manifest.json has every seed and parameter.
+
+predictions/stand-in-A and predictions/stand-in-B are NOT predictions of any system. They are the labels, disturbed in
+a documented way (missed and false events, confused classes, shifted regions, wrong distances, scores that fall with
+the errors), so that the pages have something to show. B is disturbed more than A.
+
+To make this folder again:
+
+    python -m sai_core simulate --demo assets/demo
+"""
+
+
+def demo_options(seed: int, seconds: float) -> SimulationOptions:
+    """Settings of a demo recording: small video, no 32-channel audio."""
+    return SimulationOptions(
+        seed=seed,
+        seconds=seconds,
+        split=SPLIT,
+        video_wh=(960, 480),
+        crf=25,
+        eigen=False,
+        foa=False,
+        gzip_labels=True,
+        label_decimals=3,
+        rt60_s=(0.25, 0.55),
+        snr_db=(14.0, 26.0),
+    )
+
+
+def make_demo(root: Path, *, workers: int = 1, progress: Progress = no_progress) -> tuple[str, ...]:
+    """Write the demo recordings, stand-in predictions, manifest and README; returns the names.
+
+    What an earlier run left in ``root`` is replaced.
+
+    Raises
+    ------
+    InputError
+        ``root`` exists and is not an earlier demo folder.
+    EnvironmentProblem
+        The folder cannot be written.
+    """
+    root = Path(root)
+    if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not (root / "README.txt").is_file())):
+        raise InputError(f"{root}: is not an earlier demo folder; choose an empty or a new one.")
+    if workers < 1:
+        raise InputError(f"{workers} workers cannot do anything; choose 1 or more.")
+    todo = [(root, k) for k in range(len(RECORDINGS))]
+    for done, number in enumerate(run_in_workers(_make, todo, workers), start=1):
+        progress(0.9 * done / len(RECORDINGS), RECORDINGS[number][0])
+    for name, seed, _, seconds in RECORDINGS:
+        labels = read_annotations(root / "labels_dev" / SPLIT / f"{name}_std.json.gz", recording=name, use_cache=False)
+        for number, (system, profile) in enumerate(PROFILES.items()):
+            rng = generator(seed, 0, "standin", number)
+            table = stand_in(labels, n_frames=int(np.floor(seconds * 10)), profile=profile, rng=rng)
+            write_submission_json(table, root / "predictions" / system / f"{name}.json", decimals=3)
+    write_manifest(root)
+    # the entries are in the manifest now, and a demo folder is made in one go
+    shutil.rmtree(root / "manifest.d")
+    with atomic_write(root / "README.txt", "w") as stream:
+        stream.write(README)
+    progress(1.0, "demo recordings and stand-in predictions")
+    return tuple(name for name, *_ in RECORDINGS)
+
+
+def _make(root: Path, number: int) -> int:
+    name, seed, classes, seconds = RECORDINGS[number]
+    make_recording(root, demo_options(seed, seconds), 0, classes=classes, name=name)
+    return number

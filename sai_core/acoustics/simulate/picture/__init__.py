@@ -1,0 +1,1 @@
+"""The panorama of a simulated recording: ray casting, painted walls, people and things, video."""
