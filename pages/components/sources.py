@@ -117,7 +117,10 @@ def _acoustic(scene_id: str, kind: LayerKind, weights: str, _recording: Recordin
 
 def acoustic_layer(view: RecordingView, kind: LayerKind, weights: str) -> Job[AcousticLayer]:
     """Acoustic maps of a recording: started at the first call, shared by all sessions."""
-    return _acoustic(view.scene_id, kind, weights, view.recording)
+    job = _acoustic(view.scene_id, kind, weights, view.recording)
+    if job.error:  # told once, then tried anew: the user may have put the missing file there meanwhile
+        _acoustic.clear(view.scene_id, kind, weights, view.recording)
+    return job
 
 
 class _Views:

@@ -211,10 +211,8 @@ class RecordingView:
     def _badges(self) -> list[list[str]]:
         seconds = self.n_frames / FRAME_RATE_HZ
         badges = [[f"{int(seconds // 60)}:{seconds % 60:04.1f}", "", f"{self.n_frames} frames of 100 ms"]]
-        if self.recording.split:
-            badges.insert(0, [self.recording.split, "", "split"])
         if self.simulated:
-            badges.append(["simulated", "warn", "Made by this program's simulator, not recorded"])
+            badges.insert(0, ["simulated", "warn", "Made by this program's simulator, not recorded"])
         for name, there, tip in (
             ("no labels", "L" in self.tables, self.messages["labels"]),
             ("no video", self.frames is not None, self.messages["video"]),
@@ -222,6 +220,8 @@ class RecordingView:
         ):
             if not there:
                 badges.append([name, "no", tip])
+        if self.recording.split:  # last: the first to be cut where room is short, and the picker names it too
+            badges.append([self.recording.split, "", "split"])
         return badges
 
     def _pictures(self, start: int, stop: int) -> list[npt.NDArray[np.uint8] | None] | None:

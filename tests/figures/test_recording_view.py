@@ -35,7 +35,7 @@ def test_a_complete_recording(root_path):
     header, arrays = unpack(view.scene())
     assert header["has"] == {"labels": True, "video": True, "audio": True}
     assert [layer["kind"] for layer in header["acoustic"]] == ["uplam", "beamformer"]
-    assert [badge[0] for badge in header["badges"]] == ["dev-test-sony", "0:04.5"]
+    assert [badge[0] for badge in header["badges"]] == ["0:04.5", "dev-test-sony"]
     assert len(header["luts"]["magma"]) == 256 * 6
     assert len(arrays["B.frame"]) == len(view.tables["B"])
     _, block = unpack(view.block(2))

@@ -67,6 +67,17 @@ def test_a_recording_is_sent_to_the_player(root: Path) -> None:
     assert app.query_params["rec"] == "dev-test-sony/fold4_room23_mix001"
 
 
+def test_the_demo_opens_without_a_word_and_says_what_it_is() -> None:
+    app = AppTest.from_file(APP, default_timeout=60).run()
+    assert not app.exception
+    assert not app.error
+    scene, arrays = unpack(sent(app)[1]["scene"])
+    assert "stand-in" in scene["systems"]["A"]["title"]
+    assert scene["badges"][0][0] == "simulated"
+    assert all(scene["has"].values())
+    assert len(arrays["A.frame"]) > 0
+
+
 def test_recordings_and_systems_can_be_chosen(root: Path) -> None:
     app = run(root)
     app.selectbox(key=keys.SYSTEM_B).set_value("second").run()

@@ -106,7 +106,7 @@ class Player {
       else if (name === "lattice_index") this.latticeIndex = unpack(data).arrays.index;
       else if (name.startsWith("ac.")) this.addLattice(name, data.slice());
     }
-    if (this.acousticKind) this.paintTitles();
+    if (this.acousticKind) { this.paintTitles(); this.invalidate(); }
     this.showScores(); this.plan();
   }
 
@@ -565,6 +565,7 @@ class Player {
     const o = this.overlay, kind = this.acousticKind;
     if (!kind) return { none: this.showTags && this.shown.length ? "label solid, prediction dashed" : "", L: "+ label energy", A: "+ prediction A", B: "+ prediction B" }[o];
     const st = this.status["ac." + kind] || {}, title = this.scene.header.acoustic.find((a) => a.kind === kind).title;
+    if (st.state === "error") return `+ ${title}: not available`;
     if (st.state === "running") return `+ ${title}: computing ${Math.round((st.fraction || 0) * 100)} %`;
     return `+ ${title}, ${{ median: "median of bands", max: "maximum of bands", rgb: "low, mid, high bands as RGB" }[this.prefs.bands] || `band ${Number(this.prefs.bands) + 1}`}`;
   }
