@@ -140,11 +140,14 @@ def read_dcase_csv(path: str | os.PathLike[str]) -> DcaseMetadata:
     if not seen_row:
         raise InputError(f"{path}: holds no rows; a metadata file of a silent recording has at least a header.")
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    azimuth = table[:, 3]
+    # wrapping goes through a sum that rounds: values that are in range already stay to the bit
+    azimuth = np.where((azimuth >= -180) & (azimuth < 180), azimuth, wrap_azimuth_deg(azimuth))
     return DcaseMetadata(
         frame=table[:, 0].astype(np.int32),
         category_id=table[:, 1].astype(np.int16),
         source_id=table[:, 2].astype(np.int64),
-        azimuth_deg=wrap_azimuth_deg(table[:, 3]),
+        azimuth_deg=azimuth,
         elevation_deg=table[:, 4].copy(),
         distance_cm=table[:, 5].copy(),
         recording=recording_name(path),

@@ -359,3 +359,23 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, folder, monke
     with pytest.raises(reading.InputError, match="was changed while it was being read"):
         read_annotations(path)
     assert not _entries(folder)
+
+
+def test_bytes_that_were_not_hashed_are_not_stored(tmp_path, folder, monkeypatch):
+    # the file is replaced between hashing and parsing, and no time stamp shows it
+    path = tmp_path / "a.json"
+    _write(path)
+    other = path.read_bytes().replace(b'"instance_id":0', b'"instance_id":7', 1)
+    stamp = cache.stamp(path)
+    monkeypatch.setattr(cache, "stamp", lambda p: stamp)
+    real = cache.find
+
+    def replaced(*args):
+        found = real(*args)
+        path.write_bytes(other)
+        return found
+
+    monkeypatch.setattr(cache, "find", replaced)
+    with pytest.raises(reading.InputError, match="was changed while it was being read"):
+        read_annotations(path)
+    assert not _entries(folder)

@@ -18,7 +18,7 @@ from sai_core.annotations import (
     write_label_json,
     write_submission_json,
 )
-from sai_core.annotations.compression import _estimate, _rounded_points, importance_order, renders
+from sai_core.annotations.compression import _estimate, _rounded_points, _thinned, importance_order, renders
 from sai_core.annotations.writing import submission_pieces
 from sai_core.cli import main
 from sai_core.errors import InputError
@@ -154,6 +154,26 @@ def test_a_small_region_is_never_thinned_to_nothing():
     assert report.n_dropped == 0
     for index in range(4):
         assert _render(compressed, index).max() > 0
+
+
+def test_a_part_that_would_vanish_is_kept_whole():
+    # the pixel at (36, 36) lies on the diagonal: three corners only touch it, all four contain it
+    square = [(35.0, 35.0, 1.0), (37.0, 35.0, 1.0), (35.0, 37.0, 1.0), (37.0, 37.0, 1.0)]
+    large = [(10.0, 10.0, 1.0), (60.0, 10.0, 1.0), (10.0, 60.0, 1.0), (60.0, 60.0, 1.0)]
+    table = make_table([(0, 0, 0, 1.0, 0.5, [square, large])])
+    ranks = np.array([0, 1, 2, 3, 0, 1, 2, 3], dtype=np.int32)
+    assert _thinned(table, ranks, 3).point_offsets.tolist() == [0, 4, 7]
+
+
+def test_no_more_is_dropped_than_must_be():
+    table = region_table(4, 30)
+    scores = np.linspace(0.9, 0.1, 30)
+    table = AnnotationTable("a", *[scores if name == "score" else getattr(table, name) for name in COLUMNS])
+    some, report = compress_submission(table, max_bytes=4000)
+    assert 1 < len(some) < 30
+    # exactly the size of what was kept keeps as much, a byte less costs one detection
+    assert len(compress_submission(table, max_bytes=report.n_bytes)[0]) == len(some)
+    assert len(compress_submission(table, max_bytes=report.n_bytes - 1)[0]) == len(some) - 1
 
 
 def test_order_begins_with_peak_and_spans_the_region():
