@@ -167,7 +167,7 @@ def test_a_part_that_would_vanish_is_kept_whole():
 
 def test_no_more_is_dropped_than_must_be():
     table = region_table(4, 30)
-    scores = np.linspace(0.9, 0.1, 30)
+    scores: np.ndarray = np.linspace(0.9, 0.1, 30)
     table = AnnotationTable("a", *[scores if name == "score" else getattr(table, name) for name in COLUMNS])
     some, report = compress_submission(table, max_bytes=4000)
     assert 1 < len(some) < 30
