@@ -214,7 +214,7 @@ def test_stand_ins_look_like_submissions(system, seed):
 
 
 def test_an_undisturbed_stand_in_lies_on_its_labels():
-    perfect = standin.Profile(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    perfect = standin.Profile(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5)
     table = standin.stand_in(_labels(), n_frames=60, profile=perfect, rng=np.random.default_rng(0))
     assert len(table) == 80
     np.testing.assert_array_equal(np.unique(table.category_id), [0, 8])

@@ -4,8 +4,8 @@ Not the output of any system, and shown as "stand-in" wherever they appear. Erro
 run of frames) and not per frame, as a tracker's are: an event can be missed or called by a similar class, begins
 late, is seen beside its place by a slowly wandering offset, has a wrong distance, flickers; false events are added,
 some of them echoes of true ones. Scores fall with the errors that were made, plus noise, so that curves over the
-threshold look as they do for detectors. Regions are given in the way of submissions: the strongest points of a grid
-over the region, not every pixel.
+threshold look as they do for detectors. Regions are given in the way of submissions: some points of a grid over the
+region, not every pixel.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Profile:
         Probability that an event has a second, displaced detection.
     energy_noise : float
         Standard deviation of the energies' errors.
+    outline : float
+        Share of a region's points that lie on its edge; without them a region shrinks to its core.
     """
 
     miss_event: float
@@ -65,11 +67,12 @@ class Profile:
     false_per_s: float
     echo: float
     energy_noise: float
+    outline: float
 
 
 PROFILES: Final[dict[str, Profile]] = {
-    "stand-in-A": Profile(0.06, 0.06, 0.06, 1.0, 1.6, 1.0, 0.10, 0.10, 0.08, 0.05),
-    "stand-in-B": Profile(0.20, 0.16, 0.20, 2.5, 4.0, 2.2, 0.28, 0.30, 0.20, 0.12),
+    "stand-in-A": Profile(0.06, 0.06, 0.06, 1.0, 1.6, 1.0, 0.10, 0.10, 0.08, 0.05, 0.5),
+    "stand-in-B": Profile(0.20, 0.16, 0.20, 2.5, 4.0, 2.2, 0.28, 0.30, 0.20, 0.12, 0.3),
 }
 """The two stand-ins that ship with the demo recordings; A is the better one."""
 
@@ -117,11 +120,11 @@ def stand_in(labels: AnnotationTable, *, n_frames: int, profile: Profile, rng: n
             score = base * ramp + 0.06 * noise[0] - 0.015 * float(np.hypot(*wander[k]))
             distance = float(labels.distance_cm[index]) * stretch * (1 + 0.03 * noise[1])
             shift = offset + wander[k]
-            region = _sparse(labels, int(index), shift, points, profile.energy_noise, rng)
+            region = _sparse(labels, index, shift, points, profile.energy_noise, profile.outline, rng)
             builder.add(int(labels.frame[index]), category, track, distance, score, region)
             if echo:
                 aside = shift + np.array([22.0, -6.0]) * (1 if track % 2 else -1)
-                region = _sparse(labels, int(index), aside, points, 2 * profile.energy_noise, rng)
+                region = _sparse(labels, index, aside, points, 2 * profile.energy_noise, profile.outline, rng)
                 builder.add(int(labels.frame[index]), category, 500 + track, distance * 1.4, 0.55 * score, region)
     for number in range(int(rng.poisson(profile.false_per_s * n_frames / 10))):
         _add_false_event(builder, number, n_frames, rng)
@@ -154,10 +157,47 @@ def _wander(n: int, rng: np.random.Generator) -> FloatArray:
     return out
 
 
+def _spread(
+    x: FloatArray,
+    y: FloatArray,
+    value: FloatArray,
+    inside: npt.NDArray[np.int64],
+    n_points: int,
+    outline: float,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """Cells that stand for a region: the farthest one in each of some directions, then others by their energy."""
+    n_points = min(n_points, inside.size)
+    from_middle = np.stack([x[inside] - x[inside].mean(), y[inside] - y[inside].mean()])
+    sectors = int(outline * n_points)
+    chosen: set[int] = {int(inside[int(np.argmax(value[inside]))])}
+    if sectors:
+        sector = ((np.arctan2(from_middle[1], from_middle[0]) / (2 * np.pi) + 0.5) * sectors).astype(int)
+        reach = np.hypot(*from_middle)
+        for k in range(sectors):
+            members = np.flatnonzero(sector == k)
+            if members.size:
+                chosen.add(int(inside[members[int(np.argmax(reach[members]))]]))
+    rest = np.array([c for c in inside.tolist() if c not in chosen], dtype=np.int64)
+    missing = max(n_points - len(chosen), 0)
+    if missing and rest.size:
+        weight = value[rest] ** 2
+        picked = rng.choice(rest, size=min(missing, rest.size), replace=False, p=weight / weight.sum())
+        chosen.update(picked.tolist())
+    order = np.array(sorted(chosen), dtype=np.int64)
+    return order[np.argsort(-value[order], kind="stable")]
+
+
 def _sparse(
-    labels: AnnotationTable, index: int, shift: FloatArray, n_points: int, noise: float, rng: np.random.Generator
+    labels: AnnotationTable,
+    index: int,
+    shift: FloatArray,
+    n_points: int,
+    noise: float,
+    outline: float,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
-    """Strongest points of a 28 x 28 grid over a label region, moved by ``shift`` columns and rows."""
+    """Some points of a 28 x 28 grid over a label region, moved by ``shift`` columns and rows."""
     points, energy = labels.points(index)
     x, y = unwrap_columns(points[:, 0]), points[:, 1]
     left, top = x.min(), y.min()
@@ -167,9 +207,9 @@ def _sparse(
     cells = (np.arange(_GRID) + 0.5) / _GRID
     gx, gy = np.meshgrid(cells * width, cells * height)
     value = dense[np.minimum(gy.astype(int), dense.shape[0] - 1), np.minimum(gx.astype(int), dense.shape[1] - 1)]
-    value = np.clip(value * (1 + noise * rng.standard_normal(value.shape)), 0.0, 1.0).ravel()
-    order = np.argsort(-value, kind="stable")[:n_points]
-    order = order[value[order] > 0.02]
+    inside = np.flatnonzero(value.ravel() > 0)
+    value = np.clip(value * (1 + noise * rng.standard_normal(value.shape)), 0.02, 1.0).ravel()
+    order = _spread(gx.ravel(), gy.ravel(), value, inside, n_points, outline, rng)
     px = np.mod(gx.ravel()[order] + left + shift[0], ERP_WIDTH)
     py = np.clip(gy.ravel()[order] + top + shift[1], 0.0, float(ERP_HEIGHT))
     return np.stack([px, py], axis=1), value[order]

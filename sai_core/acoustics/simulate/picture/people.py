@@ -83,6 +83,15 @@ def person(prop: Prop, pose: Pose, *, woman: bool) -> list[Shape]:
     return _Figure(prop, pose, woman).shapes()
 
 
+def _apart(number: int, skin: Color) -> Color:
+    """Hair colour, the next one that does not look like the skin (else the head seems bald)."""
+    for step in range(len(_HAIR)):
+        hair = _HAIR[(number + step) % len(_HAIR)]
+        if abs(sum(hair) - sum(skin)) > 0.45:
+            return hair
+    return _HAIR[number]
+
+
 class _Figure:
     def __init__(self, prop: Prop, pose: Pose, woman: bool) -> None:
         rng = np.random.default_rng(prop.look)
@@ -91,7 +100,7 @@ class _Figure:
         self.pose = pose
         self.woman = woman
         self.skin = _SKIN[int(rng.integers(len(_SKIN)))]
-        self.hair = _HAIR[int(rng.integers(len(_HAIR)))]
+        self.hair = _apart(int(rng.integers(len(_HAIR))), self.skin)
         self.shirt = _SHIRTS[int(rng.integers(len(_SHIRTS)))]
         self.trousers = _TROUSERS[int(rng.integers(len(_TROUSERS)))]
         self.style = int(rng.integers(3))
@@ -147,13 +156,13 @@ class _Figure:
     def _trunk(self) -> None:
         h = self.h
         top = self.shirt
-        self.out.append(Limb(self.at(0, 0, 0.615), self.at(0, 0, 0.745), 0.091 * h, 0.098 * h, top))
+        self.out.append(Limb(self.at(0, 0, 0.610), self.at(0, 0, 0.745), 0.087 * h, 0.097 * h, top))
         self.out.append(Limb(self.at(0, -0.075, 0.785), self.at(0, 0.075, 0.785), 0.050 * h, 0.050 * h, top))
         if self.dress:
             self.out.append(Limb(self.at(0, 0, 0.60), self.at(0, 0, 0.36), 0.085 * h, 0.135 * h, top))
         else:
             self.out.append(
-                Limb(self.at(0, -0.030, 0.535), self.at(0, 0.030, 0.535), 0.084 * h, 0.084 * h, self.trousers)
+                Limb(self.at(0, -0.030, 0.535), self.at(0, 0.030, 0.535), 0.076 * h, 0.076 * h, self.trousers)
             )
         self.out.append(Limb(self.at(0, 0, 0.80), self.at(0.004, 0, 0.87), 0.036 * h, 0.034 * h, self.skin))
         if self.role == "guitar":

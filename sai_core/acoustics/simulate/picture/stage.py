@@ -266,7 +266,7 @@ class Player:
     def _beside_door(self) -> Prop:
         angle = np.deg2rad(self.prop.facing_deg)
         ahead, left = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-        spot = np.asarray(self.prop.position_m) + 0.55 * ahead - 0.30 * left
+        spot = np.asarray(self.prop.position_m) + 0.42 * ahead - 0.30 * left
         goal = np.asarray(self.prop.position_m) + 0.2 * left
         facing = float(np.rad2deg(np.arctan2(goal[1] - spot[1], goal[0] - spot[0])))
         look = (self.prop.look * 7 + 3) % (1 << 31)
