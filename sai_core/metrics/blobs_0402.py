@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,12 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.metrics.rendering_0630 import gather_ranges
+
+try:
+    # what csr_array @ array calls, without its checks, which would take longer than the product of a strip
+    from scipy.sparse._sparsetools import csr_matvecs
+except ImportError:  # a private module: any release may move it
+    csr_matvecs = None  # type: ignore[assignment]
 
 SIGMA_DEG: Final[float] = 6.0
 MASK_FRACTION: Final[float] = 0.10
@@ -59,17 +65,28 @@ _COLUMN_AZIMUTH_RAD: Final = np.radians((np.arange(ERP_WIDTH, dtype=np.float32) 
 _ROW_ELEVATION_RAD: Final = np.radians(90.0 - (np.arange(ERP_HEIGHT, dtype=np.float32) / (ERP_HEIGHT - 1)) * 180.0)
 _ROW_COS: Final = np.cos(_ROW_ELEVATION_RAD)
 
-_GROUP: Final[int] = 32
+_GROUP: Final[int] = 64
 """Annotations drawn together at most: blobs are shared, and their number stays that of one place."""
 
-_GROUP_POINTS: Final[int] = 24_000
+_GROUP_POINTS: Final[int] = 48_000
 """Points drawn together at most."""
 
 _OPEN_GROUPS: Final[int] = 12
 """Groups that may still grow: about as many as there are sources in a few frames."""
 
-_GROWTH: Final[float] = 1.4
+_GROWTH: Final[float] = 1.5
 """A group's box may exceed that of each member by this factor; sharing blobs is worth about as much."""
+
+_GROWTH_SPARSE: Final[float] = 1.2
+"""The same for annotations of few points, which hardly ever share one."""
+
+_DENSE_POINTS: Final[int] = 150
+
+_APART_PX: Final[int] = 24
+"""Boxes whose upper left corners are further apart are never drawn together."""
+
+_MAX_WIDTH: Final[int] = 120
+"""Wider boxes are drawn in parts."""
 
 _STRIP_BYTES: Final[int] = 3 << 19
 """Blobs are computed for a few rows at a time, so that they are still in the processor's cache when they are added."""
@@ -79,8 +96,7 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """Part of the canvas: rows ``top`` to ``bottom``, ``width`` columns from ``left`` on, round the seam if need be."""
 
     top: int
@@ -100,16 +116,14 @@ class Box:
 
     def union(self, other: Box, *, margin: int = 0) -> Box:
         """Smallest box around both, with ``margin`` more pixels on every side (up to the whole canvas)."""
-        top, bottom = (
-            max(min(self.top, other.top) - margin, 0),
-            min(max(self.bottom, other.bottom) + margin, ERP_HEIGHT),
-        )
+        top = max(min(self.top, other.top) - margin, 0)
+        bottom = min(max(self.bottom, other.bottom) + margin, ERP_HEIGHT)
         # from either left edge, whichever way round is shorter
-        reach = [
-            (max(one.width, (two.left - one.left) % ERP_WIDTH + two.width), one.left)
-            for one, two in ((self, other), (other, self))
-        ]
-        width, left = min(reach)
+        apart = (other.left - self.left) % ERP_WIDTH
+        left, width = self.left, max(self.width, apart + other.width)
+        apart = (ERP_WIDTH - apart) % ERP_WIDTH
+        if max(other.width, apart + self.width) < width:
+            left, width = other.left, max(other.width, apart + self.width)
         width += 2 * margin
         if width >= ERP_WIDTH:
             return Box(top, bottom, 0, ERP_WIDTH)
@@ -145,10 +159,12 @@ def render_map_0402(points_xy: npt.ArrayLike, energy: npt.ArrayLike) -> Float32:
         raise InputError(f"Points need shape (n, 2) and one energy each, got {points.shape} and {values.shape}.")
     if not (np.isfinite(points).all() and np.isfinite(values).all()):
         raise InputError("Points and energies must be finite numbers.")
-    return _draw(points, values, np.array([0, len(points)]), WHOLE_CANVAS)[0]
+    return _draw(points, values, np.array([0, len(points)]), WHOLE_CANVAS, np.array([[0, ERP_HEIGHT]]))[0]
 
 
-def render_boxes_0402(table: AnnotationTable, indices: npt.ArrayLike, boxes: Sequence[Box]) -> list[Float32]:
+def render_boxes_0402(
+    table: AnnotationTable, indices: npt.ArrayLike, boxes: Sequence[Box], *, extents: Sequence[Box] | None = None
+) -> list[Float32]:
     """Parts of the maps of several annotations; the same bits as in their whole maps.
 
     Parameters
@@ -159,6 +175,8 @@ def render_boxes_0402(table: AnnotationTable, indices: npt.ArrayLike, boxes: Seq
         Which; annotations of neighbouring frames gain when they are given together.
     boxes : sequence of Box, length n
         What to draw of each.
+    extents : sequence of Box, length n, optional
+        Where the annotations themselves are, by which they are put together; by default ``boxes``.
 
     Returns
     -------
@@ -169,9 +187,13 @@ def render_boxes_0402(table: AnnotationTable, indices: npt.ArrayLike, boxes: Seq
     offsets = table.point_offsets[table.polygon_offsets]
     counts = (offsets[chosen + 1] - offsets[chosen]).tolist()
     maps: list[Float32] = [_NOTHING] * len(chosen)
-    for group, box in _neighbours(boxes, counts):
+    for group in _neighbours(boxes if extents is None else extents, counts):
+        box = boxes[group[0]]
+        for k in group[1:]:
+            box = box.union(boxes[k])
         point, bounds = gather_ranges(offsets, chosen[group])
-        drawn = _draw(table.points_xy[point], table.energy[point], bounds, box)
+        rows = np.array([boxes[k][:2] for k in group]) - box.top
+        drawn = _draw(table.points_xy[point], table.energy[point], bounds, box, rows)
         for k, values in zip(group, drawn, strict=True):
             own = boxes[k]
             right = (own.left - box.left) % ERP_WIDTH if box.width < ERP_WIDTH else own.left
@@ -185,34 +207,40 @@ def render_boxes_0402(table: AnnotationTable, indices: npt.ArrayLike, boxes: Seq
 _NOTHING: Final = np.zeros((0, 0), np.float32)
 
 
-def _neighbours(boxes: Sequence[Box], counts: list[int]) -> list[tuple[list[int], Box]]:
-    """Groups of annotations that are worth drawing together, and the box around each group.
+def _neighbours(boxes: Sequence[Box], counts: list[int]) -> list[list[int]]:
+    """Groups of annotations that are worth drawing together; those without points are left out.
 
     Each annotation joins the first open group whose box it hardly enlarges, in the order given, so that a slowly
     moving source keeps together over the frames.
     """
-    groups: list[tuple[list[int], Box]] = []
+    groups: list[list[int]] = []
     is_open: list[tuple[list[int], Box, int]] = []
     for k, (box, n) in enumerate(zip(boxes, counts, strict=True)):
         if not (n and box.width):
             continue
-        area = (box.bottom - box.top) * box.width
+        top, bottom, left, width = box
+        growth = _GROWTH if n > _DENSE_POINTS else _GROWTH_SPARSE
         for i, (group, around, total) in enumerate(is_open):
+            # far-off groups first: these few comparisons are made a million times in a long recording
+            if around.top - top > _APART_PX or top - around.top > _APART_PX or total + n > _GROUP_POINTS:
+                continue
+            if _APART_PX < (left - around.left) % ERP_WIDTH < ERP_WIDTH - _APART_PX:
+                continue
             common = around.union(box)
             size = (common.bottom - common.top) * common.width
-            smaller = min(area, (around.bottom - around.top) * around.width)
-            if size <= _GROWTH * smaller and total + n <= _GROUP_POINTS:
+            smaller = min((bottom - top) * width, (around.bottom - around.top) * around.width)
+            if size <= growth * smaller:
                 group.append(k)
                 is_open[i] = (group, common, total + n)
                 if len(group) == _GROUP:
-                    groups.append((group, common))
+                    groups.append(group)
                     del is_open[i]
                 break
         else:
             if len(is_open) == _OPEN_GROUPS:
-                groups.append(is_open.pop(0)[:2])
+                groups.append(is_open.pop(0)[0])
             is_open.append(([k], box, n))
-    return groups + [entry[:2] for entry in is_open]
+    return groups + [entry[0] for entry in is_open]
 
 
 def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box], npt.NDArray[np.bool_]]:
@@ -232,10 +260,11 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
     Returns
     -------
     boxes : list of Box
-        Mostly a few pixels larger than the mask; every row that can be reached at all where the bounds do not hold
-        (blobs near a pole, negative energies, points outside the canvas); empty without points.
-    bounded : bool, shape (n,)
-        Whether the bounds hold. If so, the map's peak is certainly above :data:`MIN_PEAK`.
+        Mostly a few pixels larger than the mask. Where blobs come near a pole, all columns of the rows; where the
+        bounds do not hold (negative energies, points outside the canvas), all that can be reached at all; empty
+        without points.
+    certain : bool, shape (n,)
+        Whether the map's peak is certainly above :data:`MIN_PEAK`.
     """
     chosen = np.asarray(indices, dtype=np.int64)
     n = len(chosen)
@@ -244,17 +273,19 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
     owner = np.repeat(np.arange(n), np.diff(bounds))
     x, y = table.points_xy[point].T
     e = table.energy[point]
-    fits = (y >= _POLAR_ROWS) & (y <= ERP_HEIGHT - 1 - _POLAR_ROWS) & (x >= 0) & (x <= ERP_WIDTH) & (e >= 0)
+    fits = (y >= 0) & (y <= ERP_HEIGHT - 1) & (x >= 0) & (x <= ERP_WIDTH) & (e >= 0)
     bounded = np.diff(bounds) > 0
     bounded[owner[~fits]] = False
-    low = np.zeros(n)
     total = np.bincount(owner, weights=e, minlength=n)
-    bounded &= total > 1e-6
+    bounded[np.bincount(owner, weights=e > _STRONG, minlength=n) == 0] = False
     keep = bounded[owner]
     owner, x, y, e = owner[keep], x[keep], y[keep], e[keep]
     filled = np.flatnonzero(bounded)
     if not len(filled):
         return [_rows_of_windows(table.points_xy[point[a:b], 1]) for a, b in pairwise(bounds.tolist())], bounded
+    low = np.zeros(n)
+    polar = np.zeros(n, np.bool_)
+    polar[owner[(y < _POLAR_ROWS) | (y > ERP_HEIGHT - 1 - _POLAR_ROWS)]] = True
     starts = np.searchsorted(owner, filled)
     strongest = np.flatnonzero(e == np.maximum.reduceat(e, starts)[np.searchsorted(filled, owner)])
     strongest = strongest[np.unique(owner[strongest], return_index=True)[1]]
@@ -267,19 +298,25 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
     # single precision is plenty for a bound with a slack of a thousandth
     x32, y32, e32 = x.astype(np.float32), y.astype(np.float32), e.astype(np.float32)
     cosine32 = np.cos(np.deg2rad(90 - y32 * np.float32(_ROW_DEG)))
+    # near a pole a window goes all round; between columns 179 and 180 both its ends stick out, and it is cut off
+    everywhere = cosine32 < np.float32(_FULL_COS)
+    cut = (x32 >= 179) & (x32 <= 180) & polar[owner]
     for column, row in (at, (centre, middle)):
-        column32, row32 = np.round(column).astype(np.float32), np.round(row).astype(np.float32)
+        column32 = np.round(column).astype(np.float32)
+        row32 = np.round(row).astype(np.float32)
         away, below = x32 - column32[owner], y32 - row32[owner]
         away -= np.round(away / ERP_WIDTH) * np.float32(ERP_WIDTH)
         # well inside of the window, whatever its rounding
-        near = (np.abs(away) < 23) & (np.abs(below) < 23)
+        near = (np.abs(below) < 23) & (everywhere | (np.abs(away) < 23)) & ~cut
         hav = np.sin(np.deg2rad(away) / 2) ** 2 * cosine32
         hav *= np.cos(np.deg2rad(90 - row32 * np.float32(_ROW_DEG)))[owner]
         hav += np.sin(np.deg2rad(below * np.float32(_ROW_DEG)) / 2) ** 2
         value = np.bincount(owner, weights=np.where(near, e32 * np.exp(_EXPONENT * hav), np.float32(0)), minlength=n)
         low = np.maximum(low, value)
-    bounded &= low > 1e-6
-    limit = MASK_FRACTION * low * (1 - 1e-3)
+    certain = bounded.copy()
+    bounded &= low > 0
+    # columns drawn twice, near a pole, count twice
+    limit = MASK_FRACTION * low * (1 - 1e-3) / np.where(polar, 2.0, 1.0)
 
     row_bin = np.floor(y).astype(np.int64)
     per_row = np.bincount(owner * ERP_HEIGHT + row_bin, weights=e, minlength=n * ERP_HEIGHT).reshape(n, -1)
@@ -299,8 +336,9 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
     column_bin = np.floor(x).astype(np.int64) % ERP_WIDTH
     per_column = np.bincount(owner * ERP_WIDTH + column_bin, weights=e, minlength=n * ERP_WIDTH).reshape(n, -1)
     in_columns = np.ones((n, ERP_WIDTH), np.bool_)
-    for value in np.unique(level[bounded]).tolist():
-        some = np.flatnonzero(bounded & (level == value))
+    tame = bounded & ~polar
+    for value in np.unique(level[tame]).tolist():
+        some = np.flatnonzero(tame & (level == value))
         in_columns[some] = per_column[some] @ _column_bound(value) >= limit[some, None]
     boxes = []
     edges = in_columns & ~np.roll(in_columns, 1, axis=1)
@@ -308,16 +346,24 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
     for k in range(n):
         if not bounded[k]:
             boxes.append(_rows_of_windows(table.points_xy[point[bounds[k] : bounds[k + 1]], 1]))
-        elif n_edges[k] == 1:
-            boxes.append(Box(int(top[k]), int(bottom[k]), int(left[k]), int(width[k])))
+        elif not n_edges[k]:
+            boxes.append(Box(int(top[k]), int(bottom[k]), 0, ERP_WIDTH))
         else:
-            boxes.append(Box(int(top[k]), int(bottom[k]), *_around(np.flatnonzero(in_columns[k]))))
-    return boxes, bounded
+            arc = (int(left[k]), int(width[k])) if n_edges[k] == 1 else _around(np.flatnonzero(in_columns[k]))
+            boxes.append(Box(int(top[k]), int(bottom[k]), *arc))
+    return boxes, certain
 
 
 _ROW_DEG: Final[float] = 180.0 / (ERP_HEIGHT - 1)
 _POLAR_ROWS: Final[float] = 9.0
 """Rows from a pole in which a blob's window may reach round the canvas (24 degrees / cos(elevation) > 180)."""
+
+_FULL_COS: Final[float] = 0.12
+"""Cosine of an elevation at which a window certainly goes all round (24 degrees / 0.12 = 200 degrees)."""
+
+_STRONG: Final[float] = 1e-6
+"""A point of this energy lifts the map above :data:`MIN_PEAK` wherever it lies: even the windows that are cut most
+hold a pixel within 10 degrees of the point, where its blob has a quarter of its height."""
 
 _COSINE_LEVELS: Final[int] = 24
 
@@ -377,7 +423,8 @@ def _windows(x: Float64, y: Float64) -> _Windows:
     azimuth = np.radians((x / ERP_WIDTH) * 360.0 - 180.0)
     elevation = np.radians(90.0 - (y / (ERP_HEIGHT - 1)) * 180.0)
     # the scalar cosine: NumPy's may differ in the last bit, which the rounding to float32 or to pixels could show
-    cosine = np.array([math.cos(v) for v in elevation.tolist()])
+    rows, row_of = np.unique(elevation, return_inverse=True)
+    cosine = np.array([math.cos(v) for v in rows.tolist()])[row_of]
     low = np.maximum(-math.pi / 2, elevation - _CUTOFF_RAD)
     high = np.minimum(math.pi / 2, elevation + _CUTOFF_RAD)
     top = np.maximum(0, np.floor((math.pi / 2 - high) / math.pi * (ERP_HEIGHT - 1)))
@@ -405,14 +452,21 @@ def _times(windows: _Windows, box: Box) -> npt.NDArray[np.uint8]:
     wrapped_right[wrapped_right == 0] = ERP_WIDTH
     after = column >= np.where(inside, left, wrapped_left)[:, None]
     before = column < np.where(inside, right, wrapped_right)[:, None]
-    times: npt.NDArray[np.uint8] = after.astype(np.uint8) + before
-    times[inside] = np.logical_and(after, before)[inside]
-    return times
+    # inside: from left to right; over the seam: from left on, and up to right
+    return np.where(inside[:, None], after * before, after.astype(np.uint8) + before).astype(np.uint8)
 
 
-def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box) -> Float32:
-    """What annotations, owning the points ``bounds[i]:bounds[i + 1]``, draw in a box: shape (n, rows, width)."""
+def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: Int64) -> Float32:
+    """What annotations, owning the points ``bounds[i]:bounds[i + 1]``, draw in a box: shape (n, rows, width).
+
+    Only the box's rows ``wanted[i, 0]`` to ``wanted[i, 1]`` are certain to be drawn for annotation ``i``.
+    """
     n_maps = len(bounds) - 1
+    if box.width > _MAX_WIDTH:
+        # columns that are drawn twice cost a blob of their own, in narrow parts only where they lie
+        edges = np.linspace(0, box.width, -(-box.width // _MAX_WIDTH) + 1).astype(int).tolist()
+        parts = [Box(box.top, box.bottom, (box.left + a) % ERP_WIDTH, b - a) for a, b in pairwise(edges)]
+        return np.concatenate([_draw(points_xy, energy, bounds, part, wanted) for part in parts], axis=2)
     values = np.zeros((n_maps, box.bottom - box.top, box.width), np.float32)
     order = np.lexsort((points_xy[:, 0], points_xy[:, 1]))
     in_order = points_xy[order]
@@ -428,49 +482,55 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box) -> Float
     column_azimuth = _COLUMN_AZIMUTH_RAD[box.columns]
     aside = _square_sine(column_azimuth - windows.azimuth[:, None])
     strength = energy.astype(np.float32)
-    again = (times > 1).any(axis=1)
-    if again.any():
+    second = np.flatnonzero((times > 1).any(axis=1))
+    if len(second):
         # a column that is drawn twice gets the same number once more, right after the first time
+        again = np.zeros(len(unique), np.int64)
+        again[second] = 1
         repeats = 1 + again[which]
         strength = np.repeat(strength, repeats)
-        second = np.ones(len(strength), np.bool_)
-        second[np.cumsum(repeats) - repeats] = False
+        repeated = np.ones(len(strength), np.bool_)
+        repeated[np.cumsum(repeats) - repeats] = False
         which = np.repeat(which, repeats)
-        which[second] = (len(unique) + np.cumsum(again) - 1)[which[second]]
+        which[repeated] = (len(unique) + np.cumsum(again) - 1)[which[repeated]]
         bounds = np.concatenate([[0], np.cumsum(repeats)])[bounds]
-        top, bottom, elevation, cosine, aside = (
-            np.concatenate([v, v[again]]) for v in (top, bottom, elevation, cosine, aside)
-        )
-        times = np.concatenate([times > 0, times[again] > 1])
-    never = times == 0
+    never: npt.NDArray[np.bool_] = np.equal(times, 0)
     aside[never] = np.inf  # infinitely far away: the blob is exactly 0 there
 
-    n_blobs = len(aside)
+    owner = np.repeat(np.arange(n_maps), np.diff(bounds))
+    n_blobs, rows = len(unique), np.arange(box.top, box.bottom)
+    far = _square_sine(_ROW_ELEVATION_RAD[rows] - elevation[:, None])
+    far[(rows < top[:, None]) | (rows >= bottom[:, None])] = np.inf
+    weight = cosine[:, None] * _ROW_COS[rows]
+    # at the poles the weight may be negative or 0, and infinity times that is no distance
+    polar = (weight <= 0).any(axis=0)
     height = max(1, _STRIP_BYTES // (4 * max(n_blobs, 1) * box.width))
-    for start in range(box.top, box.bottom, height):
-        rows = np.arange(start, min(start + height, box.bottom))
-        used = np.flatnonzero((top <= rows[-1]) & (bottom > start))
+    # one piece of memory for all strips: fresh pages would cost as much as what is computed in them
+    space = np.empty((n_blobs + len(second)) * min(height, len(rows)) * box.width, np.float32)
+    for start in range(0, len(rows), height):
+        strip = slice(start, start + height)
+        used = np.flatnonzero((top <= rows[strip][-1]) & (bottom > rows[start]))
         if not len(used):
             continue
-        if len(used) == n_blobs:
-            here, row_bounds, weights, columns_apart = which, bounds, strength, aside
-        else:
-            number = np.full(n_blobs, -1)
-            number[used] = np.arange(len(used))
-            here = number[which]
-            chosen = here >= 0
-            row_bounds = np.concatenate([[0], np.cumsum(chosen)])[bounds]
-            here, weights, columns_apart = here[chosen], strength[chosen], aside[used]
-        far = _square_sine(_ROW_ELEVATION_RAD[rows] - elevation[used, None])
-        far[(rows < top[used, None]) | (rows >= bottom[used, None])] = np.inf
-        weight = cosine[used, None] * _ROW_COS[rows]
-        # at the poles the weight may be negative or 0, and infinity times that is no distance
-        polar = not (weight > 0).all()
-        blobs = _blobs(far, weight, np.where(never[used], np.float32(0), columns_apart) if polar else columns_apart)
-        if polar:
-            blobs *= ~never[used][:, None, :]
-        total = _weighted_sums(weights, here, row_bounds, blobs.reshape(len(used), -1))
-        values[:, start - box.top : start - box.top + len(rows)] = total.reshape(n_maps, len(rows), -1)
+        # blobs are in the order of rows, so the used ones are mostly a stretch
+        part = slice(0, n_blobs) if len(second) else slice(int(used[0]), int(used[-1]) + 1)
+        apart = aside[part]
+        if polar[strip].any():
+            apart = np.where(never[part], np.float32(0), apart)
+        n_rows, n_here = len(rows[strip]), part.stop - part.start
+        blobs = space[: (n_here + len(second)) * n_rows * box.width].reshape(-1, n_rows, box.width)
+        _compute_blobs(far[part, strip], weight[part, strip], apart, out=blobs[:n_here])
+        if polar[strip].any():
+            blobs[:n_here] *= ~never[part][:, None, :]
+        if len(second):
+            np.multiply(blobs[second], (times[second] > 1)[:, None, :], out=blobs[n_here:])
+        here, row_bounds, weights = which - part.start, bounds, strength
+        busy = (wanted[:, 0] < start + n_rows) & (wanted[:, 1] > start)
+        if n_here < n_blobs or not busy.all():
+            chosen = np.flatnonzero((which >= part.start) & (which < part.stop + len(second)) & busy[owner])
+            here, row_bounds, weights = here[chosen], np.searchsorted(chosen, bounds), strength[chosen]
+        total = _weighted_sums(weights, here, row_bounds, blobs.reshape(len(blobs), -1))
+        values[:, strip] = total.reshape(n_maps, -1, box.width)
     return values
 
 
@@ -479,23 +539,32 @@ def _square_sine(angle: Float32) -> Float32:
     return np.sin(angle / np.float32(2.0)) ** 2
 
 
-def _blobs(far: Float32, weight: Float32, aside: Float32) -> Float32:
+def _compute_blobs(far: Float32, weight: Float32, aside: Float32, *, out: Float32) -> None:
     """Blobs of unit energy, shape (n, rows, columns), in the official order of operations."""
-    blobs = weight[:, :, None] * aside[:, None, :]
-    blobs += far[:, :, None]
-    blobs *= _EXPONENT
-    np.exp(blobs, out=blobs)
-    return blobs
+    np.multiply(weight[:, :, None], aside[:, None, :], out=out)
+    out += far[:, :, None]
+    out *= _EXPONENT
+    np.exp(out, out=out)
 
 
 def _weighted_sums(weights: Float32, index: Int64, bounds: Int64, blobs: Float32) -> Float32:
     """Sums of weighted blobs, shape (n_maps, pixels): each map's entries one after the other, in float32."""
     if _sparse_product_is_sequential():
-        return sparse.csr_array((weights, index, bounds), shape=(len(bounds) - 1, len(blobs))) @ blobs
+        return _sparse_product(weights, index, bounds, blobs)
     result = np.zeros((len(bounds) - 1, blobs.shape[1]), np.float32)
     for row, (start, stop) in enumerate(pairwise(bounds.tolist())):
         for k in range(start, stop):
             result[row] += blobs[index[k]] * weights[k]
+    return result
+
+
+def _sparse_product(weights: Float32, index: Int64, bounds: Int64, blobs: Float32) -> Float32:
+    """Product of a sparse matrix, given by its rows, with the blobs."""
+    n_maps = len(bounds) - 1
+    if csr_matvecs is None:
+        return sparse.csr_array((weights, index, bounds), shape=(n_maps, len(blobs))) @ blobs
+    result = np.zeros((n_maps, blobs.shape[1]), np.float32)
+    csr_matvecs(n_maps, len(blobs), blobs.shape[1], bounds, index, weights, blobs.ravel(), result.ravel())
     return result
 
 
@@ -510,7 +579,7 @@ def _sparse_product_is_sequential() -> bool:
     blobs = rng.uniform(0, 1, (64, 67)).astype(np.float32)
     weights = rng.uniform(0, 1, 64).astype(np.float32)
     index = rng.permutation(64)
-    product = sparse.csr_array((weights, index, np.array([0, 64])), shape=(1, 64)) @ blobs
+    product = _sparse_product(weights, index, np.array([0, 64]), blobs)
     total = np.zeros(67, np.float32)
     for k, weight in zip(index.tolist(), weights, strict=True):
         total += blobs[k] * weight

@@ -47,7 +47,7 @@ _NO_MATCH: Final = np.float32(1000.0)
 _DILATION_PX: Final[int] = 2
 _MIN_RANGE: Final[float] = 1e-7
 
-_CHUNK_ANNOTATIONS: Final[int] = 600
+_CHUNK_ANNOTATIONS: Final[int] = 1200
 """Annotations drawn before their frames are scored: 20 MB of maps."""
 
 
@@ -101,7 +101,7 @@ class _Recorder:
     def add(self, label_index: Int64, prediction_index: Int64) -> None:
         """Score a stretch of frames."""
         indices = [label_index, prediction_index]
-        boxes = []
+        extents = []
         for side in (0, 1):
             some, certain = mask_boxes(self._tables[side], indices[side])
             # where the peak is not known to be above the limit, the map decides
@@ -110,14 +110,17 @@ class _Recorder:
                 energy_map = render_boxes_0402(self._tables[side], indices[side][k : k + 1], some[k : k + 1])[0]
                 keep[k] = energy_map.size > 0 and bool(energy_map.max() >= MIN_PEAK)
             indices[side] = indices[side][keep]
-            boxes.append([box for box, kept in zip(some, keep.tolist(), strict=True) if kept])
+            extents.append([box for box, kept in zip(some, keep.tolist(), strict=True) if kept])
             self._valid[side].append(indices[side])
         pair_label, pair_prediction = self._match(indices[0], indices[1])
         self._pairs.append((indices[0][pair_label], indices[1][pair_prediction]))
+        boxes = [list(side) for side in extents]
         for one, other in zip(pair_label.tolist(), pair_prediction.tolist(), strict=True):
-            common = boxes[0][one].union(boxes[1][other], margin=_DILATION_PX)
+            common = extents[0][one].union(extents[1][other], margin=_DILATION_PX)
             boxes[0][one], boxes[1][other] = common, common
-        maps = [render_boxes_0402(self._tables[side], indices[side], boxes[side]) for side in (0, 1)]
+        maps = [
+            render_boxes_0402(self._tables[side], indices[side], boxes[side], extents=extents[side]) for side in (0, 1)
+        ]
         masks = [[m >= m.max() * np.float32(MASK_FRACTION) for m in side] for side in maps]
         for one, other in zip(pair_label.tolist(), pair_prediction.tolist(), strict=True):
             self._pearson.append(_pearson(maps[0][one], maps[1][other], masks[0][one], masks[1][other], boxes[0][one]))
