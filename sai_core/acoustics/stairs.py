@@ -370,9 +370,9 @@ class CanvasInterpolation:
 
     Attributes
     ----------
-    index : int32, shape (180, 360, 3)
-        Lattice points of the triangle around the pixel.
-    weight : float64, shape (180, 360, 3)
+    index : int32, shape (3, 180, 360)
+        Lattice points of the triangle around the pixel, one plane for each corner.
+    weight : float64, shape (3, 180, 360)
         Barycentric weights, sum 1; all 0 where the pixel lies outside the triangulation.
     """
 
@@ -381,7 +381,7 @@ class CanvasInterpolation:
 
     def matrix(self) -> sparse.csr_matrix:
         """Return the interpolation as a sparse matrix (64800, 484), pixels row by row."""
-        pixels = np.repeat(np.arange(ERP_HEIGHT * ERP_WIDTH), 3)
+        pixels = np.tile(np.arange(ERP_HEIGHT * ERP_WIDTH), 3)
         keep = self.weight.ravel() != 0
         return sparse.csr_matrix(
             (self.weight.ravel()[keep], (pixels[keep], self.index.ravel()[keep])),
@@ -436,8 +436,9 @@ def spherical_interpolation() -> CanvasInterpolation:
 
 
 def _frozen_interpolation(index: npt.NDArray[np.int32], weight: FloatArray) -> CanvasInterpolation:
-    index = index.reshape(ERP_HEIGHT, ERP_WIDTH, 3)
-    weight = weight.reshape(ERP_HEIGHT, ERP_WIDTH, 3)
+    # planes: a window of each is read in one piece, and a sum over three planes is 4x faster than over a last axis of 3
+    index = np.ascontiguousarray(index.T).reshape(3, ERP_HEIGHT, ERP_WIDTH)
+    weight = np.ascontiguousarray(weight.T).reshape(3, ERP_HEIGHT, ERP_WIDTH)
     index.flags.writeable = False
     weight.flags.writeable = False
     return CanvasInterpolation(index, weight)
@@ -503,13 +504,15 @@ def official_regions(lattice: FloatArray, azimuth_deg: float, elevation_deg: flo
         return []
     half = ERP_WIDTH // 2 if abs(narrowing) * (ERP_WIDTH // 2) <= reach else int(reach / abs(narrowing))
     offset = np.arange(-half, min(half + 1, ERP_WIDTH // 2))
-    columns = (centre_x + offset) % ERP_WIDTH
+    first, last = centre_x + int(offset[0]), centre_x + int(offset[-1]) + 1
+    columns = slice(first, last) if first >= 0 and last <= ERP_WIDTH else (centre_x + offset) % ERP_WIDTH
     interpolation = official_interpolation()
-    rows = slice(top, bottom)
-    index, weight = interpolation.index[rows][:, columns], interpolation.weight[rows][:, columns]
-    rise = np.arange(top, bottom) - centre_y
-    distance = (rise.astype(np.float64) ** 2)[:, None] + ((narrowing * offset) ** 2)[None, :]
-    window = (lattice[index] * weight).sum(-1) * np.exp(-distance / (2.0 * GAUSSIAN_SIGMA_DEG**2))
+    window = np.zeros((bottom - top, offset.size))
+    for index, weight in zip(interpolation.index, interpolation.weight, strict=True):
+        window += lattice[index[top:bottom, columns]] * weight[top:bottom, columns]
+    spread = 2.0 * GAUSSIAN_SIGMA_DEG**2
+    window *= np.exp(-((np.arange(top, bottom) - centre_y) ** 2) / spread)[:, None]
+    window *= np.exp(-((narrowing * offset) ** 2) / spread)
     window[window < AMPLITUDE_THRESHOLD] = 0.0
     strip = np.zeros((bottom - top, ERP_WIDTH))
     strip[:, columns] = window
@@ -534,7 +537,8 @@ def corrected_regions(lattice: FloatArray, azimuth_deg: float, elevation_deg: fl
     distance = np.rad2deg(np.arccos(np.clip(cosine, -1.0, 1.0)))
     strip = np.zeros(cosine.shape)
     near = distance <= reach + 1e-9
-    strip[near] = (lattice[interpolation.index[top:bottom][near]] * interpolation.weight[top:bottom][near]).sum(-1)
+    for index, weight in zip(interpolation.index, interpolation.weight, strict=True):
+        strip[near] += lattice[index[top:bottom][near]] * weight[top:bottom][near]
     strip *= np.exp(-(distance**2) / (2.0 * GAUSSIAN_SIGMA_DEG**2))
     return _filled_parts(strip >= AMPLITUDE_THRESHOLD, strip, top)
 

@@ -168,7 +168,7 @@ def test_official_interpolation_is_griddata(rng: np.random.Generator) -> None:
     expected = griddata(points, values, (azimuth, elevation), method="linear", fill_value=0.0)
     interpolation = stairs.official_interpolation()
     np.testing.assert_allclose(
-        (values[interpolation.index] * interpolation.weight).sum(-1), expected, rtol=0, atol=1e-12
+        (values[interpolation.index] * interpolation.weight).sum(0), expected, rtol=0, atol=1e-12
     )
     np.testing.assert_allclose(stairs.canvas_maps(values), expected, rtol=0, atol=1e-6)
     # the share of the canvas outside of the flat triangulation (official figure)
@@ -178,9 +178,9 @@ def test_official_interpolation_is_griddata(rng: np.random.Generator) -> None:
 def test_spherical_interpolation_has_no_hole_and_keeps_linear_functions_close() -> None:
     interpolation = stairs.spherical_interpolation()
     assert (interpolation.weight >= 0).all()
-    np.testing.assert_allclose(interpolation.weight.sum(-1), 1, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(interpolation.weight.sum(0), 1, rtol=0, atol=1e-12)
     points = directions_to_vectors(*fibonacci_lattice_deg())
-    pierced = (points[interpolation.index] * interpolation.weight[..., None]).sum(2)
+    pierced = (points[interpolation.index] * interpolation.weight[..., None]).sum(0)
     x, y = np.meshgrid(np.arange(360) + 0.5, np.arange(180) + 0.5)
     directions = directions_to_vectors(180 - x, 90 - y)
     # the weighted point lies on the ray to the pixel, in a face that is at most 1.1 % below the sphere
@@ -207,7 +207,7 @@ def _plain_corrected(lattice: FloatArray, azimuth_deg: float, elevation_deg: flo
     interpolation = stairs.spherical_interpolation()
     x, y = np.meshgrid(np.arange(360) + 0.5, np.arange(180) + 0.5)
     angle = great_circle_deg(180 - x, 90 - y, azimuth_deg, elevation_deg)
-    return (lattice[interpolation.index] * interpolation.weight).sum(-1) * np.exp(-(angle**2) / 200)
+    return (lattice[interpolation.index] * interpolation.weight).sum(0) * np.exp(-(angle**2) / 200)
 
 
 _DIRECTIONS = (

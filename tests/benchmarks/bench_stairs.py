@@ -114,7 +114,7 @@ def our_stages(audio: npt.NDArray[np.float32], metadata: DcaseMetadata, folder: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=30, help="length of the audio in frames of 100 ms")
+    parser.add_argument("--frames", type=int, default=50, help="length of the audio in frames of 100 ms")
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     audio, rows = scene(args.frames)
