@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import streamlit as st
 
 from pages.components.text import plain
+from sai_core.environment import check_torch_pair
 
 # a file of our own: Streamlit fetches icon-font page icons from the network
 ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
@@ -16,13 +16,12 @@ st.logo(ICON, size="large")
 
 PAGES = [
     st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:", default=True),
+    st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
 ]
 
-if importlib.util.find_spec("sai_core.environment") is not None:
-    from sai_core.environment import check_torch_pair
-
-    if problem := check_torch_pair():
-        st.warning(plain(problem))
+# looked at once for all sessions: it reads what is installed, which does not change while the app runs
+if problem := st.cache_resource(check_torch_pair, show_spinner=False)():
+    st.warning(plain(problem))
 
 # Constant text, no data. The viewer needs the page's full width, and it must not fade while the script fetches its
 # next frames: it stays usable meanwhile.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, player, sources
+from pages.components import address, sources
 from pages.components import state_keys as keys
+from pages.components.entry import through_app
 from pages.components.text import plain
+from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root
 from sai_core.errors import SaiError
-from sai_core.figures.acoustic_layer import index_table
-from sai_core.figures.maps import MAP_MODES, MapMode
-from sai_core.figures.player import BLOCK_FRAMES
-from sai_core.figures.recording_view import RecordingView, is_simulated, system_title
+from sai_core.figures.recording_view import is_simulated, system_title
 
 NO_SYSTEM = "none"
 
@@ -62,7 +59,7 @@ def main() -> None:
             "opened. Choose another recording, or another folder under **Data**."
         )
         return
-    _viewer(view)
+    viewer(view)
 
 
 def _choose_root(bar: DeltaGenerator) -> DataRoot | None:
@@ -184,75 +181,5 @@ def _say_problems(problems: tuple[str, ...]) -> None:
         st.caption(f"... and {len(problems) - 20} more.")
 
 
-@st.fragment
-def _viewer(view: RecordingView) -> None:
-    """Answer what the browser asked for; runs again when it asks for more, and only this function does."""
-    request = player.current_request(keys.PLAYER)
-    mode = cast(MapMode, request.mode if request.mode in MAP_MODES else MAP_MODES[0])
-    known = request.scene == view.scene_id
-    parts: dict[str, bytes] = {}
-    blocks = list(request.blocks)
-    if not known:
-        parts["scene"] = view.scene()
-        frame = request.frame if request.seq else address.frame()
-        blocks = [min(frame, view.n_frames - 1) // BLOCK_FRAMES]
-    error = ""
-    status: dict[str, dict[str, object]] = {}
-    try:
-        for block in blocks:
-            if block < view.n_blocks:
-                parts[f"block.{block}"] = view.block(block, mode=mode)
-        if known and "spectrogram" in request.want:
-            spectrogram = view.spectrogram()
-            if spectrogram is not None:
-                parts["spectrogram"] = spectrogram
-        status |= _answer_acoustic(view, request.want if known else (), parts)
-    except SaiError as problem:
-        error = str(problem)
-    for key in ("A", "B"):
-        if key not in view.tables or "L" not in view.tables:
-            continue
-        job = sources.comparison(view, key)
-        asked = known and f"matches.{key}" in request.want
-        if asked:
-            job.wait(0.3)
-        status[key] = _status(job)
-        if asked and job.result is not None:
-            parts[f"matches.{key}"] = job.result.encode()
-    header = {"ack": request.seq, "scene": view.scene_id, "status": status, "error": error}
-    player.mount(player.message(header, parts), key=keys.PLAYER)
-
-
-def _answer_acoustic(
-    view: RecordingView, want: tuple[str, ...], parts: dict[str, bytes]
-) -> dict[str, dict[str, object]]:
-    """Put the acoustic maps that were asked for into the answer; gives how far their calculation is."""
-    status: dict[str, dict[str, object]] = {}
-    for item in want:
-        prefix, _, rest = item.partition(".")
-        kind, _, block = rest.partition(".")
-        if prefix != "ac" or kind not in view.layers or not block.isdecimal() or len(block) > 6:
-            continue
-        weights = {"uplam": keys.UPLAM_WEIGHTS, "lam32": keys.LAM32_WEIGHTS}.get(kind)
-        path = str(st.session_state.get(weights, "")).strip() if weights else ""
-        job = sources.acoustic_layer(view, kind, path)
-        if f"ac.{kind}" not in status:
-            job.wait(0.3)
-        status[f"ac.{kind}"] = _status(job)
-        if job.result is not None:
-            if "lattice_index" in want:
-                parts["lattice_index"] = index_table()
-            if int(block) * BLOCK_FRAMES < len(job.result.maps):
-                parts[item] = job.result.block(int(block))
-    return status
-
-
-def _status(job: sources.Job[Any]) -> dict[str, object]:
-    if job.result is not None:
-        return {"state": "done"}
-    if job.error:
-        return {"state": "error", "text": job.error}
-    return {"state": "running", "fraction": job.fraction, "text": job.text}
-
-
+through_app()
 main()

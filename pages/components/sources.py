@@ -183,6 +183,11 @@ def recording_view(
     )
 
 
+def view_of(signature: tuple[object, ...], build: Callable[[], RecordingView]) -> RecordingView:
+    """A recording that is opened in another way than from a data root, kept under a signature of the caller's."""
+    return _views().get(signature, build)
+
+
 def _stamp(path: Path | None) -> tuple[str, int, int] | None:
     if path is None:
         return None

@@ -21,7 +21,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from scipy.signal import firwin, resample_poly
 
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, cache_root, file_signature
@@ -194,6 +193,9 @@ class AudioReader:
             begin = max(0, (first * down // up - reach) // down * down)
             end = last * down // up + reach + 1
             # the stubs do not know that `window` may be the filter itself
+            # here, not at the top: it is half of the app's cold start and most pages never resample
+            from scipy.signal import resample_poly
+
             whole = resample_poly(self._mono(begin, end), up, down, window=taps)  # type: ignore[call-overload]
             offset = begin // down * up
             mono = whole[first - offset : last - offset]
@@ -388,6 +390,8 @@ def _bands(edges_hz: npt.NDArray[np.float64], rate: int, n_fft: int) -> tuple[li
 def _resampling_filter(up: int, down: int) -> npt.NDArray[np.float64]:
     """Low-pass of odd length for ``resample_poly``: Kaiser window, about 80 dB, ten zero crossings to a side."""
     widest = max(up, down)
+    from scipy.signal import firwin
+
     return firwin(2 * 10 * widest + 1, 1.0 / widest, window=("kaiser", 8.0))
 
 

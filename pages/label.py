@@ -1,0 +1,217 @@
+"""Label audio: STAIRS26 energy labels from a 32-channel recording and its DCASE metadata, and a look at the result."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.components import sources
+from pages.components import state_keys as keys
+from pages.components.entry import through_app
+from pages.components.text import plain
+from pages.components.viewer import viewer
+from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
+from sai_core.errors import CancelledError, InputError, SaiError
+from sai_core.figures.recording_view import RecordingView, open_view
+from sai_core.progress import no_progress
+
+if TYPE_CHECKING:
+    from sai_core.acoustics.label_job import LabelReport
+
+_INTRO = (
+    "Energy labels are made from the 32 channels of an Eigenmike em32 and the DCASE metadata of the recording, by the "
+    "recipe of the STAIRS26 labels. Your files are only read; the label goes to a folder of your choice."
+)
+
+
+@dataclass
+class LabelJob:
+    """One labelling in a thread of its own, shared by all tabs; it never touches Streamlit, pages look at it."""
+
+    recording: Recording
+    fraction: float = 0.0
+    text: str = "waiting"
+    report: LabelReport | None = None
+    error: str = ""
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return not self._done.is_set()
+
+    def cancel(self) -> None:
+        """Ask it to stop; files stay as they were."""
+        self._cancelled.set()
+
+    def start(self, root: Path, folder: Path, *, fixed: bool, with_raw: bool, replace_older: bool) -> None:
+        """Run in the background."""
+
+        def report(fraction: float, message: str) -> None:
+            if self._cancelled.is_set():
+                raise CancelledError("Cancelled; no file was written.")
+            self.fraction, self.text = fraction, message
+
+        def run() -> None:
+            try:
+                # torch is loaded here, not with the page
+                from sai_core.acoustics.label_job import LabelSettings, label_recording_of_root
+
+                self.report = label_recording_of_root(
+                    self.recording,
+                    root,
+                    output_dir=folder,
+                    with_raw=with_raw,
+                    replace_older=replace_older,
+                    settings=LabelSettings(official_quirks=not fixed),
+                    progress=report,
+                )
+            except SaiError as error:
+                self.error = str(error)
+            except Exception as error:  # a bug must not leave a bar that never ends
+                self.error = f"Labelling failed ({type(error).__name__}: {error})."
+            finally:
+                self._done.set()
+
+        threading.Thread(target=run, name="label-job", daemon=True).start()
+
+
+@st.cache_resource(show_spinner=False)
+def _jobs() -> dict[str, LabelJob]:
+    """Job of each recording (root, split, name), for all sessions of the app."""
+    return {}
+
+
+def main() -> None:
+    """Draw the page."""
+    chosen = _choose_recording()
+    if chosen is None:
+        return
+    root, recording = chosen
+    job_id = f"{root.path}|{recording.split}|{recording.name}"
+    job = _jobs().get(job_id)
+    if job is not None and job.running:
+        _watch(job)
+        return
+    if job is None or job.report is None:
+        st.caption(_INTRO)
+        if job is not None:
+            st.error(plain(job.error or "There is no result."))
+        _form(root, recording, job_id)
+        return
+    with st.expander("Make this label again, with other options"):
+        _form(root, recording, job_id)
+    _result(job, job.report)
+
+
+def _choose_recording() -> tuple[DataRoot, Recording] | None:
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    path = left.text_input(
+        "Data root",
+        value=str(demo_root()),
+        key=keys.LABEL_ROOT,
+        bind="query-params",
+        help="A folder with eigen_dev/<split>/<recording>.wav and metadata_dev/<split>/<recording>.csv.",
+    ).strip()
+    try:
+        root = open_data_root(path)
+    except SaiError as error:
+        st.error(plain(str(error)))
+        return None
+    ready = [r for r in root.recordings if r.eigen_path is not None and r.metadata_path is not None]
+    if not ready:
+        st.info(
+            "This folder has no recording with both 32-channel audio (`eigen_dev`) and metadata (`metadata_dev`). "
+            "The demo recordings ship without the 32 channels; make some with "
+            "`python -m sai_core simulate --out data/sim --recordings 2 --seconds 20 --seed 1` and open `data/sim`."
+        )
+        return None
+    by_id = {f"{r.split}/{r.name}" if r.split else r.name: r for r in ready}
+    name = right.selectbox("Recording", list(by_id), key=keys.LABEL_RECORDING)
+    return root, by_id[name]
+
+
+def _form(root: DataRoot, recording: Recording, job_id: str) -> None:
+    with st.form("label", border=True):
+        folder = st.text_input(
+            "Output folder",
+            value=str(Path.home() / "sai-labels"),
+            key=keys.LABEL_FOLDER,
+            help="Outside of the data root. The file is <split>/<recording>_std.json in it.",
+        )
+        options = st.container(horizontal=True, gap="large")
+        fixed = options.checkbox(
+            "Without the official code's quirks",
+            key=keys.LABEL_FIXED,
+            help="Off: agrees with the published labels to the pixel. On: no gap at seam and poles, regions of two "
+            "parts are written once, no row of the metadata is lost (docs/labels.md lists all).",
+        )
+        with_raw = options.checkbox("Also write raw amplitudes", key=keys.LABEL_RAW)
+        replace_older = options.checkbox("Replace an older file of this folder", key=keys.LABEL_REPLACE)
+        go = st.form_submit_button("Make the label", type="primary", icon=":material/graphic_eq:")
+    if not go:
+        return
+    if not folder.strip():
+        st.error("Give an output folder, outside of the data root.")
+        return
+    job = LabelJob(recording)
+    _jobs()[job_id] = job
+    job.start(root.path, Path(folder.strip()).expanduser(), fixed=fixed, with_raw=with_raw, replace_older=replace_older)
+    st.rerun()
+
+
+@st.fragment(run_every="500ms")
+def _watch(job: LabelJob) -> None:
+    """Progress of a running job; refreshes itself, and the page once when the job ends."""
+    if not job.running:
+        st.rerun()
+    st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"{job.recording.name}: {job.text}"))
+    if st.button("Cancel", icon=":material/close:"):
+        job.cancel()
+
+
+def _result(job: LabelJob, report: LabelReport) -> None:
+    """What was made in one line, then the recording with its new label."""
+    n, frames = len(report.labels.table), report.labels.n_frames
+    other = " · prediction panel: the label of the data root" if job.recording.label_path else ""
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    line.markdown(
+        f":green[:material/check_circle:] {n} annotations in {frames} frames, made in {report.seconds:.1f} s "
+        f"· ground-truth panel: this new label{other} · *Over video: beamformer* is the map of the 32 channels",
+        width="content",
+    )
+    with line.popover("File and notes", icon=":material/description:"):
+        st.code(str(report.out_path), language=None)
+        for note in report.notes:
+            st.write(plain(note))
+    try:
+        viewer(_view(job), key=keys.LABEL_PLAYER)
+    except SaiError as error:
+        st.error(plain(str(error)))
+
+
+def _view(job: LabelJob) -> RecordingView:
+    """The recording with its new label as ground truth and the 32 channels as the only sound, opened once."""
+    assert job.report is not None
+    recording = job.recording
+    if recording.eigen_path is None:
+        raise InputError(f"{recording.name}: the 32-channel recording is gone.")
+    # without the 4-channel files every acoustic layer comes from the 32 channels
+    shown = replace(recording, label_path=job.report.out_path, mic_path=None, foa_path=None)
+    systems: dict[str, PredictionSet] = {}
+    if recording.label_path is not None:
+        name = "label of the data root"
+        systems["A"] = PredictionSet(name, recording.label_path.parent, {recording.name: recording.label_path})
+    return sources.view_of(
+        ("label", str(job.report.out_path), job.report.seconds),
+        lambda: open_view(shown, systems, cache=sources.block_cache(), progress=no_progress),
+    )
+
+
+through_app()
+main()
