@@ -494,8 +494,8 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: 
         which = np.repeat(which, repeats)
         which[repeated] = (len(unique) + np.cumsum(again) - 1)[which[repeated]]
         bounds = np.concatenate([[0], np.cumsum(repeats)])[bounds]
-    never: npt.NDArray[np.bool_] = np.equal(times, 0)
-    aside[never] = np.inf  # infinitely far away: the blob is exactly 0 there
+    drawn = np.greater(times, 0)
+    aside[~drawn] = np.inf  # infinitely far away: the blob is exactly 0 there
 
     owner = np.repeat(np.arange(n_maps), np.diff(bounds))
     n_blobs, rows = len(unique), np.arange(box.top, box.bottom)
@@ -503,7 +503,7 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: 
     far[(rows < top[:, None]) | (rows >= bottom[:, None])] = np.inf
     weight = cosine[:, None] * _ROW_COS[rows]
     # at the poles the weight may be negative or 0, and infinity times that is no distance
-    polar = (weight <= 0).any(axis=0)
+    polar: npt.NDArray[np.bool_] = np.any(weight <= 0, axis=0)
     height = max(1, _STRIP_BYTES // (4 * max(n_blobs, 1) * box.width))
     # one piece of memory for all strips: fresh pages would cost as much as what is computed in them
     space = np.empty((n_blobs + len(second)) * min(height, len(rows)) * box.width, np.float32)
@@ -516,12 +516,12 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: 
         part = slice(0, n_blobs) if len(second) else slice(int(used[0]), int(used[-1]) + 1)
         apart = aside[part]
         if polar[strip].any():
-            apart = np.where(never[part], np.float32(0), apart)
+            apart = np.where(drawn[part], apart, np.float32(0))
         n_rows, n_here = len(rows[strip]), part.stop - part.start
         blobs = space[: (n_here + len(second)) * n_rows * box.width].reshape(-1, n_rows, box.width)
         _compute_blobs(far[part, strip], weight[part, strip], apart, out=blobs[:n_here])
         if polar[strip].any():
-            blobs[:n_here] *= ~never[part][:, None, :]
+            blobs[:n_here] *= drawn[part][:, None, :]
         if len(second):
             np.multiply(blobs[second], (times[second] > 1)[:, None, :], out=blobs[n_here:])
         here, row_bounds, weights = which - part.start, bounds, strength

@@ -140,6 +140,7 @@ class _Job:
     revision: Revision
     allow_large: bool
     use_cache: bool
+    class_agnostic: bool
 
 
 def score_recordings(
@@ -151,8 +152,11 @@ def score_recordings(
     progress: Progress = no_progress,
     allow_large: bool = False,
     use_cache: bool = True,
+    class_agnostic: bool = False,
 ) -> list[RecordingScores]:
     """Scores of every recording of ``predictions``, sorted by name; options as in :func:`evaluate`.
+
+    With ``class_agnostic`` all annotations are taken for class 0, and so matched across classes.
 
     Raises
     ------
@@ -167,7 +171,7 @@ def score_recordings(
     for name in sorted(predictions):
         if name not in labels:
             raise InputError(f"{name}: has no labels.")
-        jobs.append(_Job(name, labels[name], predictions[name], revision, allow_large, use_cache))
+        jobs.append(_Job(name, labels[name], predictions[name], revision, allow_large, use_cache, class_agnostic))
     results = []
     for scores in _run(jobs, min(workers, len(jobs))):
         results.append(scores)
@@ -196,6 +200,8 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[RecordingScores]:
 def _score_job(job: _Job) -> RecordingScores:
     labels = _load(job.labels, job, "labels")
     predictions = _load(job.predictions, job, "predictions")
+    if job.class_agnostic:
+        labels, predictions = (replace(t, category_id=np.zeros(len(t), np.int16)) for t in (labels, predictions))
     return score_recording(labels, predictions, recording=job.name, revision=job.revision, use_cache=job.use_cache)
 
 

@@ -1,0 +1,100 @@
+"""Which files belong together: label and prediction files of an evaluation, by recording name.
+
+Names are those of :mod:`sai_core.dataset.layout`: labels ``NAME_std.json`` or ``NAME.json``, predictions
+``NAME.json`` or ``NAME_inference.json``, each optionally ``.gz``; where a recording has several, the first of this
+list wins, plain before packed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sai_core.annotations.names import recording_name
+from sai_core.dataset.layout import label_name, prediction_name
+from sai_core.errors import InputError
+
+_NAMES = {"label": label_name, "prediction": prediction_name}
+
+
+def find_pairs(
+    labels: str | os.PathLike[str], predictions: str | os.PathLike[str]
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Label and prediction files by recording name.
+
+    Parameters
+    ----------
+    labels, predictions : path
+        A folder, searched with all its sub-folders, or one file. Two files are one recording whatever their names
+        are. Both may be the same folder: a file is never taken for the label of itself.
+
+    Returns
+    -------
+    labels, predictions : dict of str to Path
+        Sorted by name.
+
+    Raises
+    ------
+    InputError
+        A path that does not exist, a folder without any such file, or two equally good files of one recording.
+    """
+    label_path, prediction_path = Path(labels), Path(predictions)
+    if label_path.is_file() and prediction_path.is_file():
+        name = recording_name(prediction_path)
+        return {name: label_path}, {name: prediction_path}
+    found_predictions = _find(prediction_path, "prediction")
+    found_labels = _find(label_path, "label")
+    # a folder that holds predictions only, given twice, has no labels
+    for name in set(found_labels) & set(found_predictions):
+        if os.path.samefile(found_labels[name], found_predictions[name]):
+            del found_labels[name]
+    return found_labels, found_predictions
+
+
+def _find(path: Path, side: str) -> dict[str, Path]:
+    parse = _NAMES[side]
+    if path.is_file():
+        parsed = parse(path.name)
+        if parsed is None:
+            raise InputError(f"{path}: is no {side} file; its name must end in .json or .json.gz.")
+        return {parsed[0]: path}
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such file or folder; give the {side} files or their folder.")
+    best: dict[str, tuple[int, int, Path]] = {}
+    for file, depth in _files(path):
+        parsed = parse(file.name)
+        if parsed is None or _of_the_other_side(parsed[0], side):
+            continue
+        name, rank = parsed
+        known = best.get(name)
+        if known is None or (rank, depth) < known[:2]:
+            best[name] = (rank, depth, file)
+        elif (rank, depth) == known[:2]:
+            raise InputError(
+                f"{name}: has two {side} files, {known[2]} and {file}; give the folder that holds the right one."
+            )
+    if not best:
+        raise InputError(f"{path}: holds no {side} file (NAME.json or NAME.json.gz); check the folder.")
+    return {name: best[name][2] for name in sorted(best)}
+
+
+def _of_the_other_side(name: str, side: str) -> bool:
+    """Labels kept beside predictions and the other way round, by the endings that only one of them has."""
+    return name.lower().endswith("_std" if side == "prediction" else "_inference")
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Files below a folder, sorted, with their depth; linked folders are entered once."""
+    seen: set[str] = set()
+    for current, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(current)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        depth = len(Path(current).relative_to(folder).parts)
+        for file in sorted(files):
+            if not file.startswith("."):
+                yield Path(current) / file, depth
