@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 from typing import Any, Final
 
@@ -350,8 +353,19 @@ def _one_thread_each() -> Iterator[None]:
 def _start_worker() -> None:
     import cv2
 
+    # Ctrl-C is for the dispatching process, which lets the recordings under way come to their end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # the others (torch too) read their environment variable when they are imported
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker holds both ends of its queue, so that it would wait for ever after its parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_any([parent.sentinel])
+        os._exit(1)
 
 
 def _work(root: Path, options: SimulationOptions, index: int) -> int:

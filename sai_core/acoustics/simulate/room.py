@@ -202,7 +202,7 @@ def early_field(
 
     Returns
     -------
-    float32, shape (81, 2048)
+    float32, shape (121, 2048)
         Sample 0 is the moment of emission.
     """
     size = 2048
@@ -254,7 +254,7 @@ def late_field(room: Room, rng: np.random.Generator, *, level: float = 1.0) -> F
 
     Returns
     -------
-    float32, shape (81, n)
+    float32, shape (121, n)
         Sample 0 is the moment of emission; every channel has the same expected energy (isotropic field).
     """
     size, hop = 480, 240

@@ -1,9 +1,9 @@
 """From a sound field in spherical harmonics to the 32 capsules of the Eigenmike and to first-order ambisonics.
 
-A scene is summed in the spherical-harmonic domain (N3D, ACN, 81 channels of order 8), where a wave from a direction
+A scene is summed in the spherical-harmonic domain (N3D, ACN, 121 channels of order 10), where a wave from a direction
 is one row of weights, whatever the number of capsules; one filter per order then gives the pressure on the rigid
-sphere (:mod:`sai_core.acoustics.rigid_sphere`). Order 8 is exact to about 1 % up to 8 kHz; above, the highest orders
-are missing (figures in ``docs/simulation.md``).
+sphere (:mod:`sai_core.acoustics.rigid_sphere`). Order 10 is exact to 1.5 % up to 9 kHz; above, the highest orders are
+missing (figures in ``docs/simulation.md``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEAD: Final[int] = 64
 
 @lru_cache(maxsize=1)
 def order_filters() -> FloatArray:
-    """Impulse responses of each order on the sphere, delayed by 64 samples, shape (512, 9); read-only."""
+    """Impulse responses of each order on the sphere, delayed by 64 samples, shape (512, 11); read-only."""
     frequency = fft.rfftfreq(_TAPS, 1.0 / SAMPLE_RATE_HZ)
     wavenumber = 2 * np.pi * frequency / rigid_sphere.SPEED_OF_SOUND_M_S
     strength = rigid_sphere.mode_strength(ORDER, wavenumber, convention="fft")
@@ -53,7 +53,7 @@ def order_filters() -> FloatArray:
 
 @lru_cache(maxsize=1)
 def capsule_weights() -> Float32Array:
-    """N3D harmonics at the capsules, shape (81, 32), float32; read-only."""
+    """N3D harmonics at the capsules, shape (121, 32), float32; read-only."""
     weights = rigid_sphere.sh_matrix(ORDER, *em32_capsules_deg(), normalisation="n3d").T.astype(np.float32)
     weights.flags.writeable = False
     return weights
@@ -61,7 +61,7 @@ def capsule_weights() -> Float32Array:
 
 @lru_cache(maxsize=1)
 def channel_orders() -> npt.NDArray[np.int64]:
-    """Order of each of the 81 channels; read-only."""
+    """Order of each of the 121 channels; read-only."""
     orders = np.floor(np.sqrt(np.arange(N_SH))).astype(np.int64)
     orders.flags.writeable = False
     return orders
@@ -75,13 +75,13 @@ def foa_scale() -> Float32Array:
 
 @lru_cache(maxsize=8)
 def _order_spectra(size: int) -> npt.NDArray[np.complex64]:
-    """Spectra of :func:`order_filters` at an FFT size, one row per channel, shape (81, size / 2 + 1)."""
+    """Spectra of :func:`order_filters` at an FFT size, one row per channel, shape (121, size / 2 + 1)."""
     spectra = fft.rfft(order_filters(), size, axis=0).T.astype(np.complex64)
     return spectra[channel_orders()]
 
 
 def encode(azimuth_deg: npt.ArrayLike, elevation_deg: npt.ArrayLike) -> Float32Array:
-    """N3D weights of plane waves from directions in the array's frame, shape (n, 81), float32."""
+    """N3D weights of plane waves from directions in the array's frame, shape (n, 121), float32."""
     return rigid_sphere.sh_matrix(ORDER, azimuth_deg, elevation_deg, normalisation="n3d").astype(np.float32)
 
 
@@ -90,7 +90,7 @@ def decode(field: Float32Array) -> Float32Array:
 
     Parameters
     ----------
-    field : float32, shape (81, n)
+    field : float32, shape (121, n)
         N3D, ACN; a plane wave of unit pressure from a direction has the weights of :func:`encode`. Time 0 is the
         sphere's centre.
 
