@@ -445,7 +445,8 @@ def _times(windows: _Windows, box: Box) -> npt.NDArray[np.uint8]:
     """How often each blob draws each column of the box: 0, 1 or 2; shape (n, width)."""
     left, right = windows.left, windows.right
     column = box.columns
-    if (right - left <= ERP_WIDTH).all():
+    # a window that lies on the canvas at least in part, and is no wider: its columns, round the seam
+    if ((right - left <= ERP_WIDTH) & (left < ERP_WIDTH) & (right > 0)).all():
         return ((column - left[:, None]) % ERP_WIDTH < (right - left)[:, None]).view(np.uint8)
     inside = (left >= 0) & (right <= ERP_WIDTH)
     wrapped_left, wrapped_right = left % ERP_WIDTH, right % ERP_WIDTH

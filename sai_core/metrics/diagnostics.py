@@ -503,32 +503,28 @@ def bootstrap(
     hit = np.concatenate([s.detection_hit for s in in_order])[order]
     source = recording[order]
     n_labels = weights @ np.stack([s.n_labels for s in in_order])
-    values, counts = _pair_sums(in_order)
-
-    def means(c: int | slice) -> Float64:
-        total, count = weights @ values[:, :, c], weights @ counts[:, :, c]
-        if isinstance(c, slice):
-            total, count = total.sum(axis=-1), count.sum(axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(count > 0, total / count, np.nan).T
-
-    columns = [(c, category == c, n_labels[:, c]) for c in range(N_CLASSES)]
-    groups: list[tuple[int | slice, npt.NDArray[np.bool_], Float64]] = [*columns]
-    groups.append((slice(None), np.ones(len(category), np.bool_), n_labels.sum(axis=1)))
+    # weighted sums and counts of Pearson r and distance error, shape (n, 13, 2)
+    totals, counts = (np.einsum("nr,krc->nck", weights, sums) for sums in _pair_sums(in_order))
+    groups: list[tuple[list[int], npt.NDArray[np.bool_]]] = [([c], category == c) for c in range(N_CLASSES)]
+    groups.append((list(range(N_CLASSES)), np.ones(len(category), np.bool_)))
     table = np.full((N_CLASSES + 1, n, width), np.nan)
-    for row, (c, chosen, labels) in enumerate(groups):
+    for row, (classes, chosen) in enumerate(groups):
         # 2026-04-02 has no pooled AP, and none at all without any detection in the set
         if evaluation.revision == "2026-06-30" or (row < N_CLASSES and len(hit)):
             table[row, :, : len(thresholds)] = _weighted_ap(
-                hit[chosen], weights[:, source[chosen]], labels, single=evaluation.revision == "2026-06-30"
+                hit[chosen],
+                weights[:, source[chosen]],
+                n_labels[:, classes].sum(axis=1),
+                single=evaluation.revision == "2026-06-30",
             )
         table[row, :, len(thresholds)] = table[row, :, : len(thresholds)].mean(axis=1)
-        table[row, :, len(thresholds) + 1 :] = means(c)
+        total, count = (sums[:, classes].sum(axis=1) for sums in (totals, counts))
+        np.divide(total, count, out=table[row, :, len(thresholds) + 1 :], where=count > 0)
         progress((row + 1) / len(groups), f"{row + 1} of {len(groups)} rows")
     defined = ~np.isnan(table[:N_CLASSES])
-    count = defined.sum(axis=0)
+    n_defined = defined.sum(axis=0)
     total = np.where(defined, table[:N_CLASSES], 0).sum(axis=0)
-    macro = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    macro = np.where(n_defined > 0, total / np.maximum(n_defined, 1), np.nan)
     return BootstrapResult(evaluation, macro, table[N_CLASSES], table[:N_CLASSES, :, len(thresholds)].T)
 
 
