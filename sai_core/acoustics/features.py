@@ -330,7 +330,12 @@ class MapMaker:
         return self._steering
 
     def blocks(
-        self, source: AudioInput, *, skip: Callable[[int], bool] = lambda first: False, threads: int | None = None
+        self,
+        source: AudioInput,
+        *,
+        skip: Callable[[int], bool] = lambda first: False,
+        threads: int | None = None,
+        length: int | None = None,
     ) -> Iterator[tuple[int, tuple[FloatMaps, FloatMaps] | None]]:
         """Yield ``(first frame, (lattice, level))`` block by block, in order.
 
@@ -343,13 +348,17 @@ class MapMaker:
             complete) but not computed, and come as ``(first frame, None)``.
         threads : int, optional
             Workers on the CPU; as many as torch would use if not given. A GPU has one.
+        length : int, optional
+            Frames of a block; :meth:`block_frames` of the recording if not given.
         """
         on_cpu = self.device.type == "cpu"
         workers = self._workers(threads)
+        if length is None:
+            length = self.block_frames(len(source), threads=workers)
         pending: deque[tuple[int, Future[tuple[FloatMaps, FloatMaps]] | None]] = deque()
         with _one_torch_thread(on_cpu), ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
             try:
-                for first, samples in source.blocks(self.block_frames(len(source), threads=threads)):
+                for first, samples in source.blocks(length):
                     work = None if skip(first) else pool.submit(self.maps_of, samples, source.facts.audio_format)
                     pending.append((first, work))
                     # one more than the workers: the next block is read while they work, no more is held in memory
@@ -373,7 +382,7 @@ class MapMaker:
     def _workers(self, threads: int | None) -> int:
         if self.device.type != "cpu":
             return 1
-        return torch.get_num_threads() if threads is None else max(1, threads)
+        return _torch_threads() if threads is None else max(1, threads)
 
 
 def extract(
@@ -507,6 +516,12 @@ def _finished(
 _threads_lock = threading.Lock()
 _threads_users = 0
 _threads_before = 1
+
+
+def _torch_threads() -> int:
+    """Threads that torch has outside of :func:`_one_torch_thread`, whoever is inside at the moment."""
+    with _threads_lock:
+        return _threads_before if _threads_users else torch.get_num_threads()
 
 
 @contextmanager

@@ -254,7 +254,7 @@ class FeatureStore:
             expected = {first: min(length, n_frames - first) for first in range(0, n_frames, length)}
             done = {first for first, frames in expected.items() if _intact(partial / f"{first}.npz", frames)}
             resumed = sum(expected[first] for first in done)
-            for first, made in maker.blocks(source, skip=done.__contains__):
+            for first, made in maker.blocks(source, skip=done.__contains__, length=length):
                 blocks.append(first)
                 last = first + expected[first]
                 if made is not None:

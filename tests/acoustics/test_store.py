@@ -205,13 +205,13 @@ def test_kill_9_loses_only_unfinished_blocks(tmp_path: Path, audio: Path) -> Non
 
 
 def test_blocks_of_another_length_are_not_mixed_in(tmp_path: Path, audio: Path) -> None:
-    # a run that began on a GPU has longer blocks
+    # a run that began on another device has blocks of another length
     store = FeatureStore(tmp_path / "store")
     maker = MapMaker(BEAMFORMER)
-    maker._chunk = 100
+    maker._chunk = 50
 
     def stop(fraction: float, message: str) -> None:
-        if "100 of 130" in message:
+        if "50 of 130" in message:
             raise CancelledError("stopped")
 
     with pytest.raises(CancelledError):
@@ -276,3 +276,19 @@ def test_prune_removes_the_oldest_first(tmp_path: Path) -> None:
     assert store.prune(2 * size + 100) >= size - 100
     assert [p.exists() for p in paths] == [False, True, True]
     assert FeatureStore(tmp_path / "absent").prune(0) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_recordings_longer_than_a_block_are_stored_whatever_the_threads(
+    tmp_path: Path, rng: np.random.Generator, threads: int
+) -> None:
+    """The block's length follows torch's threads, which extraction itself turns down to one while it runs."""
+    before = torch.get_num_threads()
+    audio = rng.normal(0, 0.1, (2400 * 210, 4)).astype(np.float32)
+    try:
+        torch.set_num_threads(threads)
+        stored = FeatureStore(tmp_path).open_or_make(audio, options=FeatureOptions(kind="beamformer"), device="cpu")
+    finally:
+        torch.set_num_threads(before)
+    expected = extract(audio, kind="beamformer", device="cpu", threads=1).lattice
+    np.testing.assert_allclose(stored.lattice(), expected, rtol=0, atol=1e-3 * float(expected.max()))
