@@ -11,6 +11,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
-from sai_core.errors import InputError
+from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.pairing_0630 import assign_pairs
@@ -59,7 +60,8 @@ def evaluate(
         Processes; 1 works in this one. More are started by "spawn" (a script needs the usual
         ``if __name__ == "__main__"``). The figures do not depend on it.
     progress : Progress
-        Told after each recording; may raise :class:`sai_core.errors.CancelledError`.
+        Told after each recording, and within one where this process does the work; may raise
+        :class:`sai_core.errors.CancelledError`.
     count_missing_recordings : bool
         Count the labels of recordings without predictions as missed. The official evaluator leaves such recordings
         out altogether, and so does this function by default, with a warning.
@@ -173,15 +175,25 @@ def score_recordings(
             raise InputError(f"{name}: has no labels.")
         jobs.append(_Job(name, labels[name], predictions[name], revision, allow_large, use_cache, class_agnostic))
     results = []
-    for scores in _run(jobs, min(workers, len(jobs))):
+    for scores in _run(jobs, min(workers, len(jobs)), progress):
         results.append(scores)
         progress(len(results) / len(jobs), f"{len(results)} of {len(jobs)} recordings")
     return sorted(results, key=lambda s: s.recording)
 
 
-def _run(jobs: list[_Job], workers: int) -> Iterator[RecordingScores]:
+def part_of(progress: Progress, begin: float, end: float) -> Progress:
+    """Progress of a piece of work whose 0 and 1 are ``begin`` and ``end`` of the whole."""
+
+    def report(fraction: float, message: str) -> None:
+        progress(begin + (end - begin) * fraction, message)
+
+    return report
+
+
+def _run(jobs: list[_Job], workers: int, progress: Progress) -> Iterator[RecordingScores]:
     if workers <= 1:
-        yield from map(_score_job, jobs)
+        for k, job in enumerate(jobs):
+            yield _score_job(job, part_of(progress, k / len(jobs), (k + 1) / len(jobs)))
         return
     # spawn: a forked child inherits locks of threads that it does not have (torch, OpenCV, Streamlit)
     context = multiprocessing.get_context("spawn")
@@ -192,17 +204,28 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[RecordingScores]:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
+        except BrokenProcessPool as error:
+            raise EnvironmentProblem(
+                "A worker process ended unexpectedly, perhaps for want of memory; use fewer workers."
+            ) from error
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _score_job(job: _Job) -> RecordingScores:
+def _score_job(job: _Job, progress: Progress = no_progress) -> RecordingScores:
     labels = _load(job.labels, job, "labels")
     predictions = _load(job.predictions, job, "predictions")
     if job.class_agnostic:
         labels, predictions = (replace(t, category_id=np.zeros(len(t), np.int16)) for t in (labels, predictions))
-    return score_recording(labels, predictions, recording=job.name, revision=job.revision, use_cache=job.use_cache)
+    return score_recording(
+        labels,
+        predictions,
+        recording=job.name,
+        revision=job.revision,
+        use_cache=job.use_cache,
+        progress=part_of(progress, 0.0, 0.999),
+    )
 
 
 def _load(source: Source, job: _Job, side: str) -> AnnotationTable:
@@ -253,6 +276,7 @@ def score_recording(
     recording: str | None = None,
     revision: Revision = "2026-06-30",
     use_cache: bool = True,
+    progress: Progress = no_progress,
 ) -> RecordingScores:
     """Score one recording.
 
@@ -266,6 +290,8 @@ def score_recording(
         Which official evaluator.
     use_cache : bool
         Keep the rendered label maps on disk.
+    progress : Progress
+        Told while it lasts.
 
     Returns
     -------
@@ -278,13 +304,13 @@ def score_recording(
     """
     name = labels.recording if recording is None else recording
     if revision == "2026-04-02":
-        return score_recording_0402(labels, predictions, recording=name)
+        return score_recording_0402(labels, predictions, recording=name, progress=progress)
     if revision != "2026-06-30":
         raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
     for table, side in ((labels, "labels"), (predictions, "predictions")):
         check_canvas(table, f"{name} ({side})")
-    label_maps = cached_maps_0630(labels, use_cache=use_cache)
-    prediction_maps = render_table_0630(predictions)
+    label_maps = cached_maps_0630(labels, use_cache=use_cache, progress=part_of(progress, 0.0, 0.8))
+    prediction_maps = render_table_0630(predictions, progress=part_of(progress, 0.8, 1.0))
     pairs = assign_pairs(label_maps, prediction_maps, group_keys(labels), group_keys(predictions))
 
     n = len(predictions)

@@ -27,6 +27,7 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write, cache_root
 from sai_core.metrics.rendering_0630 import SparseMaps, render_table_0630
+from sai_core.progress import Progress, no_progress
 
 _VERSION: Final[int] = 1
 """Raise when the rendering or the layout of the file changes."""
@@ -39,7 +40,7 @@ _HEADER: Final = struct.Struct("<8sIIqqq")
 _in_process: weakref.WeakKeyDictionary[AnnotationTable, SparseMaps] = weakref.WeakKeyDictionary()
 
 
-def cached_maps_0630(table: AnnotationTable, *, use_cache: bool = True) -> SparseMaps:
+def cached_maps_0630(table: AnnotationTable, *, use_cache: bool = True, progress: Progress = no_progress) -> SparseMaps:
     """Maps of all annotations of a table, rendered or from the cache.
 
     Parameters
@@ -48,6 +49,8 @@ def cached_maps_0630(table: AnnotationTable, *, use_cache: bool = True) -> Spars
         Points on the label grid.
     use_cache : bool
         Read and write the file; with False the maps are rendered, and kept in memory only.
+    progress : Progress
+        Told while maps are rendered.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def cached_maps_0630(table: AnnotationTable, *, use_cache: bool = True) -> Spars
     path = cache_path_0630(table) if use_cache else None
     maps = None if path is None else _read(path, len(table))
     if maps is None:
-        maps = render_table_0630(table)
+        maps = render_table_0630(table, progress=progress)
         if path is not None:
             # a cache that cannot be written only costs speed
             with contextlib.suppress(SaiError, OSError):

@@ -18,9 +18,10 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.geometry import great_circle_deg
 from sai_core.metrics.directions import official_peak_angles_rad, region_peak_direction
-from sai_core.metrics.evaluation import group_keys
+from sai_core.metrics.evaluation import group_keys, part_of
 from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.pairing_0630 import assign_pairs, candidate_pairs
+from sai_core.progress import Progress, no_progress
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -86,6 +87,7 @@ def match_recording(
     *,
     angle_deg: float = MATCH_ANGLE_DEG,
     use_cache: bool = True,
+    progress: Progress = no_progress,
 ) -> RecordingMatches:
     """Pair labels and predictions of a recording by the official assignment of 2026-06-30, with errors.
 
@@ -97,6 +99,8 @@ def match_recording(
         How far apart a missed label and a false prediction may be to count as a confusion, degrees in (0, 180].
     use_cache : bool
         Keep the rendered maps of both sides on disk.
+    progress : Progress
+        Told while maps are rendered.
 
     Returns
     -------
@@ -108,8 +112,8 @@ def match_recording(
         An angle outside (0, 180].
     """
     _check_angle(angle_deg)
-    label_maps = cached_maps_0630(labels, use_cache=use_cache)
-    prediction_maps = cached_maps_0630(predictions, use_cache=use_cache)
+    label_maps = cached_maps_0630(labels, use_cache=use_cache, progress=part_of(progress, 0.0, 0.8))
+    prediction_maps = cached_maps_0630(predictions, use_cache=use_cache, progress=part_of(progress, 0.8, 1.0))
     pairs = assign_pairs(label_maps, prediction_maps, group_keys(labels), group_keys(predictions))
     label_direction = region_peak_direction(labels)
     prediction_direction = region_peak_direction(predictions)

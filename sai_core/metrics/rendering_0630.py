@@ -46,6 +46,7 @@ from scipy.spatial import Delaunay, QhullError
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
+from sai_core.progress import Progress, no_progress
 
 MAP_WIDTH: Final[int] = 100
 MAP_HEIGHT: Final[int] = 50
@@ -64,6 +65,9 @@ scipy are off by less than a millionth of themselves down to needles of relative
 
 _ON_NEEDLE: Final[float] = 1e-6
 """For needles without any area: pixels this near to their line, in their longest edges, are left to scipy."""
+
+_REPORT_POLYGONS: Final[int] = 200
+"""Polygons between two reports of progress: less than half a second."""
 
 _CHUNK_TRIANGLES: Final[int] = 60_000
 """Triangles handled in one go; keeps the temporary arrays at a few megabytes."""
@@ -139,13 +143,15 @@ def gather_ranges(offsets: Int64, chosen: Int64) -> tuple[Int64, Int64]:
     return index, new_offsets
 
 
-def render_table_0630(table: AnnotationTable) -> SparseMaps:
+def render_table_0630(table: AnnotationTable, *, progress: Progress = no_progress) -> SparseMaps:
     """Maps of all annotations of a recording.
 
     Parameters
     ----------
     table : AnnotationTable
         Coordinates on the label grid; order of polygons and points as in the file.
+    progress : Progress
+        Told every few hundred polygons; dense regions take 2 ms each.
 
     Returns
     -------
@@ -155,7 +161,7 @@ def render_table_0630(table: AnnotationTable) -> SparseMaps:
     """
     n = len(table)
     polygon_owner = np.repeat(np.arange(n), np.diff(table.polygon_offsets))
-    return _render(table.points_xy, table.energy, table.point_offsets, polygon_owner, n)
+    return _render(table.points_xy, table.energy, table.point_offsets, polygon_owner, n, progress)
 
 
 def render_map_0630(
@@ -206,7 +212,7 @@ def render_map_0630(
     return _render(points, values, offsets, owner, 1).dense([0])[0]
 
 
-def scale_points(points_xy: npt.NDArray[np.floating], offsets: Int64) -> tuple[Float64, Float64]:
+def scale_points(points_xy: npt.NDArray[np.floating], offsets: Int64) -> Float64:
     """Columns and rows of points on the 200 x 50 extended canvas: scaled in float32, seam unwrapped per polygon.
 
     Parameters
@@ -218,7 +224,7 @@ def scale_points(points_xy: npt.NDArray[np.floating], offsets: Int64) -> tuple[F
 
     Returns
     -------
-    x, y : float64, shape (n,)
+    xy : float64, shape (n, 2)
         Values that are exactly representable in float32; x in [0, 200], y in [0, 50].
     """
     x = points_xy[:, 0].astype(np.float32) * np.float32(MAP_WIDTH / 360)
@@ -235,7 +241,9 @@ def scale_points(points_xy: npt.NDArray[np.floating], offsets: Int64) -> tuple[F
             if gaps[widest] > MAP_WIDTH / 2:
                 part = x[start:stop]
                 part[part <= in_order[widest]] += np.float32(MAP_WIDTH)
-    return x.astype(np.float64), y.astype(np.float64)
+    scaled = np.empty((len(x), 2))
+    scaled[:, 0], scaled[:, 1] = x, y
+    return scaled
 
 
 @dataclass
@@ -258,29 +266,38 @@ class _Pending:
     """Triangulated polygons that wait for their pixels."""
 
     keys: list[bytes] = field(default_factory=list)
-    x: list[Float64] = field(default_factory=list)
-    y: list[Float64] = field(default_factory=list)
+    points: list[Float64] = field(default_factory=list)
     triangulations: list[Delaunay] = field(default_factory=list)
     n_triangles: int = 0
 
 
-def _render(points_xy: Float64, energy: Float64, point_offsets: Int64, polygon_owner: Int64, n: int) -> SparseMaps:
+def _render(
+    points_xy: Float64,
+    energy: Float64,
+    point_offsets: Int64,
+    polygon_owner: Int64,
+    n: int,
+    progress: Progress = no_progress,
+) -> SparseMaps:
     """Render polygons ``point_offsets`` that belong to annotations ``polygon_owner`` (rising)."""
-    x, y = scale_points(points_xy, point_offsets)
+    scaled = scale_points(points_xy, point_offsets)
     value = energy.astype(np.float32).astype(np.float64)
     bounds = point_offsets.tolist()
     plans: dict[bytes, _Plan] = {}
     pending = _Pending()
     keys: list[bytes | None] = []
-    for start, stop in pairwise(bounds):
+    for polygon, (start, stop) in enumerate(pairwise(bounds)):
+        if polygon % _REPORT_POLYGONS == 0:
+            progress(polygon / len(bounds), f"{polygon} of {len(bounds) - 1} regions rendered")
         if start == stop:
             keys.append(None)
             continue
-        key = x[start:stop].tobytes() + y[start:stop].tobytes()
+        points = scaled[start:stop]
+        key = points.tobytes()
         keys.append(key)
         if key in plans:
             continue
-        plan = _prepare(x[start:stop], y[start:stop], key, pending)
+        plan = _prepare(points, key, pending)
         # triangulated polygons leave a mark, which _resolve fills
         plans[key] = plan if plan is not None else _EMPTY_PLAN
         if pending.n_triangles > _CHUNK_TRIANGLES:
@@ -341,24 +358,23 @@ def _combine(owner: Int64, pixels: Int64, entry: Float64, painted: npt.NDArray[n
 _EMPTY_PLAN: Final = _Plan(np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros((0, 3)), False)
 
 
-def _prepare(x: Float64, y: Float64, key: bytes, pending: _Pending) -> _Plan | None:
+def _prepare(points: Float64, key: bytes, pending: _Pending) -> _Plan | None:
     """Plan of a polygon that is painted, or None after queueing its triangulation."""
-    if len(x) >= 3:
+    if len(points) >= 3:
         try:
-            triangulation = Delaunay(np.column_stack((x, y)))
+            triangulation = Delaunay(points)
         except (QhullError, ValueError):
             pass
         else:
             pending.keys.append(key)
-            pending.x.append(x)
-            pending.y.append(y)
+            pending.points.append(points)
             pending.triangulations.append(triangulation)
             pending.n_triangles += len(triangulation.simplices)
             return None
-    columns = np.clip(np.rint(x), 0, 2 * MAP_WIDTH - 1).astype(np.int64)
-    rows = np.clip(np.rint(y), 0, MAP_HEIGHT - 1).astype(np.int64)
-    vertices = np.repeat(np.arange(len(x))[:, None], 3, axis=1)
-    weights = np.zeros((len(x), 3))
+    columns = np.clip(np.rint(points[:, 0]), 0, 2 * MAP_WIDTH - 1).astype(np.int64)
+    rows = np.clip(np.rint(points[:, 1]), 0, MAP_HEIGHT - 1).astype(np.int64)
+    vertices = np.repeat(np.arange(len(points))[:, None], 3, axis=1)
+    weights = np.zeros((len(points), 3))
     weights[:, 0] = 1.0
     return _Plan(rows * MAP_WIDTH + columns % MAP_WIDTH, vertices, weights, True)
 
@@ -368,9 +384,9 @@ def _resolve(pending: _Pending) -> Iterator[tuple[bytes, _Plan]]:
     if not pending.keys:
         return
     n_polygons = len(pending.keys)
-    n_points = np.array([len(v) for v in pending.x])
+    n_points = np.array([len(v) for v in pending.points])
     n_triangles = np.array([len(t.simplices) for t in pending.triangulations])
-    x, y = np.concatenate(pending.x), np.concatenate(pending.y)
+    x, y = np.ascontiguousarray(np.concatenate(pending.points).T)
     polygon = np.repeat(np.arange(n_polygons), n_triangles)
     simplices = np.concatenate([t.simplices for t in pending.triangulations])
     corners = simplices + np.repeat(np.cumsum(n_points) - n_points, n_triangles)[:, None]

@@ -33,6 +33,7 @@ from sai_core.metrics.blobs_0402 import MASK_FRACTION, MIN_PEAK, Box, mask_boxes
 from sai_core.metrics.directions import strongest_points
 from sai_core.metrics.pairing_0630 import candidate_pairs
 from sai_core.metrics.scores import THRESHOLDS, RecordingScores, distance_ape
+from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 
 Float32 = npt.NDArray[np.float32]
@@ -51,7 +52,9 @@ _CHUNK_ANNOTATIONS: Final[int] = 1200
 """Annotations drawn before their frames are scored: 20 MB of maps."""
 
 
-def score_recording_0402(labels: AnnotationTable, predictions: AnnotationTable, *, recording: str) -> RecordingScores:
+def score_recording_0402(
+    labels: AnnotationTable, predictions: AnnotationTable, *, recording: str, progress: Progress = no_progress
+) -> RecordingScores:
     """Score one recording by revision 2026-04-02.
 
     Parameters
@@ -60,6 +63,8 @@ def score_recording_0402(labels: AnnotationTable, predictions: AnnotationTable, 
         Any finite coordinates; classes 0..12.
     recording : str
         Name in the result.
+    progress : Progress
+        Told after every stretch of frames.
 
     Returns
     -------
@@ -77,6 +82,7 @@ def score_recording_0402(labels: AnnotationTable, predictions: AnnotationTable, 
         stop = max(int(np.searchsorted(ends, before + _CHUNK_ANNOTATIONS, side="right")), done + 1)
         recorder.add(*(_within(t, int(frames[done]), int(frames[stop - 1])) for t in (labels, predictions)))
         done = stop
+        progress(done / len(frames), f"{done} of {len(frames)} frames")
     return recorder.result(recording)
 
 
