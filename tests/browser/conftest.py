@@ -98,6 +98,8 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     path = chromium_path()
     if path is None:
+        if os.environ.get("SAI_REQUIRE_BROWSER"):
+            pytest.fail("no Chromium on this machine, and SAI_REQUIRE_BROWSER asks for one")
         pytest.skip("no Chromium on this machine (set CHROMIUM_PATH)")
     with sync_playwright() as playwright:
         instance = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
