@@ -12,11 +12,11 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from sai_core.metrics import THRESHOLDS, evaluate
+from sai_core.metrics import THRESHOLDS, evaluate, score_recording
 from sai_core.metrics.average_precision import interpolated_precision_coco
 from sai_core.metrics.scoring_0402 import coco_matches
 from tests.benchmarks.literal_metrics import literal_evaluate_0402, literal_evaluate_0630
-from tests.metrics.helpers import assert_agrees_0402, assert_figure, made_up_recording
+from tests.metrics.helpers import assert_agrees_0402, assert_figure, made_up_recording, region, table
 
 SIDE = 24
 
@@ -94,6 +94,24 @@ def test_shapes_without_labels_or_detections() -> None:
     assert coco_matches(np.zeros((0, 3))).shape == (0, n)
     assert (coco_matches(np.zeros((2, 0))) == -1).all()
     assert interpolated_precision_coco(np.zeros((n, 0), np.bool_), 4).shape == (n, 101)
+
+
+def test_pairs_need_the_same_class_and_at_most_20_degrees() -> None:
+    labels = table([(frame, 1, region(100, 90)) for frame in range(4)])
+    at = ((1, 119.0), (1, 122.0), (2, 100.0), (1, 82.0))
+    predictions = table([(frame, category, region(x, 90)) for frame, (category, x) in enumerate(at)])
+    scores = score_recording(labels, predictions, revision="2026-04-02")
+    np.testing.assert_array_equal(scores.pair_label, [0, 3])
+
+
+@pytest.mark.parametrize("x", [345.0, 346.0, 347.0, 348.0, 0.0])
+def test_dilation_stops_at_the_seam(x: float) -> None:
+    # masks that end at the last column or just before it, where a dilation that went round would gain pixels
+    labels = table([(0, 1, (np.array([[x, 90.0]]), np.ones(1)))])
+    predictions = table([(0, 1, (np.array([[(x + 355.5) % 360, 92.0]]), np.ones(1)))], scores=[0.5])
+    ours = evaluate({"a": labels}, {"a": predictions}, revision="2026-04-02")
+    plain = literal_evaluate_0402({"a": labels}, {"a": predictions})
+    assert ours.micro.pearson_r == pytest.approx(plain["pearson_r"], abs=1e-12)
 
 
 @pytest.mark.slow

@@ -73,8 +73,8 @@ def test_seam_is_no_border_for_angles() -> None:
 
 def test_many_possible_matches_give_the_most_pairs_then_the_smallest_angle() -> None:
     # greedy by angle would pair (0, 0) and leave label 1, whose only partner is prediction 0
-    labels = table(_rows((0, 1, 100, 90), (0, 1, 115, 90)))
-    predictions = table(_rows((0, 2, 101, 90), (0, 2, 85, 90)))
+    labels = table(_rows((0, 1, 100, 90), (0, 1, 118, 90)))
+    predictions = table(_rows((0, 2, 101, 90), (0, 2, 82, 90)))
     matches = spatial_matches(labels, predictions)
     assert dict(zip(matches.pair_label, matches.pair_prediction, strict=True)) == {0: 1, 1: 0}
 

@@ -103,6 +103,15 @@ def test_points_that_cannot_be_triangulated_are_painted() -> None:
     np.testing.assert_array_equal(np.argwhere(single), [[49, 0]])  # column 99.7 rounds to 100, which folds to 0
 
 
+def test_halves_round_to_even() -> None:
+    # 9 * float32(100 / 360) is exactly 2.5, 27 times it 7.5
+    for x, column in ((9.0, 2), (27.0, 8)):
+        points, energy = np.array([[x, 90.0]]), np.ones(1)
+        canvas = render_map_0630(points, energy)
+        np.testing.assert_array_equal(np.argwhere(canvas), [[25, column]])
+        np.testing.assert_array_equal(canvas, literal_map_0630(table([(0, 0, (points, energy))]), 0))
+
+
 def test_tiny_regions_may_render_nothing() -> None:
     assert not render_map_0630([[101, 101], [102, 101], [101, 102]], [0.5, 0.7, 0.6]).any()
 

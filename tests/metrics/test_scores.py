@@ -16,7 +16,7 @@ from sai_core.errors import InputError
 from sai_core.metrics import RecordingScores, load_scores, merge, save_scores, score_recording, tie_range
 from sai_core.metrics.average_precision import average_precision_0630, precision_recall_0630
 from tests.benchmarks.literal_metrics import literal_ap
-from tests.metrics.helpers import made_up_recording
+from tests.metrics.helpers import made_up_recording, region, table
 
 REVISIONS = ("2026-06-30", "2026-04-02")
 
@@ -51,6 +51,23 @@ def test_ties_are_ordered_by_recording_frame_class_and_index(scores: list[Record
         names = [f.name for f in fields(one) if f.name.startswith("detection_")]
         turned.append(replace(one, **{name: getattr(one, name)[back] for name in names}))
     _same_bits(merge(scores), merge(turned))
+
+
+def test_ties_between_recordings_go_by_name_before_frame() -> None:
+    hit = table([(5, 1, region(100, 90))], name="a")
+    miss = table([(0, 1, region(100, 90))], name="b")
+    parts = [
+        score_recording(hit, replace(hit, score=np.array([0.5])), use_cache=False),
+        score_recording(
+            miss,
+            replace(miss, points_xy=miss.points_xy + np.array([100.0, 0.0]), score=np.array([0.5])),
+            use_cache=False,
+        ),
+    ]
+    first = merge(parts)
+    assert first.per_class[1].ap[0] == average_precision_0630([True, False], 2)
+    other_way = merge([replace(parts[0], recording="c"), parts[1]])
+    assert other_way.per_class[1].ap[0] == average_precision_0630([False, True], 2)
 
 
 def test_ties_at_a_threshold_are_told_and_lie_within_their_range(scores: list[RecordingScores]) -> None:
