@@ -77,7 +77,7 @@ _OPEN_GROUPS: Final[int] = 12
 _GROWTH: Final[float] = 1.5
 """A group's box may exceed that of each member by this factor; sharing blobs is worth about as much."""
 
-_GROWTH_SPARSE: Final[float] = 1.2
+_GROWTH_SPARSE: Final[float] = 1.4
 """The same for annotations of few points, which hardly ever share one."""
 
 _DENSE_POINTS: Final[int] = 150
@@ -88,11 +88,12 @@ _APART_PX: Final[int] = 24
 _MAX_WIDTH: Final[int] = 120
 """Wider boxes are drawn in parts."""
 
-_STRIP_BYTES: Final[int] = 3 << 19
+_STRIP_BYTES: Final[int] = 1 << 20
 """Blobs are computed for a few rows at a time, so that they are still in the processor's cache when they are added."""
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 
@@ -320,7 +321,7 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
 
     row_bin = np.floor(y).astype(np.int64)
     per_row = np.bincount(owner * ERP_HEIGHT + row_bin, weights=e, minlength=n * ERP_HEIGHT).reshape(n, -1)
-    in_rows = per_row @ _row_bound() >= limit[:, None]
+    in_rows = per_row.astype(np.float32) @ _row_bound() >= limit[:, None]
     top = np.argmax(in_rows, axis=1)
     bottom = ERP_HEIGHT - np.argmax(in_rows[:, ::-1], axis=1)
 
@@ -335,6 +336,7 @@ def mask_boxes(table: AnnotationTable, indices: npt.ArrayLike) -> tuple[list[Box
     level = np.floor(cosine * _COSINE_LEVELS).astype(np.int64)
     column_bin = np.floor(x).astype(np.int64) % ERP_WIDTH
     per_column = np.bincount(owner * ERP_WIDTH + column_bin, weights=e, minlength=n * ERP_WIDTH).reshape(n, -1)
+    per_column = per_column.astype(np.float32)
     in_columns = np.ones((n, ERP_WIDTH), np.bool_)
     tame = bounded & ~polar
     for value in np.unique(level[tame]).tolist():
@@ -390,20 +392,21 @@ def _around(columns: Int64) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)
-def _row_bound() -> Float64:
+def _row_bound() -> Float32:
     """Largest blob value in row r (axis 1) of a point between rows b and b + 1 (axis 0)."""
     b, r = np.arange(ERP_HEIGHT)[:, None], np.arange(ERP_HEIGHT)[None, :]
     apart = np.maximum(np.maximum(b - r, r - b - 1), 0) * _ROW_DEG
-    return np.exp(float(_EXPONENT) * np.sin(np.deg2rad(apart) / 2) ** 2)
+    return np.exp(float(_EXPONENT) * np.sin(np.deg2rad(apart) / 2) ** 2).astype(np.float32)
 
 
 @lru_cache(maxsize=_COSINE_LEVELS + 1)
-def _column_bound(level: int) -> Float64:
+def _column_bound(level: int) -> Float32:
     """Largest blob value in column c (axis 1) of a point between columns b and b + 1 (axis 0), round the seam."""
     b, c = np.arange(ERP_WIDTH)[:, None], np.arange(ERP_WIDTH)[None, :]
     apart = np.minimum((b - c) % ERP_WIDTH, (c - b - 1) % ERP_WIDTH)
     apart[(c == b) | (c == (b + 1) % ERP_WIDTH)] = 0
-    return np.exp(float(_EXPONENT) * level / _COSINE_LEVELS * np.sin(np.deg2rad(apart) / 2) ** 2)
+    hav = level / _COSINE_LEVELS * np.sin(np.deg2rad(apart) / 2) ** 2
+    return np.exp(float(_EXPONENT) * hav).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -423,8 +426,11 @@ def _windows(x: Float64, y: Float64) -> _Windows:
     azimuth = np.radians((x / ERP_WIDTH) * 360.0 - 180.0)
     elevation = np.radians(90.0 - (y / (ERP_HEIGHT - 1)) * 180.0)
     # the scalar cosine: NumPy's may differ in the last bit, which the rounding to float32 or to pixels could show
-    rows, row_of = np.unique(elevation, return_inverse=True)
-    cosine = np.array([math.cos(v) for v in rows.tolist()])[row_of]
+    if len(elevation) > _DENSE_POINTS:
+        rows, row_of = np.unique(elevation, return_inverse=True)
+        cosine = np.array([math.cos(v) for v in rows.tolist()])[row_of]
+    else:
+        cosine = np.array([math.cos(v) for v in elevation.tolist()])
     low = np.maximum(-math.pi / 2, elevation - _CUTOFF_RAD)
     high = np.minimum(math.pi / 2, elevation + _CUTOFF_RAD)
     top = np.maximum(0, np.floor((math.pi / 2 - high) / math.pi * (ERP_HEIGHT - 1)))
@@ -470,13 +476,12 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: 
         return np.concatenate([_draw(points_xy, energy, bounds, part, wanted) for part in parts], axis=2)
     values = np.zeros((n_maps, box.bottom - box.top, box.width), np.float32)
     order = np.lexsort((points_xy[:, 0], points_xy[:, 1]))
-    in_order = points_xy[order]
+    x, y = points_xy[order].T
     new = np.ones(len(order), np.bool_)
-    new[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
-    which = np.empty(len(order), np.int64)
-    which[order] = np.cumsum(new) - 1
-    unique = in_order[new]
-    windows = _windows(unique[:, 0], unique[:, 1])
+    new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
+    which = np.empty(len(order), np.int32)
+    which[order] = np.cumsum(new, dtype=np.int32) - 1
+    windows = _windows(x[new], y[new])
     times = _times(windows, box)
     top, bottom = windows.top, windows.bottom
     elevation, cosine = windows.elevation, windows.cosine
@@ -486,20 +491,20 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: 
     second = np.flatnonzero((times > 1).any(axis=1))
     if len(second):
         # a column that is drawn twice gets the same number once more, right after the first time
-        again = np.zeros(len(unique), np.int64)
+        again = np.zeros(len(windows.top), np.int64)
         again[second] = 1
         repeats = 1 + again[which]
         strength = np.repeat(strength, repeats)
         repeated = np.ones(len(strength), np.bool_)
         repeated[np.cumsum(repeats) - repeats] = False
         which = np.repeat(which, repeats)
-        which[repeated] = (len(unique) + np.cumsum(again) - 1)[which[repeated]]
-        bounds = np.concatenate([[0], np.cumsum(repeats)])[bounds]
+        which[repeated] = (len(again) + np.cumsum(again) - 1)[which[repeated]]
+        bounds = np.concatenate([[0], np.cumsum(repeats)])[bounds].astype(np.int32)
     drawn = np.greater(times, 0)
     aside[~drawn] = np.inf  # infinitely far away: the blob is exactly 0 there
 
-    owner = np.repeat(np.arange(n_maps), np.diff(bounds))
-    n_blobs, rows = len(unique), np.arange(box.top, box.bottom)
+    owner = np.repeat(np.arange(n_maps, dtype=np.int32), np.diff(bounds))
+    n_blobs, rows = len(top), np.arange(box.top, box.bottom)
     far = _square_sine(_ROW_ELEVATION_RAD[rows] - elevation[:, None])
     far[(rows < top[:, None]) | (rows >= bottom[:, None])] = np.inf
     weight = cosine[:, None] * _ROW_COS[rows]
@@ -525,12 +530,16 @@ def _draw(points_xy: Float64, energy: Float64, bounds: Int64, box: Box, wanted: 
             blobs[:n_here] *= drawn[part][:, None, :]
         if len(second):
             np.multiply(blobs[second], (times[second] > 1)[:, None, :], out=blobs[n_here:])
-        here, row_bounds, weights = which - part.start, bounds, strength
+        here, row_bounds, weights = which, bounds, strength
         busy = (wanted[:, 0] < start + n_rows) & (wanted[:, 1] > start)
         if n_here < n_blobs or not busy.all():
-            chosen = np.flatnonzero((which >= part.start) & (which < part.stop + len(second)) & busy[owner])
-            here, row_bounds, weights = here[chosen], np.searchsorted(chosen, bounds), strength[chosen]
-        total = _weighted_sums(weights, here, row_bounds, blobs.reshape(len(blobs), -1))
+            taken = which >= part.start
+            taken &= which < part.stop + len(second)
+            if not busy.all():
+                taken &= busy[owner]
+            chosen = np.flatnonzero(taken)
+            here, row_bounds, weights = which[chosen] - part.start, np.searchsorted(chosen, bounds), strength[chosen]
+        total = _weighted_sums(weights, here, row_bounds.astype(np.int32), blobs.reshape(len(blobs), -1))
         values[:, strip] = total.reshape(n_maps, -1, box.width)
     return values
 
@@ -548,7 +557,7 @@ def _compute_blobs(far: Float32, weight: Float32, aside: Float32, *, out: Float3
     np.exp(out, out=out)
 
 
-def _weighted_sums(weights: Float32, index: Int64, bounds: Int64, blobs: Float32) -> Float32:
+def _weighted_sums(weights: Float32, index: Int32, bounds: Int32, blobs: Float32) -> Float32:
     """Sums of weighted blobs, shape (n_maps, pixels): each map's entries one after the other, in float32."""
     if _sparse_product_is_sequential():
         return _sparse_product(weights, index, bounds, blobs)
@@ -559,7 +568,7 @@ def _weighted_sums(weights: Float32, index: Int64, bounds: Int64, blobs: Float32
     return result
 
 
-def _sparse_product(weights: Float32, index: Int64, bounds: Int64, blobs: Float32) -> Float32:
+def _sparse_product(weights: Float32, index: Int32, bounds: Int32, blobs: Float32) -> Float32:
     """Product of a sparse matrix, given by its rows, with the blobs."""
     n_maps = len(bounds) - 1
     if csr_matvecs is None:
@@ -579,8 +588,8 @@ def _sparse_product_is_sequential() -> bool:
     rng = np.random.default_rng(0)
     blobs = rng.uniform(0, 1, (64, 67)).astype(np.float32)
     weights = rng.uniform(0, 1, 64).astype(np.float32)
-    index = rng.permutation(64)
-    product = _sparse_product(weights, index, np.array([0, 64]), blobs)
+    index = rng.permutation(64).astype(np.int32)
+    product = _sparse_product(weights, index, np.array([0, 64], np.int32), blobs)
     total = np.zeros(67, np.float32)
     for k, weight in zip(index.tolist(), weights, strict=True):
         total += blobs[k] * weight

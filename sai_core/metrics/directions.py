@@ -48,7 +48,8 @@ def whole_pixel_regions(table: AnnotationTable) -> npt.NDArray[np.bool_]:
     result = np.zeros(len(table), dtype=np.bool_)
     filled = np.flatnonzero(np.diff(offsets))
     if len(filled):
-        whole = (table.points_xy == np.floor(table.points_xy)).all(axis=1)
+        x, y = table.points_xy.T
+        whole = (x == np.floor(x)) & (y == np.floor(y))
         result[filled] = np.logical_and.reduceat(whole, offsets[filled])
     return result
 
