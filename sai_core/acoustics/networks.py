@@ -123,6 +123,9 @@ class UpLAMConfig:
         Visibilities that the weights were trained with; used when the caller does not choose.
     normalise : {"largest_eigenvalue", "frame", "none"}
         Normalisation of the network's input.
+    positive : bool
+        Whether negative eigenvalues of the enlarged matrix are removed, as the official network does. Weights that
+        were trained without (ours) need none of it: their enlarged matrix is not a covariance.
     note : str
         What the weights are and where they come from, in one sentence, for the user.
     """
@@ -134,6 +137,7 @@ class UpLAMConfig:
     hermitian: HermitianRule = "lower"
     recipe: Recipe = "official"
     normalise: Normalise = "largest_eigenvalue"
+    positive: bool = True
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -431,7 +435,8 @@ class UpLAM(nn.Module):
 
     def forward(self, matrices: torch.Tensor, *, psd: Psd = "auto") -> torch.Tensor:
         """Energy at the lattice points, shape (batch, bands, 484), of complex matrices (batch, bands, 4, 4)."""
-        return self.lam(self.upsample(matrices), packed=True, psd=psd)
+        method: Psd = "none" if psd == "auto" and not self.config.positive else psd
+        return self.lam(self.upsample(matrices), packed=True, psd=method)
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,647 @@
+"""The training loop of UpLAM: stages from coarse to fine, resumable to the bit, everything in one run folder.
+
+A stage has a size (cells, see :mod:`sai_core.acoustics.training.coarse`) and an objective:
+
+* ``"resolvent"``: the enlarged matrix is fitted to a function of the four-channel matrix itself, whose beam pattern is
+  the minimum-variance spectrum. A few minutes that put the network where plain beamforming ends.
+* ``"maps"``: self-supervision by 32 channels. With ``t`` the sharp 32-channel map of
+  :mod:`sai_core.acoustics.training.targets` raised to a power, and ``l`` the network's map, each divided by its total:
+  the cross-entropy ``- sum t log l`` of the mean over bands, plus that of every band; a small term that keeps the
+  total's magnitude; and the share of the 32-channel matrix that LAM's decoder ``A diag(l) A^H`` leaves unexplained.
+
+Which frames a step sees is a function of (seed, stage, step), and nothing else is random once a stage has begun, so a
+run that is killed and resumed ends with the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
+from sai_core.acoustics.training.blocks import Block, cached_block
+from sai_core.acoustics.training.coarse import CoarseUpLAM, lift, refine, resolvent
+from sai_core.acoustics.training.optimiser import Optimiser
+from sai_core.acoustics.training.scenes import SceneOptions
+from sai_core.acoustics.training.targets import TargetMaker, Targets
+from sai_core.errors import InputError, SaiError
+from sai_core.files import atomic_write
+from sai_core.progress import Progress, no_progress
+
+DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
+_VALIDATION_BLOCK: Final[int] = 1_000_000
+"""Block number of the validation frames, far from any training block."""
+
+_WARM_UP: Final[int] = 50
+_FLAT_SHARE: Final[float] = 0.3
+"""Share of a stage's steps at the full rate; then the rate falls linearly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Training frames; see the comments of ``uplam.toml``."""
+
+    blocks: int = 12
+    block_frames: int = 8192
+    frame_scale_share: float = 0.3
+    consensus_share: float = 0.67
+    silent_band_share: float = 0.02
+    scenes: SceneOptions = field(default_factory=SceneOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Widths of the network."""
+
+    base_filter: int = 32
+    features: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the loss terms; see the comments of ``uplam.toml``."""
+
+    sharpness: float = 4.0
+    band_weight: float = 0.5
+    scale_weight: float = 0.02
+    reconstruction_weight: float = 0.05
+    reconstruction_every: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage; ``average`` is the decay of the running mean of the weights (0: none)."""
+
+    objective: Literal["resolvent", "maps"] = "maps"
+    cells: int = 1
+    steps: int = 1000
+    batch: int = 64
+    rate: float = 2e-3
+    kernel_rate: float = 5e-3
+    average: float = 0.999
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """All settings of a run."""
+
+    seed: int = 1
+    threads: int = 1
+    checkpoint_minutes: float = 3.0
+    validate_every: int = 1000
+    validation_frames: int = 2048
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    stages: tuple[StageConfig, ...] = (StageConfig(),)
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read a TOML file and apply ``key.sub=value`` overrides (values as in TOML; stages by number, from 0).
+
+    Raises
+    ------
+    InputError
+        No such file, not TOML, unknown or misshaped settings.
+    """
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: this is not TOML ({error}).") from error
+    for override in overrides:
+        _override(raw, override)
+    return config_from(raw, str(path))
+
+
+def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
+    """Make the typed configuration from plain dictionaries; unknown names are errors."""
+    top = dict(raw)
+    data = dict(_table(top, "data", source))
+    scenes = dict(_table(data, "scenes", source))
+    scenes = {key: tuple(v) if isinstance(v, list) else v for key, v in scenes.items()}
+    stages = top.get("stages", [{}])
+    if not isinstance(stages, (list, tuple)) or not stages or not all(isinstance(s, dict) for s in stages):
+        raise InputError(f"{source}: 'stages' must be a list of at least one table.")
+    data["scenes"] = _build(SceneOptions, scenes, f"{source}: data.scenes")
+    top["data"] = _build(DataConfig, data, f"{source}: data")
+    top["model"] = _build(ModelConfig, _table(top, "model", source), f"{source}: model")
+    top["loss"] = _build(LossConfig, _table(top, "loss", source), f"{source}: loss")
+    top["stages"] = tuple(_build(StageConfig, s, f"{source}: stages.{i}") for i, s in enumerate(stages))
+    config = _build(TrainingConfig, top, source)
+    for index, stage in enumerate(config.stages):
+        if stage.objective not in ("resolvent", "maps") or stage.cells not in (1, 2, 4, 8) or stage.batch < 1:
+            raise InputError(
+                f"{source}: stages.{index} needs objective resolvent or maps, cells 1, 2, 4 or 8, batch >= 1."
+            )
+        if index and stage.cells < config.stages[index - 1].cells:
+            raise InputError(
+                f"{source}: stages.{index} has fewer cells than the one before; stages go from coarse to fine."
+            )
+        if stage.objective == "resolvent" and stage.cells == 8:
+            raise InputError(f"{source}: stages.{index}: the resolvent is learned on coarse cells (1, 2 or 4).")
+    if config.data.blocks < 1 or config.data.block_frames < 1 or config.validation_frames < 1:
+        raise InputError(f"{source}: at least one block, one frame a block and one validation frame are needed.")
+    return config
+
+
+def train(
+    config: TrainingConfig, run: Path, *, resume: bool = False, progress: Progress = no_progress, stop_after: int = 0
+) -> Path:
+    """Train, or go on with, a run.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Ignored on ``resume``: the run's own configuration is used.
+    run : Path
+        Folder of the run; made. Holds ``config.json``, ``environment.json``, ``metrics.csv``, ``last.safetensors`` (the
+        whole state), ``best.safetensors`` (weights with the lowest validation loss) and, at the end,
+        ``uplam.safetensors`` (the same, ready for use).
+    resume : bool
+        Continue from ``last.safetensors``.
+    progress : Progress
+    stop_after : int
+        Stop after so many steps in all, with a checkpoint, as a kill would (0: never).
+
+    Returns
+    -------
+    Path
+        Of the finished weights (or of the last checkpoint if stopped before the end).
+
+    Raises
+    ------
+    InputError
+        The folder holds a run already and ``resume`` is not set, or nothing to resume.
+    SaiError
+        The loss is not finite; the last checkpoint stays.
+    """
+    run = Path(run)
+    last = run / "last.safetensors"
+    if resume:
+        config = config_from(_read_json(run / "config.json"), str(run / "config.json"))
+    elif (run / "config.json").exists():
+        raise InputError(f"{run}: there is a run in this folder already; give --resume, or another folder.")
+    torch.set_num_threads(max(1, config.threads))
+    if not resume:
+        _write_json(run / "config.json", asdict(config))
+        _write_json(run / "environment.json", environment())
+    trainer = _Trainer(config, run, progress)
+    if resume and last.exists():
+        trainer.load(last)
+    return trainer.run_all(stop_after)
+
+
+def loss_terms(latent: torch.Tensor, targets: Targets, loss: LossConfig) -> dict[str, torch.Tensor]:
+    """Terms of the ``"maps"`` objective, without the reconstruction.
+
+    Parameters
+    ----------
+    latent : float32, shape (batch, bands, 484)
+        The network's maps, >= 0.
+    targets : Targets
+    loss : LossConfig
+
+    Returns
+    -------
+    dict
+        ``mean`` and ``band`` (cross-entropies in nats, of the mean over bands and of single bands) and ``scale``.
+    """
+    maps = sharpened(targets.maps, loss.sharpness)
+    loudness = targets.inputs.diagonal(dim1=-2, dim2=-1).real.sum(dim=-1)
+    # a floor relative to the input keeps the logarithm finite and lets quiet bands have quiet maps
+    floor = 0.01 * loudness[..., None] + 1e-6
+    total = latent.sum(dim=-1)
+    # log1p-like: below a hundredth of a source's map the totals need not agree
+    scale = ((total + loudness + 1e-3).log() - (maps.sum(dim=-1) + loudness + 1e-3).log()).square().mean()
+    return {
+        "mean": _cross_entropy(maps.mean(dim=1), (latent + floor).mean(dim=1)),
+        "band": _cross_entropy(maps, latent + floor),
+        "scale": scale,
+    }
+
+
+def sharpened(maps: torch.Tensor, exponent: float) -> torch.Tensor:
+    """Raise maps to a power without changing the height of each map's peak."""
+    peak = maps.amax(dim=-1, keepdim=True).clamp_min(1e-9)
+    return maps * (maps / peak).pow(exponent - 1.0)
+
+
+def _cross_entropy(target: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    share = target / target.sum(dim=-1, keepdim=True).clamp_min(1e-9)
+    return (share * (positive.sum(dim=-1, keepdim=True).log() - positive.log())).sum(dim=-1).mean()
+
+
+def environment() -> dict[str, str]:
+    """What a run was made with: commit, versions, machine."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = "unknown"
+    return {
+        "commit": commit,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+class _Trainer:
+    def __init__(self, config: TrainingConfig, run: Path, progress: Progress) -> None:
+        self.config, self.folder, self.progress = config, run, progress
+        self.stage = 0
+        self.step = 0  # within the stage
+        self.seconds = 0.0
+        self.best = float("inf")
+        self.total = sum(s.steps for s in config.stages)
+        torch.manual_seed(config.seed)
+        self._blocks: list[Block] = []
+        self._validation: Block | None = None
+        self.maker = TargetMaker(_feature_frequencies(), consensus_share=config.data.consensus_share)
+        self.model: nn.Module = CoarseUpLAM(self._uplam_config(), min(config.stages[0].cells, 4), self.maker.steering)
+        if config.stages[0].cells == 8:
+            self.model = trainable(lift(self.model))
+        self._begin()
+
+    def _uplam_config(self) -> UpLAMConfig:
+        model = self.config.model
+        return UpLAMConfig(
+            base_filter=model.base_filter,
+            features=model.features,
+            hermitian="mean",
+            positive=False,
+            note="UpLAM trained by this project on simulated rooms (see docs/uplam.md)",
+        )
+
+    def _begin(self) -> None:
+        """State of a stage at its first step."""
+        slow = [n for n, _ in self.model.named_parameters() if n.rsplit(".", 1)[-1] in ("D", "tau")]
+        self.optimiser = Optimiser(self.model, slow=slow)
+        self.average = {n: p.detach().clone() for n, p in self.model.named_parameters()}
+        self.smooth: dict[str, float] = {}
+
+    def _advance(self) -> None:
+        """Go to the next stage: averaged weights, refined if need be."""
+        self._use_average()
+        self.stage, self.step = self.stage + 1, 0
+        cells = self.config.stages[self.stage].cells
+        if isinstance(self.model, CoarseUpLAM) and cells != self.model.cells:
+            # reproducible whether or not the run was interrupted in the stage before
+            torch.manual_seed(self.config.seed + 1000 * self.stage)
+            if cells == 8:
+                self.model = trainable(lift(self.model))
+            else:
+                self.model = refine(self.model, cells, self.maker.steering)
+        self._begin()
+
+    def _use_average(self) -> None:
+        if self.config.stages[self.stage].average > 0:
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(self.average[name])
+
+    def run_all(self, stop_after: int) -> Path:
+        config = self.config
+        self._load_data()
+        done = sum(s.steps for s in config.stages[: self.stage]) + self.step
+        saved = time.monotonic()
+        while True:
+            stage = config.stages[self.stage]
+            if self.step >= stage.steps:
+                if self.stage + 1 == len(config.stages):
+                    break
+                self._advance()
+                continue
+            started = time.monotonic()
+            terms = self._train_step(stage)
+            self.step += 1
+            done += 1
+            for name, value in terms.items():
+                self.smooth[name] = value if name not in self.smooth else 0.98 * self.smooth[name] + 0.02 * value
+            self.seconds += time.monotonic() - started
+            if self.step % config.validate_every == 0 or self.step == stage.steps:
+                self._validate()
+            if done % 20 == 0:
+                said = ", ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
+                self.progress(done / self.total, f"stage {self.stage} step {self.step}: {said}")
+            stopping = bool(stop_after) and done >= stop_after
+            if stopping or time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                self._save()
+                saved = time.monotonic()
+            if stopping:
+                return self.folder / "last.safetensors"
+        self._save()
+        best = self.folder / "best.safetensors"
+        if not best.exists():
+            self._use_average()
+            self._write_weights(best)
+        finished = self.folder / "uplam.safetensors"
+        with atomic_write(finished) as stream:
+            stream.write(best.read_bytes())
+        self.progress(1.0, f"finished: {finished}")
+        return finished
+
+    def _load_data(self) -> None:
+        data = self.config.data
+        for number in range(data.blocks):
+            self.progress(0.0, f"drawing block {number + 1} of {data.blocks}")
+            self._blocks.append(self._block(number, data.block_frames))
+        self._validation = self._block(_VALIDATION_BLOCK, self.config.validation_frames)
+
+    def _block(self, number: int, n_frames: int) -> Block:
+        data = self.config.data
+        return cached_block(
+            data.scenes,
+            seed=self.config.seed,
+            number=number,
+            n_frames=n_frames,
+            frame_scale_share=data.frame_scale_share,
+            consensus_share=data.consensus_share,
+        )
+
+    def _batch(self, stage: StageConfig) -> Targets:
+        rng = np.random.default_rng((self.config.seed, 7, self.stage, self.step))
+        data = self.config.data
+        block = self._blocks[int(rng.integers(len(self._blocks)))]
+        targets = block.targets(rng.integers(len(block), size=stage.batch))
+        heard = torch.from_numpy(rng.random(targets.energy.shape) >= data.silent_band_share)
+        return Targets(
+            inputs=targets.inputs * heard[..., None, None],
+            maps=targets.maps * heard[..., None],
+            beams=targets.beams * heard[..., None],
+            energy=targets.energy * heard,
+        )
+
+    def _train_step(self, stage: StageConfig) -> dict[str, float]:
+        targets = self._batch(stage)
+        self.model.zero_grad(set_to_none=True)
+        if stage.objective == "resolvent":
+            assert isinstance(self.model, CoarseUpLAM)
+            wanted = resolvent(targets.inputs)
+            packed = (wanted.real + wanted.imag).repeat_interleave(self.model.cells, -1)
+            packed = packed.repeat_interleave(self.model.cells, -2)
+            loss = (self.model.upsample(targets.inputs) - packed).square().mean()
+            terms = {"resolvent": loss}
+        else:
+            weights = self.config.loss
+            latent = latent_of(self.model, targets.inputs)
+            terms = loss_terms(latent, targets, weights)
+            loss = terms["mean"] + weights.band_weight * terms["band"] + weights.scale_weight * terms["scale"]
+            if weights.reconstruction_weight > 0 and self.step % weights.reconstruction_every == 0:
+                terms["reconstruction"] = self.maker.reconstruction_error(latent, targets).mean()
+                loss = loss + weights.reconstruction_weight * weights.reconstruction_every * terms["reconstruction"]
+        if not bool(torch.isfinite(loss)):
+            raise SaiError(
+                f"{self.folder}: the loss is not finite in stage {self.stage}, step {self.step}; "
+                "lower the rates and resume from the last checkpoint."
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        fraction = self.step / stage.steps
+        pace = min(1.0, (self.step + 1) / _WARM_UP) * min(1.0, (1.0 - fraction) / (1.0 - _FLAT_SHARE) + 0.01)
+        self.optimiser.step(rate=stage.rate * pace, kernel_rate=stage.kernel_rate * pace)
+        if stage.average > 0:
+            # the mean must forget the start: a decay that grows with the steps made
+            decay = min(stage.average, (self.step + 1) / (self.step + 10))
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    self.average[name].lerp_(parameter, 1.0 - decay)
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _validate(self) -> None:
+        assert self._validation is not None
+        stage = self.config.stages[self.stage]
+        kept = {n: p.detach().clone() for n, p in self.model.named_parameters()}
+        self._use_average()
+        sums: dict[str, float] = {}
+        rows = np.arange(len(self._validation))
+        with torch.no_grad():
+            for part in np.array_split(rows, -(-rows.size // 256)):
+                targets = self._validation.targets(part)
+                terms = loss_terms(latent_of(self.model, targets.inputs), targets, self.config.loss)
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * part.size / rows.size
+        score = sums["mean"] + self.config.loss.band_weight * sums["band"]
+        if stage.objective == "maps" and score < self.best:
+            self.best = score
+            self._write_weights(self.folder / "best.safetensors")
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(kept[name])
+        self._log(
+            {
+                "seconds": self.seconds,
+                **{f"train_{k}": v for k, v in self.smooth.items()},
+                **{f"validation_{k}": v for k, v in sums.items()},
+            }
+        )
+
+    def _write_weights(self, path: Path) -> None:
+        model = lift(self.model) if isinstance(self.model, CoarseUpLAM) else self.model
+        assert isinstance(model, UpLAM)
+        done = sum(s.steps for s in self.config.stages[: self.stage]) + self.step
+        frames = sum(s.steps * s.batch for s in self.config.stages[: self.stage])
+        frames += self.step * self.config.stages[self.stage].batch
+        save_uplam(
+            model,
+            path,
+            metadata={
+                "seed": str(self.config.seed),
+                "steps": str(done),
+                "frames_seen": str(frames),
+                "frames_drawn": str(self.config.data.blocks * self.config.data.block_frames),
+                "hours": f"{self.seconds / 3600:.2f}",
+                "data": "simulated shoebox rooms around a rigid sphere, synthesised sounds; no direction was shown",
+                "commit": _read_json(self.folder / "environment.json").get("commit", "unknown"),
+            },
+        )
+
+    def _log(self, row: Mapping[str, float]) -> None:
+        """Append to ``metrics.csv``; the columns are fixed."""
+        path = self.folder / "metrics.csv"
+        full = {"stage": self.stage, "step": self.step, **{c: "" for c in _COLUMNS}}
+        full.update({key: round(value, 5) for key, value in row.items()})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(full), lineterminator="\n")
+        if not path.exists():
+            writer.writeheader()
+        writer.writerow(full)
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(text.getvalue())
+
+    def _save(self) -> None:
+        tensors: dict[str, torch.Tensor] = {}
+        for kind, values in (
+            ("model", dict(self.model.named_parameters())),
+            ("average", self.average),
+            ("optimiser", self.optimiser.state),
+        ):
+            for name, value in values.items():
+                plain = torch.view_as_real(value.detach()) if value.is_complex() else value.detach()
+                tensors[f"{kind}/{name}"] = plain.contiguous()
+        header = {
+            "stage": str(self.stage),
+            "step": str(self.step),
+            "seconds": repr(self.seconds),
+            "best": repr(self.best),
+            "count": str(self.optimiser.count),
+            "smooth": json.dumps(self.smooth),
+        }
+        with atomic_write(self.folder / "last.safetensors") as stream:
+            stream.write(save(tensors, metadata=header))
+
+    def load(self, path: Path) -> None:
+        """Take up the state that :meth:`_save` wrote."""
+        try:
+            with safe_open(str(path), framework="pt", device="cpu") as stored:
+                header = stored.metadata() or {}
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
+            stage, step = int(header["stage"]), int(header["step"])
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path}: this is not a checkpoint that can be resumed ({error}).") from error
+        while self.stage < stage:
+            self._advance()
+        self.step, self.seconds, self.best = step, float(header["seconds"]), float(header["best"])
+        self.smooth = json.loads(header["smooth"])
+        self.optimiser.count = int(header["count"])
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                _restore(parameter, tensors[f"model/{name}"])
+                _restore(self.average[name], tensors[f"average/{name}"])
+            for name, value in self.optimiser.state.items():
+                value.copy_(tensors[f"optimiser/{name}"])
+
+
+_COLUMNS: Final[tuple[str, ...]] = (
+    "seconds",
+    "train_resolvent",
+    "train_mean",
+    "train_band",
+    "train_scale",
+    "train_reconstruction",
+    "validation_mean",
+    "validation_band",
+    "validation_scale",
+)
+
+
+def latent_of(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Maps of a coarse or a full-size network, without the removal of negative eigenvalues."""
+    if isinstance(model, UpLAM):
+        return model.lam(model.upsample(inputs), packed=True, psd="none")
+    return model(inputs)
+
+
+def trainable(model: UpLAM) -> UpLAM:
+    """Swap the activations for ones with a fast backward; the state dict's keys stay."""
+    from sai_core.acoustics.training.coarse import FastPReLU
+
+    for module in model.cdbpn.modules():
+        activation = getattr(module, "act", None)
+        if isinstance(activation, nn.PReLU):
+            fast = FastPReLU()
+            fast.weight = activation.weight
+            module.act = fast
+    return model
+
+
+def _feature_frequencies() -> np.ndarray:
+    from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, official_bins
+
+    return np.array([50.0 * sum(official_bins(c)) for c in FEATURE_CENTRES_HZ])
+
+
+def _restore(target: torch.Tensor, value: torch.Tensor) -> None:
+    target.copy_(torch.view_as_complex(value) if target.is_complex() else value)
+
+
+def _table(raw: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:
+    value = raw.get(name, {})
+    if not isinstance(value, Mapping):
+        raise InputError(f"{source}: '{name}' must be a table.")
+    return value
+
+
+def _build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    unknown = sorted(set(raw) - set(known))
+    if unknown:
+        raise InputError(f"{source}: unknown settings {', '.join(unknown)}; known are {', '.join(known)}.")
+    try:
+        made = kind(**raw)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source}: {error}") from error
+    changed = {}
+    for name in known:
+        value, default = getattr(made, name), getattr(kind(), name)
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            changed[name] = float(value)
+        elif isinstance(default, (int, float, str)) and type(value) is not type(default):
+            raise InputError(f"{source}: {name} is {value!r}; expected a value like {default!r}.")
+    return replace(made, **changed) if changed else made
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {text}: expected key=value, e.g. data.blocks=2.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    target: Any = raw
+    *path, last = key.split(".")
+    for name in path:
+        target = _child(target, name, text)
+    if isinstance(target, list):
+        raise InputError(f"--set {text}: name a setting of the stage, e.g. stages.0.steps=100.")
+    target[last] = parsed
+
+
+def _child(target: Any, name: str, text: str) -> Any:
+    if isinstance(target, list):
+        if not name.isdigit() or int(name) >= len(target):
+            raise InputError(f"--set {text}: there is no stage {name}; there are {len(target)}, from 0.")
+        return target[int(name)]
+    child = target.setdefault(name, {}) if isinstance(target, dict) else None
+    if not isinstance(child, (dict, list)):
+        raise InputError(f"--set {text}: '{name}' is no table of the configuration.")
+    return child
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); is this the folder of a run?") from error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path, "w") as stream:
+        json.dump(content, stream, indent=1, sort_keys=True)
