@@ -43,7 +43,7 @@ import torch
 
 from sai_core.acoustics.audio_input import AudioArray, AudioFormat, AudioInput
 from sai_core.acoustics.beamformer import first_order_steering, steered_response
-from sai_core.acoustics.networks import LAM, UpLAM, load_lam32, load_uplam
+from sai_core.acoustics.networks import LAM, Psd, UpLAM, load_lam32, load_uplam
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, N_BANDS, Normalise, Recipe, visibility_tensors
 from sai_core.errors import EnvironmentProblem, InputError
@@ -299,7 +299,8 @@ class MapMaker:
             # the back-projection's activations want small batches, LAM's 18 MB of constants want large ones
             batch = _CPU_BATCH if self.device.type == "cpu" else len(matrices)
             upsampled = [self._model.upsample(part) for part in matrices.split(batch)]
-            lattice = self._model.lam(torch.cat(upsampled), packed=True)
+            psd: Psd = "auto" if self._model.config.positive else "none"
+            lattice = self._model.lam(torch.cat(upsampled), packed=True, psd=psd)
         elif self._model is not None:
             # visibilities are sums of outer products: they have no negative part to remove
             lattice = self._model(matrices, psd="none")
