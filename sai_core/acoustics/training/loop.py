@@ -39,6 +39,7 @@ from sai_core.acoustics.training.blocks import Block, cached_block
 from sai_core.acoustics.training.coarse import CoarseUpLAM, lift, refine, resolvent
 from sai_core.acoustics.training.optimiser import Optimiser
 from sai_core.acoustics.training.scenes import SceneOptions
+from sai_core.acoustics.training.symmetry import symmetries, turned
 from sai_core.acoustics.training.targets import TargetMaker, Targets
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
@@ -62,6 +63,7 @@ class DataConfig:
     frame_scale_share: float = 0.3
     consensus_share: float = 0.67
     silent_band_share: float = 0.02
+    symmetries: bool = True
     scenes: SceneOptions = field(default_factory=SceneOptions)
 
 
@@ -390,6 +392,9 @@ class _Trainer:
         data = self.config.data
         block = self._blocks[int(rng.integers(len(self._blocks)))]
         targets = block.targets(rng.integers(len(block), size=stage.batch))
+        if data.symmetries:
+            # one for the whole batch: permuting is then a plain index
+            targets = turned(targets, symmetries()[int(rng.integers(24))])
         heard = torch.from_numpy(rng.random(targets.energy.shape) >= data.silent_band_share)
         return Targets(
             inputs=targets.inputs * heard[..., None, None],
@@ -495,6 +500,16 @@ class _Trainer:
         with open(path, "a", encoding="utf-8") as stream:
             stream.write(text.getvalue())
 
+    def _forget_rows_after(self, stage: int, step: int) -> None:
+        """Drop rows of steps that will be made again: they were logged after the last checkpoint."""
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows if tuple(map(int, row.split(",")[:2])) <= (stage, step)]
+        with atomic_write(path, "w") as stream:
+            stream.write("\n".join([header, *kept]) + "\n")
+
     def _save(self) -> None:
         tensors: dict[str, torch.Tensor] = {}
         for kind, values in (
@@ -527,6 +542,7 @@ class _Trainer:
             raise InputError(f"{path}: this is not a checkpoint that can be resumed ({error}).") from error
         while self.stage < stage:
             self._advance()
+        self._forget_rows_after(stage, step)
         self.step, self.seconds, self.best = step, float(header["seconds"]), float(header["best"])
         self.smooth = json.loads(header["smooth"])
         self.optimiser.count = int(header["count"])
