@@ -123,7 +123,7 @@ def _rigid_spectrum(kind: str) -> Method:
 
 def _library(name: str) -> Method:
     """SRP-PHAT or MUSIC of pyroomacoustics, free-field steering (it knows no rigid sphere), same band and lattice."""
-    import pyroomacoustics  # type: ignore[import-untyped]
+    import pyroomacoustics
 
     kind = {"srp": pyroomacoustics.doa.SRP, "music": pyroomacoustics.doa.MUSIC}[name]
     grid = pyroomacoustics.doa.GridSphere(cartesian_points=directions_to_vectors(*fibonacci_lattice_deg()).T)
