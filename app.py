@@ -18,6 +18,17 @@ PAGES = [
     st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:", default=True),
     st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
 ]
+for name, title, icon in (
+    ("predict", "Predict", "network_node"),
+    ("tune", "Tune", "tune"),
+    ("scores", "Scores", "leaderboard"),
+    ("review", "Review", "rate_review"),
+    ("figures", "Figures", "image"),
+    ("train", "Train", "model_training"),
+    ("doctor", "Doctor", "stethoscope"),
+):
+    if (Path(__file__).parent / "pages" / f"{name}.py").is_file():
+        PAGES.append(st.Page(f"pages/{name}.py", title=title, icon=f":material/{icon}:"))
 
 # looked at once for all sessions: it reads what is installed, which does not change while the app runs
 if problem := st.cache_resource(check_torch_pair, show_spinner=False)():

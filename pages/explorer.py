@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, sources
+from pages.components import address, data_bar, sources
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.components.viewer import viewer
-from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root
+from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated, system_title
 
@@ -20,16 +20,11 @@ NO_SYSTEM = "none"
 def main() -> None:
     """Draw the page."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
-    root = _choose_root(bar)
+    root = data_bar.choose_root(bar, acoustic_weights=True)
     if root is None:
         return
     if not root.recordings:
-        st.info(
-            f"{plain(root.path)} holds no recording. Expected are folders such as "
-            "`labels_dev/<split>/<recording>_std.json`, `mic_dev/<split>/<recording>.wav` and "
-            "`video_dev/<split>/<recording>.mp4`; any of them is enough. Choose another folder under **Data**."
-        )
-        _say_problems(root.problems)
+        data_bar.say_empty(root)
         return
     recording, systems = _choose_recording(bar, root)
     slot = st.empty()
@@ -60,51 +55,6 @@ def main() -> None:
         )
         return
     viewer(view)
-
-
-def _choose_root(bar: DeltaGenerator) -> DataRoot | None:
-    """Data folder and a folder of predictions anywhere; both in the address."""
-    demo = str(demo_root())
-    with bar.popover("Data", icon=":material/folder_open:"):
-        path = st.text_input(
-            "Data root",
-            value=demo,
-            key=keys.ROOT,
-            bind="query-params",
-            help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough.",
-        )
-        extra = st.text_input(
-            "More predictions",
-            key=keys.PREDICTION_FOLDER,
-            bind="query-params",
-            placeholder="folder or file, anywhere",
-            help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
-        )
-        st.text_input(
-            "UpLAM weights",
-            key=keys.UPLAM_WEIGHTS,
-            bind="query-params",
-            placeholder="those that ship with the program",
-            help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
-        )
-        st.text_input(
-            "LAM-32 weights",
-            key=keys.LAM32_WEIGHTS,
-            bind="query-params",
-            placeholder="lam_32_ch.pth",
-            help="For the acoustic map of 32-channel recordings (eigen_dev).",
-        )
-        st.caption("Files are only read, never changed.")
-    path, extra = path.strip() or demo, extra.strip()
-    try:
-        return sources.data_root(path, extra)
-    except SaiError as error:
-        st.error(plain(error))
-        if path == demo:
-            st.info("The demo recordings are missing from this copy of the program; choose a folder under **Data**.")
-        else:
-            st.info("Correct the path under **Data**; an empty *Data root* opens the demo recordings.")
-    return None
 
 
 def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, dict[str, PredictionSet]]:
@@ -146,7 +96,7 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
             )
         if root.problems:
             with st.popover(str(len(root.problems)), icon=":material/warning:", help="Files that were left out"):
-                _say_problems(root.problems)
+                data_bar.say_problems(root.problems)
     for value in unknown:
         st.warning(plain(f"The link names '{value}', which is not in {root.path}; the first choice is shown instead."))
     address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
@@ -172,13 +122,6 @@ def _recording_line(recording: Recording, root: DataRoot) -> str:
     if is_simulated(recording):
         has.append("simulated")
     return "   ·   ".join([" / ".join(parts), *summary, ", ".join(has)])
-
-
-def _say_problems(problems: tuple[str, ...]) -> None:
-    for problem in problems[:20]:
-        st.warning(plain(problem))
-    if len(problems) > 20:
-        st.caption(f"... and {len(problems) - 20} more.")
 
 
 through_app()

@@ -6,6 +6,9 @@ writes the shown text; they are read and written here. The player writes ``frame
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlencode
+
 import streamlit as st
 
 from pages.components import state_keys as keys
@@ -34,6 +37,40 @@ def write(values: dict[str, str]) -> None:
     changed = {name: value for name, value in values.items() if st.query_params.get(name) != value}
     if changed:
         st.query_params.update(changed)
+
+
+def explorer_query(
+    *,
+    root: str,
+    recording: str,
+    split: str = "",
+    frame: int | None = None,
+    a: str = "",
+    b: str = "",
+    predictions: str = "",
+) -> dict[str, str]:
+    """Parameters that open the Explorer at a moment; for ``st.switch_page(..., query_params=...)`` and links.
+
+    Parameters
+    ----------
+    root, predictions : str
+        Data root, and the folder of further predictions ("" for none).
+    recording, split : str
+    frame : int, optional
+        Zero-based 100 ms frame.
+    a, b : str
+        Names of prediction sets.
+    """
+    query = {keys.ROOT: root, keys.RECORDING: f"{split}/{recording}" if split else recording}
+    if frame is not None:
+        query[keys.FRAME] = str(frame)
+    query |= {k: v for k, v in ((keys.SYSTEM_A, a), (keys.SYSTEM_B, b), (keys.PREDICTION_FOLDER, predictions)) if v}
+    return query
+
+
+def explorer_link(**moment: Any) -> str:
+    """Address of the Explorer at a moment, relative to any page of the app; arguments of :func:`explorer_query`."""
+    return "./explorer?" + urlencode(explorer_query(**moment))
 
 
 def frame() -> int:

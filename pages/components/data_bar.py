@@ -1,0 +1,93 @@
+"""Which data folder the pages look at: one choice for all of them, in the address and kept between pages."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.components import sources
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, demo_root
+from sai_core.errors import SaiError
+
+
+def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = False) -> DataRoot | None:
+    """Draw the **Data** popover and open what it names.
+
+    Parameters
+    ----------
+    bar : DeltaGenerator, optional
+        Container that the popover goes into.
+    acoustic_weights : bool
+        Also ask for the weights of the acoustic layers (Explorer).
+
+    Returns
+    -------
+    DataRoot or None
+        None when the folder cannot be opened; the page has told why and what to do.
+    """
+    demo = str(demo_root())
+    with (bar or st.container()).popover("Data", icon=":material/folder_open:"):
+        path = st.text_input(
+            "Data root",
+            value=demo,
+            key=keys.ROOT,
+            bind="query-params",
+            persist_state="session",
+            help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough.",
+        )
+        extra = st.text_input(
+            "More predictions",
+            key=keys.PREDICTION_FOLDER,
+            bind="query-params",
+            persist_state="session",
+            placeholder="folder or file, anywhere",
+            help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
+        )
+        if acoustic_weights:
+            st.text_input(
+                "UpLAM weights",
+                key=keys.UPLAM_WEIGHTS,
+                bind="query-params",
+                persist_state="session",
+                placeholder="those that ship with the program",
+                help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
+            )
+            st.text_input(
+                "LAM-32 weights",
+                key=keys.LAM32_WEIGHTS,
+                bind="query-params",
+                persist_state="session",
+                placeholder="lam_32_ch.pth",
+                help="For the acoustic map of 32-channel recordings (eigen_dev).",
+            )
+        st.caption("Files are only read, never changed.")
+    path, extra = path.strip() or demo, extra.strip()
+    try:
+        return sources.data_root(path, extra)
+    except SaiError as error:
+        st.error(plain(error))
+        if path == demo:
+            st.info("The demo recordings are missing from this copy of the program; choose a folder under **Data**.")
+        else:
+            st.info("Correct the path under **Data**; an empty *Data root* opens the demo recordings.")
+    return None
+
+
+def say_empty(root: DataRoot) -> None:
+    """Tell that a root holds no recording, and what would be one."""
+    st.info(
+        f"{plain(root.path)} holds no recording. Expected are folders such as "
+        "`labels_dev/<split>/<recording>_std.json`, `mic_dev/<split>/<recording>.wav` and "
+        "`video_dev/<split>/<recording>.mp4`; any of them is enough. Choose another folder under **Data**."
+    )
+    say_problems(root.problems)
+
+
+def say_problems(problems: tuple[str, ...]) -> None:
+    """List files that were left out, each with its reason."""
+    for problem in problems[:20]:
+        st.warning(plain(problem))
+    if len(problems) > 20:
+        st.caption(f"... and {len(problems) - 20} more.")
