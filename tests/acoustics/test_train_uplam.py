@@ -22,10 +22,8 @@ TINY = [
     "validate_every=4",
     "stages.0.steps=4",
     "stages.1.steps=4",
-    "stages.2.steps=4",
     "stages.0.batch=16",
     "stages.1.batch=16",
-    "stages.2.batch=16",
 ]
 
 
