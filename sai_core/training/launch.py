@@ -1,0 +1,496 @@
+"""Start, stop, resume and clone training runs; each is a process of its own that outlives the app.
+
+A launch is described by a :class:`LaunchSpec` and kept as ``launch.json`` in the run folder, with a copy of the recipe
+(``recipe.toml``) that the run was started with, so that a clone repeats it whatever became of the recipe since.
+What can be trained is read off the command line's own ``train`` verb, so that a new kind of training appears here by
+itself. How processes are made is the business of :mod:`sai_core.training.executors`, how a run is looked at that of
+:mod:`sai_core.training.run_view`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.files import atomic_write, confine
+from sai_core.training import executors, run_view
+from sai_core.training.executors import Executor, Local
+
+RECIPE_COPY: Final[str] = "recipe.toml"
+_PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=.*", re.DOTALL)
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+
+_TITLES: Final[dict[str, str]] = {
+    "detector": "Detector",
+    "uplam": "UpLAM (acoustic maps)",
+    "teacher": "Teacher (AV-SELDnet)",
+}
+_RECIPE_FOLDERS: Final[dict[str, str]] = {"uplam": "acoustics/training"}
+
+
+@dataclass(frozen=True)
+class TrainingKind:
+    """Something that can be trained.
+
+    Attributes
+    ----------
+    name, title, description : str
+    options : frozenset of str
+        Options that the verb takes for it, e.g. ``--data``.
+    """
+
+    name: str
+    title: str
+    description: str
+    options: frozenset[str]
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether it learns from a data root."""
+        return "--data" in self.options
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSpec:
+    """Everything that a run is started with.
+
+    Attributes
+    ----------
+    kind : str
+        Name of a :class:`TrainingKind`.
+    recipe : str
+        TOML file; "" for the kind's default.
+    data : str
+        Data root; "" when the kind simulates its own.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    epochs : int or None
+        ``None``: as the recipe says.
+    overrides : tuple of str
+        ``key=value``, as ``--set`` takes them.
+    executor : Executor
+    environment : mapping
+        Environment variables on top of the app's.
+    """
+
+    kind: str = "detector"
+    recipe: str = ""
+    data: str = ""
+    device: str = "auto"
+    epochs: int | None = None
+    overrides: tuple[str, ...] = ()
+    executor: Executor = field(default_factory=Local)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and not 1 <= self.epochs <= 1_000_000:
+            raise InputError(f"{self.epochs} epochs: at least 1 is needed.")
+        if not _DEVICE.fullmatch(self.device):
+            raise InputError(f"Device {self.device!r}: auto, cpu, cuda, cuda:<number> or mps.")
+        for item in self.overrides:
+            if not _SETTING.fullmatch(item):
+                raise InputError(f"Setting {item!r}: expected key=value, e.g. optimiser.rate=1e-4.")
+        for name, value in self.environment.items():
+            if not _VARIABLE.fullmatch(name) or "\x00" in value:
+                raise InputError(f"Environment variable {name!r}: letters, digits and _ only, and no digit first.")
+
+
+def default_runs_folder() -> Path:
+    """Where runs are kept unless the user chooses: ``$SAI_RUNS_DIR``, else ``runs`` beside the program."""
+    chosen = os.environ.get("SAI_RUNS_DIR")
+    return Path(chosen).expanduser() if chosen else _PACKAGE.parent / "runs"
+
+
+def training_kinds() -> dict[str, TrainingKind]:
+    """Kinds of training by name, as the ``train`` verb has them."""
+    from sai_core.commands import train
+
+    recorder = _Recorder(prog="python -m sai_core", add_help=False)
+    train.add_parser(recorder.add_subparsers())
+    verb = recorder.below["train"]
+    return {
+        name: TrainingKind(
+            name, _TITLES.get(name, name), str(parser.description or ""), frozenset(parser.seen) - {"-h", "--help"}
+        )
+        for name, parser in verb.below.items()
+    }
+
+
+def recipes(kind: str) -> dict[str, Path]:
+    """Recipes that ship, by name: TOML files in the kind's folder; of those in the common one, the kind's own."""
+    folder = _PACKAGE / _RECIPE_FOLDERS.get(kind, "training/recipes")
+    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    if kind in _RECIPE_FOLDERS:
+        return found
+    others = [name for name in training_kinds() if name not in (kind, "detector")]
+    if kind == "detector":
+        return {name: path for name, path in found.items() if not name.startswith(tuple(others) or ("\x00",))}
+    return {name: path for name, path in found.items() if name.startswith(kind)}
+
+
+def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> list[str]:
+    """What follows ``python`` to train into a folder.
+
+    Values stand in one argument with their option (``--data=...``), so that none can pass for an option.
+
+    Raises
+    ------
+    InputError
+        No such kind.
+    """
+    kind = training_kinds().get(spec.kind)
+    if kind is None:
+        raise InputError(f"There is no training of kind {spec.kind!r}; there is {', '.join(training_kinds())}.")
+    arguments = ["-m", "sai_core", "train", spec.kind, f"--run={run}"]
+    if resume:
+        arguments.append("--resume")
+    elif spec.recipe:
+        arguments.append(f"--config={spec.recipe}")
+    if spec.data and "--data" in kind.options:
+        arguments.append(f"--data={spec.data}")
+    if "--device" in kind.options:
+        arguments.append(f"--device={spec.device}")
+    if not resume:
+        if spec.epochs is not None and "--epochs" in kind.options:
+            arguments.append(f"--epochs={spec.epochs}")
+        arguments += [f"--set={item}" for item in spec.overrides]
+    return arguments
+
+
+Arguments = Callable[[LaunchSpec, Path, bool], list[str]]
+"""``(spec, run folder, resume)`` to what follows ``python``; tests put another program in the place of the trainer."""
+
+
+def launch(
+    spec: LaunchSpec, folder: Path, name: str, *, cloned_from: str = "", arguments: Arguments | None = None
+) -> Path:
+    """Start a new run; returns at once.
+
+    Parameters
+    ----------
+    spec : LaunchSpec
+    folder : Path
+        Runs folder; made.
+    name : str
+        Of the new run: letters, digits and ``. _ -``, with at most one ``/`` to group runs.
+    cloned_from : str
+        Name of the run that this one repeats.
+    arguments : callable, optional
+        What to run instead of ``train``.
+
+    Returns
+    -------
+    Path
+        Run folder.
+
+    Raises
+    ------
+    InputError
+        The name leaves the runs folder or is taken; recipe or data are not there.
+    EnvironmentProblem
+        The folder cannot be written, or the process cannot be started.
+    """
+    folder = Path(folder).expanduser().absolute()
+    if not _NAME.fullmatch(name):
+        raise InputError(f"Run name {name!r}: use letters, digits and . _ - (and one / to group runs), e.g. track-a-1.")
+    run = confine(folder, name)
+    spec = _checked(spec)
+    if run.parent != folder.resolve() and run_view.is_run(run.parent):
+        raise InputError(f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"{run}: cannot be made ({error.strerror or error}).") from error
+    with executors.run_lock(run) as lock:
+        # under the lock: of two starts in one moment only one finds the folder free
+        if any(entry.name != executors.LOCK_NAME for entry in run.iterdir()):
+            raise InputError(f"{name}: this folder is not empty; choose another name, or resume the run in it.")
+        if spec.recipe:
+            _write_text(run / RECIPE_COPY, run_view.read_text(Path(spec.recipe)))
+            spec = replace(spec, recipe=str(run / RECIPE_COPY))
+        try:
+            _start(spec, run, lock, resume=False, created=time.time(), cloned_from=cloned_from, arguments=arguments)
+        except (EnvironmentProblem, InputError):
+            for leftover in (RECIPE_COPY, run_view.LAUNCH_NAME, executors.LOG_NAME, executors.LOCK_NAME):
+                (run / leftover).unlink(missing_ok=True)
+            with suppress(OSError):
+                run.rmdir()
+            raise
+    return run
+
+
+def resume(run: Path, *, executor: Executor | None = None, arguments: Arguments | None = None) -> None:
+    """Go on with a run that was stopped, failed or interrupted; also one that was started on the command line.
+
+    Parameters
+    ----------
+    run : Path
+    executor : Executor, optional
+        Somewhere else than before.
+    arguments : callable, optional
+        As in :func:`launch`.
+
+    Raises
+    ------
+    InputError
+        It is running, or it has finished.
+    """
+    run = Path(run).absolute()
+    if not run_view.is_run(run):
+        raise InputError(f"{run}: there is no run in this folder.")
+    with executors.run_lock(run) as lock:
+        now = run_view.look(run)
+        if now.active:
+            raise InputError(f"{run.name}: this run is {now.state} already.")
+        if now.state == "finished":
+            raise InputError(f"{run.name}: this run has finished; clone it to train again.")
+        launched = run_view.read_json(run / run_view.LAUNCH_NAME)
+        spec = spec_of(run) if launched else LaunchSpec(kind=now.kind, device="auto")
+        if executor is not None:
+            spec = replace(spec, executor=executor)
+        has_config = (run / "config.json").is_file()
+        (run / executors.STOP_NAME).unlink(missing_ok=True)
+        (run / executors.EXIT_NAME).unlink(missing_ok=True)
+        _start(
+            spec,
+            run,
+            lock,
+            # a run that ended before it had begun has nothing to go on from
+            resume=has_config,
+            created=now.created or time.time(),
+            cloned_from=str(launched.get("cloned_from", "")),
+            attempt=int(launched.get("attempt", 1)) + 1,
+            arguments=arguments,
+        )
+
+
+def spec_of(run: Path) -> LaunchSpec:
+    """What a run was launched with.
+
+    Raises
+    ------
+    InputError
+        It was not started by the launcher, or its ``launch.json`` is damaged.
+    """
+    source = Path(run) / run_view.LAUNCH_NAME
+    raw = run_view.read_json(source)
+    if not raw:
+        raise InputError(f"{Path(run).name}: it was started on the command line; how is not known, so it has no clone.")
+    epochs, overrides, environment = raw.get("epochs"), raw.get("overrides", []), raw.get("environment", {})
+    if (
+        not all(isinstance(raw.get(name, ""), str) for name in ("kind", "recipe", "data", "device"))
+        or not (epochs is None or (isinstance(epochs, int) and not isinstance(epochs, bool)))
+        or not (isinstance(overrides, list) and all(isinstance(item, str) for item in overrides))
+        or not (isinstance(environment, dict) and all(isinstance(v, str) for v in environment.values()))
+        or not isinstance(raw.get("executor", {}), dict)
+    ):
+        raise InputError(f"{source}: this is not a description of a launch; start a new run instead.")
+    return LaunchSpec(
+        kind=str(raw.get("kind", "detector")),
+        recipe=str(raw.get("recipe", "")),
+        data=str(raw.get("data", "")),
+        device=str(raw.get("device", "auto")),
+        epochs=epochs,
+        overrides=tuple(overrides),
+        executor=executors.from_plain(raw.get("executor", {}), str(source)),
+        environment=environment,
+    )
+
+
+def free_name(folder: Path, base: str) -> str:
+    """Name of a new run: ``base``, or ``base-2``, ``base-3``, ... when that is taken."""
+    stem = re.sub(r"-\d+$", "", base) or "run"
+    taken = stem if not (Path(folder) / base).exists() else ""
+    if taken == stem and not (Path(folder) / stem).exists():
+        return stem
+    number = 2
+    while (Path(folder) / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+def request_stop(run: Path) -> None:
+    """Ask a run to stop: it ends after its current step, with a checkpoint. A waiting job is taken off its queue.
+
+    Raises
+    ------
+    InputError
+        Nothing of it is running.
+    """
+    run = Path(run)
+    now = run_view.look(run)
+    if not now.active:
+        raise InputError(f"{run.name}: this run is not running.")
+    _write_text(run / executors.STOP_NAME, "asked by the user\n")
+    if now.state == "waiting" and now.job_id:
+        executors.cancel_job(now.job_id)
+
+
+def terminate(run: Path, *, force: bool = False) -> None:
+    """End a run's processes now; what was learned since its last checkpoint is lost.
+
+    Only processes that are certainly the run's own get a signal: number, time of creation and the run folder in the
+    command line must fit. A process that leads its group, as launched ones do, gets it with its whole group.
+
+    Parameters
+    ----------
+    run : Path
+    force : bool
+        SIGKILL instead of SIGTERM.
+
+    Raises
+    ------
+    InputError
+        No process of it is found on this machine.
+    EnvironmentProblem
+        It belongs to another user.
+    """
+    run = Path(run)
+    number = signal.SIGKILL if force else signal.SIGTERM
+    own = run_view.processes(run)
+    job = run_view.look(run).job_id
+    if job and not own:
+        executors.cancel_job(job)
+        return
+    if not own:
+        raise InputError(f"{run.name}: no process of this run is found on this machine.")
+    try:
+        for process in own:
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                below = process.children(recursive=True)
+                if os.getpgid(process.pid) == process.pid:
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+                if force:
+                    # workers in sessions of their own, which torchrun makes
+                    for child in below:
+                        with suppress(psutil.NoSuchProcess):
+                            child.send_signal(number)
+    except (PermissionError, psutil.AccessDenied) as error:
+        raise EnvironmentProblem(f"{run.name}: its process belongs to another user and cannot be ended.") from error
+
+
+def stop(run: Path, *, grace_s: float = 60.0) -> bool:
+    """Ask a run to stop; after some time SIGTERM, and after as long again SIGKILL.
+
+    Returns
+    -------
+    bool
+        Whether it ended by itself.
+
+    Raises
+    ------
+    InputError
+        It is not running.
+    """
+    request_stop(run)
+    if _gone(run, grace_s):
+        return True
+    for force in (False, True):
+        with suppress(InputError):
+            terminate(run, force=force)
+        if _gone(run, grace_s):
+            break
+    return False
+
+
+def _gone(run: Path, wait_s: float) -> bool:
+    end = time.monotonic() + wait_s
+    while run_view.processes(run) or run_view.look(run).active:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _checked(spec: LaunchSpec) -> LaunchSpec:
+    """The same with absolute paths, which are there."""
+    if spec.data:
+        data = Path(spec.data).expanduser().absolute()
+        if not data.is_dir():
+            raise InputError(f"{data}: there is no such data folder.")
+        spec = replace(spec, data=str(data))
+    if spec.recipe:
+        recipe = Path(spec.recipe).expanduser().absolute()
+        if not recipe.is_file():
+            raise InputError(f"{recipe}: there is no such recipe.")
+        spec = replace(spec, recipe=str(recipe))
+    return spec
+
+
+def _start(
+    spec: LaunchSpec,
+    run: Path,
+    lock: int,
+    *,
+    resume: bool,
+    created: float,
+    cloned_from: str,
+    attempt: int = 1,
+    arguments: Arguments | None = None,
+) -> None:
+    if arguments is None:
+        listed = train_arguments(spec, run, resume=resume)
+    else:
+        listed = arguments(spec, run, resume)
+    told: dict[str, Any] = {
+        **{k: v for k, v in asdict(spec).items() if k != "executor"},
+        "executor": executors.to_plain(spec.executor),
+        "created": created,
+        "launched": time.time(),
+        "attempt": attempt,
+        "cloned_from": cloned_from,
+        "command": executors.command(spec.executor, listed),
+    }
+    # before the start, so that a folder with a process is never without a description
+    _write_launch(run, told)
+    started = executors.start(spec.executor, listed, run=run, lock=lock, environment=spec.environment)
+    _write_launch(run, {**told, "started": asdict(started)})
+
+
+def _write_launch(run: Path, told: Mapping[str, Any]) -> None:
+    _write_text(run / run_view.LAUNCH_NAME, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path, "w") as stream:
+        stream.write(text)
+
+
+class _Recorder(argparse.ArgumentParser):
+    """A parser that remembers its options and sub-parsers, which argparse tells nobody."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.seen: list[str] = []
+        self._choices: Mapping[str, _Recorder] = {}
+        super().__init__(*args, **kwargs)
+
+    @property
+    def below(self) -> Mapping[str, _Recorder]:
+        """Sub-parsers by name."""
+        return self._choices
+
+    def add_argument(self, *names: Any, **kwargs: Any) -> Any:
+        self.seen += [name for name in names if isinstance(name, str)]
+        return super().add_argument(*names, **kwargs)
+
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        action = super().add_subparsers(**kwargs)
+        self._choices = action.choices
+        return action

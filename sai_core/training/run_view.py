@@ -1,0 +1,623 @@
+"""What a run folder tells, for pages: state, curves, log, samples. Reads only, and believes nothing it reads.
+
+A run folder holds what the training wrote (``config.json``, ``environment.json``, ``status.json``, ``metrics.csv``,
+``samples/*.png``, checkpoints) and what the launcher wrote (``launch.json``, ``exit.json``, ``log.txt``). Each may be
+missing: runs that were started on the command line have no ``launch.json``, and old runs have no ``status.json``.
+
+The truth about a run is its folder and its process, never the memory of the app: two tabs, or the app after a
+restart, see the same. A process counts as the run's own only if its number, its time of creation and the run folder
+in its command line all fit, since numbers are used again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import psutil
+
+from sai_core.errors import InputError
+from sai_core.training import executors
+
+RunState = Literal[
+    "waiting", "starting", "running", "stopping", "finished", "stopped", "failed", "interrupted", "unknown"
+]
+ACTIVE: Final[frozenset[str]] = frozenset(("waiting", "starting", "running", "stopping"))
+
+LAUNCH_NAME: Final[str] = "launch.json"
+STATUS_NAME: Final[str] = "status.json"
+_FINAL: Final[frozenset[str]] = frozenset(("finished", "stopped", "failed"))
+_MARKS: Final[tuple[str, ...]] = (LAUNCH_NAME, STATUS_NAME, "config.json")
+"""A folder with one of these is a run."""
+
+_MAX_RUNS: Final[int] = 500
+_MAX_JSON_BYTES: Final[int] = 4 << 20
+_MAX_METRICS_BYTES: Final[int] = 64 << 20
+_MAX_LOG_BYTES: Final[int] = 256 << 10
+_MAX_SEARCH_BYTES: Final[int] = 16 << 20
+_MAX_SAMPLE_BYTES: Final[int] = 16 << 20
+_SAME_START_S: Final[float] = 2.0
+"""The kernel's clock of creation times wanders by less than this when the system's clock is corrected."""
+
+_SILENT_S: Final[float] = 600.0
+"""A run on another machine that has not written its status for so long counts as interrupted."""
+
+_STARTING_S: Final[float] = 30.0
+"""Between the description of a launch and its process lie milliseconds, or a slow batch system."""
+
+_NO_TERM: Final[frozenset[str]] = frozenset(("epoch", "step", "stage", "seconds", "kind", "time", "frames_per_s"))
+_RATE = re.compile(r"^(?:rate|lr|learning_rate)[_./:](.+)$")
+_SCORE = re.compile(r"^(?:m?ap\d*|ap_?\d+|pearson(?:_r)?|recall|precision)$", re.IGNORECASE)
+_MEMORY = re.compile(r"memory", re.IGNORECASE)
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run at a glance.
+
+    Attributes
+    ----------
+    path, name : Path, str
+        Folder, and its path below the runs folder.
+    kind : str
+        ``detector``, ``uplam``, ...
+    state : RunState
+        ``interrupted``: its process is gone and it had not ended; ``unknown``: it never told a state.
+    message : str
+        One sentence; "" when there is nothing to tell.
+    epoch, epochs, step, steps : int
+        0 when unknown.
+    best_score, best_name : float or None, str
+        Highest validation score in the metrics, and which one it is (``mAP`` before ``AP50``).
+    frames_per_s, eta_s, memory_mb, gpu_memory_mb : float or None
+    rates, frozen : dict, tuple of str
+        Learning rate of each group of layers; groups that do not learn now.
+    created, updated : float
+        Seconds since 1970.
+    host, pid, job_id, executor : str, int, str, str
+        Where it runs.
+    resumable, launched : bool
+        It has a checkpoint (or can start anew); it was started by the launcher and can be cloned.
+    stop_asked_s : float or None
+        Seconds since it was asked to stop.
+    """
+
+    path: Path
+    name: str
+    kind: str
+    state: RunState
+    message: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    best_score: float | None = None
+    best_name: str = ""
+    frames_per_s: float | None = None
+    eta_s: float | None = None
+    memory_mb: float | None = None
+    gpu_memory_mb: float | None = None
+    rates: Mapping[str, float]
+    frozen: tuple[str, ...] = ()
+    created: float = 0.0
+    updated: float = 0.0
+    host: str = ""
+    pid: int = 0
+    job_id: str = ""
+    executor: str = "local"
+    resumable: bool = False
+    launched: bool = False
+    stop_asked_s: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether something of it runs or waits."""
+        return self.state in ACTIVE
+
+    @property
+    def fraction(self) -> float | None:
+        """How far it is, in [0, 1]; ``None`` when it does not tell."""
+        if self.steps > 0:
+            return min(1.0, self.step / self.steps)
+        return min(1.0, self.epoch / self.epochs) if self.epochs > 0 else None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One column of the metrics.
+
+    Attributes
+    ----------
+    name : str
+        Loss term, score, or group of layers.
+    part : {"train", "validation", "score", "rate"}
+    step, epoch, hours, value : float64, shape (n,)
+        In the order of the file; NaN where the file has no such column.
+    """
+
+    name: str
+    part: Literal["train", "validation", "score", "rate"]
+    step: npt.NDArray[np.float64]
+    epoch: npt.NDArray[np.float64]
+    hours: npt.NDArray[np.float64]
+    value: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def thinned(self, max_points: int) -> Curve:
+        """At most so many points, each the mean of a stretch; itself when it is short enough."""
+        if len(self) <= max_points:
+            return self
+        edges = np.linspace(0, len(self), max_points + 1).astype(np.int64)[:-1]
+        counts = np.diff(np.append(edges, len(self)))
+        means = [np.add.reduceat(v, edges) / counts for v in (self.step, self.epoch, self.hours, self.value)]
+        return Curve(self.name, self.part, *means)
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """End of a log, or its lines that hold a text.
+
+    Attributes
+    ----------
+    lines : tuple of str
+        Oldest first; without control characters.
+    n_found : int
+        Lines that fitted, also those that are not in ``lines``.
+    cut : bool
+        The log goes back further than was looked at.
+    n_bytes : int
+        Size of the file.
+    """
+
+    lines: tuple[str, ...] = ()
+    n_found: int = 0
+    cut: bool = False
+    n_bytes: int = 0
+
+
+def list_runs(folder: Path) -> tuple[RunSummary, ...]:
+    """Runs in a folder and in its sub-folders' first level, newest first; nothing for a folder that is not there.
+
+    Links are not followed, so that nothing outside of the folder is shown.
+    """
+    found = []
+    for path, name in _run_folders(Path(folder)):
+        try:
+            found.append(look(path, name=name))
+        except OSError:  # deleted while we looked
+            continue
+        if len(found) >= _MAX_RUNS:
+            break
+    return tuple(sorted(found, key=lambda run: (-run.created, run.name)))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run."""
+    return any((path / mark).is_file() for mark in _MARKS)
+
+
+def look(run: Path, *, name: str = "") -> RunSummary:
+    """Look at a run: its files and its process.
+
+    Parameters
+    ----------
+    run : Path
+        Run folder.
+    name : str
+        How it is called; the folder's name when left out.
+    """
+    run = Path(run)
+    launch, status, ended = read_json(run / LAUNCH_NAME), read_json(run / STATUS_NAME), read_json(run / "exit.json")
+    state, message = _state(run, launch, status, ended)
+    started = _mapping(launch.get("started"))
+    best_score, best_name = best_of(run)
+    config = read_json(run / "config.json") if not launch else {}
+    stop = _mtime(run / executors.STOP_NAME)
+    active = state in ACTIVE
+    rates = {str(k): float(v) for k, v in _mapping(status.get("rates")).items() if _number(v) is not None}
+    frozen = status.get("frozen")
+    executor = _mapping(launch.get("executor"))
+    return RunSummary(
+        path=run,
+        name=name or run.name,
+        kind=str(launch.get("kind") or status.get("kind") or _guess_kind(config)),
+        state=state,
+        message=message,
+        epoch=_whole(status.get("epoch")),
+        epochs=_whole(status.get("epochs")),
+        step=_whole(status.get("step")),
+        steps=_whole(status.get("steps")),
+        best_score=best_score,
+        best_name=best_name,
+        frames_per_s=_number(status.get("frames_per_s")),
+        eta_s=_number(status.get("eta_s")) if active else None,
+        memory_mb=_number(status.get("memory_mb")),
+        gpu_memory_mb=_number(status.get("gpu_memory_mb")),
+        rates=rates,
+        frozen=tuple(str(item) for item in frozen) if isinstance(frozen, list) else (),
+        created=_number(launch.get("created")) or _oldest(run),
+        updated=_number(status.get("updated")) or _mtime(run / "metrics.csv") or _oldest(run),
+        host=str(status.get("host") or started.get("host") or ""),
+        pid=_whole(status.get("pid") or started.get("pid")),
+        job_id=str(started.get("job_id") or ""),
+        executor=str(executor.get("kind", "local")),
+        resumable=not active and state != "finished" and (run / "config.json").is_file(),
+        launched=bool(launch),
+        stop_asked_s=max(0.0, time.time() - stop) if stop and active else None,
+    )
+
+
+def find_process(run: Path, pid: object, created: object, host: object) -> psutil.Process | None:
+    """The run's process with a number, a time of creation and a machine; ``None`` if it is gone or another's.
+
+    Parameters
+    ----------
+    run : Path
+    pid, created, host : object
+        As they stood in a file; anything but a number, a number and this machine's name finds nothing.
+    """
+    number, wanted = _whole(pid), _number(created)
+    if number < 2 or wanted is None or str(host) != socket.gethostname():
+        return None
+    try:
+        process = psutil.Process(number)
+        if abs(process.create_time() - wanted) > _SAME_START_S or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process if _names(process, Path(run)) else None
+    except (psutil.Error, OSError):
+        return None
+
+
+def processes(run: Path) -> tuple[psutil.Process, ...]:
+    """Living processes of a run: the one that was launched and the one that trains, often the same."""
+    launch, status = read_json(run / LAUNCH_NAME), read_json(run / STATUS_NAME)
+    started = _mapping(launch.get("started"))
+    found = [
+        find_process(run, source.get("pid"), source.get("pid_started"), source.get("host"))
+        for source in (started, status)
+    ]
+    unique = {process.pid: process for process in found if process is not None}
+    return tuple(unique.values())
+
+
+def read_curves(run: Path, *, max_points: int = 600) -> tuple[Curve, ...]:
+    """Curves of ``metrics.csv``: loss terms, scores, learning rates; remembered until the file changes.
+
+    Two layouts are understood: a column ``kind`` that says ``train`` or ``validation`` of each row, and columns named
+    ``train_<term>`` and ``validation_<term>``. Rows that are not whole (a run writes just now) are left out.
+    """
+    path = Path(run) / "metrics.csv"
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    key = (str(path.absolute()), status.st_size, status.st_mtime_ns, max_points)
+    with _curves_lock:
+        if key in _curves:
+            _curves.move_to_end(key)
+            return _curves[key]
+    made = tuple(curve.thinned(max_points) for curve in _curves_of(_table(path)))
+    with _curves_lock:
+        for old in [k for k in _curves if k[0] == key[0] and k[3] == max_points]:
+            del _curves[old]
+        _curves[key] = made
+        while len(_curves) > 2 * _MAX_RUNS:
+            _curves.popitem(last=False)
+    return made
+
+
+def best_of(run: Path) -> tuple[float | None, str]:
+    """Highest validation score in the metrics and its name: ``mAP`` if there is one, else the first AP."""
+    scores = [c for c in read_curves(run, max_points=100_000) if c.part == "score" and len(c)]
+    for wanted in ("map", "ap50", ""):
+        for curve in scores:
+            if curve.name.lower() == wanted or (not wanted and curve.name.lower().startswith(("ap", "map"))):
+                return float(curve.value.max()), curve.name
+    return None, ""
+
+
+def read_log(run: Path, *, query: str = "", max_lines: int = 400) -> LogTail:
+    """End of the log, or the last of its lines that hold a text (small and capital letters are the same)."""
+    path = Path(run) / executors.LOG_NAME
+    look_back = _MAX_SEARCH_BYTES if query else _MAX_LOG_BYTES
+    try:
+        with open(path, "rb") as stream:
+            n_bytes = stream.seek(0, os.SEEK_END)
+            start = max(0, n_bytes - look_back)
+            stream.seek(start)
+            text = stream.read(look_back).decode("utf-8", errors="replace")
+    except OSError:
+        return LogTail()
+    lines = text.split("\n")
+    if start:
+        lines = lines[1:]  # cut in its middle
+    # of a progress bar that overwrote itself, what it said last
+    said = [_ESCAPES.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in lines]
+    said = [line[:2000] for line in said if line.strip()]
+    if query:
+        said = [line for line in said if query.lower() in line.lower()]
+    return LogTail(tuple(said[-max_lines:]), len(said), bool(start) or len(said) > max_lines, n_bytes)
+
+
+def read_samples(run: Path, *, limit: int = 200) -> tuple[Path, ...]:
+    """Pictures of sample predictions, newest first; no links, no huge files."""
+    found = []
+    try:
+        with os.scandir(Path(run) / "samples") as entries:
+            for entry in entries:
+                if entry.name.lower().endswith(".png") and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    if 0 < status.st_size <= _MAX_SAMPLE_BYTES:
+                        found.append((status.st_mtime_ns, entry.name, Path(entry.path)))
+    except OSError:
+        return ()
+    return tuple(path for _, _, path in sorted(found, reverse=True)[:limit])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Object in a JSON file; empty when it is missing, too large or something else."""
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            return {}
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def read_text(path: Path, *, max_bytes: int = 256 << 10) -> str:
+    """Text of a small file (a recipe).
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is no text.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(max_bytes).decode("utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this is not a text file.") from error
+
+
+_Key = tuple[str, int, int, int]
+_curves: OrderedDict[_Key, tuple[Curve, ...]] = OrderedDict()
+_curves_lock = threading.Lock()
+
+
+def _run_folders(folder: Path) -> list[tuple[Path, str]]:
+    found = []
+    for path in _sub_folders(folder):
+        if is_run(path):
+            found.append((path, path.name))
+        else:
+            found += [(p, f"{path.name}/{p.name}") for p in _sub_folders(path) if is_run(p)]
+    return found
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                Path(e.path) for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)
+            )
+    except OSError:
+        return []
+
+
+def _state(
+    run: Path, launch: Mapping[str, Any], status: Mapping[str, Any], ended: Mapping[str, Any]
+) -> tuple[RunState, str]:
+    started = _mapping(launch.get("started"))
+    launched = _number(launch.get("launched")) or 0.0
+    told, updated = str(status.get("state", "")), _number(status.get("updated")) or 0.0
+    # what an earlier attempt said last says nothing about this one
+    current = bool(status) and updated >= launched - 1.0
+    message = _sentence(status.get("message")) if current else ""
+    alive = any(
+        find_process(run, source.get("pid"), source.get("pid_started"), source.get("host")) is not None
+        for source in (started, status)
+    )
+    if not alive and launch:
+        executor = _executor(launch)
+        job = executors.job_state(executor, str(started.get("job_id", ""))) if executor is not None else ""
+        if job in ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED"):
+            return "waiting", f"Slurm: {job.lower()}"
+        alive = bool(job)
+    if not alive and current and told == "running" and str(status.get("host")) != socket.gethostname():
+        # out of sight: all that another machine tells is its status
+        silent = time.time() - updated
+        if silent < _SILENT_S:
+            alive = True
+        else:
+            message = f"No word from {status.get('host')} for {round(silent / 60)} min."
+    if alive:
+        if current and told in _FINAL:
+            return told, message  # type: ignore[return-value]  # about to end
+        if (run / executors.STOP_NAME).exists():
+            return "stopping", message
+        return ("running" if current else "starting"), message
+    if current and told in _FINAL:
+        return told, message  # type: ignore[return-value]
+    if launch and not started and time.time() - launched < _STARTING_S:
+        return "starting", ""
+    return _without_process(run, launch, bool(status) and current, _exit_code(started, ended), message)
+
+
+def _without_process(
+    run: Path, launch: Mapping[str, Any], has_status: bool, code: int | None, message: str
+) -> tuple[RunState, str]:
+    """State of a run whose process is gone and which has not told an end."""
+    if not launch and not has_status:
+        return "unknown", "It keeps no status; its curves and checkpoints are shown."
+    if code is not None and code > 0:
+        return "failed", last_words(run) or f"It ended with exit code {code}."
+    if code == 0 and not has_status:
+        return "finished", ""
+    if not has_status and (run / executors.STOP_NAME).exists():
+        return "stopped", "It was stopped before it began."
+    if code is not None and code < 0:
+        return "interrupted", f"Its process was ended by signal {-code}."
+    return "interrupted", message if message.startswith("No word") else "Its process is gone."
+
+
+def last_words(run: Path) -> str:
+    """Last line of the log that tells an error; "" when there is none."""
+    lines = read_log(run, max_lines=60).lines
+    for line in reversed(lines):
+        if line.startswith("error: ") or re.match(r"^[\w.]*(?:Error|Exception|Interrupt)\b", line):
+            return _sentence(line.removeprefix("error: "))
+    return _sentence(lines[-1]) if lines else ""
+
+
+def _exit_code(started: Mapping[str, Any], ended: Mapping[str, Any]) -> int | None:
+    same = all(ended.get(name) == started.get(name) for name in ("pid", "job_id"))
+    if not started or not same:
+        return None
+    code = ended.get("code")
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+
+def _executor(launch: Mapping[str, Any]) -> executors.Executor | None:
+    try:
+        return executors.from_plain(_mapping(launch.get("executor")))
+    except InputError:
+        return None
+
+
+def _names(process: psutil.Process, run: Path) -> bool:
+    """Whether a process's command line holds the run folder, or something in it."""
+    wanted = run.resolve()
+    folder: Path | None = None
+    for argument in process.cmdline()[1:]:
+        text = argument.partition("=")[2] if argument.startswith("--") else argument
+        if not text or len(text) > 4096 or "\n" in text:
+            continue
+        path = Path(text)
+        if not path.is_absolute():
+            if folder is None:
+                folder = Path(process.cwd())
+            path = folder / path
+        if Path(os.path.realpath(path)).is_relative_to(wanted):
+            return True
+    return False
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        with open(path, "rb") as stream:
+            raw = stream.read(_MAX_METRICS_BYTES)
+        whole = raw[: raw.rfind(b"\n") + 1]  # the last row may be half written
+        return pd.read_csv(io.BytesIO(whole), on_bad_lines="skip", encoding_errors="replace", low_memory=False)
+    except (OSError, ValueError, pd.errors.ParserError):
+        return pd.DataFrame()
+
+
+def _curves_of(table: pd.DataFrame) -> list[Curve]:
+    columns = {str(name).strip(): _numbers(table[name]) for name in table.columns if str(name).strip() != "kind"}
+    n = len(table)
+    nothing = np.full(n, np.nan)
+    step = _growing(columns.get("step", np.arange(n, dtype=np.float64)))
+    epoch = columns.get("epoch", nothing)
+    hours = columns.get("seconds", nothing) / 3600.0
+    if "kind" in table.columns:
+        kind = table["kind"].astype(str).str.strip().to_numpy()
+    else:
+        kind = np.full(n, "", dtype=object)
+    curves = []
+    for name, values in columns.items():
+        if name in _NO_TERM or _MEMORY.search(name):
+            continue
+        for part, label, rows in _parts(name, kind):
+            there = rows & np.isfinite(values) & np.isfinite(step)
+            if there.any():
+                curves.append(Curve(label, part, step[there], epoch[there], hours[there], values[there]))
+    return curves
+
+
+def _parts(
+    name: str, kind: npt.NDArray[Any]
+) -> list[tuple[Literal["train", "validation", "score", "rate"], str, npt.NDArray[np.bool_]]]:
+    """What a column is: for each part, its label and rows."""
+    everywhere = np.ones(len(kind), dtype=bool)
+    rate = _RATE.match(name)
+    if rate:
+        return [("rate", rate.group(1), everywhere)]
+    part, _, label = name.partition("_")
+    bare = label if part in ("train", "validation") and label else name
+    if _SCORE.match(bare):
+        return [("score", bare, everywhere)]
+    if bare != name:
+        return [("train" if part == "train" else "validation", bare, everywhere)]
+    return [("train", name, kind != "validation"), ("validation", name, kind == "validation")]
+
+
+def _growing(step: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Steps counted through: in runs of several stages they begin anew with each."""
+    if len(step) < 2:
+        return step
+    falls = np.flatnonzero(np.diff(step) < 0)
+    offset = np.zeros(len(step))
+    for index in falls:
+        offset[index + 1 :] += step[index]
+    return step + offset
+
+
+def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+
+
+def _guess_kind(config: Mapping[str, Any]) -> str:
+    if isinstance(config.get("kind"), str):
+        return str(config["kind"])
+    return "uplam" if "stages" in config else "detector"
+
+
+def _sentence(value: object) -> str:
+    return _ESCAPES.sub(" ", str(value or "")).strip()[:500]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole(value: object) -> int:
+    number = _number(value)
+    return int(number) if number is not None and 0 <= number < 2**53 else 0
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _oldest(run: Path) -> float:
+    times = [_mtime(run / name) for name in ("environment.json", "config.json", STATUS_NAME)]
+    return min((t for t in times if t), default=0.0)

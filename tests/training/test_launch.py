@@ -1,0 +1,351 @@
+"""Launching, stopping and resuming, with a stand-in trainer that follows the contract of run folders."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.training import executors, launch, run_view
+from sai_core.training.launch import LaunchSpec
+
+TRAINER = str(Path(__file__).with_name("fake_trainer.py"))
+SPEC = LaunchSpec(kind="detector")
+FOREVER = ("--steps=100000", "--delay=0.02")
+
+
+def trainer(*options: str) -> launch.Arguments:
+    """The stand-in in place of ``train``."""
+
+    def arguments(spec: LaunchSpec, run: Path, resume: bool) -> list[str]:
+        return [TRAINER, f"--run={run}", *options, *(["--resume"] if resume else [])]
+
+    return arguments
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.05)
+
+
+def wait_for_state(run: Path, *states: str) -> run_view.RunSummary:
+    wait_until(lambda: run_view.look(run).state in states)
+    return run_view.look(run)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A runs folder; whatever still runs in it at the end of a test is ended."""
+    yield tmp_path / "runs"
+    for run in run_view.list_runs(tmp_path / "runs"):
+        for process in run_view.processes(run.path):
+            process.kill()
+
+
+def test_a_run_starts_and_finishes(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer())
+    assert run == folder / "one"
+    assert run_view.look(run).state in ("starting", "running", "finished")
+    done = wait_for_state(run, "finished")
+    assert (done.step, done.steps, done.epoch, done.epochs) == (10, 10, 2, 2)
+    assert (done.best_score, done.best_name) == (0.1, "mAP")
+    assert not done.active
+    assert not done.resumable
+    assert done.eta_s is None
+    assert "step 10" in run_view.read_log(run).lines[-1]
+    assert [r.name for r in run_view.list_runs(folder)] == ["one"]
+
+
+def test_a_process_has_a_session_of_its_own_and_leaves_no_zombie(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer())
+    pid = json.loads((run / "launch.json").read_text())["started"]["pid"]
+    if psutil.pid_exists(pid):
+        assert os.getsid(pid) == pid != os.getsid(0)
+    wait_for_state(run, "finished")
+    gc.collect()
+    wait_until(lambda: not psutil.pid_exists(pid))
+    wait_until((run / "exit.json").exists)
+    assert json.loads((run / "exit.json").read_text())["code"] == 0
+
+
+@pytest.mark.slow
+def test_a_run_outlives_the_app_and_is_found_again(folder: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from sai_core.training import launch\n"
+        "launch.launch(launch.LaunchSpec(), Path(sys.argv[1]), 'one',\n"
+        "    arguments=lambda s, r, again: [sys.argv[2], f'--run={r}', '--steps=100000'])\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder), TRAINER], check=True, timeout=120)
+    (found,) = run_view.list_runs(folder)
+    running = wait_for_state(found.path, "running")
+    assert running.step < running.steps
+    launch.request_stop(found.path)
+    assert wait_for_state(found.path, "stopped").message == "Stopped by the user."
+
+
+def test_stop_then_resume_goes_on_at_the_same_step(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER))
+    wait_for_state(run, "running")
+    assert run_view.look(run).state == "running"
+    launch.request_stop(run)
+    stopped = wait_for_state(run, "stopped")
+    assert stopped.resumable
+    wait_until(lambda: not run_view.processes(run))
+    launch.resume(run, arguments=trainer("--steps=100000", "--delay=0.001"))
+    wait_until(lambda: run_view.look(run).step > stopped.step)
+    assert not (run / "stop").exists()
+    launch.stop(run)
+    wait_for_state(run, "stopped")
+    steps = [line.split(",")[1] for line in (run / "metrics.csv").read_text().splitlines()[1:] if ",train," in line]
+    assert steps == [str(k + 1) for k in range(len(steps))]
+    assert json.loads((run / "launch.json").read_text())["attempt"] == 2
+
+
+def test_a_killed_run_is_interrupted_and_can_be_resumed(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER))
+    wait_for_state(run, "running")
+    wait_until(lambda: run_view.look(run).step >= 2)
+    launch.terminate(run, force=True)
+    gone = wait_for_state(run, "interrupted")
+    assert gone.resumable
+    wait_until(lambda: "signal 9" in run_view.look(run).message)
+    launch.resume(run, arguments=trainer("--steps=20"))
+    assert wait_for_state(run, "finished").step == 20
+
+
+def test_a_run_that_hears_nothing_is_ended_after_its_grace(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER, "--deaf"))
+    wait_for_state(run, "running")
+    launch.request_stop(run)
+    assert run_view.look(run).state == "stopping"
+    assert launch.stop(run, grace_s=0.3) is False
+    assert wait_for_state(run, "interrupted").resumable
+
+
+def test_a_second_start_in_the_same_folder_is_refused(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER))
+    for attempt in (
+        lambda: launch.launch(SPEC, folder, "one", arguments=trainer()),
+        lambda: launch.resume(run, arguments=trainer()),
+    ):
+        with pytest.raises(InputError, match="stop it first"):
+            attempt()
+    launch.stop(run)
+    with pytest.raises(InputError, match="not empty"):
+        launch.launch(SPEC, folder, "one", arguments=trainer())
+
+
+def test_a_run_of_the_command_line_is_seen_and_not_started_twice(folder: Path) -> None:
+    run = folder / "mine"
+    run.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, TRAINER, "--run", "mine", *FOREVER], cwd=folder)
+    try:
+        seen = wait_for_state(run, "running")
+        assert not seen.launched
+        with pytest.raises(InputError, match="running already"):
+            launch.resume(run, arguments=trainer())
+        with pytest.raises(InputError, match="no clone"):
+            launch.spec_of(run)
+        # it does not lead a process group of its own: only itself gets the signal, not the group it shares with us
+        launch.terminate(run)
+        assert process.wait(60) == -signal.SIGTERM
+        assert wait_for_state(run, "interrupted").resumable
+        launch.resume(run, arguments=trainer("--steps=30"))
+        wait_for_state(run, "finished")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_number_that_another_process_has_now_gets_no_signal(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER))
+    wait_for_state(run, "running")
+    launch.terminate(run, force=True)
+    wait_for_state(run, "interrupted")
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "elsewhere"])
+    namesake = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(run)])
+    try:
+        for process, created in (
+            (bystander, psutil.Process(bystander.pid).create_time()),  # right time, not of this run
+            (namesake, psutil.Process(namesake.pid).create_time() - 100.0),  # of this run's folder, of another time
+        ):
+            identity = {"pid": process.pid, "pid_started": created, "host": socket.gethostname()}
+            for name, key in (("launch.json", "started"), ("status.json", "")):
+                told = json.loads((run / name).read_text())
+                (run / name).write_text(json.dumps({**told, key: identity} if key else {**told, **identity}))
+            assert run_view.processes(run) == ()
+            assert run_view.look(run).state == "interrupted"
+            with pytest.raises(InputError, match="no process"):
+                launch.terminate(run, force=True)
+            with pytest.raises(InputError, match="not running"):
+                launch.request_stop(run)
+            assert process.poll() is None
+    finally:
+        for process in (bystander, namesake):
+            process.kill()
+            process.wait()
+
+
+def test_a_zombie_is_no_process(folder: Path) -> None:
+    run = folder / "one"
+    run.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", "pass", str(run)])
+    created = psutil.Process(process.pid).create_time()
+    wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+    assert run_view.find_process(run, process.pid, created, socket.gethostname()) is None
+    process.wait()
+
+
+def test_an_early_failure_tells_its_sentence(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer("--fail=early"))
+    failed = wait_for_state(run, "failed")
+    assert failed.message == "model.depth: unknown setting; known are model.width."
+    assert not failed.resumable
+    # there is nothing to go on from, so it starts anew
+    launch.resume(run, arguments=trainer())
+    wait_for_state(run, "finished")
+
+
+def test_a_late_failure_tells_what_the_trainer_said_and_can_be_resumed(folder: Path) -> None:
+    run = launch.launch(SPEC, folder, "one", arguments=trainer("--fail=late"))
+    failed = wait_for_state(run, "failed")
+    assert failed.message == "The loss is not finite in step 3."
+    assert failed.resumable
+
+
+def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("seed = 7\n")
+    data = tmp_path / "data"
+    data.mkdir()
+    spec = LaunchSpec(
+        recipe=str(recipe),
+        data=str(data),
+        device="cpu",
+        epochs=3,
+        overrides=("a.b=1", 'name="x y"'),
+        executor=executors.Torchrun(processes=3),
+        environment={"FAKE_COLOUR": "blue"},
+    )
+    run = launch.launch(replace(spec, executor=executors.Local()), folder, "group/one", arguments=trainer())
+    wait_for_state(run, "finished")
+    assert "colour blue" in run_view.read_log(run).lines[0]
+    recipe.write_text("seed = 8\n")
+    again = launch.spec_of(run)
+    assert Path(again.recipe).read_text() == "seed = 7\n"
+    assert replace(again, recipe="", executor=spec.executor) == replace(spec, recipe="")
+    assert launch.free_name(folder, "group/one") == "group/one-2"
+    copy = launch.launch(again, folder, "group/one-2", cloned_from="group/one", arguments=trainer())
+    wait_for_state(copy, "finished")
+    assert (copy / "recipe.toml").read_text() == "seed = 7\n"
+    assert {r.name for r in run_view.list_runs(folder)} == {"group/one", "group/one-2"}
+    with pytest.raises(InputError, match="cannot hold another"):
+        launch.launch(SPEC, folder / "group", "one/inner", arguments=trainer())
+
+
+@pytest.mark.parametrize("name", ["", "../out", "/tmp/x", "a/../../b", ".hidden", "a/b/c", "-rf", "a\x00", "a b", "~"])
+def test_names_stay_in_the_runs_folder(folder: Path, name: str) -> None:
+    with pytest.raises(InputError, match="name"):
+        launch.launch(SPEC, folder, name, arguments=trainer())
+
+
+def test_a_link_out_of_the_runs_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder.mkdir()
+    (folder / "group").symlink_to(outside)
+    with pytest.raises(InputError, match="leaves"):
+        launch.launch(SPEC, folder, "group/one", arguments=trainer())
+    (outside / "one").mkdir()
+    (outside / "one" / "config.json").write_text("{}")
+    assert run_view.list_runs(folder) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"device": "cuda:x"}, "Device"),
+        ({"overrides": ("--run=/tmp",)}, "key=value"),
+        ({"overrides": ("a",)}, "key=value"),
+        ({"environment": {"A B": "1"}}, "Environment variable"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LaunchSpec(**change)
+
+
+def test_missing_data_or_recipe_start_nothing(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such data folder"):
+        launch.launch(replace(SPEC, data=str(tmp_path / "none")), folder, "one", arguments=trainer())
+    with pytest.raises(InputError, match="no such recipe"):
+        launch.launch(replace(SPEC, recipe=str(tmp_path / "none.toml")), folder, "one", arguments=trainer())
+    assert run_view.list_runs(folder) == ()
+
+
+def test_a_start_that_fails_leaves_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(EnvironmentProblem, match="cannot be started"):
+        launch.launch(SPEC, folder, "one", arguments=trainer())
+    assert not (folder / "one").exists()
+
+
+def test_a_runs_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(EnvironmentProblem, match="cannot be made"):
+        launch.launch(SPEC, tmp_path / "runs", "one", arguments=trainer())
+    assert run_view.list_runs(tmp_path / "runs") == ()
+
+
+def test_a_damaged_description_is_one_sentence(folder: Path) -> None:
+    run = folder / "one"
+    run.mkdir(parents=True)
+    for text in (
+        '{"overrides": 3}',
+        '{"epochs": true}',
+        '{"executor": {"kind": "moon"}}',
+        '{"executor": {"nodes": 1}}',
+    ):
+        (run / "launch.json").write_text(text)
+        with pytest.raises(InputError):
+            launch.spec_of(run)
+        assert run_view.look(run).state == "interrupted"
+
+
+def test_the_kinds_are_those_of_the_command_line() -> None:
+    kinds = launch.training_kinds()
+    assert "uplam" in kinds
+    assert {"--run", "--resume", "--set", "--config"} <= kinds["uplam"].options
+    assert not kinds["uplam"].takes_data
+    assert all(kind.description for kind in kinds.values())
+    assert list(launch.recipes("uplam")) == ["uplam"]
+    run = Path("/runs/x")
+    spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data="/d")
+    fresh = ["-m", "sai_core", "train", "uplam", "--run=/runs/x", "--config=/r.toml", "--set=seed=2"]
+    assert launch.train_arguments(spec, run) == fresh
+    assert launch.train_arguments(spec, run, resume=True) == [*fresh[:5], "--resume"]
+    with pytest.raises(InputError, match="no training of kind"):
+        launch.train_arguments(replace(spec, kind="moon"), run)
+
+
+def test_free_names(tmp_path: Path) -> None:
+    assert launch.free_name(tmp_path, "a") == "a"
+    (tmp_path / "a").mkdir()
+    assert launch.free_name(tmp_path, "a") == "a-2"
+    (tmp_path / "a-2").mkdir()
+    assert launch.free_name(tmp_path, "a-2") == "a-3"
