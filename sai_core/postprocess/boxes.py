@@ -29,7 +29,7 @@ def check_boxes(boxes_xyxy: npt.NDArray[np.floating], *, name: str = "boxes_xyxy
 def _left_edge_on_canvas(boxes_xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Move boxes by whole turns so that x0 is in [0, 360); the width is kept."""
     moved = boxes_xyxy.copy()
-    moved[:, [0, 2]] -= np.floor(moved[:, :1] / ERP_WIDTH) * np.float32(ERP_WIDTH)
+    moved[..., [0, 2]] -= np.floor(moved[..., :1] / ERP_WIDTH) * np.float32(ERP_WIDTH)
     return moved
 
 
@@ -55,23 +55,45 @@ def pairwise_iou(
     """
     a = np.asarray(a_xyxy, dtype=np.float32)
     b = np.asarray(b_xyxy, dtype=np.float32)
+    return _iou(a[:, None, :], b[None, :, :], wrap=wrap)
+
+
+def paired_iou(
+    a_xyxy: npt.NDArray[np.floating], b_xyxy: npt.NDArray[np.floating], *, wrap: bool
+) -> npt.NDArray[np.float32]:
+    """Intersection over union of box ``i`` of ``a`` with box ``i`` of ``b``: the same numbers as :func:`pairwise_iou`.
+
+    Parameters
+    ----------
+    a_xyxy, b_xyxy : float, shape (n, 4)
+    wrap : bool
+
+    Returns
+    -------
+    iou : float32, shape (n,)
+    """
+    return _iou(np.asarray(a_xyxy, dtype=np.float32), np.asarray(b_xyxy, dtype=np.float32), wrap=wrap)
+
+
+def _iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], *, wrap: bool) -> npt.NDArray[np.float32]:
+    """IoU of boxes in the last axis, broadcast."""
     if wrap:
         a, b = _left_edge_on_canvas(a), _left_edge_on_canvas(b)
-    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
     height = np.maximum(height, np.float32(0))
-    width = np.zeros((a.shape[0], b.shape[0]), dtype=np.float32)
+    width = np.zeros_like(height)
     for shift in (0.0, -ERP_WIDTH, ERP_WIDTH) if wrap else (0.0,):
-        overlap = np.minimum(a[:, None, 2], b[None, :, 2] + np.float32(shift)) - np.maximum(
-            a[:, None, 0], b[None, :, 0] + np.float32(shift)
+        overlap = np.minimum(a[..., 2], b[..., 2] + np.float32(shift)) - np.maximum(
+            a[..., 0], b[..., 0] + np.float32(shift)
         )
         width += np.maximum(overlap, np.float32(0))
     if wrap:
         # two boxes wider than half the canvas can meet on both sides; together they share at most the smaller width
-        width = np.minimum(width, np.minimum((a[:, 2] - a[:, 0])[:, None], (b[:, 2] - b[:, 0])[None, :]))
+        width = np.minimum(width, np.minimum(a[..., 2] - a[..., 0], b[..., 2] - b[..., 0]))
     intersection = width * height
-    area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
-    area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-    union = area_a[:, None] + area_b[None, :] - intersection
+    area_a = (a[..., 2] - a[..., 0]) * (a[..., 3] - a[..., 1])
+    area_b = (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+    union = area_a + area_b - intersection
     iou: npt.NDArray[np.float32] = np.divide(
         intersection, union, out=np.zeros_like(intersection), where=union > np.float32(0)
     )

@@ -9,15 +9,20 @@ prohibitive costs across classes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from sai_core.errors import InputError
-from sai_core.postprocess.boxes import pairwise_iou
+from sai_core.postprocess.boxes import paired_iou
 from sai_core.postprocess.detections import Detections
+
+_BLOCK_PAIRS: Final[int] = 500_000
+"""Pairs of boxes compared in one go: some 60 MB of temporary arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,20 +112,23 @@ def track(
     total = last if n_frames is None else n_frames
     if total < last:
         raise InputError(f"tracker: the recording has {total} frames but a detection is in frame {last - 1}.")
-    starts = np.searchsorted(detections.frame, np.arange(total + 1))
+    starts = np.searchsorted(detections.frame, np.arange(total + 1)).tolist()
     category = detections.category_id.tolist()
     scores = detections.score.astype(np.float64).tolist()
+    overlaps = _Overlaps(detections, reach=max_age + 1, wrap=wrap)
+    smallest = float(np.float32(iou))
     # live tracks, oldest first: id -> [detection row, age, hits, score shown last]
     live: dict[int, list] = {}
     rows: list[tuple[int, int, int, float, bool, int]] = []
     next_id = 0
     for frame in range(total):
-        start, stop = int(starts[frame]), int(starts[frame + 1])
+        start, stop = starts[frame], starts[frame + 1]
         if start == stop and not live:
             continue
         owner: dict[int, int] = {}
         if live and stop > start:
-            owner = _match(detections, live, start, stop, category, iou=iou, wrap=wrap)
+            overlaps.reach(start, stop)
+            owner = _match(overlaps, live, start, stop, category, smallest)
         matched = set(owner.values())
         unseen = [track_id for track_id in live if track_id not in matched]
         for row in range(start, stop):
@@ -151,30 +159,77 @@ def track(
     )
 
 
+class _Overlaps:
+    """IoU of every detection with those of its class in the frames before it, computed for many frames at once.
+
+    A live track shows a detection of the last ``reach`` frames, so these are all pairs that the tracker can ask for.
+    """
+
+    def __init__(self, detections: Detections, *, reach: int, wrap: bool) -> None:
+        # sorted by class and frame, the earlier detections of a class within reach are neighbours
+        order = np.lexsort((detections.frame, detections.category_id))
+        span = int(detections.frame[-1]) + reach + 2 if len(detections) else 1
+        key = detections.category_id[order].astype(np.int64) * span + detections.frame[order]
+        self._first = np.searchsorted(key, key - reach)
+        # of one class only: a frame below 0 would reach into the class before
+        self._first = np.maximum(self._first, np.searchsorted(key, key - key % span))
+        self._count = np.searchsorted(key, key) - self._first
+        self._order, self._boxes, self._wrap = order, detections.boxes_xyxy, wrap
+        self._position = np.empty(len(order), dtype=np.int64)
+        self._position[order] = np.arange(len(order))
+        self._total = np.concatenate([[0], np.cumsum(self._count[self._position])])
+        self._place: list[int] = self._position.tolist()
+        self._begin: list[int] = self._first.tolist()
+        self._block: list[float] = []
+        self._offset: list[int] = []
+        self._start = self._stop = 0
+
+    def of(self, row: int, earlier: Sequence[int]) -> list[float]:
+        """IoU of a detection of the frame that was reached last with earlier ones of its class."""
+        at = self._offset[row - self._start] - self._begin[self._place[row]]
+        block, place = self._block, self._place
+        return [block[at + place[e]] for e in earlier]
+
+    def reach(self, row: int, end: int) -> None:
+        """Have the pairs of a frame's detections ``row:end`` ready; frames come in order."""
+        if end <= self._stop:
+            return
+        total = self._total
+        stop = max(int(np.searchsorted(total, total[row] + _BLOCK_PAIRS, side="right")) - 1, end)
+        at = self._position[row:stop]
+        count = self._count[at]
+        later = np.repeat(np.arange(row, stop), count)
+        within = np.arange(later.shape[0]) - np.repeat(total[row:stop] - total[row], count)
+        earlier = self._order[np.repeat(self._first[at], count) + within]
+        self._block = paired_iou(self._boxes[earlier], self._boxes[later], wrap=self._wrap).tolist()
+        self._offset = (total[row:stop] - total[row]).tolist()
+        self._start, self._stop = row, stop
+
+
 def _match(
-    detections: Detections,
-    live: dict[int, list],
-    start: int,
-    stop: int,
-    category: list[int],
-    *,
-    iou: float,
-    wrap: bool,
+    overlaps: _Overlaps, live: dict[int, list], start: int, stop: int, category: list[int], smallest: float
 ) -> dict[int, int]:
     """Row of a detection -> track it continues."""
     owner: dict[int, int] = {}
     by_class: dict[int, list[int]] = {}
     for track_id, state in live.items():
         by_class.setdefault(category[state[0]], []).append(track_id)
-    for class_id in sorted({category[row] for row in range(start, stop)} & by_class.keys()):
+    candidates: dict[int, list[int]] = {}
+    for row in range(start, stop):
+        if category[row] in by_class:
+            candidates.setdefault(category[row], []).append(row)
+    for class_id, rows in candidates.items():
         track_ids = by_class[class_id]
-        candidates = [row for row in range(start, stop) if category[row] == class_id]
-        overlap = pairwise_iou(
-            detections.boxes_xyxy[[live[t][0] for t in track_ids]], detections.boxes_xyxy[candidates], wrap=wrap
-        )
-        for i, j in zip(*linear_sum_assignment(1.0 - overlap), strict=True):
-            if overlap[i, j] >= np.float32(iou):
-                owner[candidates[j]] = track_ids[i]
+        shown = [live[t][0] for t in track_ids]
+        overlap = [overlaps.of(row, shown) for row in rows]
+        if len(rows) == 1 == len(track_ids):
+            pairs: Iterable[tuple[int, int]] = ((0, 0),)
+        else:
+            cost = np.float32(1) - np.array(overlap, dtype=np.float32).T
+            pairs = zip(*(v.tolist() for v in linear_sum_assignment(cost)), strict=True)
+        for i, j in pairs:
+            if overlap[j][i] >= smallest:
+                owner[rows[j]] = track_ids[i]
     return owner
 
 
