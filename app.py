@@ -14,21 +14,21 @@ ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
 st.set_page_config(page_title="SAI Explorer", page_icon=ICON, layout="wide")
 st.logo(ICON, size="large")
 
-PAGES = [
-    st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:", default=True),
-    st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
-]
+PAGES = []
 for name, title, icon in (
+    ("home", "Home", "home"),
+    ("explorer", "Explorer", "visibility"),
     ("predict", "Predict", "network_node"),
     ("tune", "Tune", "tune"),
     ("scores", "Scores", "leaderboard"),
     ("review", "Review", "rate_review"),
     ("figures", "Figures", "image"),
     ("train", "Train", "model_training"),
+    ("label", "Label audio", "graphic_eq"),
     ("doctor", "Doctor", "stethoscope"),
 ):
     if (Path(__file__).parent / "pages" / f"{name}.py").is_file():
-        PAGES.append(st.Page(f"pages/{name}.py", title=title, icon=f":material/{icon}:"))
+        PAGES.append(st.Page(f"pages/{name}.py", title=title, icon=f":material/{icon}:", default=name == "home"))
 
 # looked at once for all sessions: it reads what is installed, which does not change while the app runs
 if problem := st.cache_resource(check_torch_pair, show_spinner=False)():

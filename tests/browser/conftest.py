@@ -118,7 +118,7 @@ def open_page(browser: Browser, app_url: str, data_root: Path) -> Iterator[Calla
         page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: problems.append(str(e)))
         pages.append(page)
-        page.goto(f"{app_url}/?{urlencode({'root': str(data_root), **parameters})}")
+        page.goto(f"{app_url}/explorer?{urlencode({'root': str(data_root), **parameters})}")
         if ready:
             page.wait_for_selector(".sx[data-ready]", timeout=60_000)
         return page

@@ -76,7 +76,7 @@ def test_a_label_is_made_and_seen(visit: OpenPage, tmp_path: Path) -> None:
 def test_the_demo_looks_like_its_pictures(visit: OpenPage, scheme: str) -> None:
     """Pictures of the documentation; ``SAI_UPDATE_DOCS=1`` takes them over into ``docs/images``."""
     assert demo_root().is_dir()
-    page = visit("", scheme=scheme, frame=88, a="stand-in-A")
+    page = visit("explorer", scheme=scheme, frame=88, a="stand-in-A")
     page.wait_for_selector(".sx[data-ready]", timeout=60_000)
     wait_for(page, "p.matches.A && p.timeline.spectrogram", timeout=60_000)
     page.wait_for_timeout(500)

@@ -1,0 +1,178 @@
+"""Home: what is loaded, what is missing, and three things to do next, on one screen."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import cv2
+import streamlit as st
+
+from pages.components import address, data_bar
+from pages.components import state_keys as keys
+from pages.components.entry import through_app
+from pages.components.text import plain
+from sai_core.annotations import read_annotations
+from sai_core.dataset import DataRoot, Recording, demo_root, open_frames
+from sai_core.dataset.inventory import MATERIALS, Inventory, next_steps, take_inventory
+from sai_core.errors import SaiError
+from sai_core.figures.recording_view import is_simulated
+from sai_core.figures.still import busiest_frame, still
+from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
+
+_ICONS = {
+    "explorer": ":material/visibility:",
+    "predict": ":material/network_node:",
+    "tune": ":material/tune:",
+    "scores": ":material/leaderboard:",
+    "review": ":material/rate_review:",
+    "figures": ":material/image:",
+    "train": ":material/model_training:",
+    "label": ":material/graphic_eq:",
+    "doctor": ":material/stethoscope:",
+}
+_SHORTCUTS = """
+| where | key | does |
+| --- | --- | --- |
+| Explorer | ← → | one frame back or on; with Shift ten frames |
+| Explorer | Space | play, stop |
+| Explorer | N, P | next, previous error |
+| Explorer | 1 to 6 | one panel large, and back |
+| Explorer | + − 0 | zoom in, out, whole panorama |
+| Explorer | M | one source after another |
+| Explorer | [ ] L | loop: begin, end, on or off |
+| Explorer | S | save the panels as a picture |
+| Explorer | ? | this list, in the page |
+| Review | the page lists its own | one key a decision, undo, redo |
+"""
+
+
+def main() -> None:
+    """Draw the page."""
+    if keys.RECORDING in st.query_params:
+        # a link to a moment that was made before there was a home page
+        st.switch_page("pages/explorer.py", query_params=dict(st.query_params))
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    with left:
+        st.title("SAI Explorer", anchor=False)
+        st.markdown(
+            "See, hear and score semantic acoustic imaging: data, official metrics and detectors of DCASE 2026 Task 3."
+        )
+    with right:
+        root = data_bar.choose_root(st.container(horizontal=True, horizontal_alignment="right"))
+    if root is None:
+        return
+    inventory = _inventory(root, str(root.path), tuple(s.name for s in root.prediction_sets), len(root.recordings))
+    loaded, picture = st.columns([2, 3], gap="medium")
+    with loaded:
+        _loaded(root, inventory)
+    with picture:
+        _moment(root)
+    st.subheader("Do next", anchor=False)
+    there = {path.stem for path in Path(__file__).parent.glob("*.py")}
+    steps = [step for step in next_steps(inventory) if step.page in there]
+    for column, step in zip(st.columns(3), steps[:3], strict=True):
+        with column.container(border=True, height="stretch"):
+            st.page_link(f"pages/{step.page}.py", label=f"**{step.title}**", icon=_ICONS[step.page])
+            st.caption(plain(step.why))
+    with st.expander("Keyboard"):
+        st.markdown(_SHORTCUTS)
+
+
+@st.cache_resource(ttl=60, max_entries=8, show_spinner="Counting recordings")
+def _inventory(_root: DataRoot, path: str, systems: tuple[str, ...], n: int) -> Inventory:
+    return take_inventory(_root)
+
+
+def _loaded(root: DataRoot, inventory: Inventory) -> None:
+    if root.path == demo_root():
+        st.markdown("**Demo recordings** that ship with the program: simulated, not recorded.")
+    else:
+        st.markdown(f"**{plain(root.path.name)}**  ·  {plain(root.path)}")
+    if not inventory.n_recordings:
+        data_bar.say_empty(root)
+        return
+    count, length, systems = st.columns(3)
+    count.metric("Recordings", inventory.n_recordings, border=True)
+    length.metric("Audio", "–" if inventory.seconds is None else _length(inventory.seconds), border=True)
+    systems.metric("Systems", len(inventory.systems), border=True)
+    lines = []
+    for kind, words in MATERIALS.items():
+        n = inventory.having[kind]
+        state = "all" if n == inventory.n_recordings else (f"{n} of {inventory.n_recordings}" if n else "none")
+        mark = ":green[:material/check_circle:]" if n else ":gray[:material/remove:]"
+        lines.append(f"| {mark} | {words} | {state} |")
+    st.markdown("| | what | recordings |\n| --- | --- | --- |\n" + "\n".join(lines))
+    if inventory.systems:
+        names = [f"{plain(name)} ({n}{', stand-in' if made_up else ''})" for name, n, made_up in inventory.systems]
+        st.caption("Systems: " + ", ".join(names[:6]) + (" ..." if len(names) > 6 else ""))
+    if root.problems:
+        with st.popover(f"{len(root.problems)} files left out", icon=":material/warning:"):
+            data_bar.say_problems(root.problems)
+
+
+def _moment(root: DataRoot) -> None:
+    """A moment of the first recording that has labels, as a link into the Explorer."""
+    recording = next((r for r in root.recordings if r.has_labels and r.has_video), None)
+    recording = recording or next((r for r in root.recordings if r.has_labels), None)
+    if recording is None or recording.label_path is None:
+        st.info("There are no labels to show a picture of; the Explorer shows what there is.")
+        return
+    try:
+        data, frame, classes = _still(recording, str(recording.label_path), recording.label_path.stat().st_mtime_ns)
+    except (SaiError, OSError) as error:
+        st.warning(plain(error))
+        return
+    encoded = base64.b64encode(data).decode("ascii")
+    names = ", ".join(CLASS_NAMES[c] for c in classes)
+    st.image(f"data:image/jpeg;base64,{encoded}", width="stretch", alt=f"Panorama with energy of {names}")
+    # constant text and colours of the program's own, no data
+    st.html(
+        " &nbsp; ".join(
+            f'<span style="color:{CLASS_COLORS[c]}" aria-hidden="true">●</span> <small>{CLASS_NAMES[c]}</small>'
+            for c in classes
+        )
+    )
+    text, link = st.columns([3, 1], vertical_alignment="center")
+    simulated = " (simulated)" if is_simulated(recording) else ""
+    text.caption(f"{plain(recording.name)}{simulated}, {frame / 10:.1f} s: ground truth over the picture")
+    with link:
+        st.page_link(
+            "pages/explorer.py",
+            label="Open this moment",
+            icon=":material/open_in_full:",
+            query_params=address.explorer_query(
+                root=str(root.path),
+                recording=recording.name,
+                split=recording.split,
+                frame=frame,
+                predictions=str(st.session_state.get(keys.PREDICTION_FOLDER, "")).strip(),
+            ),
+        )
+
+
+@st.cache_resource(max_entries=16, show_spinner="Drawing a moment")
+def _still(_recording: Recording, path: str, mtime_ns: int) -> tuple[bytes, int, tuple[int, ...]]:
+    """JPEG of the busiest moment, its frame, its classes."""
+    table = read_annotations(path, recording=_recording.name)
+    frame = busiest_frame(table)
+    picture = None
+    frames = open_frames(_recording, size=(720, 360)) if _recording.has_video else None
+    if frames is not None:
+        with frames:
+            picture = frames.frame(min(frame, frames.n_frames - 1)) if frames.n_frames else None
+    drawn = still(table, frame, picture)
+    _, encoded = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    span = table.frame_slice(frame)
+    return encoded.tobytes(), frame, tuple(sorted(set(table.category_id[span].tolist())))
+
+
+def _length(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
+through_app()
+main()
