@@ -163,7 +163,29 @@ def assign_pairs(
     """
     index_prediction, index_label = candidate_pairs(label_keys, prediction_keys)
     iou = soft_iou(predictions, labels, index_prediction, index_label)
-    group = prediction_keys[index_prediction]
+    pair = optimal_pairs(index_prediction, prediction_keys[index_prediction], iou)
+    index_prediction, index_label = index_prediction[pair], index_label[pair]
+    pearson = pearson_inside(labels, predictions, index_label, index_prediction)
+    return AssignedPairs(index_prediction, index_label, iou[pair], pearson)
+
+
+def optimal_pairs(index_prediction: Int64, group: Int64, iou: Float64) -> Int64:
+    """Which of the candidate pairs the official assignment takes.
+
+    Parameters
+    ----------
+    index_prediction : int64, shape (n,)
+        Prediction of each pair, as :func:`candidate_pairs` lists them.
+    group : int64, shape (n,)
+        Its frame and class.
+    iou : float64, shape (n,)
+        As :func:`soft_iou` gives it.
+
+    Returns
+    -------
+    pair : int64
+        Positions among the candidates, in the order of the predictions.
+    """
     edges = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(group)]])
     starts, stops = (edges[:-1], edges[1:]) if len(group) else (edges[:0], edges[:0])
     chosen = np.zeros(len(group), np.bool_)
@@ -176,7 +198,4 @@ def assign_pairs(
         rows, columns = linear_sum_assignment(-matrix)
         chosen[start + rows * n_labels + columns] = True
     pair = np.flatnonzero(chosen)
-    pair = pair[np.argsort(index_prediction[pair], kind="stable")]
-    index_prediction, index_label = index_prediction[pair], index_label[pair]
-    pearson = pearson_inside(labels, predictions, index_label, index_prediction)
-    return AssignedPairs(index_prediction, index_label, iou[pair], pearson)
+    return pair[np.argsort(index_prediction[pair], kind="stable")]
