@@ -38,6 +38,9 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 
 LOG_NAME: Final[str] = "log.txt"
+ATTEMPT_MARK: Final[str] = "== attempt "
+"""Beginning of the log's line at each start of a run."""
+
 EXIT_NAME: Final[str] = "exit.json"
 STOP_NAME: Final[str] = "stop"
 LOCK_NAME: Final[str] = ".launch.lock"
@@ -212,7 +215,10 @@ def command(executor: Executor, arguments: Sequence[str]) -> list[str]:
                 f"--rdzv-endpoint={executor.rendezvous}",
                 "--rdzv-id=sai-explorer",
             ]
-        return [*launcher, *arguments]
+        # after "--" nothing is taken for an option of torchrun's, which would find --run ambiguous
+        if list(arguments[:1]) == ["-m"]:
+            return [*launcher, "--module", "--", *arguments[1:]]
+        return [*launcher, "--", *arguments]
     return [sys.executable, *arguments]
 
 
@@ -296,8 +302,16 @@ def start(
     except OSError as error:
         raise EnvironmentProblem(f"{run.name}: cannot be started ({error.strerror or error}).") from error
     started = Started(pid=process.pid, pid_started=_created(process.pid))
+    with _asked_lock:
+        _watched.add(run)
     threading.Thread(target=_reap, args=(process, started, run), name="reap-run", daemon=True).start()
     return started
+
+
+def is_watched(run: Path) -> bool:
+    """Whether this app started the run's process and has not yet noted its end; its exit code will come then."""
+    with _asked_lock:
+        return run in _watched
 
 
 def job_state(executor: Executor, job_id: str) -> str:
@@ -371,6 +385,7 @@ _OVER: Final[frozenset[str]] = frozenset(
 )
 _asked: dict[str, tuple[float, str]] = {}
 _asked_lock = threading.Lock()
+_watched: set[Path] = set()
 
 
 def _submitit() -> Any:
@@ -433,6 +448,8 @@ def _submit(executor: Slurm, arguments: list[str], run: Path, environment: dict[
     if executor.cluster == "slurm":
         return Started(job_id=job_id)
     started = Started(pid=int(job_id), pid_started=_created(int(job_id)))
+    with _asked_lock:
+        _watched.add(run)
     threading.Thread(target=_reap_local_job, args=(job, started, run), name="reap-job", daemon=True).start()
     return started
 
@@ -446,6 +463,8 @@ def _created(pid: int) -> float:
 
 def _reap(process: subprocess.Popen[bytes], started: Started, run: Path) -> None:
     _write_exit(run, started, process.wait())
+    with _asked_lock:
+        _watched.discard(run)
 
 
 def _reap_local_job(job: Any, started: Started, run: Path) -> None:
@@ -454,6 +473,8 @@ def _reap_local_job(job: Any, started: Started, run: Path) -> None:
     # the wrapper has written the training's own exit code
     if not (run / EXIT_NAME).exists():
         _write_exit(run, started, 0 if job.state == "FINISHED" else -1)
+    with _asked_lock:
+        _watched.discard(run)
 
 
 def _write_exit(run: Path, started: Started, code: int) -> None:

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -458,6 +459,12 @@ def _start(
         "cloned_from": cloned_from,
         "command": executors.command(spec.executor, listed),
     }
+    try:
+        with open(run / executors.LOG_NAME, "a", encoding="utf-8") as log:
+            when = time.strftime("%Y-%m-%d %H:%M:%S")
+            log.write(f"{executors.ATTEMPT_MARK}{attempt}, {when}: {shlex.join(told['command'])}\n")
+    except OSError as error:
+        raise EnvironmentProblem(f"{run.name}: its log cannot be written ({error.strerror or error}).") from error
     # before the start, so that a folder with a process is never without a description
     _write_launch(run, told)
     started = executors.start(spec.executor, listed, run=run, lock=lock, environment=spec.environment)

@@ -436,7 +436,7 @@ def _state(
     alive = any(
         find_process(run, source.get("pid"), source.get("pid_started"), source.get("host")) is not None
         for source in (started, status)
-    )
+    ) or executors.is_watched(run.absolute())
     if not alive and launch:
         executor = _executor(launch)
         job = executors.job_state(executor, str(started.get("job_id", ""))) if executor is not None else ""
@@ -481,11 +481,15 @@ def _without_process(
 
 
 def last_words(run: Path) -> str:
-    """Last line of the log that tells an error; "" when there is none."""
-    lines = read_log(run, max_lines=60).lines
-    for line in reversed(lines):
-        if line.startswith("error: ") or re.match(r"^[\w.]*(?:Error|Exception|Interrupt)\b", line):
-            return _sentence(line.removeprefix("error: "))
+    """What the log's last attempt says of an error: our own sentence, else a Python error, else its last line."""
+    lines = list(read_log(run).lines)
+    starts = [index for index, line in enumerate(lines) if line.startswith(executors.ATTEMPT_MARK)]
+    if starts:
+        lines = lines[starts[-1] + 1 :]
+    for pattern in (r"^error: (.*)", r"^((?!.*ChildFailedError)[\w.]*(?:Error|Exception|Interrupt)\b.*)"):
+        for line in reversed(lines):
+            if found := re.match(pattern, line):
+                return _sentence(found.group(1))
     return _sentence(lines[-1]) if lines else ""
 
 

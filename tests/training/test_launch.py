@@ -216,8 +216,10 @@ def test_an_early_failure_tells_its_sentence(folder: Path) -> None:
     assert failed.message == "model.depth: unknown setting; known are model.width."
     assert not failed.resumable
     # there is nothing to go on from, so it starts anew
-    launch.resume(run, arguments=trainer())
+    launch.resume(run, arguments=trainer("--delay=0"))
     wait_for_state(run, "finished")
+    # what an earlier attempt said is no word of the last one
+    assert run_view.last_words(run).startswith("step 10")
 
 
 def test_a_late_failure_tells_what_the_trainer_said_and_can_be_resumed(folder: Path) -> None:
@@ -243,7 +245,8 @@ def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_
     )
     run = launch.launch(replace(spec, executor=executors.Local()), folder, "group/one", arguments=trainer())
     wait_for_state(run, "finished")
-    assert "colour blue" in run_view.read_log(run).lines[0]
+    assert run_view.read_log(run).lines[0].startswith("== attempt 1, ")
+    assert "colour blue" in run_view.read_log(run).lines[1]
     recipe.write_text("seed = 8\n")
     again = launch.spec_of(run)
     assert Path(again.recipe).read_text() == "seed = 7\n"
