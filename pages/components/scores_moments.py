@@ -1,0 +1,298 @@
+"""The list of frames behind a figure, with links into the Explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import pandas as pd
+import streamlit as st
+
+from pages.components import address
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.errors import SaiError
+from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.metrics import drilldown
+from sai_core.metrics.score_store import SystemResult
+from sai_core.taxonomy import CLASS_NAMES, N_CLASSES, class_color, class_name
+
+_SHOWN: Final[int] = 300
+"""Rows of the list: more than anybody looks at, few enough to be sent at once."""
+
+_AP_KEYS: Final[Mapping[str, float | None]] = {"AP25": 0.25, "AP50": 0.5, "AP75": 0.75, "mAP": None}
+_AP_KEYS_ALL: Final[Mapping[str, float | None]] = {**_AP_KEYS, "mAP_low": None, "mAP_high": None}
+_VALUE_TITLES: Final[Mapping[str, tuple[str, str]]] = {
+    "pearson_r": ("Pearson r", "%.3f"),
+    "angle_deg": ("Angle °", "%.1f"),
+    "distance_cm": ("Distance cm", "%.0f"),
+    "distance_mape": ("Distance %", "%.1f"),
+    "official_mape": ("Distance %", "%.1f"),
+    "energy": ("Label energy", "%.1f"),
+}
+
+
+@dataclass(frozen=True)
+class Focus:
+    """One figure: which frames to list.
+
+    Attributes
+    ----------
+    view : str
+        View of the page that it was chosen in.
+    kind : str
+        ``"ap"``, ``"pairs"``, ``"labels"``, ``"detections"``, ``"confusion"``, ``"direction"`` or ``"difference"``.
+    system : str
+        Whose.
+    title : str
+        The figure in words; plain text.
+    row : str
+        ``"class"``, ``"macro"`` or ``"micro"``.
+    category : int or None
+    threshold : float or None
+    measure : str
+        Of pairs.
+    recording : str
+        One recording only; "" for all.
+    low, high : float or None
+        Bin of scores; ``low`` alone is the operating point of an AP.
+    other : int or None
+        Class of the predictions of a confusion.
+    confused : bool
+        Of ``"direction"``.
+    """
+
+    view: str
+    kind: str
+    system: str
+    title: str
+    row: str = "class"
+    category: int | None = None
+    threshold: float | None = None
+    measure: str = ""
+    recording: str = ""
+    low: float | None = None
+    high: float | None = None
+    other: int | None = None
+    confused: bool = False
+
+
+def focus_of_cell(
+    view: str, system: str, key: str, *, category: int | None, row: str, threshold: float, recording: str = ""
+) -> Focus | None:
+    """Focus behind a cell of a table, by its column's key; None for a column without frames (counts of recordings)."""
+    group, _, rest = key.partition("_")
+    if group in ("macro", "micro") and rest:
+        row, key = group, rest
+    where = class_name(category) if category is not None else row
+    base: dict[str, Any] = {"category": category, "row": row, "recording": recording}
+    suffix = f" · {recording}" if recording else ""
+    if key in _AP_KEYS_ALL:
+        title = "mAP" if _AP_KEYS_ALL[key] is None else key
+        return Focus(view, "ap", system, f"{title} · {where}{suffix}", threshold=_AP_KEYS_ALL[key], **base)
+    if key in ("pearson_r", "n_pairs"):
+        return Focus(view, "pairs", system, f"Pearson r · {where}{suffix}", measure="pearson_r", **base)
+    if key in ("angle_deg", "distance_cm", "distance_mape", "official_mape"):
+        title = {"angle_deg": "angular error", "distance_cm": "distance error in cm"}.get(key, "distance error in %")
+        return Focus(view, "pairs", system, f"{title} · {where}{suffix}", measure=key, **base)
+    if key == "n_labels":
+        return Focus(view, "labels", system, f"labels · {where}{suffix}", threshold=threshold, **base)
+    if key in ("n_detections", "row"):
+        return Focus(view, "detections", system, f"detections · {where}{suffix}", threshold=threshold, **base)
+    if key in ("missed", "false_positives"):
+        title = "missed and false" if row != "class" else "errors"
+        return Focus(view, "ap", system, f"{title} · {where}{suffix}", threshold=threshold, **base)
+    if key == "agnostic_mAP":
+        return Focus(view, "direction", system, "nothing of any class there · all classes", recording=recording)
+    if key == "matched_f1":
+        return Focus(view, "direction", system, "right place, wrong class", confused=True, recording=recording)
+    return None
+
+
+def build(focus: Focus, system: SystemResult, other: SystemResult | None) -> drilldown.Moments:
+    """Moments behind a figure.
+
+    Raises
+    ------
+    InputError
+        A figure that the system's revision does not have.
+    """
+    results = [r for r in system.results if not focus.recording or r.recording == focus.recording]
+    threshold = 0.5 if focus.threshold is None else focus.threshold
+    row = cast(drilldown.Row, focus.row)
+    if focus.kind == "ap":
+        return drilldown.ap_moments(
+            results, row=row, category_id=focus.category, threshold=focus.threshold, min_score=focus.low
+        )
+    if focus.kind == "pairs":
+        return drilldown.pair_moments(
+            results, cast(drilldown.PairMeasure, focus.measure), row=row, category_id=focus.category
+        )
+    if focus.kind == "labels":
+        return drilldown.label_moments(results, category_id=focus.category, threshold=threshold)
+    if focus.kind == "detections":
+        score_range = None if focus.low is None or focus.high is None else (focus.low, focus.high)
+        return drilldown.detection_moments(
+            results, category_id=focus.category, threshold=threshold, score_range=score_range
+        )
+    if focus.kind == "confusion":
+        return drilldown.confusion_moments(results, label_category=focus.category, prediction_category=focus.other)
+    if focus.kind == "direction":
+        return drilldown.direction_moments(results, confused=focus.confused)
+    second = other.results if other is not None else ()
+    return drilldown.difference_moments(results, second, category_id=focus.category, threshold=threshold)
+
+
+def show(
+    focus: Focus,
+    system: SystemResult,
+    *,
+    other: SystemResult | None,
+    splits: Mapping[str, str],
+    root: str,
+    height: int = 260,
+) -> None:
+    """Draw the list behind a figure.
+
+    Parameters
+    ----------
+    focus : Focus
+    system, other : SystemResult
+        The system, and the second one of a comparison.
+    splits : mapping of str to str
+        Split of each recording.
+    root : str
+        Data root, for the links.
+    height : int
+        Of the list, pixels.
+    """
+    try:
+        moments = build(focus, system, other)
+    except SaiError as error:
+        st.error(plain(error))
+        return
+    head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+    names = plain(system.name) + (f" and {plain(other.name)}" if focus.kind == "difference" and other else "")
+    head.markdown(f"**Behind {plain(focus.title)}** :gray[· {names} · revision {system.revision}]", width="content")
+    grouped = head.toggle(
+        "Join neighbouring frames",
+        key=keys.SCORES_STRETCHES,
+        persist_state="session",
+        help="One line for a stretch of frames with the same class and the same kind of error; its costs are added up.",
+    )
+    if not len(moments):
+        st.info("There is no frame behind this figure: nothing is wrong here, or there is nothing of it.")
+        return
+    n_frames = len(moments)
+    if grouped:
+        moments = drilldown.stretches(moments)
+    shown = moments.take(slice(0, _SHOWN))
+    count = f"{n_frames:,} moments" + (f" in {len(moments):,} stretches" if grouped else "")
+    if len(moments) > _SHOWN:
+        count += f", the first {_SHOWN} shown"
+    head.caption(f"{count} · {_meaning(focus)}", width="stretch")
+
+    second = other.name if other is not None and focus.kind == "difference" else ""
+    extra = str(st.session_state.get(keys.PREDICTION_FOLDER, "")).strip()
+    queries = [
+        {
+            "root": root,
+            "recording": str(recording),
+            "split": splits.get(str(recording), ""),
+            "frame": int(frame),
+            "a": system.name,
+            "b": second,
+            "predictions": extra,
+        }
+        for recording, frame in zip(shown.recording, shown.frame, strict=True)
+    ]
+    frame, config = _frame(focus, shown, queries)
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        height=height,
+        row_height=28,
+        placeholder="–",
+        column_config=config,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"scores_moments {focus} {system.revision} {grouped}",
+        alt=f"Frames behind {focus.title}",
+    )
+    rows = event["selection"]["rows"]
+    if rows:
+        chosen = queries[rows[0]]
+        label = f"Open {plain(chosen['recording'])}, frame {chosen['frame']} in the Explorer"
+        if st.button(label, icon=":material/visibility:", type="primary"):
+            st.switch_page("pages/explorer.py", query_params=address.explorer_query(**cast(dict[str, Any], chosen)))
+
+
+def _meaning(focus: Focus) -> str:
+    """What the order of the list is."""
+    if focus.kind == "ap":
+        name = "mAP" if focus.threshold is None else f"AP at IoU {focus.threshold:g}"
+        of = f"{focus.row} {name}" if focus.row != "class" else name
+        return f"cost = {of} gained if this one alone were right"
+    if focus.kind == "pairs":
+        return "cost = what the mean improves by without this pair"
+    if focus.kind == "labels":
+        return "missed first, then by energy"
+    if focus.kind == "difference":
+        return "by label energy"
+    return "wrong ones first, the most confident first"
+
+
+def _frame(focus: Focus, moments: drilldown.Moments, queries: list[dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+    """Table of moments, class-coloured, and how its columns are shown."""
+    categories = moments.category.tolist()
+    value_key = focus.measure if focus.kind == "pairs" else "energy"
+    if focus.kind == "confusion" and None not in (focus.category, focus.other):
+        value_key = "angle_deg"
+    value_title, value_format = _VALUE_TITLES[value_key]
+    columns: dict[str, Any] = {
+        "open": [address.explorer_link(**query) for query in queries],
+        "recording": moments.recording.astype(str),
+        "frame": moments.frame,
+        "time": [f"{int(k // FRAME_RATE_HZ) // 60}:{(k / FRAME_RATE_HZ) % 60:04.1f}" for k in moments.frame.tolist()],
+        "length": moments.last_frame - moments.frame + 1,
+        "chip": ["●"] * len(moments),
+        "class": [CLASS_NAMES[c] if 0 <= c < N_CLASSES else "–" for c in categories],
+        "what": [
+            drilldown.describe(k, o)
+            for k, o in zip(moments.kind.tolist(), moments.other_category.tolist(), strict=True)
+        ],
+        "iou": moments.iou,
+        "score": moments.score,
+        "value": moments.value,
+        "hurt": moments.hurt,
+    }
+    largest = max((h for h in moments.hurt.tolist() if h == h), default=0.0)
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
+    config: dict[str, Any] = {
+        "open": st.column_config.LinkColumn("", display_text=":material/open_in_new:", width=40, help="New tab"),
+        "recording": text("Recording", width=170),
+        "frame": number("Frame", width=60, format="%d"),
+        "time": text("Time", width=60),
+        "length": number("Frames", width=60, format="%d"),
+        "chip": text("", width=28),
+        "class": text("Class", width=125),
+        "what": text("What is wrong", width=210),
+        "iou": number("IoU", width=60, format="%.3f"),
+        "score": number("Score", width=60, format="%.3f"),
+        "value": number(value_title, width=90, format=value_format),
+        "hurt": st.column_config.ProgressColumn(
+            "Cost", format="%.5f" if largest < 0.1 else "%.3f", min_value=0.0, max_value=largest or 1.0, width=150
+        ),
+    }
+    dropped = [name for name in ("iou", "score", "value", "hurt") if pd.isna(columns[name]).all()]
+    if not (moments.last_frame > moments.frame).any():
+        dropped.append("length")
+    if focus.kind == "pairs":
+        dropped.append("what")
+        config["hurt"] = number("Cost", width=90, format="%.5f")
+    for name in dropped:
+        columns.pop(name)
+    table = pd.DataFrame(columns)
+    colors = [f"color: {class_color(c)}" for c in categories]
+    return table.style.apply(lambda _: colors, subset=["chip"]), config

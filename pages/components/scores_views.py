@@ -1,0 +1,538 @@
+"""The views of the scores page: each a table or a chart whose marks lead to frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import streamlit as st
+
+from pages.components import scores_charts as charts
+from pages.components import scores_tables as tables
+from pages.components import state_keys as keys
+from pages.components.scores_moments import Focus, focus_of_cell
+from pages.components.text import plain
+from sai_core.dataset import DataRoot
+from sai_core.errors import SaiError
+from sai_core.metrics import REVISIONS, THRESHOLDS, Revision, confusion_matrix, precision_recall_curve
+from sai_core.metrics.calibration import reliability_curve
+from sai_core.metrics.diagnostics import BootstrapResult, Interval
+from sai_core.metrics.published import CAVEAT, Track, published_rows, track_of_name
+from sai_core.metrics.score_store import SystemResult
+from sai_core.metrics.scores import Figures
+from sai_core.metrics.tables import Table, class_table, difference_table, recordings_table, systems_table
+from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES, class_name
+
+SYSTEMS: Final[str] = "Systems"
+CLASSES: Final[str] = "Classes"
+RECORDINGS: Final[str] = "Recordings"
+CURVES: Final[str] = "PR curves"
+CONFUSION: Final[str] = "Confusion"
+CALIBRATION: Final[str] = "Calibration"
+COMPARE: Final[str] = "Compare"
+ALL_CLASSES: Final[str] = "All classes"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is known when a view is drawn.
+
+    Attributes
+    ----------
+    root : DataRoot
+    revision : str
+    systems : dict of str to SystemResult
+        Those that are scored, by name.
+    intervals : dict of str to BootstrapResult
+        Those that are computed.
+    agnostic : dict of str to Figures
+        Likewise.
+    kinds : dict of str to str
+        ``"stand-in"`` for made-up prediction sets.
+    simulated : bool
+        Some of the recordings are.
+    chosen, other : SystemResult
+        The system that views of one system show, and the second one of a comparison.
+    """
+
+    root: DataRoot
+    revision: Revision
+    systems: Mapping[str, SystemResult]
+    intervals: Mapping[str, BootstrapResult]
+    agnostic: Mapping[str, Figures | None]
+    kinds: Mapping[str, str]
+    simulated: bool
+    chosen: SystemResult
+    other: SystemResult | None
+
+
+def threshold_choice(revision: Revision) -> float:
+    """IoU threshold that counts, curves and calibration use; the widget is drawn by :func:`choose_threshold`."""
+    return float(st.session_state.get(f"{keys.SCORES_THRESHOLD}_{revision}", 0.5))
+
+
+def choose_threshold(revision: Revision) -> float:
+    """Draw the choice of the IoU threshold."""
+    options = [round(t, 2) for t in THRESHOLDS[revision]]
+    return float(
+        st.selectbox(
+            "IoU",
+            options,
+            index=options.index(0.5),
+            format_func=lambda t: f"IoU {t:g}",
+            key=f"{keys.SCORES_THRESHOLD}_{revision}",
+            persist_state="session",
+            label_visibility="collapsed",
+            help="What counts as right.",
+            width=110,
+        )
+    )
+
+
+def _set(view: str, focus: Focus | None) -> None:
+    """Remember a figure, or forget the one of this view when its selection was taken back."""
+    before = st.session_state.get(keys.SCORES_FOCUS)
+    if focus is not None:
+        st.session_state[keys.SCORES_FOCUS] = focus
+    elif isinstance(before, Focus) and before.view == view:
+        del st.session_state[keys.SCORES_FOCUS]
+
+
+# --- systems ---------------------------------------------------------------------------------------------------------
+
+
+def _system_cell(key: str, table: Table, threshold: float) -> None:
+    cell = tables.cell_key(key)
+    if cell is None:
+        _set(SYSTEMS, None)
+        return
+    row, column = cell
+    name = table.rows[row]
+    if table.sources[row] == "published":
+        _set(SYSTEMS, Focus(SYSTEMS, "published", name, name))
+        return
+    column = "macro_mAP" if column == "row" else column
+    _set(SYSTEMS, focus_of_cell(SYSTEMS, name, column, category=None, row="micro", threshold=threshold))
+
+
+def _system_dot(key: str) -> None:
+    data = charts.clicked(key)
+    if not data:
+        _set(SYSTEMS, None)
+    elif data[0]:
+        _set(SYSTEMS, Focus(SYSTEMS, "ap", str(data[0]), "mAP · macro", row="macro"))
+
+
+def systems_of(scene: Scene) -> list[Table]:
+    """Tables 1 and 2, or the one table of 2026-04-02."""
+    tracks: tuple[Track, ...] = ("A", "B") if scene.revision == REVISIONS[0] else ("A",)
+    return [
+        systems_table(
+            list(scene.systems.values()),
+            revision=scene.revision,
+            track=track,
+            agnostic=scene.agnostic,
+            simulated=scene.simulated,
+        )
+        for track in tracks
+    ]
+
+
+def draw_systems(scene: Scene) -> None:
+    """Tables 1 and 2 with published rows, and a chart of the macro mAP."""
+    left, right = st.columns([3.1, 1], gap="medium")
+    made = systems_of(scene)
+    with left:
+        for number, table in enumerate(made):
+            st.markdown(f"**{plain(table.title)}**")
+            key = f"scores_systems_{scene.revision}_{number}"
+            tables.draw(
+                table,
+                key=key,
+                on_select=_system_cell,
+                args=(key, table, threshold_choice(scene.revision)),
+                kinds=dict(scene.kinds),
+                at_most=300,
+            )
+        notes = [CAVEAT] if any("published" in t.sources for t in made) else []
+        if scene.revision != REVISIONS[0]:
+            notes.append("Nothing is published for this revision: the report's tables are of 2026-06-30.")
+        elif any(track_of_name(name) is None for name in scene.systems):
+            notes.append(
+                "Files do not tell their system's inputs, so one whose name does not either is in both tables."
+            )
+        st.caption(" ".join(notes))
+    with right:
+        names = list(scene.systems)
+        intervals = [_macro_interval(scene, name) for name in names]
+        published = [
+            row
+            for track in cast(tuple[Track, ...], ("A", "B"))
+            for row in published_rows(track, scene.revision)
+            if "macro_mAP" in row.figures
+        ]
+        key = f"scores_dots_{scene.revision}"
+        charts.draw(
+            charts.system_dots(names, intervals, published, height=90 + 30 * (len(names) + len(published))),
+            key=key,
+            on_select=_system_dot,
+            args=(key,),
+            alt="Macro mAP of every system",
+        )
+
+
+def _macro_interval(scene: Scene, name: str) -> Interval:
+    known = scene.intervals.get(name)
+    if known is not None:
+        return known.interval("mAP")
+    return Interval(scene.systems[name].evaluation.macro.mean_ap, math.nan, math.nan)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def _class_cell(key: str, view: str, table: Table, system: str, threshold: float) -> None:
+    cell = tables.cell_key(key)
+    if cell is None:
+        _set(view, None)
+        return
+    row, column = cell
+    category = row if row < N_CLASSES else None
+    name = "class" if category is not None else table.rows[row]
+    column = "mAP" if column == "row" else column
+    _set(view, focus_of_cell(view, system, column, category=category, row=name, threshold=threshold))
+
+
+def _class_bar(key: str, system: str) -> None:
+    data = charts.clicked(key)
+    category = int(data[0]) if data else None
+    title = f"mAP · {class_name(category)}" if category is not None else ""
+    _set(CLASSES, Focus(CLASSES, "ap", system, title, category=category) if category is not None else None)
+
+
+def classes_of(scene: Scene) -> Table:
+    """Per-class table of the chosen system."""
+    return class_table(scene.chosen, bootstrap=scene.intervals.get(scene.chosen.name))
+
+
+def draw_classes(scene: Scene) -> None:
+    """Per-class table and bars."""
+    table = classes_of(scene)
+    left, right = st.columns([3.1, 1], gap="medium")
+    key = f"scores_classes_{scene.revision}_{scene.chosen.name}"
+    with left:
+        tables.draw(
+            table,
+            key=key,
+            on_select=_class_cell,
+            args=(key, CLASSES, table, scene.chosen.name, threshold_choice(scene.revision)),
+            name_width=140,
+        )
+        st.caption(plain(table.note))
+    with right:
+        bars = f"scores_bars_{scene.revision}_{scene.chosen.name}"
+        charts.draw(
+            charts.class_bars(table, height=tables.height_px(len(table.rows))),
+            key=bars,
+            on_select=_class_bar,
+            args=(bars, scene.chosen.name),
+            alt="mAP of every class",
+        )
+
+
+# --- recordings ------------------------------------------------------------------------------------------------------
+
+
+def _recording_cell(key: str, table: Table, system: str, threshold: float) -> None:
+    cell = tables.cell_key(key)
+    if cell is None:
+        _set(RECORDINGS, None)
+        return
+    row, column = cell
+    recording = table.rows[row] if row < len(table.rows) - table.summary_rows else ""
+    column = "macro_mAP" if column == "row" else column
+    focus = focus_of_cell(
+        RECORDINGS, system, column, category=None, row="micro", threshold=threshold, recording=recording
+    )
+    _set(RECORDINGS, focus)
+
+
+def recordings_of(scene: Scene) -> Table:
+    """Per-recording table of the chosen system."""
+    return recordings_table(scene.chosen, threshold=threshold_choice(scene.revision))
+
+
+def draw_recordings(scene: Scene) -> None:
+    """Per-recording table."""
+    threshold = choose_threshold(scene.revision)
+    table = recordings_table(scene.chosen, threshold=threshold)
+    key = f"scores_recordings_{scene.revision}_{scene.chosen.name}"
+    tables.draw(
+        table, key=key, on_select=_recording_cell, args=(key, table, scene.chosen.name, threshold), at_most=420,
+        name_width=190,
+    )  # fmt: skip
+    st.caption(plain(table.note))
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+def _curve_point(key: str, system: str, threshold: float) -> None:
+    data = charts.clicked(key)
+    if not data:
+        _set(CURVES, None)
+        return
+    category, score = int(data[0]), float(data[1])
+    where = class_name(category) if category >= 0 else "all classes pooled"
+    _set(
+        CURVES,
+        Focus(
+            CURVES,
+            "ap",
+            system,
+            f"{where} at score ≥ {score:.3f}, IoU {threshold:g}",
+            row="class" if category >= 0 else "micro",
+            category=category if category >= 0 else None,
+            threshold=threshold,
+            low=score,
+        ),
+    )
+
+
+def _choose_class(scene: Scene) -> int | None:
+    with_labels = [c for c in range(N_CLASSES) if scene.chosen.evaluation.per_class[c].n_labels]
+    name = st.selectbox(
+        "Class",
+        [ALL_CLASSES, *(CLASS_NAMES[c] for c in with_labels)],
+        key=keys.SCORES_CLASS,
+        persist_state="session",
+        label_visibility="collapsed",
+        width=200,
+    )
+    return CLASS_NAMES.index(name) if name in CLASS_NAMES else None
+
+
+def draw_curves(scene: Scene) -> None:
+    """Precision-recall curves of all classes with labels."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        threshold = choose_threshold(scene.revision)
+        chosen = _choose_class(scene)
+        st.caption("Click on a point: what is wrong at that operating point.", width="stretch")
+    scores = scene.chosen.scores
+    rows = scene.chosen.evaluation.per_class
+    per_class = {
+        c: precision_recall_curve(scores, threshold=threshold, category_id=c)
+        for c in range(N_CLASSES)
+        if rows[c].n_labels
+    }
+    key = f"scores_curves_{scene.revision}_{scene.chosen.name}_{threshold}_{chosen}"
+    charts.draw(
+        charts.curves(per_class, precision_recall_curve(scores, threshold=threshold), chosen=chosen, height=430),
+        key=key,
+        on_select=_curve_point,
+        args=(key, scene.chosen.name, threshold),
+        alt="Precision-recall curves",
+    )
+
+
+# --- confusion -------------------------------------------------------------------------------------------------------
+
+
+def _confusion_cell(key: str, system: str) -> None:
+    data = charts.clicked(key)
+    if not data:
+        _set(CONFUSION, None)
+        return
+    label, prediction = (int(v) if int(v) < N_CLASSES else None for v in data[:2])
+    if label is None and prediction is None:
+        return
+    one = class_name(label) if label is not None else "no label"
+    other = class_name(prediction) if prediction is not None else "nothing"
+    title = f"label {one}, prediction {other}"
+    _set(CONFUSION, Focus(CONFUSION, "confusion", system, title, category=label, other=prediction))
+
+
+def draw_confusion(scene: Scene) -> None:
+    """Confusion matrix of pairs within 20 degrees."""
+    results = scene.chosen.results
+    macro, _ = scene.chosen.class_f1
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        shares = st.toggle("Shares instead of counts", key=keys.SCORES_SHARES, persist_state="session")
+        st.caption(
+            "Labels and predictions of a frame whose strongest points are within 20 degrees, one to one, whatever "
+            f"their classes. Matched-class macro F1: {'–' if math.isnan(macro) else f'{macro:.4f}'}.",
+            width="stretch",
+        )
+    key = f"scores_confusion_{scene.revision}_{scene.chosen.name}_{shares}"
+    matrix = confusion_matrix([r.across for r in results])
+    charts.draw(
+        charts.confusion(matrix, shares=shares, height=500),
+        key=key,
+        on_select=_confusion_cell,
+        args=(key, scene.chosen.name),
+        alt="Confusion matrix",
+    )
+
+
+# --- calibration -----------------------------------------------------------------------------------------------------
+
+
+def _calibration_bar(key: str, system: str, category: int | None, threshold: float) -> None:
+    data = charts.clicked(key)
+    if not data:
+        _set(CALIBRATION, None)
+        return
+    low, high = float(data[0]), float(data[1])
+    where = class_name(category) if category is not None else "all classes"
+    title = f"{where}, scores {low:.2f} to {high:.2f}"
+    _set(
+        CALIBRATION,
+        Focus(
+            CALIBRATION, "detections", system, title, row="micro", category=category, threshold=threshold, low=low,
+            high=high,
+        ),
+    )  # fmt: skip
+
+
+def draw_calibration(scene: Scene) -> None:
+    """Reliability curve with the expected calibration error."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        threshold = choose_threshold(scene.revision)
+        category = _choose_class(scene)
+        curve = reliability_curve(scene.chosen.scores, threshold=threshold, category_id=category)
+        figures = " · ".join(
+            f"{name} **{'–' if math.isnan(value) else f'{value:.4f}'}**"
+            for name, value in (
+                ("expected calibration error", curve.expected_error),
+                ("largest", curve.largest_error),
+                ("Brier score", curve.brier),
+            )
+        )
+        st.markdown(figures, width="stretch")
+    key = f"scores_reliability_{scene.revision}_{scene.chosen.name}_{threshold}_{category}"
+    charts.draw(
+        charts.reliability(curve, color=CLASS_COLORS[category] if category is not None else None, height=430),
+        key=key,
+        on_select=_calibration_bar,
+        args=(key, scene.chosen.name, category, threshold),
+        alt="Precision against score",
+    )
+    st.caption(
+        "Bars: share of right detections in each bin of scores, with Wilson 95 % intervals (detections taken for "
+        "independent); diamonds: at the bin's mean score; on the dashed line scores mean what they say."
+    )
+
+
+# --- two systems -----------------------------------------------------------------------------------------------------
+
+
+def _difference_cell(key: str, table: Table, first: str, second: str, threshold: float) -> None:
+    cell = tables.cell_key(key)
+    if cell is None:
+        _set(COMPARE, None)
+        return
+    row, column = cell
+    category = row if row < N_CLASSES else None
+    figure, _, side = column.partition(".")
+    if side in ("first", "second"):
+        system = first if side == "first" else second
+        name = "class" if category is not None else table.rows[row]
+        _set(COMPARE, focus_of_cell(COMPARE, system, figure, category=category, row=name, threshold=threshold))
+        return
+    _set(COMPARE, _difference(first, category, threshold))
+
+
+def _difference(first: str, category: int | None, threshold: float) -> Focus:
+    where = class_name(category) if category is not None else "all classes"
+    title = f"labels that only one system finds · {where} · IoU {threshold:g}"
+    return Focus(COMPARE, "difference", first, title, category=category, threshold=threshold)
+
+
+def _difference_bar(key: str, first: str, threshold: float) -> None:
+    data = charts.clicked(key)
+    if not data:
+        _set(COMPARE, None)
+        return
+    row = int(data[0])
+    _set(COMPARE, _difference(first, row if row < N_CLASSES else None, threshold))
+
+
+def comparison_of(scene: Scene) -> Table | None:
+    """Table of two systems; None without a second one."""
+    if scene.other is None:
+        return None
+    samples = None
+    one, other = (scene.intervals.get(s.name) for s in (scene.chosen, scene.other))
+    if one is not None and other is not None and one.evaluation.recordings == other.evaluation.recordings:
+        samples = (one, other)
+    return difference_table(scene.chosen, scene.other, samples=samples)
+
+
+def draw_compare(scene: Scene) -> None:
+    """Two systems side by side with differences."""
+    if scene.other is None:
+        st.info("Two scored systems are needed: put further prediction files under **Data**, *More predictions*.")
+        return
+    try:
+        table = comparison_of(scene)
+    except SaiError as error:
+        st.error(plain(error))
+        return
+    assert table is not None
+    threshold = threshold_choice(scene.revision)
+    left, right = st.columns([3.1, 1], gap="medium")
+    names = scene.chosen.name, scene.other.name
+    with left:
+        key = f"scores_compare_{scene.revision}_{names}"
+        tables.draw(
+            table, key=key, on_select=_difference_cell, args=(key, table, *names, threshold), name_width=140
+        )  # fmt: skip
+        st.caption(plain(table.note))
+    with right:
+        bars = f"scores_compare_bars_{scene.revision}_{names}"
+        charts.draw(
+            charts.differences(table, height=tables.height_px(len(table.rows))),
+            key=bars,
+            on_select=_difference_bar,
+            args=(bars, names[0], threshold),
+            alt="Difference of mAP per class",
+        )
+
+
+VIEWS: Final[dict[str, Callable[[Scene], None]]] = {
+    SYSTEMS: draw_systems,
+    CLASSES: draw_classes,
+    RECORDINGS: draw_recordings,
+    CURVES: draw_curves,
+    CONFUSION: draw_confusion,
+    CALIBRATION: draw_calibration,
+    COMPARE: draw_compare,
+}
+
+
+def default_focus(view: str, scene: Scene) -> Focus:
+    """What is listed before anything is chosen: what costs the system's macro mAP most."""
+    if view == COMPARE and scene.other is not None:
+        return _difference(scene.chosen.name, None, threshold_choice(scene.revision))
+    if view == CONFUSION:
+        return Focus(view, "direction", scene.chosen.name, "right place, wrong class", confused=True)
+    return Focus(view, "ap", scene.chosen.name, "mAP · macro", row="macro")
+
+
+def focus(view: str, scene: Scene) -> tuple[Focus, SystemResult] | None:
+    """The chosen figure of this view and its system; the default where there is none (any more).
+
+    None for a published figure, which has no frames.
+    """
+    chosen: Any = st.session_state.get(keys.SCORES_FOCUS)
+    if isinstance(chosen, Focus) and chosen.view == view:
+        if chosen.kind == "published":
+            return None
+        valid = chosen.threshold is None or any(abs(chosen.threshold - t) < 1e-9 for t in THRESHOLDS[scene.revision])
+        one_system = view not in (SYSTEMS, COMPARE)
+        if valid and chosen.system in scene.systems and not (one_system and chosen.system != scene.chosen.name):
+            return chosen, scene.systems[chosen.system]
+    chosen = default_focus(view, scene)
+    return chosen, scene.systems[chosen.system]

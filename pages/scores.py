@@ -1,0 +1,328 @@
+"""Scores: official figures of every system at hand, published ones beside them, and the frames behind each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.components import data_bar, scores_jobs, scores_moments
+from pages.components import scores_views as views
+from pages.components import state_keys as keys
+from pages.components.entry import through_app
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, Recording
+from sai_core.figures.recording_view import is_simulated
+from sai_core.metrics import REVISIONS, Revision
+from sai_core.metrics.published import PUBLISHED
+from sai_core.metrics.score_store import SystemResult
+from sai_core.metrics.tables import to_csv, to_latex
+
+ALL_SPLITS: Final[str] = "all splits"
+_REVISION_HELP: Final[str] = (
+    "2026-06-30: soft IoU on 100 x 50, ranking of the challenge and the report's tables. "
+    "2026-04-02: COCO masks on 360 x 180, '(4.2)' in papers."
+)
+
+
+def main() -> None:
+    """Draw the page."""
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
+    root = data_bar.choose_root(bar)
+    if root is None:
+        return
+    if not root.recordings:
+        data_bar.say_empty(root)
+        return
+    recordings, revision, resamples, seed, common_only = _choose(bar, root)
+    if not any(r.has_labels for r in recordings):
+        st.info(
+            "There are no labels among these recordings, so there is nothing to score against. Expected are "
+            "`labels_dev/<split>/<recording>_std.json`; predictions alone can be looked at in the Explorer."
+        )
+        return
+    if not root.prediction_sets:
+        st.info(
+            "There are no predictions to score. Expected are `predictions/<system>/<recording>.json` in the data root, "
+            "or a folder of your choice under **Data**, *More predictions*."
+        )
+        return
+    board = scores_jobs.board()
+    selections = {s.name: scores_jobs.select(s, recordings) for s in root.prediction_sets}
+    tasks = {n: board.system(s, revision) for n, s in selections.items() if s.labels}
+    # what is in the store is there at once; anything else shows its progress
+    scores_jobs.wait_briefly(tasks.values(), 0.4)
+    systems = {n: t.result for n, t in tasks.items() if t.result is not None and t.result.results}
+    problems = _problems(selections, tasks, systems)
+    if common_only and systems:
+        common = frozenset.intersection(*(frozenset(s.recordings) for s in systems.values()))
+        systems = {n: s.only(common) for n, s in systems.items()}
+        if not common:
+            st.warning("No recording is common to all systems; switch *Only common recordings* off under **Options**.")
+            return
+    intervals = {n: board.intervals(selections[n], s, n=resamples, seed=seed) for n, s in systems.items()}
+    agnostic = {n: board.agnostic(selections[n], s) for n, s in systems.items()}
+    scores_jobs.wait_briefly(intervals.values(), 0.2)
+    every: list[scores_jobs.Task[Any]] = [*tasks.values(), *intervals.values(), *agnostic.values()]
+    running = [t for t in every if t.running]
+    problems += [plain(f"{t.title}: {t.error}") for t in every[len(tasks) :] if t.error]
+    if running:
+        _watch(running)
+    elif any(t.stopped for t in every) and st.button("Go on with what was stopped", icon=":material/play_arrow:"):
+        board.forget_failed()
+        st.rerun()
+    if not systems:
+        for problem in problems:
+            st.error(problem)
+        if not tasks:
+            st.info(
+                "No prediction file belongs to one of these recordings: names of labels and predictions must agree."
+            )
+        elif running:
+            st.caption("Tables appear here as soon as the first system is scored; other pages stay usable meanwhile.")
+        return
+    if problems:
+        with bar.popover(
+            str(len(problems)), icon=":material/warning:", help="What a reader of these figures must know"
+        ):
+            for problem in problems:
+                st.warning(problem)
+    view, chosen, other = _choose_view(systems)
+    scene = views.Scene(
+        root,
+        revision,
+        systems,
+        {n: t.result for n, t in intervals.items() if t.result is not None},
+        {n: t.result for n, t in agnostic.items() if t.result is not None},
+        {s.name: "stand-in" for s in root.prediction_sets if s.is_stand_in},
+        any(is_simulated(r) for r in recordings if r.has_labels),
+        systems[chosen],
+        systems.get(other),
+    )
+    _export(bar, view, scene)
+    if view not in (views.SYSTEMS, views.COMPARE):
+        _headline(scene)
+    views.VIEWS[view](scene)
+    _frames(view, scene, recordings)
+
+
+def _choose(bar: DeltaGenerator, root: DataRoot) -> tuple[tuple[Recording, ...], Revision, int, int, bool]:
+    """Recordings, revision and options."""
+    with bar:
+        splits = [ALL_SPLITS, *(s for s in root.splits if s)]
+        split = st.selectbox(
+            "Split",
+            splits,
+            key=keys.SCORES_SPLIT,
+            bind="query-params",
+            persist_state="session",
+            label_visibility="collapsed",
+            width=170,
+        )
+        revision = st.segmented_control(
+            "Revision",
+            list(REVISIONS),
+            default=REVISIONS[0],
+            required=True,
+            key=keys.SCORES_REVISION,
+            bind="query-params",
+            persist_state="session",
+            label_visibility="collapsed",
+            help=_REVISION_HELP,
+        )
+        recordings = root.recordings if split == ALL_SPLITS else root.in_split(split)
+        labelled = [r for r in recordings if r.has_labels]
+        simulated = sum(is_simulated(r) for r in labelled)
+        words = f"{len(labelled)} labelled recording{'s' * (len(labelled) != 1)}"
+        if simulated:
+            words += " · :orange-badge[simulated]" if simulated == len(labelled) else f" · {simulated} simulated"
+        st.markdown(words, width="stretch")
+        with st.popover("Options", icon=":material/tune:"):
+            common = st.toggle(
+                "Only common recordings",
+                key=keys.SCORES_COMMON,
+                persist_state="session",
+                help="Score every system on the recordings that all of them have. Off: each on its own, as the "
+                "official evaluator does.",
+            )
+            resamples = st.number_input(
+                "Bootstrap resamples", 100, 10_000, 1000, 100, key=keys.SCORES_RESAMPLES, persist_state="session"
+            )
+            seed = st.number_input("Seed", 0, 2**31 - 1, 0, key=keys.SCORES_SEED, persist_state="session")
+            st.caption("Recordings are drawn with replacement; the same seed gives the same intervals.")
+    return tuple(recordings), revision or REVISIONS[0], int(resamples), int(seed), bool(common)
+
+
+def _problems(
+    selections: Mapping[str, scores_jobs.Selection],
+    tasks: Mapping[str, scores_jobs.Task[SystemResult]],
+    systems: Mapping[str, SystemResult],
+) -> list[str]:
+    """What a reader of the figures must know, escaped."""
+    problems = []
+    for name, selection in selections.items():
+        missing = selection.n_labelled - len(selection.labels)
+        if missing:
+            problems.append(
+                f"{name}: {missing} of {selection.n_labelled} labelled recordings have no predictions and are left out "
+                "with their labels, as by the official evaluator."
+            )
+        task = tasks.get(name)
+        if task is not None and task.error:
+            problems.append(f"{name}: {task.error}")
+        if task is not None and task.result is not None:
+            problems += [f"{name}: {p}" for p in task.result.problems]
+        if name in systems:
+            problems += [f"{name}: {w}" for w in systems[name].evaluation.warnings]
+    return [plain(p) for p in problems]
+
+
+@st.fragment(run_every="700ms")
+def _watch(tasks: list[scores_jobs.Task[Any]]) -> None:
+    """Progress of what runs; the page is drawn again whenever one ends."""
+    if not all(task.running for task in tasks):
+        st.rerun()
+    current = max(tasks, key=lambda t: t.fraction)
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    waiting = f" · {len(tasks) - 1} more waiting" if len(tasks) > 1 else ""
+    line.progress(min(max(current.fraction, 0.0), 1.0), plain(f"{current.title}: {current.text}") + waiting)
+    if line.button("Stop", icon=":material/stop:", help="What is finished is kept."):
+        for task in tasks:
+            task.stop()
+
+
+def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:
+    """View, system and second system."""
+    names = list(systems)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        view = st.segmented_control(
+            "View",
+            list(views.VIEWS),
+            default=views.SYSTEMS,
+            required=True,
+            key=keys.SCORES_VIEW,
+            bind="query-params",
+            persist_state="session",
+            label_visibility="collapsed",
+        )
+        st.space("stretch")
+        view = view or views.SYSTEMS
+        chosen, other = names[0], names[1] if len(names) > 1 else ""
+        if view != views.SYSTEMS:
+            chosen = _choose_system("System", keys.SCORES_SYSTEM, names, 0)
+        if view == views.COMPARE and len(names) > 1:
+            other = _choose_system("Second system", keys.SCORES_OTHER, names, 1)
+    return view, chosen, other
+
+
+def _choose_system(label: str, key: str, names: list[str], index: int) -> str:
+    if st.session_state.get(key) not in names:
+        # a system of another folder, or one that is not scored yet
+        st.session_state.pop(key, None)
+    return st.selectbox(
+        label,
+        names,
+        index=index,
+        key=key,
+        bind="query-params",
+        persist_state="session",
+        label_visibility="collapsed",
+        width=220,
+    )
+
+
+def _headline(scene: views.Scene) -> None:
+    """The chosen system's main figures with their intervals."""
+    evaluation = scene.chosen.evaluation
+    samples = scene.intervals.get(scene.chosen.name)
+    agnostic = scene.agnostic.get(scene.chosen.name)
+    april = scene.revision == REVISIONS[1]
+    row = "micro" if april else "macro"
+
+    def interval(name: str, row: str) -> str | None:
+        if samples is None:
+            return None
+        found = samples.interval(name, row=row)
+        return None if math.isnan(found.low) else f"{found.low:.3f} – {found.high:.3f}"
+
+    ap50 = dict(zip(evaluation.thresholds, evaluation.macro.ap, strict=True))[0.5]
+    items: list[tuple[str, float, str | None]] = [
+        ("Mask mAP" if april else "Macro mAP", evaluation.macro.mean_ap, interval("mAP", "macro")),
+        ("Mask AP50" if april else "Macro AP50", ap50, interval("AP50", "macro")),
+    ]
+    if not april:
+        items.append(("Micro mAP", evaluation.micro.mean_ap, interval("mAP", "micro")))
+    pearson = evaluation.micro.pearson_r if april else evaluation.macro.pearson_r
+    items += [
+        (f"{row.capitalize()} Pearson r", pearson, interval("pearson_r", row)),
+        ("Class-agnostic AP", agnostic.mean_ap if agnostic is not None else math.nan, None),
+        ("Matched-class F1", scene.chosen.class_f1[0], None),
+    ]
+    for column, (title, value, between) in zip(st.columns(len(items)), items, strict=True):
+        column.metric(
+            title,
+            "–" if math.isnan(value) else f"{value:.4f}",
+            delta=f"95 % {between}" if between else None,
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help=f"Revision {scene.revision}.",
+        )
+
+
+def _export(bar: DeltaGenerator, view: str, scene: views.Scene) -> None:
+    """Download buttons of the view's table, and the system's JSON as the command line writes it."""
+    if view == views.SYSTEMS:
+        made = views.systems_of(scene)
+    elif view == views.RECORDINGS:
+        made = [views.recordings_of(scene)]
+    elif view == views.COMPARE and scene.other is not None:
+        table = views.comparison_of(scene)
+        made = [table] if table is not None else []
+    else:
+        made = [views.classes_of(scene)]
+    objects: Any
+    if view in (views.SYSTEMS, views.COMPARE):
+        shown = scene.systems.values() if view == views.SYSTEMS else [s for s in (scene.chosen, scene.other) if s]
+        objects = [{"system": s.name, **s.evaluation.to_json()} for s in shown]
+    else:
+        objects = scene.chosen.evaluation.to_json()
+    stem = f"scores_{view.lower().replace(' ', '_')}_{scene.revision}"
+    with bar.popover("Export", icon=":material/download:"):
+        st.download_button("CSV", "\n".join(map(to_csv, made)), f"{stem}.csv", "text/csv", on_click="ignore")
+        st.download_button(
+            "LaTeX (booktabs)", "\n".join(map(to_latex, made)), f"{stem}.tex", "text/x-tex", on_click="ignore"
+        )
+        st.download_button(
+            "JSON, as the command line",
+            json.dumps(objects, indent=1, ensure_ascii=False, allow_nan=False),
+            f"{stem}.json",
+            "application/json",
+            on_click="ignore",
+        )
+        st.caption(f"{', '.join(plain(t.title) for t in made)}")
+
+
+def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...]) -> None:
+    """The list of frames behind the chosen figure."""
+    found = views.focus(view, scene)
+    if found is None:
+        focus = st.session_state[keys.SCORES_FOCUS]
+        sources = {row.system: row.source for row in PUBLISHED}
+        source = next((s for name, s in sources.items() if focus.system.startswith(name)), "")
+        st.info(f"{plain(focus.system)} is published: there are no frames behind it here. Source: {plain(source)}.")
+        return
+    focus, system = found
+    splits: dict[str, str] = {}
+    for recording in recordings:
+        if recording.has_labels:
+            splits.setdefault(recording.name, recording.split)
+    scores_moments.show(focus, system, other=scene.other, splits=splits, root=str(scene.root.path))
+
+
+through_app()
+main()
