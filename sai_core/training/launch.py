@@ -41,6 +41,10 @@ _TITLES: Final[dict[str, str]] = {
     "uplam": "UpLAM (acoustic maps)",
     "teacher": "Teacher (AV-SELDnet)",
 }
+_SHARES_WORK: Final[frozenset[str]] = frozenset()
+"""Kinds whose trainer shares a run's work among the processes of ``torchrun``; any other would train the same run
+several times over into one folder."""
+
 _RECIPE_FOLDERS: Final[dict[str, str]] = {"uplam": "acoustics/training"}
 
 
@@ -65,6 +69,11 @@ class TrainingKind:
         """Whether it learns from a data root."""
         return "--data" in self.options
 
+    @property
+    def shares_work(self) -> bool:
+        """Whether several processes can train one run together."""
+        return self.name in _SHARES_WORK
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchSpec:
@@ -76,8 +85,8 @@ class LaunchSpec:
         Name of a :class:`TrainingKind`.
     recipe : str
         TOML file; "" for the kind's default.
-    data : str
-        Data root; "" when the kind simulates its own.
+    data : tuple of str
+        Data roots; none when the kind simulates its own.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     epochs : int or None
@@ -91,7 +100,7 @@ class LaunchSpec:
 
     kind: str = "detector"
     recipe: str = ""
-    data: str = ""
+    data: tuple[str, ...] = ()
     device: str = "auto"
     epochs: int | None = None
     overrides: tuple[str, ...] = ()
@@ -157,13 +166,18 @@ def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> lis
     kind = training_kinds().get(spec.kind)
     if kind is None:
         raise InputError(f"There is no training of kind {spec.kind!r}; there is {', '.join(training_kinds())}.")
+    n_processes = getattr(spec.executor, "processes", 1) * getattr(spec.executor, "nodes", 1)
+    if n_processes > 1 and not kind.shares_work:
+        raise InputError(
+            f"{kind.title} trains in one process; use one process, and further GPUs for further runs (device cuda:1)."
+        )
     arguments = ["-m", "sai_core", "train", spec.kind, f"--run={run}"]
     if resume:
         arguments.append("--resume")
     elif spec.recipe:
         arguments.append(f"--config={spec.recipe}")
-    if spec.data and "--data" in kind.options:
-        arguments.append(f"--data={spec.data}")
+    if "--data" in kind.options:
+        arguments += [f"--data={root}" for root in spec.data]
     if "--device" in kind.options:
         arguments.append(f"--device={spec.device}")
     if not resume:
@@ -292,11 +306,12 @@ def spec_of(run: Path) -> LaunchSpec:
     raw = run_view.read_json(source)
     if not raw:
         raise InputError(f"{Path(run).name}: it was started on the command line; how is not known, so it has no clone.")
-    epochs, overrides, environment = raw.get("epochs"), raw.get("overrides", []), raw.get("environment", {})
+    epochs, environment = raw.get("epochs"), raw.get("environment", {})
+    data, overrides = raw.get("data", []), raw.get("overrides", [])
     if (
-        not all(isinstance(raw.get(name, ""), str) for name in ("kind", "recipe", "data", "device"))
+        not all(isinstance(raw.get(name, ""), str) for name in ("kind", "recipe", "device"))
         or not (epochs is None or (isinstance(epochs, int) and not isinstance(epochs, bool)))
-        or not (isinstance(overrides, list) and all(isinstance(item, str) for item in overrides))
+        or not all(isinstance(x, list) and all(isinstance(item, str) for item in x) for x in (data, overrides))
         or not (isinstance(environment, dict) and all(isinstance(v, str) for v in environment.values()))
         or not isinstance(raw.get("executor", {}), dict)
     ):
@@ -304,7 +319,7 @@ def spec_of(run: Path) -> LaunchSpec:
     return LaunchSpec(
         kind=str(raw.get("kind", "detector")),
         recipe=str(raw.get("recipe", "")),
-        data=str(raw.get("data", "")),
+        data=tuple(data),
         device=str(raw.get("device", "auto")),
         epochs=epochs,
         overrides=tuple(overrides),
@@ -422,11 +437,11 @@ def _gone(run: Path, wait_s: float) -> bool:
 
 def _checked(spec: LaunchSpec) -> LaunchSpec:
     """The same with absolute paths, which are there."""
-    if spec.data:
-        data = Path(spec.data).expanduser().absolute()
-        if not data.is_dir():
-            raise InputError(f"{data}: there is no such data folder.")
-        spec = replace(spec, data=str(data))
+    data = [Path(root).expanduser().absolute() for root in spec.data]
+    for root in data:
+        if not root.is_dir():
+            raise InputError(f"{root}: there is no such data folder.")
+    spec = replace(spec, data=tuple(map(str, data)))
     if spec.recipe:
         recipe = Path(spec.recipe).expanduser().absolute()
         if not recipe.is_file():

@@ -236,7 +236,7 @@ def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_
     data.mkdir()
     spec = LaunchSpec(
         recipe=str(recipe),
-        data=str(data),
+        data=(str(data),),
         device="cpu",
         epochs=3,
         overrides=("a.b=1", 'name="x y"'),
@@ -295,7 +295,7 @@ def test_a_wrong_setting_is_one_sentence(change: dict, message: str) -> None:
 
 def test_missing_data_or_recipe_start_nothing(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such data folder"):
-        launch.launch(replace(SPEC, data=str(tmp_path / "none")), folder, "one", arguments=trainer())
+        launch.launch(replace(SPEC, data=(str(tmp_path / "none"),)), folder, "one", arguments=trainer())
     with pytest.raises(InputError, match="no such recipe"):
         launch.launch(replace(SPEC, recipe=str(tmp_path / "none.toml")), folder, "one", arguments=trainer())
     assert run_view.list_runs(folder) == ()
@@ -338,10 +338,12 @@ def test_the_kinds_are_those_of_the_command_line() -> None:
     assert all(kind.description for kind in kinds.values())
     assert list(launch.recipes("uplam")) == ["uplam"]
     run = Path("/runs/x")
-    spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data="/d")
+    spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data=("/d",))
     fresh = ["-m", "sai_core", "train", "uplam", "--run=/runs/x", "--config=/r.toml", "--set=seed=2"]
     assert launch.train_arguments(spec, run) == fresh
     assert launch.train_arguments(spec, run, resume=True) == [*fresh[:5], "--resume"]
+    with pytest.raises(InputError, match="trains in one process"):
+        launch.train_arguments(replace(spec, executor=executors.Torchrun(processes=2)), run)
     with pytest.raises(InputError, match="no training of kind"):
         launch.train_arguments(replace(spec, kind="moon"), run)
 
