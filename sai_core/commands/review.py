@@ -1,0 +1,203 @@
+"""``review``: the annotation review without a browser: queue, export, import, statistics."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sai_core.progress import Progress, TerminalProgress, no_progress
+
+if TYPE_CHECKING:
+    from sai_core.dataset import DataRoot, PredictionSet
+    from sai_core.review import QueueSettings, ReviewStore
+
+_EXAMPLE = """example:
+  python -m sai_core review queue --root DATA --csv queue.csv
+  python -m sai_core review export --root DATA --out corrected --scores
+  python -m sai_core review import --root DATA colleague.jsonl
+  python -m sai_core review stats --root DATA
+
+The review file is that of the data root under ~/.local/share/sai-explorer/reviews, as in the app, unless --review
+names another. Label files are only read.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser(
+        "review",
+        help="queue of likely label errors; export, import and statistics of a review",
+        description="Annotation review: what is worth a look, and the corrected labels that follow from decisions.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+
+    def step(name: str, text: str) -> argparse.ArgumentParser:
+        child = steps.add_parser(name, help=text, description=text)
+        child.add_argument("--root", type=Path, required=True, metavar="DATA", help="data root")
+        child.add_argument("--review", type=Path, metavar="FILE", help="review file (that of the data root)")
+        child.add_argument("--quiet", action="store_true", help="no progress")
+        return child
+
+    queue = step("queue", "list what is worth a look, most suspicious first")
+    queue.add_argument("--systems", nargs="*", metavar="NAME", help="prediction sets (all under DATA/predictions)")
+    queue.add_argument("--predictions", type=Path, metavar="DIR", help="a prediction set elsewhere, added to them")
+    queue.add_argument("--kind", nargs="*", metavar="KIND", help="kinds to list (all)")
+    queue.add_argument("--confident", type=float, metavar="SCORE", help="least score of an unlabelled event (0.5)")
+    queue.add_argument("--limit", type=int, default=50, metavar="N", help="most items in the table (50); 0 for all")
+    queue.add_argument("--csv", type=Path, metavar="OUT", help="also write all items as CSV")
+    queue.add_argument("--json", type=Path, metavar="OUT", help="also write all items as JSON")
+
+    export = step("export", "write corrected labels, differences, statistics and the log")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder, outside of the data root")
+    export.add_argument(
+        "--policy", choices=("latest", "agreed"), default="latest", help="whose decisions count (latest)"
+    )
+    export.add_argument("--reviewer", metavar="NAME", help="count this reviewer alone")
+    export.add_argument("--replace", action="store_true", help="replace an older export in the folder")
+    export.add_argument("--scores", action="store_true", help="also score all prediction sets before and after")
+
+    importing = step("import", "merge somebody else's review file")
+    importing.add_argument("file", type=Path, metavar="FILE", help="review file (.jsonl or .sqlite)")
+
+    stats = step("stats", "counts, agreement and conflicts")
+    stats.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one step."""
+    from sai_core.dataset import open_data_root
+    from sai_core.review import ReviewStore, default_review_path
+
+    root = open_data_root(args.root)
+    if args.step == "queue":
+        return _queue(args, root)
+    path = args.review or default_review_path(root.path)
+    with ReviewStore(path, data_root=root.path) as store:
+        if args.step == "export":
+            return _export(args, root, store)
+        if args.step == "import":
+            report = store.import_file(args.file)
+            print(
+                f"{args.file}: {report.n_lines} decisions, {report.n_new} new, by {', '.join(report.reviewers) or '-'}"
+            )
+            return 0
+        return _stats(args, store)
+
+
+def _progress(args: argparse.Namespace, title: str) -> Progress:
+    return no_progress if args.quiet else TerminalProgress(title)
+
+
+def _settings(args: argparse.Namespace) -> QueueSettings:
+    from sai_core.review import QueueSettings
+
+    return QueueSettings() if args.confident is None else QueueSettings(confident=args.confident)
+
+
+def _systems(args: argparse.Namespace, root: DataRoot) -> list[PredictionSet]:
+    if args.predictions is not None:
+        root = root.add_prediction_folder(args.predictions)
+    if args.systems is None:
+        return list(root.prediction_sets)
+    return [root.prediction_set(name) for name in args.systems]
+
+
+def _queue(args: argparse.Namespace, root: DataRoot) -> int:
+    from sai_core.errors import InputError
+    from sai_core.files import atomic_write
+    from sai_core.review import KINDS, build_queue
+    from sai_core.review.export import items_csv
+    from sai_core.taxonomy import class_name
+
+    kinds = set(args.kind if args.kind is not None else KINDS)
+    if unknown := kinds - set(KINDS):
+        raise InputError(f"The kind {sorted(unknown)[0]!r} is unknown; use some of {', '.join(KINDS)}.")
+    settings = _settings(args)
+    queue = build_queue(root, _systems(args, root), settings=settings, progress=_progress(args, "queue"))
+    for problem in queue.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    items = [item for item in queue.items if item.kind in kinds]
+    if args.csv is not None:
+        with atomic_write(args.csv, "w") as stream:
+            stream.write(items_csv(items))
+    if args.json is not None:
+        with atomic_write(args.json, "w") as stream:
+            rows = [{"id": i.id, "split": i.split, "recording": i.recording, **i.facts()} for i in items]
+            stream.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    shown = items if args.limit <= 0 else items[: args.limit]
+    print(f"{len(items)} items in {queue.n_recordings} recordings")
+    for item in shown:
+        place = f"{item.split}/{item.recording}" if item.split else item.recording
+        frames = f"{item.start}-{item.end}"
+        print(
+            f"{item.score:.3f}  {item.kind:<10}  {place}  {frames:<11}  {class_name(item.category_id)}: {item.reason}"
+        )
+    if len(shown) < len(items):
+        print(f"... and {len(items) - len(shown)} more (--limit 0 lists all)")
+    return 0
+
+
+def _export(args: argparse.Namespace, root: DataRoot, store: ReviewStore) -> int:
+    from sai_core.review import export_review, revised_scores
+
+    history = store.history()
+    report = export_review(
+        root,
+        history,
+        args.out,
+        policy=args.policy,
+        reviewer=args.reviewer,
+        replace_older=args.replace,
+        progress=_progress(args, "export"),
+    )
+    print(
+        f"{report.folder}: {report.n_recordings} label files, {report.n_changed} changed, "
+        f"{report.n_differences} annotations differ"
+    )
+    if report.n_skipped:
+        print(f"warning: {report.n_skipped} targets are not in the label files any more; skipped.", file=sys.stderr)
+    if args.scores:
+        rows = revised_scores(
+            root,
+            root.prediction_sets,
+            history,
+            policy=args.policy,
+            reviewer=args.reviewer,
+            progress=_progress(args, "scores"),
+        )
+        print("revision 2026-06-30, macro           original  corrected")
+        for row in rows:
+            for name, before, after in row.figures():
+                print(f"{row.system[:24]:<24} {name:<10} {_figure(before):>9}  {_figure(after):>9}")
+    return 0
+
+
+def _figure(value: float) -> str:
+    return "-" if value != value else f"{value:.4f}"
+
+
+def _stats(args: argparse.Namespace, store: ReviewStore) -> int:
+    from sai_core.review import statistics
+
+    facts = statistics(store.history())
+    if args.json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    print(f"{store.path}: {facts['n_standing']} decisions and notes in force, {facts['n_lines']} lines in the log")
+    print("items: " + _counts(facts["items"]))
+    for name, counts in facts["by_reviewer"].items():
+        print(f"{name}: {_counts(counts)}")
+    for row in facts["agreement"]:
+        kappa = "undefined" if row["kappa"] is None else f"{row['kappa']:.3f}"
+        print(f"{' and '.join(row['reviewers'])}: {row['n_items']} items in common, Cohen's kappa {kappa}")
+    return 0
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in counts.items()) or "none"

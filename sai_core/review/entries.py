@@ -1,0 +1,247 @@
+"""One line of the review log: who decided what about which item, when, with before and after.
+
+The log is append-only. Undo and redo are lines too, so that nothing is ever lost and there is no limit to them. What a
+log means (which decisions stand, who disagrees with whom) is worked out in :mod:`sai_core.review.history`.
+
+========  =======================================================================================================
+action    meaning
+========  =======================================================================================================
+accept    the item's proposal is right: the label is changed as proposed
+reject    the proposal is wrong: the label stays as it is
+unsure    looked at, cannot tell
+class     another class
+shift     region moved
+redraw    region drawn anew (box, lasso, energy brush)
+split     one instance becomes two
+merge     two instances become one
+distance  another distance
+remove    label taken out
+comment   a remark; decides nothing
+tag       tags of the item are replaced; decides nothing
+undo      the line in ``ref`` does not count any more
+redo      the line in ``ref`` counts again
+========  =======================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sai_core.errors import InputError
+from sai_core.review.edits import check_edits
+
+VERDICTS: Final[tuple[str, ...]] = ("accept", "reject", "unsure")
+"""Start an item over: earlier edits of the same reviewer on it no longer count."""
+
+CHANGES: Final[tuple[str, ...]] = ("class", "shift", "redraw", "split", "merge", "distance", "remove")
+"""Add to what the reviewer has decided about the item so far."""
+
+NOTES: Final[tuple[str, ...]] = ("comment", "tag")
+STEPS: Final[tuple[str, ...]] = ("undo", "redo")
+ACTIONS: Final[tuple[str, ...]] = (*VERDICTS, *CHANGES, *NOTES, *STEPS)
+
+MAX_ENTRY_BYTES: Final[int] = 64 << 20
+"""JSON of one entry: a hundred times the largest region a person draws over a whole event."""
+
+MAX_COMMENT: Final[int] = 4000
+MAX_TAGS: Final[int] = 20
+_UID: Final = re.compile(r"[0-9a-f]{32}", flags=re.ASCII)
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", flags=re.ASCII)
+TIME_FORMAT: Final[str] = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the log.
+
+    Attributes
+    ----------
+    uid : str
+        32 hexadecimal digits, unique over all review files: what makes merging safe.
+    time_utc : str
+        ``2026-07-01T12:00:00.000000Z``; rising for each reviewer.
+    reviewer : str
+        Name, 1 to 60 characters.
+    split, recording : str
+    item : str
+        Identifier of the queue's item.
+    action : str
+        See the module's description.
+    ref : str
+        Identifier of the line that undo and redo are about; else "".
+    before : dict
+        ``item`` (kind, frames, score as the queue had them) and ``annotations`` (what the targets were).
+    after : dict
+        ``edits`` (:mod:`sai_core.review.edits`), ``text`` (one line for people), ``settles`` (true when the decision
+        was made to end a conflict).
+    comment : str
+    tags : tuple of str
+    """
+
+    uid: str
+    time_utc: str
+    reviewer: str
+    split: str
+    recording: str
+    item: str
+    action: str
+    ref: str = ""
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    comment: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def edits(self) -> list[dict[str, Any]]:
+        """Changes to the labels."""
+        return self.after.get("edits", [])
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return str(self.after.get("text", self.action))
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sort key of merged logs."""
+        return self.time_utc, self.uid
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain object with all fields."""
+        return {
+            "uid": self.uid,
+            "time_utc": self.time_utc,
+            "reviewer": self.reviewer,
+            "split": self.split,
+            "recording": self.recording,
+            "item": self.item,
+            "action": self.action,
+            "ref": self.ref,
+            "before": self.before,
+            "after": self.after,
+            "comment": self.comment,
+            "tags": list(self.tags),
+        }
+
+
+def new_uid() -> str:
+    """Identifier of a new line."""
+    return uuid.uuid4().hex
+
+
+def is_uid(value: object) -> bool:
+    """Whether something is an identifier of a line."""
+    return isinstance(value, str) and _UID.fullmatch(value) is not None
+
+
+def check_reviewer(name: str) -> str:
+    """Reviewer's name without surrounding space.
+
+    Raises
+    ------
+    InputError
+        Empty, too long, or with control characters.
+    """
+    name = name.strip()
+    if not 1 <= len(name) <= 60 or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise InputError("The reviewer's name must have 1 to 60 characters, without line breaks.")
+    return name
+
+
+def entry_from_json(value: object, *, where: str = "entry") -> Entry:
+    """Line from JSON of unknown origin.
+
+    Raises
+    ------
+    InputError
+        A field that is missing, unknown, or not what it must be.
+    """
+    names = set(Entry.__dataclass_fields__)
+    if not isinstance(value, Mapping) or set(value) != names:
+        raise InputError(f"{where}: must have exactly the fields {', '.join(sorted(names))}.")
+
+    def text(name: str, most: int, least: int = 0) -> str:
+        found = value[name]
+        if not isinstance(found, str) or not least <= len(found) <= most or "\x00" in found:
+            raise InputError(f"{where}: {name} must be text of {least} to {most} characters.")
+        try:
+            found.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError(f"{where}: {name} is not valid text.") from None
+        return found
+
+    if not is_uid(value["uid"]):
+        raise InputError(f"{where}: uid must be 32 hexadecimal digits.")
+    action = value["action"]
+    if action not in ACTIONS:
+        raise InputError(f"{where}: the action {str(action)[:30]!r} is unknown.")
+    if (action in STEPS) != is_uid(value["ref"]) or not (is_uid(value["ref"]) or value["ref"] == ""):
+        raise InputError(f"{where}: ref must name a line for undo and redo, and be empty for all else.")
+    time_utc = text("time_utc", 27)
+    try:
+        if not _TIME.fullmatch(time_utc):
+            raise ValueError
+        datetime.strptime(time_utc, TIME_FORMAT)
+    except ValueError:
+        raise InputError(f"{where}: time_utc must look like 2026-07-01T12:00:00.000000Z.") from None
+    tags = value["tags"]
+    if not isinstance(tags, (list, tuple)) or not all(isinstance(t, str) for t in tags):
+        raise InputError(f"{where}: tags must be a list of words.")
+    before, after = value["before"], value["after"]
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        raise InputError(f"{where}: before and after must be objects.")
+    after = dict(after)
+    if "edits" in after:
+        after["edits"] = check_edits(after["edits"], where=f"{where}: edits")
+    if not isinstance(after.get("text", ""), str) or len(after.get("text", "")) > 1000:
+        raise InputError(f"{where}: after.text must be one line.")
+    return Entry(
+        value["uid"],
+        time_utc,
+        check_reviewer(text("reviewer", 60, 1)),
+        text("split", 200),
+        text("recording", 200, 1),
+        text("item", 64, 1),
+        action,
+        value["ref"],
+        before,
+        after,
+        text("comment", MAX_COMMENT),
+        check_tags(tags),
+    )
+
+
+def check_tags(tags: object) -> tuple[str, ...]:
+    """Tags stripped, without empty and repeated ones.
+
+    Raises
+    ------
+    InputError
+        Too many, or a tag of more than 40 characters.
+    """
+    if not isinstance(tags, (list, tuple)) or not all(isinstance(t, str) for t in tags):
+        raise InputError("Tags must be a list of words.")
+    kept = tuple(dict.fromkeys(t.strip() for t in tags if t.strip()))
+    if len(kept) > MAX_TAGS or any(len(t) > 40 or not t.isprintable() for t in kept):
+        raise InputError(f"At most {MAX_TAGS} tags of at most 40 printable characters each.")
+    return kept
+
+
+def dumps(value: object) -> str:
+    """Compact JSON text; NaN is a bug.
+
+    Raises
+    ------
+    InputError
+        Larger than an entry may be.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if len(text) > MAX_ENTRY_BYTES:
+        raise InputError("The decision is too large to be kept; apply it to fewer frames at once.")
+    return text

@@ -1,0 +1,154 @@
+"""The queue: every kind is found in a scene made for it, and in nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sai_core.annotations import AnnotationTable, DcaseMetadata
+from sai_core.dataset import demo_root, open_data_root
+from sai_core.errors import InputError
+from sai_core.review.queue import KINDS, Item, QueueSettings, build_queue, recording_items
+from tests.review.helpers import RECORDING, table, track
+
+
+def only(items: list[Item], kind: str) -> Item:
+    assert [item.kind for item in items] == [kind], [(i.kind, i.reason) for i in items]
+    (item,) = items
+    assert 0 <= item.score <= 1
+    assert item.start <= item.frame <= item.end
+    return item
+
+
+def agreeing(frames: range = range(20), **more: float) -> AnnotationTable:
+    return table(track(0, 1, frames, score=0.9, **more))
+
+
+def test_nothing_to_say_about_labels_that_everyone_finds() -> None:
+    labels = table(track(0, 1, range(20)))
+    assert recording_items(RECORDING, labels, {"a": agreeing(), "b": agreeing()}) == []
+
+
+def test_confident_predictions_without_label_become_one_event() -> None:
+    labels = table(track(0, 1, range(20)))
+    extra = table(track(0, 1, range(20), score=0.9), track(11, 2, range(4, 9), x=300, score=0.8))
+    item = only(recording_items(RECORDING, labels, {"a": extra, "b": agreeing()}), "unlabelled")
+    assert (item.start, item.end, item.category_id, item.systems) == (4, 8, 11, ("a",))
+    # 0.8 alone in five frames: 0.8 (0.5 + 0.5 * 5 / 10)
+    np.testing.assert_allclose(item.score, 0.8 * 0.75, rtol=0, atol=1e-12)
+    # a second system that hears it too makes it more suspicious: 1 - 0.2 * 0.2
+    item = only(recording_items(RECORDING, labels, {"a": extra, "b": extra}), "unlabelled")
+    np.testing.assert_allclose(item.score, 0.96 * 0.75, rtol=0, atol=1e-12)
+    assert item.systems == ("a", "b")
+    assert not recording_items(RECORDING, labels, {"a": extra}, settings=QueueSettings(confident=0.81))
+
+
+def test_a_pause_ends_an_event_and_a_gap_does_not() -> None:
+    frames = [*track(11, 2, range(4, 7), x=300, score=0.8), *track(11, 2, range(9, 12), x=300, score=0.8)]
+    items = recording_items(RECORDING, None, {"a": table(frames)})
+    assert [(i.start, i.end) for i in items] == [(4, 11)]
+    items = recording_items(RECORDING, None, {"a": table(frames)}, settings=QueueSettings(gap_frames=1))
+    assert [(i.start, i.end) for i in items] == [(4, 6), (9, 11)]
+
+
+def test_events_at_two_places_and_over_the_seam_are_told_apart() -> None:
+    rows = [*track(11, 2, range(5), x=300, score=0.8), *track(11, 3, range(5), x=200, score=0.8)]
+    assert len(recording_items(RECORDING, None, {"a": table(rows)})) == 2
+    moving = [row for k in range(10) for row in track(11, 2, range(k, k + 1), x=355 + k, score=0.8)]
+    assert len(recording_items(RECORDING, None, {"a": table(moving)})) == 1
+
+
+def test_a_label_that_no_system_finds() -> None:
+    labels = table(track(0, 1, range(20)), track(5, 2, range(10), x=300))
+    item = only(recording_items(RECORDING, labels, {"a": agreeing(), "b": agreeing()}), "unfound")
+    assert (item.start, item.end, item.category_id) == (0, 9, 5)
+    np.testing.assert_allclose(item.score, 0.75 * 1.0, rtol=0, atol=1e-12)
+    assert item.targets == tuple(f"{k}.5.2.0" for k in range(10))
+
+
+def test_several_systems_hear_another_class() -> None:
+    labels = table(track(0, 1, range(20)))
+    other = table(track(1, 1, range(20), score=0.6))
+    item = only(recording_items(RECORDING, labels, {"a": other, "b": other}), "class")
+    assert item.change == {"category": 1}
+    np.testing.assert_allclose(item.score, 0.6, rtol=0, atol=1e-12)
+    # one of two systems is no dispute; where only one is chosen, it is
+    assert not recording_items(RECORDING, labels, {"a": other, "b": agreeing()})
+    assert only(recording_items(RECORDING, labels, {"a": other}), "class")
+
+
+def test_a_neighbour_of_its_own_class_is_no_vote() -> None:
+    labels = table(track(0, 1, range(20)), track(1, 2, range(20), x=112))
+    second = table(track(1, 2, range(20), x=112, score=0.9))
+    assert "class" not in {i.kind for i in recording_items(RECORDING, labels, {"a": second, "b": second})}
+
+
+def metadata(frames: range, azimuth: float, elevation: float = 10, distance: float = 200) -> DcaseMetadata:
+    n = len(frames)
+    full = np.full
+    return DcaseMetadata(
+        np.array(frames), full(n, 0), full(n, 1), full(n, azimuth), full(n, elevation), full(n, distance), RECORDING
+    )
+
+
+def test_energy_away_from_the_metadata_and_how_far() -> None:
+    labels = table(track(0, 1, range(20)))  # azimuth 79.5, elevation 9.5
+    assert not recording_items(RECORDING, labels, {}, metadata(range(20), 80))
+    item = only(recording_items(RECORDING, labels, {}, metadata(range(20), 140)), "direction")
+    assert item.change["shifts"][0] == ["0.0.1.0", 60, 0]
+    np.testing.assert_allclose(item.score, 1 - np.exp(-(59.6 - 20) / 20), rtol=0, atol=0.02)
+    item = only(recording_items(RECORDING, labels, {}, metadata(range(5, 20), 80)), "direction")
+    assert (item.start, item.end, item.change) == (0, 4, {"remove": True})
+
+
+def test_a_track_that_jumps_and_one_that_comes_back() -> None:
+    labels = table(track(0, 1, range(10)), track(0, 1, range(10, 20), x=160))
+    item = only(recording_items(RECORDING, labels, {}), "jump")
+    assert item.change == {"split": 10}
+    assert item.targets[0] == "10.0.1.0"
+    labels = table(track(0, 1, range(10)), track(0, 1, range(10, 12), x=160), track(0, 1, range(12, 20)))
+    item = only(recording_items(RECORDING, labels, {}), "jump")
+    assert item.change == {"shifts": [["10.0.1.0", 60, 0], ["11.0.1.0", 60, 0]]}
+    # over the seam is no jump
+    assert not recording_items(RECORDING, table(track(0, 1, range(3), x=359), track(0, 1, range(3, 6), x=1)), {})
+
+
+def test_distance_outliers_against_metadata_and_against_the_track() -> None:
+    labels = table(track(0, 1, range(20), distance=200))
+    item = only(recording_items(RECORDING, labels, {}, metadata(range(20), 80, distance=100)), "distance")
+    assert item.change["distances"][0] == ["0.0.1.0", 100.0]
+    labels = table(track(0, 1, range(10)), track(0, 1, range(10, 12), distance=900), track(0, 1, range(12, 30)))
+    item = only(recording_items(RECORDING, labels, {}), "distance")
+    assert (item.start, item.end) == (10, 11)
+    labels = table(track(0, 1, range(10)), track(0, 1, range(10, 12), distance=0), track(0, 1, range(12, 30)))
+    assert only(recording_items(RECORDING, labels, {}), "distance").score == 1.0
+
+
+def test_doubled_labels_are_changed_together() -> None:
+    labels = table(track(0, 1, range(6)), track(5, 2, range(6), x=300), track(5, 2, range(6), x=300))
+    item = only(recording_items(RECORDING, labels, {"a": agreeing(range(6))}), "unfound")
+    assert set(item.targets) == {f"{k}.5.2.{n}" for k in range(6) for n in (0, 1)}
+
+
+def test_nothing_at_all_is_no_item() -> None:
+    empty = AnnotationTable.empty(RECORDING)
+    for labels in (None, empty):
+        assert recording_items(RECORDING, labels, {}) == []
+        assert recording_items(RECORDING, labels, {"a": empty}, metadata(range(3), 0)) == []
+
+
+def test_the_demo_gives_the_same_queue_twice() -> None:
+    root = open_data_root(demo_root())
+    first, again = (build_queue(root, root.prediction_sets) for _ in range(2))
+    assert first.items == again.items
+    assert len({item.id for item in first.items}) == len(first) > 5
+    assert [i.score for i in first.items] == sorted((i.score for i in first.items), reverse=True)
+    # a threshold that only drops items leaves the others their identifiers
+    fewer = build_queue(root, root.prediction_sets, settings=QueueSettings(min_frames=4))
+    assert {i.id for i in fewer.items} < {i.id for i in first.items}
+
+
+def test_settings_out_of_range_are_one_sentence() -> None:
+    with pytest.raises(InputError, match="confident"):
+        QueueSettings(confident=1.5)
+    assert len(KINDS) == 6

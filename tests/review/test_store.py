@@ -1,0 +1,205 @@
+"""The review file: nothing committed is lost, several processes write at once, foreign files are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sai_core.errors import InputError
+from sai_core.review.entries import new_uid
+from sai_core.review.store import ReviewStore, default_review_path, read_review_file, write_review_file
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_WRITER = """
+import sys
+from sai_core.review.store import ReviewStore
+path, reviewer, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+store = ReviewStore(path)
+for k in range(number):
+    line = store.append(reviewer=reviewer, split="s", recording="r", item=str(k % 7), action="accept", comment=f"{k}")
+    print(line.uid, flush=True)
+"""
+
+
+def start_writer(path: Path, reviewer: str, number: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _WRITER, str(path), reviewer, str(number)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+
+
+def add(store: ReviewStore, item: str = "1", **more: str) -> str:
+    fields = {"reviewer": "ann", "split": "s", "recording": "r", "action": "accept"}
+    return store.append(item=item, **{**fields, **more}).uid  # type: ignore[arg-type]
+
+
+def test_a_killed_process_loses_nothing_it_was_told_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "review.sqlite"
+    writer = start_writer(path, "ann", 1_000_000)
+    assert writer.stdout is not None
+    told = [writer.stdout.readline().strip() for _ in range(25)]
+    writer.send_signal(signal.SIGKILL)
+    told += [line.strip() for line in writer.stdout if len(line) == 33]
+    writer.wait()
+    writer.stdout.close()
+    with ReviewStore(path) as store:
+        kept = [e.uid for e in store.entries()]
+        assert kept[: len(told)] == told
+        assert len(kept) <= len(told) + 1  # at most the one that was on its way
+        assert store._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        add(store)  # and it goes on
+
+
+def test_processes_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "review.sqlite"
+    writers = [start_writer(path, name, 30) for name in ("ann", "bob")]
+    with ReviewStore(path) as store:
+        for k in range(10):
+            add(store, str(k), reviewer="cem")
+        told = [writer.communicate(timeout=120)[0].split() for writer in writers]
+        assert [writer.returncode for writer in writers] == [0, 0]
+        entries = store.entries()
+        assert {e.uid for e in entries} >= {uid for uids in told for uid in uids}
+        assert len(entries) == 70
+        for name in ("ann", "bob"):
+            times = [e.time_utc for e in entries if e.reviewer == name]
+            assert times == sorted(set(times))
+        assert len(store.history().reviewers) == 3
+
+
+def test_the_log_is_append_only_and_durable(tmp_path: Path) -> None:
+    with ReviewStore(tmp_path / "r.sqlite") as store:
+        add(store)
+        run = store._connection.execute
+        assert run("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert run("PRAGMA synchronous").fetchone() == (2,)
+        for statement in ("DELETE FROM log", "UPDATE log SET comment = 'x'"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                run(statement)
+
+
+def test_text_is_never_sql(tmp_path: Path) -> None:
+    nasty = "'); DROP TABLE log; -- <script>alert(1)</script>"
+    with ReviewStore(tmp_path / "r.sqlite") as store:
+        store.append(
+            reviewer="o'neil; --", split=nasty, recording=nasty, item="i", action="tag", comment=nasty, tags=("';--",)
+        )
+        (line,) = store.entries()
+        assert (line.comment, line.split, line.reviewer, line.tags) == (nasty, nasty, "o'neil; --", ("';--",))
+
+
+def test_sending_twice_adds_once(tmp_path: Path) -> None:
+    with ReviewStore(tmp_path / "r.sqlite") as store:
+        uid = new_uid()
+        assert add(store, uid=uid) == add(store, uid=uid) == uid
+        assert len(store.entries()) == 1
+        step = new_uid()
+        assert store.undo("ann", uid=step) is not None
+        assert store.undo("ann", uid=step) is None
+        assert len(store.entries()) == 2
+
+
+def test_undo_to_the_beginning_and_back(tmp_path: Path) -> None:
+    with ReviewStore(tmp_path / "r.sqlite") as store:
+        uids = [add(store, str(k)) for k in range(12)]
+        assert [store.undo("ann").uid for _ in uids] == uids[::-1]  # type: ignore[union-attr]
+        assert store.undo("ann") is None
+        assert store.history().standing == ()
+        assert [store.redo("ann").uid for _ in uids] == uids  # type: ignore[union-attr]
+        assert store.redo("ann") is None
+        assert store.undo("bob") is None
+        assert len(store.entries()) == 36
+
+
+@pytest.mark.parametrize("form", ["review.sqlite", "review.jsonl"])
+def test_importing_is_idempotent_and_leaves_the_file_alone(tmp_path: Path, form: str) -> None:
+    with ReviewStore(tmp_path / "theirs.sqlite") as theirs:
+        add(theirs, reviewer="bob")
+        add(theirs, "2", reviewer="bob")
+        theirs.undo("bob")
+        write_review_file(theirs.entries(), tmp_path / "review.jsonl")
+    shutil.copy(tmp_path / "theirs.sqlite", tmp_path / "review.sqlite")
+    before = (tmp_path / form).read_bytes()
+    with ReviewStore(tmp_path / "mine.sqlite") as mine:
+        add(mine)
+        report = mine.import_file(tmp_path / form)
+        assert (report.n_lines, report.n_new, report.reviewers) == (3, 3, ("bob",))
+        standing = [e.uid for e in mine.history().standing]
+        assert mine.import_file(tmp_path / form).n_new == 0
+        assert [e.uid for e in mine.history().standing] == standing
+        assert len(standing) == 2
+    assert (tmp_path / form).read_bytes() == before
+
+
+def test_a_log_reads_back_as_it_was(tmp_path: Path) -> None:
+    with ReviewStore(tmp_path / "a.sqlite") as store:
+        add(store, comment="ä – 日本")
+        write_review_file(store.entries(), tmp_path / "a.jsonl")
+        assert read_review_file(tmp_path / "a.jsonl") == list(store.entries())
+
+
+def test_a_bad_line_imports_nothing(tmp_path: Path) -> None:
+    with ReviewStore(tmp_path / "a.sqlite") as store:
+        add(store)
+        write_review_file(store.entries(), tmp_path / "a.jsonl")
+        with (tmp_path / "a.jsonl").open("a") as stream:
+            stream.write('{"uid": "no"}\n')
+        with ReviewStore(tmp_path / "b.sqlite") as other:
+            with pytest.raises(InputError, match="line 3"):
+                other.import_file(tmp_path / "a.jsonl")
+            assert other.entries() == ()
+
+
+def foreign_files(folder: Path) -> list[Path]:
+    text = folder / "text.sqlite"
+    text.write_text("hello")
+    other = folder / "other.sqlite"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE log (x)")
+    connection.commit()
+    connection.close()
+    newer = folder / "newer.sqlite"
+    ReviewStore(newer).close()
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    damaged = folder / "damaged.sqlite"
+    damaged.write_bytes(b"SQLite format 3\x00" + b"\x00" * 3000)
+    return [text, other, newer, damaged]
+
+
+def test_foreign_files_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    for path in foreign_files(tmp_path):
+        before = path.read_bytes()
+        with pytest.raises(InputError):
+            ReviewStore(path)
+        with pytest.raises(InputError):
+            read_review_file(path)
+        assert path.read_bytes() == before, path
+    with pytest.raises(InputError, match="folder"):
+        ReviewStore(tmp_path)
+    with pytest.raises(InputError, match="no such"):
+        read_review_file(tmp_path / "none")
+
+
+@pytest.mark.parametrize("fields", [{"reviewer": " "}, {"action": "erase"}, {"item": ""}, {"recording": "a\x00b"}])
+def test_malformed_lines_are_refused(tmp_path: Path, fields: dict[str, str]) -> None:
+    with ReviewStore(tmp_path / "r.sqlite") as store:
+        with pytest.raises(InputError):
+            add(store, **fields)
+        assert store.entries() == ()
+
+
+def test_the_default_place_is_the_users_and_not_the_data_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    root = tmp_path / "root"
+    path = default_review_path(root)
+    assert path.is_relative_to(tmp_path / "home")
+    assert path != default_review_path(tmp_path / "other")
+    assert path == default_review_path(Path(os.path.relpath(root)))
