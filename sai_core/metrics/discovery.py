@@ -52,6 +52,17 @@ def find_pairs(
     return found_labels, found_predictions
 
 
+def find_labels(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """Label files by recording name: one file, or those of a folder and all its sub-folders.
+
+    Raises
+    ------
+    InputError
+        As :func:`find_pairs`.
+    """
+    return _find(Path(path), "label")
+
+
 def _find(path: Path, side: str) -> dict[str, Path]:
     parse = _NAMES[side]
     if path.is_file():

@@ -1,0 +1,117 @@
+"""``tune``: score thresholds of each class, found on one part of the recordings and reported on the other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sai_core.errors import InputError
+from sai_core.progress import TerminalProgress, no_progress
+
+if TYPE_CHECKING:
+    from sai_core.tuning.search import Part, ThresholdSearch
+
+_EXAMPLE = """example:
+  python -m sai_core tune --labels DATA/labels_dev/dev-test-tau --raw predictions/fao --system FAO --out fao-tuned.toml
+
+DIR of --raw is a folder that `predict` wrote (or its folder `raw`). Half of the recordings, drawn with --seed, is
+searched; the figures to trust are those of the other half. With one recording its first half in time is searched."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "tune",
+        help="find the score threshold of each class",
+        description="Try score thresholds for every class on stored raw detections, by the evaluator of 2026-06-30.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label file or folder")
+    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="raw detections, as predict keeps them")
+    parser.add_argument(
+        "--system", default="Baseline", help="where to start: a named system or a .toml file (Baseline)"
+    )
+    parser.add_argument("--teacher", type=Path, metavar="DIR", help="CSV files of a DCASE system, <recording>.csv")
+    parser.add_argument("--recording", action="append", metavar="NAME", help="only this recording (may be repeated)")
+    parser.add_argument(
+        "--objective",
+        choices=("mAP", "AP50", "F1"),
+        default="mAP",
+        help="what is made as large as possible for each class: mean AP, AP at IoU 0.50, or F1 at IoU 0.50 (mAP)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the division into two halves (0)")
+    parser.add_argument("--out", type=Path, metavar="FILE.toml", help="write the tuned system")
+    parser.add_argument("--name", help="name of the tuned system (that of the file)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor write the caches of labels")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, print, write."""
+    from sai_core.metrics.discovery import find_labels
+    from sai_core.postprocess.systems import load_system, save_system, systems_folder
+    from sai_core.tuning import open_raw_set, search_thresholds
+    from sai_core.tuning.discovery import raw_set
+
+    if args.out is not None and args.out.suffix.lower() != ".toml":
+        raise InputError(f"--out {args.out}: the name of a system's file must end in .toml.")
+    system = load_system(args.system, folder=systems_folder())
+    if system.needs_teacher and args.teacher is None:
+        raise InputError(f"{system.name} needs a teacher; give the folder of a DCASE system's CSV files by --teacher.")
+    found_raw = raw_set(args.raw)
+    if found_raw is None:
+        raise InputError(f"{args.raw}: holds no finished raw detections; give a folder that predict wrote.")
+    quiet = args.quiet
+    tuning_set = open_raw_set(
+        found_raw.stores,
+        find_labels(args.labels),
+        recordings=args.recording,
+        teacher_folder=args.teacher if system.needs_teacher else None,
+        use_cache=not args.no_cache,
+        progress=no_progress if quiet else TerminalProgress("open"),
+    )
+    found = search_thresholds(
+        tuning_set,
+        system.settings,
+        objective=args.objective,
+        seed=args.seed,
+        progress=no_progress if quiet else TerminalProgress("tune"),
+    )
+    if args.out is not None:
+        tuned = system.with_settings(found.settings, name=args.name or args.out.stem)
+        save_system(tuned, args.out)
+    if args.json:
+        print(json.dumps(_as_json(found, system.name), indent=1, allow_nan=False))
+    elif not quiet:
+        print(_table(found, system.display_name))
+    if args.out is not None and not quiet:
+        print(f"{args.out} written", file=sys.stderr)
+    return 0
+
+
+def _as_json(found: ThresholdSearch, system: str) -> dict[str, Any]:
+    def part(one: Part) -> dict[str, Any]:
+        return {"names": list(one.names), "before": one.before.to_json(), "after": one.after.to_json()}
+
+    return {
+        "revision": "2026-06-30",
+        "system": system,
+        "objective": found.objective,
+        "seed": found.seed,
+        "by_time": found.by_time,
+        "thresholds": {str(c): t for c, t in found.thresholds.items()},
+        "searched": part(found.searched),
+        "held_out": part(found.held_out),
+    }
+
+
+def _table(found: ThresholdSearch, system: str) -> str:
+    from sai_core.tuning.report import search_table
+
+    return search_table(found, system)

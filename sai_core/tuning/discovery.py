@@ -1,0 +1,154 @@
+"""Where raw detections lie: the folder ``raw`` of a prediction set, one store for each recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sai_core.annotations import read_annotations, read_dcase_csv
+from sai_core.annotations.dcase import DcaseMetadata
+from sai_core.errors import InputError
+from sai_core.inference.store import open_raw
+from sai_core.metrics.evaluation import part_of
+from sai_core.progress import Progress, no_progress
+from sai_core.tuning.bench import MEMORY_BYTES, TuningRecording, TuningSet
+
+RAW_FOLDER = "raw"
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """Raw detections of one system.
+
+    Attributes
+    ----------
+    name : str
+        Of the prediction set: the folder above ``raw``.
+    folder : Path
+        That holds the stores.
+    stores : mapping of str to Path
+        Recording name to its finished store, sorted; where a recording has several, the newest.
+    """
+
+    name: str
+    folder: Path
+    stores: Mapping[str, Path]
+
+
+def raw_set(folder: Path) -> RawSet | None:
+    """What a folder holds: stores themselves, or a folder ``raw`` with them; None where there are none."""
+    folder = Path(folder)
+    base = folder / RAW_FOLDER if (folder / RAW_FOLDER).is_dir() else folder
+    newest: dict[str, tuple[int, Path]] = {}
+    try:
+        # a store is finished when this file is there
+        marks = sorted(base.glob("*/store.json"))
+        for mark in marks:
+            recording, dot, _ = mark.parent.name.rpartition(".")
+            if not dot or not recording:
+                continue
+            stamp = mark.stat().st_mtime_ns
+            if recording not in newest or stamp > newest[recording][0]:
+                newest[recording] = (stamp, mark.parent)
+    except OSError:
+        return None
+    if not newest:
+        return None
+    name = base.resolve().parent.name if base.name == RAW_FOLDER else base.name
+    return RawSet(name, base, {r: newest[r][1] for r in sorted(newest)})
+
+
+def find_raw_sets(folders: Iterable[Path]) -> list[RawSet]:
+    """Raw detections in some folders and in the folders right below them, each place once.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        For example ``<root>/predictions`` and a folder of further predictions; absent ones are skipped.
+    """
+    found: dict[Path, RawSet] = {}
+    for folder in folders:
+        try:
+            below = sorted(p for p in Path(folder).iterdir() if p.is_dir() and not p.name.startswith("."))
+        except OSError:
+            continue
+        for candidate in (Path(folder), *below):
+            one = raw_set(candidate)
+            if one is not None:
+                found.setdefault(one.folder.resolve(), one)
+    return list(found.values())
+
+
+def open_raw_set(
+    stores: Mapping[str, Path],
+    labels: Mapping[str, Path],
+    *,
+    recordings: Sequence[str] | None = None,
+    teacher_folder: Path | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    use_cache: bool = True,
+    progress: Progress = no_progress,
+) -> TuningSet:
+    """Open raw detections with their labels.
+
+    Parameters
+    ----------
+    stores, labels : mapping of recording name to path
+        Store folders and label files.
+    recordings : sequence of str, optional
+        Which; by default all that have both.
+    teacher_folder : Path, optional
+        CSV files of a DCASE system, ``<recording>.csv``, in this folder or right below it.
+    memory_bytes : int
+        Rendered maps that the whole set may keep.
+    use_cache : bool
+        Use the caches of labels on disk.
+    progress : Progress
+        Labels that nobody has rendered yet take most of the time.
+
+    Raises
+    ------
+    InputError
+        No recording with both; a recording without one of them; a damaged store or file.
+    """
+    names = sorted(set(stores) & set(labels)) if recordings is None else sorted(recordings)
+    if not names:
+        raise InputError(
+            f"No recording has both raw detections and labels ({len(stores)} stores, {len(labels)} label files); check "
+            "that they belong together."
+        )
+    opened = []
+    for index, name in enumerate(names):
+        step = part_of(progress, index / len(names), (index + 1) / len(names))
+        step(0.0, f"{name}: opening")
+        for what, files in (("raw detections", stores), ("labels", labels)):
+            if name not in files:
+                raise InputError(f"{name}: has no {what}.")
+        raw = open_raw(stores[name])
+        if raw is None:
+            raise InputError(f"{stores[name]}: is not a finished store of raw detections; run predict again.")
+        table = read_annotations(
+            labels[name], recording=name, check_canvas=True, unknown_classes="drop", use_cache=use_cache
+        )
+        opened.append(
+            TuningRecording(
+                raw,
+                table,
+                teacher=_teacher(teacher_folder, name),
+                memory_bytes=memory_bytes // len(names),
+                use_cache=use_cache,
+                progress=step,
+            )
+        )
+    return TuningSet(opened)
+
+
+def _teacher(folder: Path | None, recording: str) -> DcaseMetadata | None:
+    if folder is None:
+        return None
+    base = Path(folder)
+    for path in (base / f"{recording}.csv", *sorted(base.glob(f"*/{recording}.csv"))):
+        if path.is_file():
+            return read_dcase_csv(path)
+    raise InputError(f"{folder}: has no {recording}.csv; give the folder of the teacher's CSV files.")

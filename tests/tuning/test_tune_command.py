@@ -1,0 +1,66 @@
+"""The verb ``tune`` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sai_core.cli import main
+from sai_core.postprocess import load_system
+from tests.tuning.stand_in import write_root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_root(tmp_path_factory.mktemp("tune") / "root", n_recordings=2, n_frames=20, per_frame=20)
+
+
+def call(root: Path, *more: str) -> int:
+    return main(["tune", "--labels", str(root / "labels_dev"), "--raw", str(root / "predictions/stand-in-raw"), *more])
+
+
+def test_tuned_system_and_json(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.toml"
+    assert call(root, "--out", str(out), "--json", "--quiet", "--seed", "2") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["seed"] == 2
+    assert printed["system"] == "Baseline"
+    assert len(printed["searched"]["names"]) == len(printed["held_out"]["names"]) == 1
+    tuned = load_system(out)
+    assert tuned.name == "mine"
+    assert {str(c): t for c, t in tuned.settings.min_score_per_class.items()} == printed["thresholds"]
+    # tuning goes on from the file
+    assert call(root, "--system", str(out), "--quiet") == 0
+
+
+def test_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(root, "--recording", "fold4_room23_mix001", "--objective", "F1") == 0
+    captured = capsys.readouterr()
+    assert "second half of the recording, which the search did not see" in captured.out
+    assert "revision 2026-06-30" in captured.out
+    assert "tune" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--out", "x.json"), "must end in .toml"),
+        (("--system", "TPAV"), "needs a teacher"),
+        (("--system", "nobody"), "no such system"),
+        (("--recording", "nobody"), "has no raw detections"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    root: Path, more: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(root, *more) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "Traceback" not in error
+
+
+def test_no_raw_detections(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--labels", str(root / "labels_dev"), "--raw", str(root / "labels_dev")]) == 2
+    assert "predict" in capsys.readouterr().err
