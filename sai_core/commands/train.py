@@ -6,13 +6,17 @@ import argparse
 import os
 from pathlib import Path
 
+from sai_core.commands._train_teacher import add_teacher
 from sai_core.errors import InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
+
+_RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 
 _EXAMPLE = """example:
   python -m sai_core train uplam --run runs/uplam
   python -m sai_core train uplam --run runs/uplam --resume
   python -m sai_core train uplam --run /tmp/try --set data.blocks=1 --set stages.1.steps=2000
+  python -m sai_core train detector --config small_a --data /data/sim --run runs/small_a
 """
 
 _UPLAM_EXAMPLE = """example:
@@ -21,6 +25,18 @@ _UPLAM_EXAMPLE = """example:
 Scenes are simulated on the fly and kept in the cache folder; no data set is needed. The run folder holds the
 configuration, the environment, metrics.csv, the last state (resumable after a kill) and the best weights;
 uplam.safetensors is written at the end and can be given to `features --weights`.
+"""
+
+_DETECTOR_EXAMPLE = """examples:
+  python -m sai_core train detector --config small_a --data /data/sim --run runs/small_a
+  python -m sai_core train detector --config small_b --data /data/train --data /data/val --run runs/small_b \\
+      --epochs 20 --set optimiser.rate=3e-4 --set data.frames_per_epoch=8000
+  python -m sai_core train detector --run runs/small_a --resume
+
+Recipes that ship: {recipes}. Recordings of splits dev-train* are for training, those of dev-val* for validation; where
+there are none for validation, some are held out (settings data.train_splits, data.validation_splits). The run folder
+holds config.json, status.json, metrics.csv, tensorboard/, last.safetensors (resumable after a kill), best.safetensors
+(for `predict --checkpoint`) and samples/; a file `stop` in it ends the run with a checkpoint.
 """
 
 
@@ -35,6 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     kinds = parser.add_subparsers(dest="network", metavar="NETWORK", required=True)
     _add_uplam(kinds)
+    _add_detector(kinds)
+    add_teacher(kinds, add_run_options)
 
 
 def _add_uplam(kinds: argparse._SubParsersAction) -> None:
@@ -50,6 +68,25 @@ def _add_uplam(kinds: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_run_uplam)
 
 
+def _add_detector(kinds: argparse._SubParsersAction) -> None:
+    recipes = sorted(p.stem for p in _RECIPES.glob("*.toml"))
+    parser = kinds.add_parser(
+        "detector",
+        help="Track A or Track B detector, from labels",
+        description="Train a detector of Track A (sound) or Track B (sound and sight) from labelled recordings.",
+        epilog=_DETECTOR_EXAMPLE.format(recipes=", ".join(recipes)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="RECIPE", help=f"TOML file, or a recipe: {', '.join(recipes)}")
+    parser.add_argument(
+        "--data", type=Path, action="append", default=[], metavar="ROOT", help="data root; may be repeated"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs (default: as the recipe says)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    add_run_options(parser)
+    parser.set_defaults(run=_run_detector)
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Options that every kind of training has; the folder is ``run_folder`` since ``run`` is the verb's function."""
     parser.add_argument("--run", type=Path, required=True, dest="run_folder", metavar="DIR", help="folder of the run")
@@ -63,6 +100,29 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="change a setting, e.g. data.blocks=2 or stages.0.steps=100; may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _run_detector(args: argparse.Namespace) -> int:
+    from sai_core.training.config import read_config
+    from sai_core.training.loop import train
+
+    if args.resume and (args.config is not None or args.overrides or args.epochs is not None):
+        raise InputError("--resume goes on with the run's own settings; leave --config, --epochs and --set out.")
+    if not args.resume and args.config is None:
+        raise InputError("a new run needs --config with a recipe or a TOML file; see train detector --help.")
+    config = None
+    if not args.resume:
+        overrides = [*args.overrides, *([] if args.epochs is None else [f"epochs={args.epochs}"])]
+        config = read_config(args.config, overrides)
+    # other work on the machine goes first
+    if hasattr(os, "nice"):
+        os.nice(max(0, 10 - os.nice(0)))
+    progress: Progress = no_progress if args.quiet else TerminalProgress("train detector")
+    best = train(
+        config, args.run_folder, data_roots=args.data, device=args.device, resume=args.resume, progress=progress
+    )
+    print(best)
+    return 0
 
 
 def _run_uplam(args: argparse.Namespace) -> int:

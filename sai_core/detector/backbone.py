@@ -13,8 +13,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
+from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.misc import FrozenBatchNorm2d
 
@@ -33,6 +34,30 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(min(8, channels // 4), channels)
 
 
+def levels_from(first: int) -> tuple[str, ...]:
+    """Names of the levels from P2 or P3 to P5."""
+    return LEVELS[first - 2 :]
+
+
+class _NarrowResnet(ResNet):
+    """torchvision's ResNet-18 with ``width`` channels in its first stage instead of 64; same keys."""
+
+    def __init__(self, width: int, norm: Callable[..., nn.Module]) -> None:
+        self.width = width
+        super().__init__(BasicBlock, [2, 2, 2, 2], norm_layer=norm)
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1 = norm(width)
+
+    def _make_layer(
+        self, block: type, planes: int, blocks: int, stride: int = 1, dilate: bool = False
+    ) -> nn.Sequential:
+        if planes == 64:
+            self.inplanes = self.width
+        made: nn.Sequential = super()._make_layer(block, planes * self.width // 64, blocks, stride, dilate)
+        return made
+
+
 class ResnetPyramid(nn.Module):
     """ResNet-18 or -50 with FPN P2..P5.
 
@@ -48,6 +73,12 @@ class ResnetPyramid(nn.Module):
     frozen_norm : bool
         Frozen batch norm, for visual streams that start from pretrained weights; group norm otherwise, which learns
         from scratch at small batches.
+    width : int
+        Channels of the first stage of a ResNet-18.
+    first_level : int
+        2 or 3: finest level that is made.
+    coarse_stem : bool
+        The input has 96 x 192 cells; a 5 x 5 convolution leads to stride 4 of the full canvas, without pooling.
     """
 
     def __init__(
@@ -58,16 +89,26 @@ class ResnetPyramid(nn.Module):
         channels: int,
         circular: bool,
         frozen_norm: bool,
+        width: int = 64,
+        first_level: int = 2,
+        coarse_stem: bool = False,
     ) -> None:
         super().__init__()
         norm: Callable[..., nn.Module] = FrozenBatchNorm2d if frozen_norm else group_norm
-        resnet = {"resnet18": resnet18, "resnet50": resnet50}[name](weights=None, norm_layer=norm)
-        if in_channels != 3:
-            resnet.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        small = name == "resnet18"
+        resnet = _NarrowResnet(width, norm) if small else resnet50(weights=None, norm_layer=norm)
+        stem = width if small else 64
+        if in_channels != 3 or coarse_stem:
+            kernel = 5 if coarse_stem else 7
+            resnet.conv1 = nn.Conv2d(in_channels, stem, kernel, stride=2, padding=kernel // 2, bias=False)
             nn.init.kaiming_normal_(resnet.conv1.weight, mode="fan_out", nonlinearity="relu")
-        widths = [64, 128, 256, 512] if name == "resnet18" else [256, 512, 1024, 2048]
-        self.body = IntermediateLayerGetter(resnet, {f"layer{i + 1}": p for i, p in enumerate(LEVELS)})
-        self.fpn = FeaturePyramidNetwork(widths, channels)
+        if coarse_stem:
+            resnet.maxpool = nn.Identity()
+        widths = [width, 2 * width, 4 * width, 8 * width] if small else [256, 512, 1024, 2048]
+        levels = levels_from(first_level)
+        made = {f"layer{i + 1}": p for i, p in enumerate(LEVELS) if p in levels}
+        self.body = IntermediateLayerGetter(resnet, made)
+        self.fpn = FeaturePyramidNetwork(widths[first_level - 2 :], channels)
         if circular:
             make_circular(self)
 
@@ -106,8 +147,9 @@ class ResnetPyramid(nn.Module):
 class AcousticPyramid(nn.Module):
     """Light pyramid of the nine acoustic maps, aligned with the FPN's levels (Track B, report section 4.1)."""
 
-    def __init__(self, n_bands: int, channels: int, *, circular: bool) -> None:
+    def __init__(self, n_bands: int, channels: int, *, circular: bool, first_level: int = 2) -> None:
         super().__init__()
+        self.levels = levels_from(first_level)
 
         def down(a: int, b: int) -> nn.Sequential:
             return nn.Sequential(
@@ -130,7 +172,7 @@ class AcousticPyramid(nn.Module):
         for name, stage in zip(LEVELS[1:], self.stages, strict=True):
             x = stage(x)
             levels[name] = x
-        return levels
+        return OrderedDict((name, levels[name]) for name in self.levels)
 
 
 def periodic_position(height: int, width: int, channels: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:

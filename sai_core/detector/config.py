@@ -43,7 +43,21 @@ class DetectorConfig:
     n_bands : int
         Acoustic input channels.
     anchor_sizes_deg : tuple of float
-        Side of the square anchor of each level P2..P5, in degrees; each with ratios 1:2, 1:1, 2:1.
+        Side of the square anchor of each level P2..P5, in degrees; each with ratios 1:2, 1:1, 2:1. With
+        ``first_level`` 3 the first is not used.
+    width : int
+        Channels of the ResNet's first stage; 64 is the usual network, fewer make a narrow one for training on a CPU.
+    first_level : 2 or 3
+        Finest pyramid level. With 3 nothing works on P2, which costs most: sources are 20 to 50 degrees wide, and
+        a cell of P3 has 7.5.
+    coarse_stem : bool
+        Track A: halve the canvas before the first convolution, which then leads to stride 4 without pooling. The maps
+        have 484 points, 9 degrees apart, so nothing is lost.
+    log_maps : bool
+        Take ``log(1 + 50 x) / 4`` of the acoustic maps, whose values span three decades.
+    context_frames : int
+        Frames before and after the present one whose band levels, in the direction of a region, help to classify it
+        (:mod:`sai_core.detector.spectrum`); 0 for none.
     """
 
     track: Literal["A", "B"] = "A"
@@ -60,6 +74,11 @@ class DetectorConfig:
     acoustic_channels: int = 64
     n_bands: int = 9
     anchor_sizes_deg: tuple[float, ...] = (14.0, 26.0, 48.0, 90.0)
+    width: int = 64
+    first_level: int = 2
+    coarse_stem: bool = False
+    log_maps: bool = False
+    context_frames: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -80,6 +99,14 @@ class DetectorConfig:
             raise InputError("detector configuration: anchor_sizes_deg needs four sizes > 0, for P2 to P5.")
         if self.embedding_dim < 0 or self.n_bands < 1:
             raise InputError("detector configuration: embedding_dim must be >= 0 and n_bands >= 1.")
+        if self.width % 8 or not 16 <= self.width <= 64 or (self.width != 64 and self.backbone != "resnet18"):
+            raise InputError(f"detector configuration: width {self.width} must be 16, 24 ... 64, and 64 for resnet50.")
+        if self.first_level not in (2, 3):
+            raise InputError(f"detector configuration: first_level is {self.first_level}; 2 or 3 is needed.")
+        if self.coarse_stem and self.track != "A":
+            raise InputError("detector configuration: coarse_stem is for Track A; pictures need the full canvas.")
+        if not 0 <= self.context_frames <= 100:
+            raise InputError(f"detector configuration: context_frames is {self.context_frames}; 0 to 100 is needed.")
         object.__setattr__(self, "anchor_sizes_deg", tuple(float(s) for s in self.anchor_sizes_deg))
 
     @classmethod

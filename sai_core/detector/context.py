@@ -7,6 +7,7 @@ on does not disturb a trained detector), and give the other levels their share b
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -100,11 +101,12 @@ class ConformerAdapter(nn.Module):
     mix local patterns (convolution) and long-range ones (attention); the result is added to every level.
     """
 
-    def __init__(self, channels: int, *, width: int = 128, blocks: int = 2) -> None:
+    def __init__(self, channels: int, *, width: int = 128, blocks: int = 2, levels: Sequence[str] = LEVELS) -> None:
         super().__init__()
+        self.levels = tuple(levels)
         self.squeeze = nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in LEVELS[1:])
         self.blocks = nn.ModuleList(ConformerBlock(width) for _ in range(blocks))
-        self.expand = nn.ModuleList(nn.Conv2d(width, channels, 1) for _ in LEVELS)
+        self.expand = nn.ModuleList(nn.Conv2d(width, channels, 1) for _ in levels)
         for layer in self.expand:
             assert isinstance(layer, nn.Conv2d)
             nn.init.zeros_(layer.weight)
@@ -126,7 +128,7 @@ class ConformerAdapter(nn.Module):
             tokens = block(tokens, height, width)
         context = tokens.transpose(1, 2).reshape(grid.shape)
         out: Pyramid = OrderedDict()
-        for name, expand in zip(LEVELS, self.expand, strict=True):
+        for name, expand in zip(self.levels, self.expand, strict=True):
             x = levels[name]
             out[name] = x + F.interpolate(expand(context), size=x.shape[-2:], mode="nearest")
         return out

@@ -68,6 +68,11 @@ def to_network_canvas(maps: Tensor) -> Tensor:
     return _resample(maps, NET_HEIGHT, NET_WIDTH)
 
 
+def to_half_canvas(maps: Tensor) -> Tensor:
+    """Resample (batch, channels, 180, 360) to (batch, channels, 96, 192): the network canvas at half resolution."""
+    return _resample(maps, NET_HEIGHT // 2, NET_WIDTH // 2)
+
+
 def to_erp_canvas(maps: Tensor) -> Tensor:
     """Resample (batch, channels, h, w) of any size back to (batch, channels, 180, 360), circular in azimuth."""
     return _resample(maps, ERP_HEIGHT, ERP_WIDTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,15 @@ class GatedFusion(nn.Module):
     stays stable while the audio learns where to help (report: "audio guides, visual stays stable").
     """
 
-    def __init__(self, visual_channels: int, acoustic_channels: int, *, circular: bool) -> None:
+    def __init__(
+        self, visual_channels: int, acoustic_channels: int, *, circular: bool, levels: Sequence[str] = LEVELS
+    ) -> None:
         super().__init__()
-        self.project = nn.ModuleList(nn.Conv2d(acoustic_channels, visual_channels, 1) for _ in LEVELS)
+        self.levels = tuple(levels)
+        self.project = nn.ModuleList(nn.Conv2d(acoustic_channels, visual_channels, 1) for _ in levels)
         self.gate = nn.ModuleList(
             nn.Sequential(nn.Conv2d(visual_channels + acoustic_channels, visual_channels, 3, padding=1), nn.Sigmoid())
-            for _ in LEVELS
+            for _ in levels
         )
         for layer in self.project:
             assert isinstance(layer, nn.Conv2d)
@@ -36,7 +40,7 @@ class GatedFusion(nn.Module):
     def forward(self, visual: Pyramid, acoustic: Pyramid) -> Pyramid:
         """Fuse level by level; shapes as the visual pyramid."""
         out: Pyramid = OrderedDict()
-        for name, project, gate in zip(LEVELS, self.project, self.gate, strict=True):
+        for name, project, gate in zip(self.levels, self.project, self.gate, strict=True):
             v, a = visual[name], acoustic[name]
             out[name] = v + gate(torch.cat([v, a], dim=1)) * project(a)
         return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -87,12 +89,13 @@ class DistanceHead(nn.Module):
 class FullEnergyDecoder(nn.Module):
     """Pyramid to the full-frame energy map, registered with the canvas (label grid) and closed at the seam."""
 
-    def __init__(self, channels: int, mid: int, *, circular: bool) -> None:
+    def __init__(self, channels: int, mid: int, *, circular: bool, levels: Sequence[str] = LEVELS) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, mid, 1) for _ in LEVELS)
+        self.levels = tuple(levels)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, mid, 1) for _ in levels)
         self.smooth = nn.ModuleList(
             nn.Sequential(nn.Conv2d(mid, mid, 3, padding=1, bias=False), group_norm(mid), nn.ReLU(inplace=True))
-            for _ in LEVELS
+            for _ in levels
         )
         self.head = nn.Sequential(
             nn.Conv2d(mid, mid // 2, 3, padding=1, bias=False),
@@ -104,11 +107,12 @@ class FullEnergyDecoder(nn.Module):
             make_circular(self)
 
     def low_resolution(self, levels: Pyramid) -> Tensor:
-        """Energy at stride 4: (batch, 48, 96), in [0, 1]; what the engine stores."""
-        x = self.smooth[3](self.lateral[3](levels[LEVELS[3]]))
-        for i in (2, 1, 0):
+        """Energy at the stride of the finest level, (batch, 48, 96) for P2, in [0, 1]."""
+        coarsest = len(self.levels) - 1
+        x = self.smooth[coarsest](self.lateral[coarsest](levels[self.levels[coarsest]]))
+        for i in range(coarsest - 1, -1, -1):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = self.smooth[i](x + self.lateral[i](levels[LEVELS[i]]))
+            x = self.smooth[i](x + self.lateral[i](levels[self.levels[i]]))
         return self.head(x).sigmoid()[:, 0]
 
     def forward(self, levels: Pyramid) -> Tensor:

@@ -29,7 +29,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler,
 from torchvision.ops import MultiScaleRoIAlign, batched_nms, roi_align
 
 from sai_core.detector import losses
-from sai_core.detector.backbone import LEVELS, STRIDES, AcousticPyramid, Pyramid, ResnetPyramid
+from sai_core.detector.backbone import LEVELS, STRIDES, AcousticPyramid, Pyramid, ResnetPyramid, levels_from
 from sai_core.detector.checkpoints import load_into, read_state_dict
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.context import ConformerAdapter, TransformerNeck
@@ -41,6 +41,7 @@ from sai_core.detector.cylinder import (
     canonical_boxes,
     cylinder_iou,
     extend_right,
+    to_half_canvas,
     to_network_canvas,
 )
 from sai_core.detector.fusion import GatedFusion, RoiCmaf
@@ -52,9 +53,10 @@ from sai_core.detector.heads import (
     FullEnergyDecoder,
     RpnHead,
 )
+from sai_core.detector.spectrum import RoiSpectrum, SoundContext
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
-from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, N_LATTICE
 from sai_core.taxonomy import N_CLASSES
 
 _RATIOS = (0.5, 1.0, 2.0)
@@ -92,10 +94,11 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Features:
-    """What the RoI stages read: the main pyramid, and the acoustic one of Track B."""
+    """What the RoI stages read: the main pyramid, the acoustic one of Track B, the sound around each frame."""
 
     main: Pyramid
     acoustic: Pyramid | None
+    context: SoundContext | None = None
 
 
 class SaiDetector(nn.Module):
@@ -106,6 +109,8 @@ class SaiDetector(nn.Module):
         self.config = config
         circular = config.seam == "circular"
         channels = config.channels
+        self.levels = levels_from(config.first_level)
+        self.strides = STRIDES[config.first_level - 2 :]
         main_inputs = config.n_bands if config.track == "A" else 3
         self.backbone = ResnetPyramid(
             config.backbone,
@@ -113,6 +118,9 @@ class SaiDetector(nn.Module):
             channels=channels,
             circular=circular,
             frozen_norm=False,
+            width=config.width,
+            first_level=config.first_level,
+            coarse_stem=config.coarse_stem,
         )
         self.input_norm: nn.InstanceNorm2d | None = None
         self.neck = TransformerNeck(channels) if config.neck else None
@@ -121,15 +129,17 @@ class SaiDetector(nn.Module):
         self.cmaf: RoiCmaf | None = None
         if config.track == "B" and (config.gated_fusion or config.roi_cmaf):
             self.input_norm = nn.InstanceNorm2d(config.n_bands, affine=True)
-            self.acoustic_pyramid = AcousticPyramid(config.n_bands, config.acoustic_channels, circular=circular)
+            self.acoustic_pyramid = AcousticPyramid(
+                config.n_bands, config.acoustic_channels, circular=circular, first_level=config.first_level
+            )
             if config.gated_fusion:
-                self.fusion = GatedFusion(channels, config.acoustic_channels, circular=circular)
+                self.fusion = GatedFusion(channels, config.acoustic_channels, circular=circular, levels=self.levels)
             if config.roi_cmaf:
                 self.cmaf = RoiCmaf(channels, config.acoustic_channels, _HIDDEN)
-        self.adapter = ConformerAdapter(channels) if config.conformer else None
+        self.adapter = ConformerAdapter(channels, levels=self.levels) if config.conformer else None
         self.rpn = RpnHead(channels, len(_RATIOS), circular=circular)
-        self.box_pool = MultiScaleRoIAlign(list(LEVELS), output_size=7, sampling_ratio=2)
-        self.energy_pool = MultiScaleRoIAlign(list(LEVELS), output_size=14, sampling_ratio=2)
+        self.box_pool = MultiScaleRoIAlign(list(self.levels), output_size=7, sampling_ratio=2)
+        self.energy_pool = MultiScaleRoIAlign(list(self.levels), output_size=14, sampling_ratio=2)
         self.box_head = BoxHead(channels, _HIDDEN)
         self.classifier = nn.Linear(_HIDDEN, N_LABELS)
         self.box_deltas = nn.Linear(_HIDDEN, 4)
@@ -137,9 +147,12 @@ class SaiDetector(nn.Module):
         self.distance_head = DistanceHead(_HIDDEN)
         self.embedding_head = nn.Linear(_HIDDEN, config.embedding_dim) if config.embedding_dim else None
         self.decoder = (
-            FullEnergyDecoder(channels, max(channels // 2, 32), circular=circular) if config.full_decoder else None
+            FullEnergyDecoder(channels, max(channels // 2, 32), circular=circular, levels=self.levels)
+            if config.full_decoder
+            else None
         )
         self.frame_classifier = nn.Linear(channels, N_CLASSES) if config.aux_classifier else None
+        self.spectrum = RoiSpectrum(config.n_bands, _HIDDEN) if config.context_frames else None
         self._rpn_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self._roi_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
         # events are rare: at the start nearly every anchor and every RoI is background
@@ -147,7 +160,7 @@ class SaiDetector(nn.Module):
 
     # -- features ------------------------------------------------------------------------------------------------
 
-    def _check(self, acoustic: Tensor, rgb: Tensor | None) -> None:
+    def _check(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None) -> None:
         expected = (self.config.n_bands, ERP_HEIGHT, ERP_WIDTH)
         if acoustic.ndim != 4 or tuple(acoustic.shape[1:]) != expected:
             raise InputError(f"acoustic maps: shape (batch, {expected}) is needed, got {tuple(acoustic.shape)}.")
@@ -158,17 +171,24 @@ class SaiDetector(nn.Module):
                 raise InputError(
                     f"rgb: shape ({acoustic.shape[0]}, 3, {ERP_HEIGHT}, {ERP_WIDTH}) is needed, got {tuple(rgb.shape)}."
                 )
+        if self.spectrum is not None:
+            wanted = (acoustic.shape[0], 2 * self.config.context_frames + 1, self.config.n_bands, N_LATTICE)
+            if context is None or tuple(context.power.shape) != wanted:
+                got = "none" if context is None else str(tuple(context.power.shape))
+                raise InputError(f"sound context: power maps of shape {wanted} are needed, got {got}.")
 
-    def features(self, acoustic: Tensor, rgb: Tensor | None = None) -> Features:
+    def features(self, acoustic: Tensor, rgb: Tensor | None = None, context: SoundContext | None = None) -> Features:
         """Pyramids of a batch.
 
         Raises
         ------
         InputError
-            Wrong shapes, or no RGB for a Track B network.
+            Wrong shapes, no RGB for a Track B network, or no context for a network that listens to it.
         """
-        self._check(acoustic, rgb)
-        sound = to_network_canvas(acoustic)
+        self._check(acoustic, rgb, context)
+        sound = to_half_canvas(acoustic) if self.config.coarse_stem else to_network_canvas(acoustic)
+        if self.config.log_maps:
+            sound = (sound.clamp(min=0) * 50.0).log1p() / 4.0
         heard: Pyramid | None = None
         if self.config.track == "A":
             main = self.backbone(sound)
@@ -187,10 +207,10 @@ class SaiDetector(nn.Module):
             main = self.neck(main)
         if self.adapter is not None:
             main = self.adapter(main)
-        return Features(main, heard)
+        return Features(main, heard, context)
 
     def full_energy(self, features: Features, *, low_resolution: bool = False) -> Tensor:
-        """Full-frame energy (batch, 180, 360), or (batch, 48, 96) as the decoder makes it.
+        """Full-frame energy (batch, 180, 360), or as the decoder makes it (48 x 96 from P2).
 
         Raises
         ------
@@ -209,7 +229,7 @@ class SaiDetector(nn.Module):
     def _anchors(self, device: torch.device) -> list[Tensor]:
         """Anchors of each level in network cells, row by row, ratios last: (h * w * 3, 4)."""
         out = []
-        for stride, size in zip(STRIDES, self.config.anchor_sizes_deg, strict=True):
+        for stride, size in zip(self.strides, self.config.anchor_sizes_deg[-len(self.strides) :], strict=True):
             height, width = NET_HEIGHT // stride, NET_WIDTH // stride
             y = (torch.arange(height, device=device) + 0.5) * stride
             x = (torch.arange(width, device=device) + 0.5) * stride
@@ -262,8 +282,8 @@ class SaiDetector(nn.Module):
         raw : anchors of each level, logits (batch, anchors), deltas (batch, anchors, 4)
             For the losses.
         """
-        anchors = self._anchors(features.main[LEVELS[0]].device)
-        outputs = [self.rpn(features.main[name]) for name in LEVELS]
+        anchors = self._anchors(features.main[LEVELS[-1]].device)
+        outputs = [self.rpn(features.main[name]) for name in self.levels]
         batch = outputs[0][0].shape[0]
         chosen_boxes, chosen_scores, level_index = [], [], []
         for i, (level_anchors, (logits, deltas)) in enumerate(zip(anchors, outputs, strict=True)):
@@ -291,7 +311,7 @@ class SaiDetector(nn.Module):
 
     def _pool(self, pool: MultiScaleRoIAlign, levels: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
         if self.config.seam == "circular":
-            extended = {n: extend_right(levels[n], s) for n, s in zip(LEVELS, STRIDES, strict=True)}
+            extended = {n: extend_right(levels[n], s) for n, s in zip(self.levels, self.strides, strict=True)}
             size = (NET_HEIGHT, NET_WIDTH + EXTENSION)
         else:
             extended = dict(levels)
@@ -302,18 +322,20 @@ class SaiDetector(nn.Module):
     def region_vectors(self, features: Features, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Vectors for classification and for the box of each region: (n, 512) twice."""
         roi = self._pool(self.box_pool, features.main, boxes)
-        vector = self.box_head(roi)
-        if self.cmaf is None:
-            return vector, vector
-        assert features.acoustic is not None
-        heard = self._pool(self.box_pool, features.acoustic, boxes)
-        for_class, for_box = self.cmaf(roi, heard, vector)
+        for_class = for_box = self.box_head(roi)
+        if self.cmaf is not None:
+            assert features.acoustic is not None
+            heard = self._pool(self.box_pool, features.acoustic, boxes)
+            for_class, for_box = self.cmaf(roi, heard, for_box)
+        if self.spectrum is not None:
+            assert features.context is not None
+            for_class = for_class + self.spectrum(features.context, boxes)
         return for_class, for_box
 
     def region_energy(self, features: Features, boxes: Sequence[Tensor]) -> Tensor:
         """28 x 28 energy of each region: (n, 28, 28)."""
         if sum(len(b) for b in boxes) == 0:
-            return features.main[LEVELS[0]].new_zeros(0, 28, 28)
+            return features.main[LEVELS[-1]].new_zeros(0, 28, 28)
         energy: Tensor = self.energy_head(self._pool(self.energy_pool, features.main, boxes))
         return energy
 
@@ -385,17 +407,28 @@ class SaiDetector(nn.Module):
     # -- training ------------------------------------------------------------------------------------------------
 
     def losses(
-        self, acoustic: Tensor, rgb: Tensor | None, targets: Sequence[Mapping[str, Tensor]]
+        self,
+        acoustic: Tensor,
+        rgb: Tensor | None,
+        targets: Sequence[Mapping[str, Tensor]],
+        *,
+        context: SoundContext | None = None,
+        proposals: int = 300,
+        regions: int = 128,
     ) -> dict[str, Tensor]:
         """Every loss term of a batch, unweighted but for the annotated-pixel weights inside the energy terms.
 
         Parameters
         ----------
-        acoustic, rgb : as in :meth:`features`
+        acoustic, rgb, context : as in :meth:`features`
         targets : one mapping a frame
             ``boxes_deg`` (n, 4) canvas degrees, ``x0`` in [0, 360), ``x1`` may exceed 360; ``labels`` (n,) 1..13;
             ``instance_maps`` (n, 180, 360) energy of each instance; ``distance_units`` (n,) in 500 cm, NaN unknown;
             ``instance_ids`` (n,) equal for one source in several frames of the batch; ``full_map`` (180, 360).
+        proposals : int
+            Proposals of a frame that regions are drawn from.
+        regions : int
+            Regions of a frame that classification and boxes learn from, at most a quarter of them foreground.
 
         Returns
         -------
@@ -403,12 +436,12 @@ class SaiDetector(nn.Module):
             ``rpn_objectness``, ``rpn_box``, ``class``, ``box``, ``roi_energy``, ``full_energy``, ``distance``,
             ``cosine_margin``, ``frame_class``; terms of parts that are switched off are missing.
         """
-        features = self.features(acoustic, rgb)
+        features = self.features(acoustic, rgb, context)
         truth = [t["boxes_deg"].float() * SCALE for t in targets]
-        boxes, _, raw = self.propose(features, per_level=500, at_most=300)
+        boxes, _, raw = self.propose(features, per_level=proposals * 5 // 3, at_most=proposals)
         out: dict[str, Tensor] = {}
         out["rpn_objectness"], out["rpn_box"] = self._rpn_losses(raw, truth)
-        out.update(self._region_losses(features, boxes, truth, targets))
+        out.update(self._region_losses(features, boxes, truth, targets, regions))
         if self.decoder is not None:
             full = torch.stack([t["full_map"] for t in targets])
             out["full_energy"] = losses.full_map_loss(self.full_energy(features).float(), full, full > 0)
@@ -470,10 +503,10 @@ class SaiDetector(nn.Module):
         proposals: Sequence[Tensor],
         truth: Sequence[Tensor],
         targets: Sequence[Mapping[str, Tensor]],
+        at_most: int,
     ) -> dict[str, Tensor]:
-        sampler = BalancedPositiveNegativeSampler(128, 0.25)
-        regions, labels, deltas, own_rows, exact = [], [], [], [], []
-        offset = 0
+        sampler = BalancedPositiveNegativeSampler(at_most, 0.25)
+        regions, labels, deltas, exact = [], [], [], []
         for found, boxes, target in zip(proposals, truth, targets, strict=True):
             candidates = torch.cat([found, self._to_canvas_limits(boxes)])
             label = torch.zeros(len(candidates), dtype=torch.long, device=candidates.device)
@@ -488,8 +521,6 @@ class SaiDetector(nn.Module):
             deltas.append(self._roi_coder.encode_single(moved[rows], candidates[rows]))
             # the true boxes themselves stand last; they teach distance, embedding and energy
             exact.append(self._to_canvas_limits(boxes))
-            own_rows.append(offset + torch.arange(len(boxes), device=candidates.device))
-            offset += len(boxes)
         for_class, for_box = self.region_vectors(features, regions)
         out: dict[str, Tensor] = {}
         out["class"], out["box"] = losses.box_losses(

@@ -1,0 +1,1 @@
+"""Training of the detectors: data, augmentation, sampler, learning strategy, run folder."""

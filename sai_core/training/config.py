@@ -1,0 +1,394 @@
+"""Settings of a training run: one readable TOML file a recipe, ``--set key=value`` on top, resolved and typed."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sai_core.acoustics.features import Magnitude
+from sai_core.acoustics.projection import Grid
+from sai_core.detector.config import DetectorConfig
+from sai_core.errors import InputError
+
+RECIPES: Final[Path] = Path(__file__).with_name("recipes")
+
+GROUPS: Final[tuple[str, ...]] = (
+    "stem",
+    "layer1",
+    "layer2",
+    "layer3",
+    "layer4",
+    "fpn",
+    "acoustic",
+    "fusion",
+    "context",
+    "rpn",
+    "heads",
+)
+"""Parts of a network that have a learning rate and may be frozen; see :func:`sai_core.training.optimiser.group_of`."""
+
+LOSS_TERMS: Final[tuple[str, ...]] = (
+    "rpn_objectness",
+    "rpn_box",
+    "class",
+    "box",
+    "roi_energy",
+    "full_energy",
+    "distance",
+    "cosine_margin",
+    "frame_class",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which recordings, and what is made of them.
+
+    Attributes
+    ----------
+    train_splits, validation_splits : tuple of str
+        Patterns of split names (``*`` as in file names). Where no recording is left for validation, every n-th one of
+        training is held out; where none matches for training, all that are not for validation are taken.
+    holdout_share : float
+        Share of recordings held out in that case.
+    frame_step : int
+        Take every n-th frame for training; neighbours 100 ms apart are nearly the same picture.
+    frames_per_epoch : int
+        Draws of an epoch; 0 for as many as there are frames.
+    rare_share : float
+        Share of an epoch drawn from frames with a rare class (see :mod:`sai_core.training.sampler`).
+    grid, magnitude
+        How lattice maps become the network's input; as :class:`sai_core.inference.engine.InputOptions`.
+    weights : str
+        UpLAM checkpoint; empty for the one that ships.
+    """
+
+    train_splits: tuple[str, ...] = ("dev-train*",)
+    validation_splits: tuple[str, ...] = ("dev-val*",)
+    holdout_share: float = 0.1
+    frame_step: int = 1
+    frames_per_epoch: int = 0
+    rare_share: float = 0.5
+    grid: Grid = "official"
+    magnitude: Magnitude = "normalised"
+    weights: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings:
+    """Transforms of the training frames; see :mod:`sai_core.training.augment`.
+
+    Attributes
+    ----------
+    shift : bool
+        Cyclic azimuth shift by any whole number of degrees.
+    flip : float
+        Probability of the synchronised horizontal flip.
+    masked_bands : int
+        Up to so many bands are set to zero.
+    noise_sigma : float
+        Standard deviation of Gaussian noise on the acoustic maps.
+    noise_unit : {"absolute", "relative"}
+        In the maps' own units (the report's 0.015), or times the standard deviation of the frame's maps.
+    brightness, contrast, saturation : float
+        ColorJitter of the picture: each factor is drawn from 1 - x to 1 + x.
+    """
+
+    shift: bool = True
+    flip: float = 0.5
+    masked_bands: int = 2
+    noise_sigma: float = 0.015
+    noise_unit: Literal["absolute", "relative"] = "absolute"
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSettings:
+    """The learning strategy.
+
+    Attributes
+    ----------
+    rate : float
+        Base rate: heads, stem, fusion and context.
+    scales : mapping of group to float
+        Factors of the base rate; groups that are not named have 1.
+    unfreeze : mapping of group to int
+        Epoch (from 0) at which a group begins to learn; groups that are not named learn from the start.
+    frozen : tuple of str
+        Groups that never learn; only where starting weights are given, since frozen random layers teach nothing.
+    weight_decay : float
+        Of weights; biases, norms and gates have none.
+    clip : float
+        Largest norm of the gradient.
+    warmup_steps : int
+        Steps over which the rate rises linearly.
+    plateau_factor, plateau_patience, plateau_smooth : float, int, int
+        ReduceLROnPlateau on the mean of the last ``plateau_smooth`` validation losses.
+    final_share : float
+        Share of the run at whose end the rate falls linearly to zero; 0 for the report's plan, which only has the
+        plateau rule.
+    average : float
+        Decay of a running mean of the weights, which is what is validated and kept as best; 0 for none.
+    """
+
+    rate: float = 1e-4
+    scales: Mapping[str, float] = field(
+        default_factory=lambda: {"layer1": 0.1, "layer2": 0.1, "layer3": 0.2, "layer4": 0.5, "fpn": 0.5}
+    )
+    unfreeze: Mapping[str, int] = field(
+        default_factory=lambda: {"layer4": 2, "fpn": 2, "layer3": 2, "layer2": 10, "layer1": 10}
+    )
+    frozen: tuple[str, ...] = ()
+    weight_decay: float = 1e-4
+    clip: float = 2.0
+    warmup_steps: int = 200
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3
+    plateau_smooth: int = 5
+    final_share: float = 0.0
+    average: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    """What is measured after each epoch.
+
+    Attributes
+    ----------
+    frames : int
+        Frames of the validation loss, evenly spaced.
+    recordings : int
+        Whole recordings on which AP and Pearson r are measured; 0 for none.
+    every : int
+        Epochs between these measurements.
+    min_score : float
+        Score threshold of the exported detections. Low, since AP wants the whole ranking.
+    samples : int
+        Pictures of predictions kept of the last validation.
+    """
+
+    frames: int = 256
+    recordings: int = 4
+    every: int = 1
+    min_score: float = 0.05
+    samples: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartSettings:
+    """Weights that a run starts from.
+
+    Attributes
+    ----------
+    backbone : str
+        torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; empty for none.
+    detector : str
+        Checkpoint of one of our own detectors; what fits is taken over; empty for none.
+    """
+
+    backbone: str = ""
+    detector: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """All settings of a run; see the comments of the recipes."""
+
+    name: str = "detector"
+    seed: int = 1
+    epochs: int = 30
+    batch: int = 8
+    threads: int = 0
+    amp: bool = True
+    proposals: int = 300
+    regions: int = 128
+    checkpoint_minutes: float = 5.0
+    log_every: int = 20
+    model: DetectorConfig = field(default_factory=DetectorConfig)
+    data: DataSettings = field(default_factory=DataSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    loss: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(LOSS_TERMS, 1.0))
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    start: StartSettings = field(default_factory=StartSettings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, ready for JSON."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
+_TABLES: Final[dict[str, type]] = {
+    "model": DetectorConfig,
+    "data": DataSettings,
+    "augment": AugmentSettings,
+    "optimiser": OptimiserSettings,
+    "validation": ValidationSettings,
+    "start": StartSettings,
+}
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship."""
+    return sorted(p.stem for p in RECIPES.glob("*.toml"))
+
+
+def recipe_path(name_or_path: str | Path) -> Path:
+    """File of a recipe, by its name or a path.
+
+    Raises
+    ------
+    InputError
+        Neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = RECIPES / f"{name_or_path}.toml"
+    if str(name_or_path) in recipe_names():
+        return shipped
+    raise InputError(f"{name_or_path}: no such file, and no recipe either; recipes are {', '.join(recipe_names())}.")
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    """Read a recipe (a name or a TOML file) and apply ``key.sub=value`` overrides, values as in TOML.
+
+    Raises
+    ------
+    InputError
+        No such file, not TOML, unknown or unfit settings.
+    """
+    file = recipe_path(path)
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: this is not TOML ({error}).") from error
+    for text in overrides:
+        _override(raw, text)
+    return config_from(raw, str(file))
+
+
+def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
+    """Make the typed configuration from plain dictionaries.
+
+    Raises
+    ------
+    InputError
+        Unknown names, values of the wrong kind or out of range.
+    """
+    top = dict(raw)
+    for name, kind in _TABLES.items():
+        table = top.get(name, {})
+        if not isinstance(table, Mapping):
+            raise InputError(f"{source}: '{name}' must be a table.")
+        top[name] = _build(kind, table, f"{source}: {name}")
+    config: TrainingConfig = _build(TrainingConfig, top, source)
+    _check(config, source)
+    loss = {**dict.fromkeys(LOSS_TERMS, 1.0), **config.loss}
+    return replace(config, loss=loss)
+
+
+def _check(config: TrainingConfig, source: str) -> None:
+    d, a, o, v = config.data, config.augment, config.optimiser, config.validation
+    for name, good in (
+        ("seed must be >= 0", config.seed >= 0),
+        ("epochs, batch and log_every must be at least 1", min(config.epochs, config.batch, config.log_every) >= 1),
+        ("proposals and regions must be at least 8", min(config.proposals, config.regions) >= 8),
+        ("threads and checkpoint_minutes must be >= 0", config.threads >= 0 and config.checkpoint_minutes >= 0),
+        ("data.frame_step must be at least 1", d.frame_step >= 1),
+        ("data.frames_per_epoch must be >= 0", d.frames_per_epoch >= 0),
+        ("data.rare_share must be in [0, 1]", 0 <= d.rare_share <= 1),
+        ("data.holdout_share must be in (0, 0.9]", 0 < d.holdout_share <= 0.9),
+        ("data.grid must be official, great_circle or label", d.grid in ("official", "great_circle", "label")),
+        (
+            "data.magnitude must be normalised, amplitude or power",
+            d.magnitude in ("normalised", "amplitude", "power"),
+        ),
+        ("augment.flip must be in [0, 1]", 0 <= a.flip <= 1),
+        ("augment.masked_bands must be in 0..8", 0 <= a.masked_bands <= 8),
+        ("augment.noise_sigma must be >= 0", a.noise_sigma >= 0),
+        ("augment.noise_unit must be absolute or relative", a.noise_unit in ("absolute", "relative")),
+        (
+            "augment.brightness, contrast and saturation must be in [0, 1]",
+            all(0 <= x <= 1 for x in (a.brightness, a.contrast, a.saturation)),
+        ),
+        ("optimiser.rate must be > 0", o.rate > 0),
+        ("optimiser.clip must be > 0", o.clip > 0),
+        ("optimiser.plateau_factor must be in (0, 1]", 0 < o.plateau_factor <= 1),
+        (
+            "optimiser.plateau_patience must be >= 0 and plateau_smooth >= 1",
+            o.plateau_patience >= 0 and o.plateau_smooth >= 1,
+        ),
+        ("optimiser.average must be in [0, 1)", 0 <= o.average < 1),
+        ("optimiser.final_share must be in [0, 1]", 0 <= o.final_share <= 1),
+        ("validation.frames and every must be at least 1", min(v.frames, v.every) >= 1),
+        ("validation.recordings and samples must be >= 0", min(v.recordings, v.samples) >= 0),
+        ("validation.min_score must be in [0, 1]", 0 <= v.min_score <= 1),
+    ):
+        if not good:
+            raise InputError(f"{source}: {name}.")
+    for what, names, known in (
+        ("optimiser.scales", o.scales, GROUPS),
+        ("optimiser.unfreeze", o.unfreeze, GROUPS),
+        ("optimiser.frozen", o.frozen, GROUPS),
+        ("loss", config.loss, LOSS_TERMS),
+    ):
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise InputError(f"{source}: {what} names {unknown[0]!r}; known are {', '.join(known)}.")
+    for what, table in (("optimiser.scales", o.scales), ("optimiser.unfreeze", o.unfreeze), ("loss", config.loss)):
+        for key, value in table.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise InputError(f"{source}: {what}.{key} is {value!r}; a number >= 0 is needed.")
+
+
+def _build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
+    """Dataclass from a table: unknown names are errors, numbers and lists take the kind of the default."""
+    known = {f.name: f for f in fields(kind)}
+    unknown = sorted(set(raw) - set(known))
+    if unknown:
+        raise InputError(f"{source}: unknown settings {', '.join(unknown)}; known are {', '.join(known)}.")
+    defaults = kind()
+    values = {}
+    for name, value in raw.items():
+        default = getattr(defaults, name)
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif isinstance(default, tuple) and isinstance(value, (list, tuple)):
+            value = tuple(value)
+        elif isinstance(default, Mapping) and isinstance(value, Mapping):
+            value = dict(value)
+        elif type(value) is not type(default):
+            raise InputError(f"{source}: {name} is {value!r}; expected a value like {default!r}.")
+        values[name] = value
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source}: {error}.") from error
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise InputError(f"--set {text}: expected key=value, e.g. optimiser.rate=2e-4.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a plain word need not be quoted
+    target: Any = raw
+    *path, last = key.strip().split(".")
+    for name in path:
+        target = target.setdefault(name, {})
+        if not isinstance(target, dict):
+            raise InputError(f"--set {text}: '{name}' is no table of the configuration.")
+    target[last] = parsed

@@ -1,0 +1,516 @@
+"""The training loop of the detectors: epochs of drawn frames, resumable to the bit, everything in one run folder.
+
+What a step sees and draws is a function of (seed, epoch, step): the sampler's order, the augmentation and torch's
+random numbers are seeded anew for each step. So a run that was killed and goes on from its last checkpoint, however
+long ago that was written, ends with the numbers of one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sai_core.detector.checkpoints import read_state_dict
+from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
+from sai_core.files import atomic_write
+from sai_core.progress import Progress, no_progress
+from sai_core.training.augment import make_batch
+from sai_core.training.config import TrainingConfig, config_from
+from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_maker, prepare
+from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
+from sai_core.training.run_folder import RunFolder
+from sai_core.training.sampler import RareClassSampler, rare_classes
+from sai_core.training.validation import encoded, scores_on, total_loss, validation_losses
+
+_EXTRA: Final[tuple[str, ...]] = ("data_roots", "device")
+"""Entries of ``config.json`` beside the settings themselves."""
+
+
+def train(
+    config: TrainingConfig | None,
+    run: Path,
+    *,
+    data_roots: Sequence[Path] = (),
+    device: str = "auto",
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> Path:
+    """Train a detector, or go on with a run.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        None on ``resume``: the run's own settings are used.
+    run : Path
+        Folder of the run; see :mod:`sai_core.training.run_folder`.
+    data_roots : sequence of Path
+        Data in the official layout; on ``resume`` those of the run when left out.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or a torch device name.
+    resume : bool
+        Go on from the last checkpoint (from the start where none was written yet).
+    progress : Progress
+
+    Returns
+    -------
+    Path
+        Best weights (the last state if the run was stopped before the first validation).
+
+    Raises
+    ------
+    InputError
+        Settings or data that cannot be used; nothing to resume; a run in the folder already.
+    EnvironmentProblem
+        The disk is full, or the device is not there or has gone; the last checkpoint stays.
+    SaiError
+        The loss is not a number; the last checkpoint stays.
+    CancelledError
+        From ``progress``; a checkpoint is written.
+    """
+    folder = RunFolder(run)
+    if resume:
+        raw = folder.config()
+        roots = list(data_roots) or [Path(p) for p in raw.get("data_roots", [])]
+        config = config_from({k: v for k, v in raw.items() if k not in _EXTRA}, str(folder.path / "config.json"))
+    else:
+        if config is None:
+            raise InputError("a new run needs a configuration.")
+        roots = list(data_roots)
+    if not roots:
+        raise InputError("training needs data: give --data with a folder in the official layout.")
+    roots = [Path(r).resolve() for r in roots]
+    chosen = _device(device)
+    if not resume:
+        # a mistake in the data is told before a folder is made
+        choose_recordings(roots, config.data)
+        folder.begin({**config.as_dict(), "data_roots": [str(r) for r in roots], "device": device})
+    folder.clear_stop()
+    folder.status(force=True, state="running", epochs=config.epochs, message="preparing the data")
+    try:
+        with _gpu_problems():
+            trainer = _Trainer(config, folder, roots, chosen, progress)
+            if resume and folder.last.exists():
+                trainer.load(folder.last)
+            stopped = trainer.run()
+    except CancelledError:
+        folder.status(force=True, state="stopped", message="Cancelled.")
+        raise
+    except BaseException as error:
+        sentence = str(error) if isinstance(error, SaiError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            sentence = "Interrupted."
+        with contextlib.suppress(SaiError):  # a full disk must not hide what happened
+            folder.status(force=True, state="failed", message=" ".join(sentence.split())[:500])
+        raise
+    message = "Stopped on request; --resume goes on." if stopped else "Finished."
+    folder.status(force=True, state="stopped" if stopped else "finished", message=message, eta_s=None)
+    folder.clear_stop()
+    return folder.best if folder.best.exists() else folder.last
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"--device {name}: not a device name; use auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem(f"--device {name}: torch sees no GPU on this machine.")
+    return device
+
+
+@contextlib.contextmanager
+def _gpu_problems() -> Iterator[None]:
+    """Turn what torch says about a GPU that has gone or is full into one sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EnvironmentProblem("the GPU's memory is full; use a smaller batch (--set batch=4).") from error
+    except RuntimeError as error:
+        if isinstance(error, SaiError) or "CUDA" not in str(error):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise EnvironmentProblem(f"the GPU failed ({first}); the last checkpoint is good, --resume goes on.") from error
+
+
+class _Trainer:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: RunFolder,
+        roots: Sequence[Path],
+        device: torch.device,
+        progress: Progress,
+    ) -> None:
+        self.config, self.folder, self.device, self.progress = config, folder, device, progress
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        train_set, validation_set = self._load_data(roots)
+        self.train_set, self.validation_set = train_set, validation_set
+        draws = config.data.frames_per_epoch or len(train_set)
+        self.sampler = RareClassSampler(train_set.present, draws, config.data.rare_share, config.seed)
+        self.steps_per_epoch = max(1, draws // config.batch)
+        self.total_steps = self.steps_per_epoch * config.epochs
+        torch.manual_seed(config.seed)
+        self.model, self.pretrained = _new_model(config)
+        self.model.to(device)
+        self.strategy = Strategy(self.model, config.optimiser, pretrained=self.pretrained)
+        o = config.optimiser
+        self.plateau = Plateau(factor=o.plateau_factor, patience=o.plateau_patience, smooth=o.plateau_smooth)
+        self.average = {n: p.detach().clone() for n, p in self.model.named_parameters()} if o.average > 0 else None
+        self.step = 0  # steps made in all
+        self.validated = 0  # epochs whose validation is done
+        self.seconds = 0.0
+        self.best = -math.inf
+        self.sums: dict[str, float] = {}
+        self.counted = 0
+        self._rates: dict[str, float] = {}
+        self.frozen: list[str] = []
+        use_amp = config.amp and device.type == "cuda"
+        self.autocast_dtype = torch.bfloat16 if use_amp and torch.cuda.is_bf16_supported() else torch.float16
+        self.use_amp = use_amp
+        self.scaler = torch.amp.GradScaler("cuda", enabled=use_amp and self.autocast_dtype is torch.float16)
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def _load_data(self, roots: Sequence[Path]) -> tuple[FrameSet, FrameSet]:
+        config = self.config
+        train, validation, said = choose_recordings(roots, config.data)
+        maker = map_maker(config.data, device="cuda" if self.device.type == "cuda" else "cpu")
+        with_rgb = config.model.track == "B"
+
+        def tell(fraction: float, message: str) -> None:
+            self.folder.status(message=message)
+            self.progress(0.0, message)
+
+        sets = [
+            prepare(
+                chosen,
+                settings=config.data,
+                maker=maker,
+                with_rgb=with_rgb,
+                context_frames=config.model.context_frames,
+                frame_step=step,
+                progress=tell,
+            )
+            for chosen, step in ((train, config.data.frame_step), (validation, 1))
+        ]
+        for frames, what in zip(sets, ("training", "validation"), strict=True):
+            if not frames.present.any():
+                raise InputError(f"the {what} recordings have no labelled frame; give other data.")
+        counts = sets[0].present.sum(axis=0)
+        facts = {
+            "said": said,
+            "train_recordings": [str(r.label_path) for r in train],
+            "validation_recordings": [str(r.label_path) for r in validation],
+            "train_frames": len(sets[0]),
+            "validation_frames": len(sets[1]),
+            "frames_per_class": counts.tolist(),
+            "rare_classes": rare_classes(counts).tolist(),
+            "regions": sets[0].n_regions,
+            "regions_left_out": sets[0].n_dropped,
+            "features": maker.describe(),
+        }
+        with atomic_write(self.folder.path / "data.json", "w") as stream:
+            json.dump(facts, stream, indent=1)
+        return sets[0], sets[1]
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Train to the end; returns whether it was stopped before."""
+        config = self.config
+        saved = time.monotonic()
+        if self.step == 0 and not self.folder.last.exists():
+            # a full disk or a folder that cannot be written shows now, not after an hour
+            self.save()
+        while self.validated < config.epochs:
+            epoch = self.validated
+            self.frozen = self.strategy.freeze(epoch)
+            self.model.train()
+            order = self.sampler.epoch(epoch)
+            first = self.step - epoch * self.steps_per_epoch
+            for raw in self._batches(order, first):
+                started = time.monotonic()
+                terms = self._train_step(raw)
+                self.step += 1
+                self.seconds += time.monotonic() - started
+                self._note(epoch, terms, started, len(raw))
+                stop = self.folder.stop_wanted()
+                due = time.monotonic() - saved > 60 * config.checkpoint_minutes
+                if (stop or due) and self.step < (epoch + 1) * self.steps_per_epoch:
+                    self.save()
+                    saved = time.monotonic()
+                    if stop:
+                        return True
+                self._tell(epoch)
+            self._validate(epoch)
+            self.validated += 1
+            self.save()
+            saved = time.monotonic()
+            if self.folder.stop_wanted() and self.validated < config.epochs:
+                return True
+        return False
+
+    def _batches(self, order: np.ndarray, first: int) -> Iterator[RawBatch]:
+        """Stored frames of the steps of an epoch from ``first`` on; on a GPU the next ones are read meanwhile."""
+        size = self.config.batch
+        numbers = [order[k * size : (k + 1) * size] for k in range(first, self.steps_per_epoch)]
+        if self.device.type == "cpu":
+            for part in numbers:
+                yield self.train_set.batch(part.tolist())
+            return
+        with ThreadPoolExecutor(2) as pool:
+            ahead: list[Future[RawBatch]] = [pool.submit(self.train_set.batch, n.tolist()) for n in numbers[:3]]
+            for k in range(len(numbers)):
+                if k + 3 < len(numbers):
+                    ahead.append(pool.submit(self.train_set.batch, numbers[k + 3].tolist()))
+                yield ahead.pop(0).result()
+
+    def _train_step(self, raw: RawBatch) -> dict[str, float]:
+        config = self.config
+        torch.manual_seed(config.seed * 1_000_003 + self.step)
+        rng = np.random.default_rng([config.seed, 2, self.step])
+        self.strategy.factor = self.plateau.scale
+        self._rates = self.strategy.set_rates(self.step, self.total_steps)
+        batch = make_batch(
+            raw,
+            circular=config.model.seam == "circular",
+            grid=config.data.grid,
+            device=self.device,
+            augment=config.augment,
+            rng=rng,
+        )
+        with torch.autocast("cuda", dtype=self.autocast_dtype, enabled=self.use_amp):
+            terms = self.model.losses(
+                batch.acoustic,
+                batch.rgb,
+                batch.targets,
+                context=batch.context,
+                proposals=config.proposals,
+                regions=config.regions,
+            )
+        total = torch.stack([v.float() * float(config.loss[k]) for k, v in terms.items()]).sum()
+        if not math.isfinite(total.item()):
+            bad = [k for k, v in terms.items() if not math.isfinite(v.item())]
+            raise SaiError(
+                f"the loss is not a number at step {self.step} ({', '.join(bad) or 'sum'}); the last checkpoint is "
+                "good: try a smaller rate (--set optimiser.rate=...)."
+            )
+        self.strategy.adamw.zero_grad(set_to_none=True)
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.strategy.adamw)
+        norm = clip_gradients(self.model.parameters(), config.optimiser.clip)
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise SaiError(
+                f"the gradient is not a number at step {self.step}; the last checkpoint is good: try a smaller rate "
+                "(--set optimiser.rate=...)."
+            )
+        self.scaler.step(self.strategy.adamw)
+        self.scaler.update()
+        self._update_average()
+        return {**{k: v.item() for k, v in terms.items()}, "total": total.item()}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        # at the start the mean follows faster, so that it forgets the random weights
+        decay = min(self.config.optimiser.average, (1 + self.step) / (10 + self.step))
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                self.average[name].lerp_(parameter, 1 - decay)
+
+    def _note(self, epoch: int, terms: Mapping[str, float], started: float, frames: int) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.counted += 1
+        last_of_epoch = self.step == (epoch + 1) * self.steps_per_epoch
+        if self.step % self.config.log_every == 0 or last_of_epoch:
+            row = {name: value / self.counted for name, value in self.sums.items()}
+            rates = {f"rate_{g}": 0.0 if g in self.frozen else r for g, r in self._rates.items()}
+            self.folder.append(
+                {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), "kind": "train", **row, **rates}
+            )
+            self.sums, self.counted = {}, 0
+        pace = (time.monotonic() - started) / max(frames, 1)
+        previous = getattr(self, "_pace", pace)
+        self._pace = 0.95 * previous + 0.05 * pace
+
+    def _tell(self, epoch: int, message: str = "") -> None:
+        left = (self.total_steps - self.step) * self.config.batch * self._pace
+        gpu = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
+        text = message or f"epoch {epoch + 1} of {self.config.epochs}, step {self.step} of {self.total_steps}"
+        self.folder.status(
+            epoch=epoch,
+            epochs=self.config.epochs,
+            step=self.step,
+            steps=self.total_steps,
+            frames_per_s=round(1 / self._pace, 3),
+            eta_s=round(left, 1),
+            message=text,
+            frozen=self.frozen,
+            rates=self._rates,
+            gpu_memory_mb=None if gpu is None else round(gpu, 1),
+        )
+        try:
+            self.progress(self.step / self.total_steps, f"{text}, {1 / self._pace:.1f} frames/s")
+        except CancelledError:
+            self.save()
+            raise
+
+    # -- validation ----------------------------------------------------------------------------------------------
+
+    def _validate(self, epoch: int) -> None:
+        config = self.config
+        started = time.monotonic()
+
+        def tell(fraction: float, message: str) -> None:
+            self.folder.status(message=message)
+            self.progress(self.step / self.total_steps, message)
+
+        with self._averaged():
+            self.model.eval()
+            terms = validation_losses(self.model, self.validation_set, config, device=self.device)
+            total = total_loss(terms, config.loss)
+            row: dict[str, float] = {**terms, "total": total}
+            measured = config.validation.recordings > 0 and (
+                (epoch + 1) % config.validation.every == 0 or epoch + 1 == config.epochs
+            )
+            if measured:
+                scores, samples = scores_on(self.model, self.validation_set, config, device=self.device, progress=tell)
+                row.update({k: v for k, v in scores.as_row().items() if math.isfinite(v)})
+                self.folder.clear_samples()
+                for name, image in samples:
+                    self.folder.save_sample(name, encoded(image))
+            self.seconds += time.monotonic() - started
+            if measured or config.validation.recordings == 0:
+                # mAP decides; where it is still nothing, the loss does
+                worth = row.get("mAP", 0.0) if measured else 0.0
+                worth -= 1e-6 * total
+                if worth > self.best:
+                    self.best = worth
+                    self._save_best(epoch, row)
+        if not math.isfinite(total):
+            raise SaiError(f"the validation loss of epoch {epoch + 1} is not a number; the last checkpoint is good.")
+        self.folder.append(
+            {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), "kind": "validation", **row}
+        )
+        self.plateau.step(total)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in the place of the last ones."""
+        if self.average is None:
+            yield
+            return
+        with torch.no_grad():
+            kept = {n: p.detach().clone() for n, p in self.model.named_parameters()}
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(self.average[name])
+            try:
+                yield
+            finally:
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(kept[name])
+
+    def _save_best(self, epoch: int, row: Mapping[str, float]) -> None:
+        notes = {
+            "recipe": self.config.name,
+            "seed": str(self.config.seed),
+            "epoch": str(epoch + 1),
+            "step": str(self.step),
+            "hours": f"{self.seconds / 3600:.2f}",
+            "validation": json.dumps({k: round(float(v), 5) for k, v in row.items()}),
+            "grid": self.config.data.grid,
+            "magnitude": self.config.data.magnitude,
+        }
+        save_detector(self.model, self.folder.best, notes=notes)
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write everything that going on needs, atomically."""
+        tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"optimiser/{k}": v for k, v in self.strategy.state().items()}
+        if self.average is not None:
+            tensors |= {f"average/{k}": v for k, v in self.average.items()}
+        header = {
+            "sai_training": "1",
+            # the state of sampler, augmentation and torch's random numbers is their seed and the step
+            "seed": str(self.config.seed),
+            "step": str(self.step),
+            "validated": str(self.validated),
+            "seconds": repr(self.seconds),
+            "best": repr(self.best),
+            "plateau": json.dumps(self.plateau.state()),
+            "sums": json.dumps([self.sums, self.counted]),
+            "scaler": json.dumps(self.scaler.state_dict()),
+        }
+        state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        with atomic_write(self.folder.last) as stream:
+            stream.write(save(state, metadata=header))
+
+    def load(self, path: Path) -> None:
+        """Take up what :meth:`save` wrote.
+
+        Raises
+        ------
+        InputError
+            Damaged, or not of this network.
+        """
+        try:
+            with safe_open(str(path), framework="pt", device="cpu") as stored:
+                header = stored.metadata() or {}
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
+            if header.get("sai_training") != "1":
+                raise KeyError("sai_training")
+            self.step, self.validated = int(header["step"]), int(header["validated"])
+            self.seconds, self.best = float(header["seconds"]), float(header["best"])
+            self.plateau.load_state(json.loads(header["plateau"]))
+            sums, self.counted = json.loads(header["sums"])
+            self.sums = {str(k): float(v) for k, v in sums.items()}
+            parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "average": {}}
+            for key, value in tensors.items():
+                part, _, name = key.partition("/")
+                parts[part][name] = value
+            self.model.load_state_dict(parts["model"])
+            self.strategy.load_state(parts["optimiser"])
+            if self.average is not None:
+                for name, value in self.average.items():
+                    value.copy_(parts["average"][name])
+            if scaler := json.loads(header["scaler"]):
+                self.scaler.load_state_dict(scaler)
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"{path}: this is not a checkpoint that the run can go on from ({error}).") from error
+        self.folder.forget_after(self.step)
+
+
+def _new_model(config: TrainingConfig) -> tuple[SaiDetector, bool]:
+    """Network of a run, and whether it starts from given weights."""
+    model = SaiDetector(config.model)
+    if config.start.backbone:
+        model.backbone.load_torchvision(Path(config.start.backbone))
+    if config.start.detector:
+        path = Path(config.start.detector)
+        own = model.state_dict()
+        state = read_state_dict(path)
+        fitting = {k: v.float() for k, v in state.items() if k in own and own[k].shape == v.shape}
+        if len(fitting) < len(own) // 4:
+            raise InputError(f"{path}: only {len(fitting)} of {len(own)} tensors fit this network; choose another.")
+        model.load_state_dict(fitting, strict=False)
+    return model, bool(config.start.backbone or config.start.detector)

@@ -1,0 +1,213 @@
+"""What a network is worth between two epochs: validation losses, AP and Pearson r on a few recordings, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
+from sai_core.detector.models import SaiDetector
+from sai_core.figures.colormaps import sequential_lut
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
+from sai_core.inference.networks import FrameOutput, OwnNetwork
+from sai_core.metrics import evaluate
+from sai_core.postprocess import Detections, PipelineSettings, run_pipeline
+from sai_core.progress import Progress, no_progress
+from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
+from sai_core.training.augment import make_batch
+from sai_core.training.config import TrainingConfig
+from sai_core.training.data import FrameSet
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Macro figures (revision 2026-06-30) of the validation recordings; NaN where undefined."""
+
+    mean_ap: float
+    ap50: float
+    pearson: float
+
+    def as_row(self) -> dict[str, float]:
+        """Columns of ``metrics.csv``."""
+        return {"mAP": self.mean_ap, "AP50": self.ap50, "pearson": self.pearson}
+
+
+def validation_frames(frames: FrameSet, count: int) -> list[int]:
+    """Running numbers of ``count`` evenly spaced frames (all, where there are fewer)."""
+    count = min(count, len(frames))
+    return np.linspace(0, len(frames) - 1, count).round().astype(np.int64).tolist()
+
+
+@torch.no_grad()
+def validation_losses(
+    model: SaiDetector, frames: FrameSet, config: TrainingConfig, *, device: torch.device
+) -> dict[str, float]:
+    """Mean of every loss term over the validation frames, without augmentation; the same draws every time.
+
+    The state of torch's random numbers is left as it was.
+    """
+    numbers = validation_frames(frames, config.validation.frames)
+    sums: dict[str, float] = {}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for first in range(0, len(numbers), config.batch):
+            part = numbers[first : first + config.batch]
+            torch.manual_seed(config.seed + first)
+            batch = make_batch(
+                frames.batch(part),
+                circular=config.model.seam == "circular",
+                grid=config.data.grid,
+                device=device,
+            )
+            terms = model.losses(
+                batch.acoustic,
+                batch.rgb,
+                batch.targets,
+                context=batch.context,
+                proposals=config.proposals,
+                regions=config.regions,
+            )
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(part)
+    return {name: value / len(numbers) for name, value in sums.items()}
+
+
+@torch.no_grad()
+def predict(
+    model: SaiDetector,
+    frames: FrameSet,
+    index: int,
+    config: TrainingConfig,
+    *,
+    device: torch.device,
+    floor: float,
+    progress: Progress = no_progress,
+) -> list[FrameOutput]:
+    """Candidates of every frame of one recording (of a frame set with step 1)."""
+    network = OwnNetwork(model, floor=floor)
+    n_frames = len(frames.recordings[index])
+    out: list[FrameOutput] = []
+    for first in range(0, n_frames, _BATCH):
+        places = [(index, f) for f in range(first, min(first + _BATCH, n_frames))]
+        batch = make_batch(frames.read(places), circular=True, grid=config.data.grid, device=device)
+        out += network.run(batch.acoustic, batch.rgb, batch.context)
+        progress(len(out) / n_frames, f"validation: {frames.recordings[index].recording.name}")
+    return out
+
+
+def detections_of(outputs: Sequence[FrameOutput]) -> Detections:
+    """Candidates of a recording with the network's own class as score."""
+    counts = [len(o) for o in outputs]
+    category = np.concatenate([o.category_id for o in outputs])
+    scores = np.concatenate([o.class_scores for o in outputs])
+    return Detections(
+        np.repeat(np.arange(len(outputs), dtype=np.int32), counts),
+        category,
+        np.take_along_axis(scores, category[:, None].astype(np.int64), axis=1)[:, 0],
+        np.concatenate([o.boxes_xyxy for o in outputs]),
+        np.concatenate([o.distance_cm for o in outputs]).astype(np.float64),
+        np.concatenate([o.energy for o in outputs]),
+    )
+
+
+def scores_on(
+    model: SaiDetector,
+    frames: FrameSet,
+    config: TrainingConfig,
+    *,
+    device: torch.device,
+    progress: Progress = no_progress,
+) -> tuple[Scores, list[tuple[str, npt.NDArray[np.uint8]]]]:
+    """AP and Pearson r on whole recordings, in memory, with the export pipeline; and pictures of some frames.
+
+    Returns
+    -------
+    scores : Scores
+    samples : list of (name, uint8 image)
+    """
+    settings = config.validation
+    chosen = np.linspace(0, len(frames.recordings) - 1, min(settings.recordings, len(frames.recordings)))
+    pipeline = PipelineSettings(min_score=settings.min_score)
+    labels: dict[str, AnnotationTable] = {}
+    predictions: dict[str, AnnotationTable] = {}
+    samples: list[tuple[str, npt.NDArray[np.uint8]]] = []
+    for index in sorted({int(i) for i in chosen.round()}):
+        recording = frames.recordings[index].recording
+        outputs = predict(
+            model, frames, index, config, device=device, floor=min(0.02, settings.min_score), progress=progress
+        )
+        # two roots may hold recordings of one name
+        name = f"{index:03d}_{recording.name}"
+        assert recording.label_path is not None
+        table = drop_exact_duplicates(read_annotations(recording.label_path, recording=name, unknown_classes="drop"))
+        labels[name] = table
+        predictions[name] = run_pipeline(
+            detections_of(outputs), recording=name, n_frames=len(outputs), settings=pipeline
+        )
+        if len(samples) < settings.samples:
+            frame = _telling_frame(table, len(outputs))
+            samples.append((f"{name}_{frame:04d}", picture(frames, index, frame, outputs[frame], config)))
+    macro = evaluate(labels, predictions).macro
+    return Scores(float(macro.mean_ap), float(macro.ap[1]), float(macro.pearson_r)), samples
+
+
+def _telling_frame(table: AnnotationTable, n_frames: int) -> int:
+    """First frame with the most labels."""
+    if not len(table):
+        return n_frames // 2
+    counts = np.bincount(table.frame, minlength=1)[:n_frames]
+    return int(np.argmax(counts))
+
+
+def picture(
+    frames: FrameSet, index: int, frame: int, output: FrameOutput, config: TrainingConfig, *, min_score: float = 0.3
+) -> npt.NDArray[np.uint8]:
+    """Label (above) and prediction (below) of one frame as an RGB image of 720 x 720.
+
+    Both show the energy as brightness and boxes in class colours; predictions have their class and score beside them.
+    """
+    raw = frames.read([(index, frame)])
+    target = make_batch(raw, circular=True, grid=config.data.grid).targets[0]
+    truth = _painted(target["full_map"].numpy())
+    for box, label in zip(target["boxes_deg"].numpy(), target["labels"].tolist(), strict=True):
+        _draw_box(truth, box, int(label) - 1, CLASS_NAMES[int(label) - 1])
+    energy = cv2.resize(output.full_energy.astype(np.float32), (ERP_WIDTH, ERP_HEIGHT))
+    guess = _painted(np.asarray(energy, dtype=np.float32))
+    for k in range(len(output)):
+        category = int(output.category_id[k])
+        score = float(output.class_scores[k, category])
+        if score >= min_score:
+            _draw_box(guess, output.boxes_xyxy[k], category, f"{CLASS_NAMES[category]} {score:.2f}")
+    return np.concatenate([truth, guess])
+
+
+def _painted(energy: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    table = sequential_lut()[:, :3]
+    shown = table[(np.clip(energy, 0, 1) * 255).astype(np.uint8)]
+    return np.ascontiguousarray(cv2.resize(shown, (2 * ERP_WIDTH, 2 * ERP_HEIGHT), interpolation=cv2.INTER_LINEAR))
+
+
+def _draw_box(image: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], category: int, text: str) -> None:
+    colour = tuple(int(CLASS_COLORS[category].lstrip("#")[i : i + 2], 16) for i in (0, 2, 4))
+    x0, y0, x1, y1 = (2 * box).round().astype(int).tolist()
+    for turn in (0, -2 * ERP_WIDTH):
+        cv2.rectangle(image, (x0 + turn, y0), (x1 + turn - 1, y1 - 1), colour, 2)
+    cv2.putText(image, text, (x0 + 4, max(y0 - 6, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+
+
+def encoded(image: npt.NDArray[np.uint8]) -> bytes:
+    """PNG of an RGB image."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert done
+    return data.tobytes()
+
+
+def total_loss(terms: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """Weighted sum of loss terms."""
+    return sum(value * float(weights.get(name, 1.0)) for name, value in terms.items())
