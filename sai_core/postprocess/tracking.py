@@ -9,8 +9,8 @@ prohibitive costs across classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -23,6 +23,9 @@ from sai_core.postprocess.detections import Detections
 
 _BLOCK_PAIRS: Final[int] = 500_000
 """Pairs of boxes compared in one go: some 60 MB of temporary arrays."""
+
+_TINY_IOU: Final[float] = 1e-6
+"""Below such a threshold pairs without any overlap, or with one that 1 - IoU loses in float32, can be matches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,125 +115,173 @@ def track(
     total = last if n_frames is None else n_frames
     if total < last:
         raise InputError(f"tracker: the recording has {total} frames but a detection is in frame {last - 1}.")
-    starts = np.searchsorted(detections.frame, np.arange(total + 1)).tolist()
+    following, track_id, hits = _linked(detections, iou=float(np.float32(iou)), reach=max_age + 1, wrap=wrap)
+    return _rows(detections, following, track_id, hits, n_frames=total, max_age=max_age, coast_decay=coast_decay)
+
+
+def _linked(detections: Detections, *, iou: float, reach: int, wrap: bool) -> tuple[list[int], list[int], list[int]]:
+    """Each detection's successor in its track (-1: none), its track, and how often that was seen."""
+    n = len(detections)
+    following = [-1] * n
+    track_id, hits = [-1] * n, [0] * n
     category = detections.category_id.tolist()
-    scores = detections.score.astype(np.float64).tolist()
-    overlaps = _Overlaps(detections, reach=max_age + 1, wrap=wrap)
-    smallest = float(np.float32(iou))
-    # live tracks, oldest first: id -> [detection row, age, hits, score shown last]
-    live: dict[int, list] = {}
-    rows: list[tuple[int, int, int, float, bool, int]] = []
-    next_id = 0
-    for frame in range(total):
-        start, stop = starts[frame], starts[frame + 1]
-        if start == stop and not live:
-            continue
+    tiny = iou < _TINY_IOU
+    window = _Windows(detections, reach=reach, wrap=wrap, smallest=-1.0 if tiny else 0.0)
+    n_tracks = 0
+    bounds = [0, *(np.flatnonzero(np.diff(detections.frame)) + 1).tolist(), n] if n else [0]
+    for start, stop in pairwise(bounds):
         owner: dict[int, int] = {}
-        if live and stop > start:
-            overlaps.reach(start, stop)
-            owner = _match(overlaps, live, start, stop, category, smallest)
-        matched = set(owner.values())
-        unseen = [track_id for track_id in live if track_id not in matched]
+        pairs = [p for p in window.pairs(start, stop) if following[p[0]] < 0]
+        if pairs:
+            owner = _match(pairs, following, track_id, window, category, start, stop, iou, tiny)
         for row in range(start, stop):
-            track_id = owner.get(row, -1)
-            if track_id < 0:
-                track_id = next_id
-                next_id += 1
-                live[track_id] = [row, 0, 0, 0.0]
-            state = live[track_id]
-            state[:] = [row, 0, state[2] + 1, scores[row]]
-            rows.append((frame, track_id, row, scores[row], False, state[2]))
-        for track_id in unseen:
-            state = live[track_id]
-            state[1] += 1
-            if state[1] > max_age:
-                del live[track_id]
+            before = owner.get(row, -1)
+            if before < 0:
+                track_id[row], hits[row] = n_tracks, 1
+                n_tracks += 1
             else:
-                state[3] *= coast_decay
-                rows.append((frame, track_id, state[0], state[3], True, state[2]))
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), (), (), ()]
-    return Tracks(
-        np.array(columns[0], dtype=np.int32),
-        np.array(columns[1], dtype=np.int64),
-        np.array(columns[2], dtype=np.int64),
-        np.array(columns[3], dtype=np.float64),
-        np.array(columns[4], dtype=bool),
-        np.array(columns[5], dtype=np.int64),
-    )
+                following[before] = row
+                track_id[row], hits[row] = track_id[before], hits[before] + 1
+    return following, track_id, hits
 
 
-class _Overlaps:
-    """IoU of every detection with those of its class in the frames before it, computed for many frames at once.
+def _match(
+    pairs: list[tuple[int, int, float]],
+    following: list[int],
+    track_id: list[int],
+    window: _Windows,
+    category: list[int],
+    start: int,
+    stop: int,
+    iou: float,
+    tiny: bool,
+) -> dict[int, int]:
+    """Detection -> the earlier one whose track it continues.
+
+    Where every track meets one detection and every detection one track, that is the optimal assignment; only the
+    other classes' matrices are solved.
+    """
+    met_earlier: set[int] = set()
+    met_later: set[int] = set()
+    contested: set[int] = set()
+    for earlier, later, _ in pairs:
+        if tiny or earlier in met_earlier or later in met_later:
+            contested.add(category[later])
+        met_earlier.add(earlier)
+        met_later.add(later)
+    owner = {j: i for i, j, overlap in pairs if overlap >= iou and category[j] not in contested}
+    for class_id in contested:
+        later_rows = [row for row in range(start, stop) if category[row] == class_id]
+        # oldest track first, as in a list of tracks
+        alive = [i for i in window.earlier(later_rows[0]) if following[i] < 0]
+        alive.sort(key=track_id.__getitem__)
+        row_of = {i: k for k, i in enumerate(alive)}
+        column_of = {j: k for k, j in enumerate(later_rows)}
+        overlap_of = np.zeros((len(alive), len(later_rows)), dtype=np.float32)
+        for i, j, overlap in pairs:
+            if category[j] == class_id:
+                overlap_of[row_of[i], column_of[j]] = overlap
+        rows, columns = linear_sum_assignment(np.float32(1) - overlap_of)
+        for i, j, overlap in zip(rows.tolist(), columns.tolist(), overlap_of[rows, columns].tolist(), strict=True):
+            if overlap >= iou:
+                owner[later_rows[j]] = alive[i]
+    return owner
+
+
+class _Windows:
+    """For every detection those of its class in the frames before it, and their IoU, for many frames at once.
 
     A live track shows a detection of the last ``reach`` frames, so these are all pairs that the tracker can ask for.
     """
 
-    def __init__(self, detections: Detections, *, reach: int, wrap: bool) -> None:
+    def __init__(self, detections: Detections, *, reach: int, wrap: bool, smallest: float) -> None:
         # sorted by class and frame, the earlier detections of a class within reach are neighbours
         order = np.lexsort((detections.frame, detections.category_id))
         span = int(detections.frame[-1]) + reach + 2 if len(detections) else 1
         key = detections.category_id[order].astype(np.int64) * span + detections.frame[order]
-        self._first = np.searchsorted(key, key - reach)
+        first = np.searchsorted(key, key - reach)
         # of one class only: a frame below 0 would reach into the class before
-        self._first = np.maximum(self._first, np.searchsorted(key, key - key % span))
-        self._count = np.searchsorted(key, key) - self._first
+        first = np.maximum(first, np.searchsorted(key, key - key % span))
         self._order, self._boxes, self._wrap = order, detections.boxes_xyxy, wrap
-        self._position = np.empty(len(order), dtype=np.int64)
-        self._position[order] = np.arange(len(order))
-        self._total = np.concatenate([[0], np.cumsum(self._count[self._position])])
-        self._place: list[int] = self._position.tolist()
-        self._begin: list[int] = self._first.tolist()
-        self._block: list[float] = []
-        self._offset: list[int] = []
+        self._smallest = smallest
+        self._first = np.empty(len(order), dtype=np.int64)
+        self._count = np.empty(len(order), dtype=np.int64)
+        self._first[order] = first
+        self._count[order] = np.searchsorted(key, key) - first
+        self._total = np.concatenate([[0], np.cumsum(self._count)])
+        self._pairs: list[tuple[int, int, float]] = []
+        self._begin: list[int] = []
         self._start = self._stop = 0
 
-    def of(self, row: int, earlier: Sequence[int]) -> list[float]:
-        """IoU of a detection of the frame that was reached last with earlier ones of its class."""
-        at = self._offset[row - self._start] - self._begin[self._place[row]]
-        block, place = self._block, self._place
-        return [block[at + place[e]] for e in earlier]
+    def earlier(self, row: int) -> list[int]:
+        """Detections of its class in the frames within reach before it."""
+        first = int(self._first[row])
+        earlier: list[int] = self._order[first : first + int(self._count[row])].tolist()
+        return earlier
 
-    def reach(self, row: int, end: int) -> None:
-        """Have the pairs of a frame's detections ``row:end`` ready; frames come in order."""
-        if end <= self._stop:
-            return
+    def pairs(self, start: int, stop: int) -> list[tuple[int, int, float]]:
+        """``(earlier, later, IoU)`` of the detections ``start:stop`` of a frame, where that is above ``smallest``."""
+        if stop > self._stop:
+            self._fill(start, stop)
+        return self._pairs[self._begin[start - self._start] : self._begin[stop - self._start]]
+
+    def _fill(self, start: int, stop: int) -> None:
         total = self._total
-        stop = max(int(np.searchsorted(total, total[row] + _BLOCK_PAIRS, side="right")) - 1, end)
-        at = self._position[row:stop]
-        count = self._count[at]
-        later = np.repeat(np.arange(row, stop), count)
-        within = np.arange(later.shape[0]) - np.repeat(total[row:stop] - total[row], count)
-        earlier = self._order[np.repeat(self._first[at], count) + within]
-        self._block = paired_iou(self._boxes[earlier], self._boxes[later], wrap=self._wrap).tolist()
-        self._offset = (total[row:stop] - total[row]).tolist()
-        self._start, self._stop = row, stop
+        stop = max(int(np.searchsorted(total, total[start] + _BLOCK_PAIRS, side="right")) - 1, stop)
+        count = self._count[start:stop]
+        later = np.repeat(np.arange(start, stop), count)
+        within = np.arange(later.shape[0]) - np.repeat(total[start:stop] - total[start], count)
+        earlier = self._order[np.repeat(self._first[start:stop], count) + within]
+        overlap = paired_iou(self._boxes[earlier], self._boxes[later], wrap=self._wrap)
+        some = overlap > self._smallest
+        earlier, later, overlap = earlier[some], later[some], overlap[some]
+        self._pairs = list(zip(earlier.tolist(), later.tolist(), overlap.tolist(), strict=True))
+        self._begin = np.searchsorted(later, np.arange(start, stop + 1)).tolist()
+        self._start, self._stop = start, stop
 
 
-def _match(
-    overlaps: _Overlaps, live: dict[int, list], start: int, stop: int, category: list[int], smallest: float
-) -> dict[int, int]:
-    """Row of a detection -> track it continues."""
-    owner: dict[int, int] = {}
-    by_class: dict[int, list[int]] = {}
-    for track_id, state in live.items():
-        by_class.setdefault(category[state[0]], []).append(track_id)
-    candidates: dict[int, list[int]] = {}
-    for row in range(start, stop):
-        if category[row] in by_class:
-            candidates.setdefault(category[row], []).append(row)
-    for class_id, rows in candidates.items():
-        track_ids = by_class[class_id]
-        shown = [live[t][0] for t in track_ids]
-        overlap = [overlaps.of(row, shown) for row in rows]
-        if len(rows) == 1 == len(track_ids):
-            pairs: Iterable[tuple[int, int]] = ((0, 0),)
-        else:
-            cost = np.float32(1) - np.array(overlap, dtype=np.float32).T
-            pairs = zip(*(v.tolist() for v in linear_sum_assignment(cost)), strict=True)
-        for i, j in pairs:
-            if overlap[j][i] >= smallest:
-                owner[rows[j]] = track_ids[i]
-    return owner
+def _rows(
+    detections: Detections,
+    following: list[int],
+    track_ids: list[int],
+    hits: list[int],
+    *,
+    n_frames: int,
+    max_age: int,
+    coast_decay: float,
+) -> Tracks:
+    """All rows of linked detections: those seen, and the frames after each that its track coasts."""
+    n = len(detections)
+    after = np.array(following, dtype=np.int64)
+    track_id = np.array(track_ids, dtype=np.int64)
+    frame = detections.frame.astype(np.int64)
+    until = np.full(n, n_frames, dtype=np.int64)
+    until[after >= 0] = frame[after[after >= 0]]
+    n_coasting = np.minimum(until - frame - 1, max_age)
+    score = detections.score.astype(np.float64)
+    row = [np.arange(n)]
+    ages = [np.zeros(n, dtype=np.int64)]
+    scores = [score]
+    for age in range(1, int(n_coasting.max(initial=0)) + 1):
+        # multiplied once a frame, so that the result is that of a running product to the last bit
+        score = score * coast_decay
+        coasting = np.flatnonzero(n_coasting >= age)
+        row.append(coasting)
+        ages.append(np.full(len(coasting), age))
+        scores.append(score[coasting])
+    detection, age_of = np.concatenate(row), np.concatenate(ages)
+    shown = frame[detection] + age_of
+    place = np.where(age_of > 0, track_id[detection], detection)
+    order = np.lexsort((place, age_of > 0, shown))
+    detection = detection[order]
+    return Tracks(
+        shown[order].astype(np.int32),
+        track_id[detection],
+        detection,
+        np.concatenate(scores)[order],
+        age_of[order] > 0,
+        np.array(hits, dtype=np.int64)[detection],
+    )
 
 
 def gate_tracks(
@@ -258,9 +309,10 @@ def gate_tracks(
     seen = ~tracks.coasting
     hits = np.bincount(tracks.track_id[seen], minlength=n)
     mean = np.bincount(tracks.track_id[seen], weights=tracks.score[seen], minlength=n) / np.maximum(hits, 1)
-    first = np.full(n, np.iinfo(np.int64).max)
-    final = np.full(n, -1)
-    np.minimum.at(first, tracks.track_id, tracks.frame)
-    np.maximum.at(final, tracks.track_id, tracks.frame)
+    # rows are sorted by frame, and of several values for one index the last is stored
+    first = np.zeros(n, dtype=np.int64)
+    first[tracks.track_id[::-1]] = tracks.frame[::-1]
+    final = np.zeros(n, dtype=np.int64)
+    final[tracks.track_id] = tracks.frame
     good = (hits >= min_hits) & (mean >= min_mean_score) & (final - first + 1 >= min_length)
     return good[tracks.track_id]

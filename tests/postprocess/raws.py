@@ -1,0 +1,54 @@
+"""Raw detections made up for tests: boxes that move a little, one class that is mostly right."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sai_core.annotations import DcaseMetadata
+from sai_core.geometry import pixel_to_direction
+from sai_core.inference.store import RawDetections
+
+
+def make_raw(seed: int = 0, *, n_frames: int = 40, n_boxes: int = 6, recording: str = "made_up") -> RawDetections:
+    rng = np.random.default_rng(seed)
+    n = n_frames * n_boxes
+    corner = rng.uniform([0, 20], [345, 120], (n_boxes, 2))[None] + rng.normal(0, 0.5, (n_frames, n_boxes, 2))
+    size = np.broadcast_to(rng.uniform(12, 40, (n_boxes, 2)), (n_frames, n_boxes, 2))
+    boxes = np.concatenate([corner, corner + size], axis=2).reshape(n, 4)
+    true_class = np.tile(rng.integers(0, 13, n_boxes), n_frames)
+    scores = rng.dirichlet(np.full(14, 0.4), n)[:, 1:] * 0.5
+    scores[np.arange(n), true_class] += rng.uniform(0, 0.5, n)
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    energy = np.exp(-2 * ((x - rng.uniform(-0.3, 0.3, (n, 1, 1))) ** 2 + y**2)) * rng.uniform(0.05, 1, (n, 1, 1))
+    return RawDetections(
+        recording=recording,
+        key="test",
+        n_frames=n_frames,
+        notes={},
+        frame=np.repeat(np.arange(n_frames), n_boxes).astype(np.int32),
+        boxes_xyxy=boxes.astype(np.float32),
+        class_scores=scores.astype(np.float32),
+        objectness=rng.random(n).astype(np.float32),
+        category_id=scores.argmax(axis=1).astype(np.int16),
+        energy=energy.astype(np.float16),
+        distance_cm=rng.uniform(50, 500, n).astype(np.float32),
+        embedding=np.zeros((n, 0), np.float16),
+        full_energy=rng.random((n_frames, 45, 90)).astype(np.float16),
+    )
+
+
+def make_teacher(raw: RawDetections, seed: int = 0, *, share: float = 0.5) -> DcaseMetadata:
+    """A teacher that points at some of the candidates, a few degrees beside, with classes of its own."""
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(rng.random(len(raw)) < share)
+    centre = (raw.boxes_xyxy[rows, :2] + raw.boxes_xyxy[rows, 2:]) / 2
+    azimuth, elevation = pixel_to_direction(centre[:, 0] + rng.normal(0, 3, len(rows)), centre[:, 1])
+    return DcaseMetadata(
+        raw.frame[rows],
+        rng.integers(0, 13, len(rows)).astype(np.int16),
+        np.arange(len(rows)),
+        azimuth,
+        elevation,
+        np.full(len(rows), np.nan),
+        raw.recording,
+    )
