@@ -1,0 +1,425 @@
+"""Training of the teacher: segments of five seconds, Multi-ACCDOA loss, resumable, everything in one run folder.
+
+What a step sees is a function of (seed, epoch, step), so a run that was killed and resumed makes the same steps as one
+that was not. For the 4-channel array the eight rotations and reflections that map the tetrahedron's capsules onto
+one another (azimuth by multiples of 90 degrees, elevation turned where needed) multiply the data exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sai_core.annotations import DcaseMetadata, read_dcase_csv
+from sai_core.dataset import DataRoot, Recording
+from sai_core.errors import InputError, SaiError
+from sai_core.files import atomic_write
+from sai_core.progress import Progress, no_progress
+from sai_core.teacher.decode import decode, encode, seld_scores
+from sai_core.teacher.features import HOPS_PER_FRAME, N_MELS, recording_features, visual_features
+from sai_core.teacher.network import AvSeldNet, TeacherConfig, adpit_loss, save_teacher
+from sai_core.training.run_folder import RunFolder
+
+DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
+_COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "f20", "error_deg", "recall", "rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherTraining:
+    """Settings of a run; see the comments of ``teacher.toml``."""
+
+    seed: int = 1
+    threads: int = 1
+    epochs: int = 40
+    batch: int = 32
+    segment_frames: int = 50
+    rate: float = 1e-3
+    weight_decay: float = 1e-4
+    clip: float = 2.0
+    threshold: float = 0.5
+    model: TeacherConfig = field(default_factory=TeacherConfig)
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> TeacherTraining:
+    """Read a TOML file and apply ``key=value`` overrides (``model.filters=64``).
+
+    Raises
+    ------
+    InputError
+        No such file, not TOML, unknown or impossible settings.
+    """
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: this is not TOML ({error}).") from error
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        *above, last = key.split(".")
+        target = raw
+        for name in above:
+            target = target.setdefault(name, {})
+        if not equals or not isinstance(target, dict):
+            raise InputError(f"--set {text}: expected key=value, e.g. epochs=10 or model.filters=64.")
+        target[last] = parsed
+    return config_from(raw, str(path))
+
+
+def config_from(raw: Mapping[str, Any], source: str) -> TeacherTraining:
+    """Typed settings from plain dictionaries; unknown names are errors."""
+    values = dict(raw)
+    model = values.pop("model", {})
+    for kind, given in ((TeacherTraining, values), (TeacherConfig, model)):
+        unknown = sorted(set(given) - {f.name for f in fields(kind)})
+        if unknown:
+            raise InputError(f"{source}: unknown setting {unknown[0]!r}.")
+    try:
+        config = TeacherTraining(model=TeacherConfig(**model), **values)
+    except TypeError as error:
+        raise InputError(f"{source}: {error}.") from error
+    if min(config.epochs, config.batch, config.segment_frames, config.threads) < 1 or not config.rate > 0:
+        raise InputError(f"{source}: epochs, batch, segment_frames, threads >= 1 and rate > 0 are needed.")
+    return config
+
+
+@dataclass(frozen=True, eq=False)
+class _Clip:
+    """One recording, ready for training; arrays cover the same frames."""
+
+    name: str
+    spectral: np.ndarray  # float16 (channels, 5 * frames, 64)
+    visual: np.ndarray | None  # float32 (frames, 216)
+    sources: np.ndarray
+    count: np.ndarray
+    metadata: DcaseMetadata
+
+
+def _clip(recording: Recording, config: TeacherConfig) -> _Clip:
+    assert recording.metadata_path is not None
+    metadata = read_dcase_csv(recording.metadata_path)
+    spectral = recording_features(recording, config.audio).astype(np.float16)
+    frames = spectral.shape[1] // HOPS_PER_FRAME
+    sources, count = encode(metadata, frames)
+    visual = visual_features(recording, frames) if config.visual else None
+    return _Clip(recording.name, spectral, visual, sources, count, metadata)
+
+
+def _clips(roots: Sequence[DataRoot], split: str, config: TeacherConfig, progress: Progress) -> list[_Clip]:
+    chosen = [r for root in roots for r in root.recordings if r.split == split and r.metadata_path is not None]
+    if not chosen:
+        raise InputError(f"split {split!r}: no recording with metadata_dev in the given data roots.")
+    out = []
+    for number, recording in enumerate(chosen):
+        progress(number / len(chosen), f"features of {recording.name}")
+        out.append(_clip(recording, config))
+    return out
+
+
+_LAG_REVERSED: Final = (-np.arange(N_MELS)) % N_MELS
+
+
+def symmetries() -> list[tuple[tuple[int, int, int, int], np.ndarray]]:
+    """Capsule permutations of the UpLAM tetrahedron with the map of directions that goes with each.
+
+    Returns
+    -------
+    list of (order, matrix)
+        New channel ``c`` is old channel ``order[c]``; a source at unit vector ``v`` is then heard from ``matrix @ v``.
+        The first is the identity.
+    """
+    half_turn = ((3, 2, 1, 0), np.diag([-1.0, -1.0, 1.0]))
+    mirror = ((1, 0, 3, 2), np.diag([1.0, -1.0, -1.0]))
+    quarter = ((2, 0, 3, 1), np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]))
+    found: dict[tuple[int, ...], np.ndarray] = {(0, 1, 2, 3): np.eye(3)}
+    grown = True
+    while grown:
+        grown = False
+        for order, matrix in list(found.items()):
+            for step, turn in (half_turn, mirror, quarter):
+                new = tuple(order[c] for c in step)
+                if new not in found:
+                    found[new] = turn @ matrix
+                    grown = True
+    return [((o[0], o[1], o[2], o[3]), m) for o, m in found.items()]
+
+
+def turned(spectral: Tensor, sources: Tensor, order: Sequence[int], matrix: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Apply one of :func:`symmetries` to features (..., 10, time, 64) and targets (..., 4)."""
+    pairs = list(combinations(range(4), 2))
+    channels, reverse = list(order), [False] * 4
+    for a, b in pairs:
+        one, two = order[a], order[b]
+        channels.append(4 + pairs.index((min(one, two), max(one, two))))
+        reverse.append(one > two)
+    moved = spectral[..., channels, :, :]
+    flipped = moved[..., torch.from_numpy(_LAG_REVERSED)]
+    which = torch.tensor(reverse)[:, None, None]
+    vectors = sources[..., :3] @ torch.from_numpy(matrix.T).to(sources.dtype)
+    return torch.where(which, flipped, moved), torch.cat([vectors, sources[..., 3:]], dim=-1)
+
+
+def train(
+    config: TeacherTraining | None,
+    run: Path,
+    *,
+    roots: Sequence[DataRoot],
+    train_split: str,
+    validation_split: str,
+    resume: bool = False,
+    progress: Progress = no_progress,
+) -> Path:
+    """Train a teacher, or go on with a run.
+
+    Parameters
+    ----------
+    config : TeacherTraining, optional
+        Not needed on ``resume``.
+    run : Path
+        Folder of the run (:mod:`sai_core.training.run_folder`); its ``best.safetensors`` is the result.
+    roots : sequence of DataRoot
+    train_split, validation_split : str
+    resume : bool
+    progress : Progress
+
+    Returns
+    -------
+    Path
+        Of the weights with the best validation F score.
+
+    Raises
+    ------
+    InputError
+        Nothing to train on, a run in the folder already, or nothing to resume.
+    SaiError
+        The loss is not finite.
+    """
+    folder = RunFolder(Path(run))
+    if resume:
+        config = config_from({k: v for k, v in folder.config().items() if k != "data"}, str(run))
+    if config is None:
+        raise InputError("a new run needs a configuration.")
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    if not resume:
+        data = {"roots": [str(r.path) for r in roots], "train": train_split, "validation": validation_split}
+        folder.begin({**asdict(config), "data": data})
+    folder.clear_stop()
+    try:
+        return _train(config, folder, roots, train_split, validation_split, resume, progress)
+    except Exception as error:
+        folder.status(force=True, state="failed", message=str(error).splitlines()[0] if str(error) else repr(error))
+        raise
+
+
+def _train(
+    config: TeacherTraining,
+    folder: RunFolder,
+    roots: Sequence[DataRoot],
+    train_split: str,
+    validation_split: str,
+    resume: bool,
+    progress: Progress,
+) -> Path:
+    folder.status(force=True, epochs=config.epochs, message="computing features")
+    clips = _clips(roots, train_split, config.model, lambda f, m: progress(0.1 * f, m))
+    held_out = _clips(roots, validation_split, config.model, lambda f, m: progress(0.1 + 0.02 * f, m))
+    clips = [c for c in clips if c.count.shape[0] >= 1]
+    model = AvSeldNet(config.model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+    frames = sum(c.count.shape[0] for c in clips)
+    per_epoch = max(1, frames // (config.segment_frames * config.batch))
+    total = per_epoch * config.epochs
+    first, best, seconds = 0, -1.0, 0.0
+    if resume and folder.last.exists():
+        first, best, seconds = _load(folder.last, model, optimiser)
+        _forget_after(folder.path / "metrics.csv", first)
+    for epoch in range(first, config.epochs):
+        model.train()
+        losses = []
+        started = time.monotonic()
+        # dropout is the only other chance: seeded by the epoch, so that a resumed run draws the same
+        torch.manual_seed(config.seed * 100_003 + epoch)
+        for step in range(per_epoch):
+            done = epoch * per_epoch + step
+            rate = config.rate * 0.5 * (1.0 + math.cos(math.pi * done / total))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            spectral, visual, sources, count = _batch(config, clips, epoch, step)
+            loss = adpit_loss(model(spectral, visual), sources, count)
+            if not bool(torch.isfinite(loss)):
+                raise SaiError(
+                    f"{folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start anew."
+                )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            optimiser.step()
+            losses.append(float(loss.detach()))
+            speed = (step + 1) * config.batch * config.segment_frames / max(time.monotonic() - started, 1e-9)
+            left = (total - done - 1) * config.batch * config.segment_frames / speed
+            folder.status(
+                epoch=epoch, step=done, steps=total, frames_per_s=speed, eta_s=left, rates={"all": rate}, message=""
+            )
+            progress(0.12 + 0.88 * done / total, f"epoch {epoch + 1} of {config.epochs}: loss {np.mean(losses):.4f}")
+        seconds += time.monotonic() - started
+        scores = seld_scores(
+            [_within(c) for c in held_out], [_predict(model, c.spectral, c.visual, config.threshold) for c in held_out]
+        )
+        base = {"epoch": epoch, "step": (epoch + 1) * per_epoch, "seconds": round(seconds, 2)}
+        _append(folder.path / "metrics.csv", {**base, "kind": "train", "total": float(np.mean(losses)), "rate": rate})
+        figures = {"f20": scores.f_score, "error_deg": scores.error_deg, "recall": scores.recall}
+        _append(folder.path / "metrics.csv", {**base, "kind": "validation", **figures})
+        if scores.f_score > best:
+            best = scores.f_score
+            notes = {"epoch": str(epoch), "seed": str(config.seed), "f20": f"{best:.4f}", "data": train_split}
+            save_teacher(model, folder.best, notes=notes)
+        _save(folder.last, model, optimiser, epoch + 1, best, seconds)
+        if folder.stop_wanted() and epoch + 1 < config.epochs:
+            folder.clear_stop()
+            folder.status(force=True, state="stopped", epoch=epoch + 1, message="stopped on request; can be resumed")
+            return folder.best
+    if not folder.best.exists():
+        save_teacher(model, folder.best)
+    folder.status(force=True, state="finished", epoch=config.epochs, step=total, steps=total, eta_s=0.0, message="")
+    progress(1.0, f"finished: {folder.best}")
+    return folder.best
+
+
+def _within(clip: _Clip) -> DcaseMetadata:
+    m = clip.metadata
+    keep = m.frame < clip.count.shape[0]
+    return DcaseMetadata(
+        m.frame[keep],
+        m.category_id[keep],
+        m.source_id[keep],
+        m.azimuth_deg[keep],
+        m.elevation_deg[keep],
+        m.distance_cm[keep],
+        clip.name,
+    )
+
+
+def _batch(
+    config: TeacherTraining, clips: Sequence[_Clip], epoch: int, step: int
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    rng = np.random.default_rng((config.seed, epoch, step))
+    lengths = np.array([c.count.shape[0] for c in clips])
+    n = min(config.segment_frames, int(lengths.max()))
+    rows = rng.choice(len(clips), size=config.batch, p=lengths / lengths.sum())
+    spectral, visual, sources, count = [], [], [], []
+    for row in rows.tolist():
+        clip = clips[row]
+        start = int(rng.integers(max(clip.count.shape[0] - n, 0) + 1))
+        stop = min(start + n, clip.count.shape[0])
+        pad = n - (stop - start)
+        part = clip.spectral[:, start * HOPS_PER_FRAME : stop * HOPS_PER_FRAME].astype(np.float32)
+        spectral.append(np.pad(part, ((0, 0), (0, pad * HOPS_PER_FRAME), (0, 0))))
+        sources.append(np.pad(clip.sources[start:stop], ((0, pad), (0, 0), (0, 0), (0, 0))))
+        count.append(np.pad(clip.count[start:stop], ((0, pad), (0, 0))))
+        if clip.visual is not None:
+            visual.append(np.pad(clip.visual[start:stop], ((0, pad), (0, 0))))
+    features, targets = torch.from_numpy(np.stack(spectral)), torch.from_numpy(np.stack(sources))
+    if config.model.audio == "mic" and not config.model.visual:
+        # one for the whole batch; pictures could not be turned upside down with it
+        order, matrix = symmetries()[int(rng.integers(8))]
+        features, targets = turned(features, targets, order, matrix)
+    seen = torch.from_numpy(np.stack(visual)) if visual else None
+    return features, seen, targets, torch.from_numpy(np.stack(count))
+
+
+@torch.inference_mode()
+def _predict(model: AvSeldNet, spectral: np.ndarray, visual: np.ndarray | None, threshold: float) -> DcaseMetadata:
+    model.eval()
+    if spectral.shape[1] == 0:
+        return decode(np.zeros((0, 3, 13, 4)), threshold=threshold)
+    seen = None if visual is None else torch.from_numpy(visual)[None]
+    output = model(torch.from_numpy(spectral.astype(np.float32))[None], seen)[0]
+    return decode(output.numpy(), threshold=threshold)
+
+
+def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float = 0.5) -> DcaseMetadata:
+    """DCASE rows of a recording by a trained teacher.
+
+    Raises
+    ------
+    InputError
+        The recording lacks the audio that the teacher listens to.
+    """
+    spectral = recording_features(recording, model.config.audio)
+    frames = spectral.shape[1] // HOPS_PER_FRAME
+    visual = visual_features(recording, frames) if model.config.visual else None
+    return _predict(model, spectral, visual, threshold)
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\n", restval="")
+    if not path.exists():
+        writer.writeheader()
+    writer.writerow(row)
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(text.getvalue())
+
+
+def _forget_after(path: Path, epoch: int) -> None:
+    if not path.exists():
+        return
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    kept = [row for row in rows if row.count(",") == len(_COLUMNS) - 1 and int(row.split(",")[0]) < epoch]
+    with atomic_write(path, "w") as stream:
+        stream.write("\n".join([header, *kept]) + "\n")
+
+
+def _save(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer, epoch: int, best: float, s: float) -> None:
+    tensors = {f"model/{k}": v.detach().contiguous() for k, v in model.state_dict().items()}
+    for index, (_, state) in enumerate(sorted(optimiser.state_dict()["state"].items())):
+        tensors |= {f"optimiser/{index}/{k}": v.detach().contiguous() for k, v in state.items()}
+    with atomic_write(path) as stream:
+        stream.write(save(tensors, metadata={"epoch": str(epoch), "best": repr(best), "seconds": repr(s)}))
+
+
+def _load(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer) -> tuple[int, float, float]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as stored:
+            header = stored.metadata() or {}
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
+        epoch, best, seconds = int(header["epoch"]), float(header["best"]), float(header["seconds"])
+        model.load_state_dict({k[len("model/") :]: v for k, v in tensors.items() if k.startswith("model/")})
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: this is not a checkpoint that can be resumed ({type(error).__name__}).") from error
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser/"):
+            _, index, name = key.split("/")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return epoch, best, seconds
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Provenance kept in a teacher's file; empty if there is none."""
+    try:
+        with safe_open(str(path), framework="pt") as stored:
+            return {k: v for k, v in (stored.metadata() or {}).items() if k != "sai_teacher"}
+    except (SafetensorError, OSError, json.JSONDecodeError):
+        return {}
