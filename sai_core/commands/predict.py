@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.progress import TerminalProgress, no_progress
 
+if TYPE_CHECKING:
+    from sai_core.postprocess.pipeline import KeepClasses
+    from sai_core.postprocess.systems import System
+
 _EXAMPLE = """example:
   python -m sai_core predict --data STARSS23 --split dev-test-sony \\
-      --checkpoint energy_seg_best.pth --weights UpLAM.pth --out predictions/baseline
+      --checkpoint energy_seg_best.pth --weights UpLAM.pth --system Baseline --out predictions/baseline
+  python -m sai_core predict --data STARSS23 --split dev-test-sony \
+      --checkpoint av.safetensors --system TPAV --teacher dcase2023/outputs --out predictions/tpav
   torchrun --nproc_per_node 4 -m sai_core predict ...      (recordings are shared out among the processes)
 
-A run that was stopped or killed goes on where it was; results that are there already are not computed again."""
+A run that was stopped or killed goes on where it was; results that are there already are not computed again, so that
+another --system takes seconds. "python -m sai_core systems list" names the systems."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -35,8 +44,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--batch", type=int, default=4, help="frames of one forward pass (default 4)")
     parser.add_argument("--magnitude", choices=("normalised", "amplitude", "power"), default="normalised")
-    parser.add_argument("--min-score", type=float, default=0.35, help="score threshold (official 0.35)")
-    parser.add_argument("--nms-iou", type=float, default=0.30, help="per-class NMS (official 0.30)")
+    parser.add_argument(
+        "--system",
+        metavar="FILE_OR_NAME",
+        help="named system (see the verb systems) or its .toml file; the official settings on the cylinder if left out",
+    )
+    parser.add_argument(
+        "--teacher", type=Path, metavar="DIR", help="folder of a DCASE system's CSV files, for systems that need it"
+    )
+    parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
+    parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")
     parser.add_argument("--official-plane", action="store_true", help="NMS and tracking ignore the seam, as official")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
@@ -51,11 +68,12 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.files import content_hash
     from sai_core.inference.engine import InputOptions, predict_recording, shard
     from sai_core.inference.networks import open_network
-    from sai_core.postprocess import PipelineSettings, run_pipeline
+    from sai_core.postprocess import Prepared, choose_best_classes, prepare, run_prepared
+    from sai_core.postprocess.teacher_files import find_teacher_csv, read_teacher
 
     if args.batch < 1:
         raise InputError(f"--batch {args.batch}: at least 1 is needed.")
-    settings = PipelineSettings(min_score=args.min_score, nms_iou=args.nms_iou, wrap_seam=not args.official_plane)
+    system = _system(args)
     root = open_data_root(args.data)
     if args.split != "all" and args.split not in root.splits:
         raise InputError(f"{args.data}: no split {args.split!r}; it has {', '.join(root.splits) or 'none'}.")
@@ -67,10 +85,21 @@ def run(args: argparse.Namespace) -> int:
     if twice:
         raise InputError(f"{args.data}: {twice[0]} is in two splits and both would write {twice[0]}.json; choose one.")
     mine, rank, world = shard(recordings)
+    whole_set = system.settings.keep_classes == "best"
+    if whole_set and world > 1:
+        raise InputError(
+            f"{system.name} chooses its class over all recordings: predict with another system by torchrun first, then "
+            "run this one in a single process on the same --out (nothing is computed twice)."
+        )
     out = args.out.resolve()
     data = args.data.resolve()
     if any(out.is_relative_to(data / f"{kind}_dev") for kind in ("labels", "metadata", "mic", "foa", "eigen", "video")):
         raise InputError(f"{args.out}: lies inside the data; choose another folder for predictions.")
+
+    if system.needs_teacher:
+        # before hours of prediction, not after
+        for recording in recordings:
+            find_teacher_csv(args.teacher, recording.name)
 
     device = choose_device(args.device)
     network = open_network(args.checkpoint, device=device)
@@ -78,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     maker = MapMaker(weights=args.weights, device=args.device)
     options = InputOptions(magnitude=args.magnitude, batch=args.batch)
     failed: list[str] = []
+    found: list[Prepared] = []
     for index, recording in enumerate(mine):
         prefix = f"[{rank}/{world}] " if world > 1 else ""
         progress = no_progress if args.quiet else TerminalProgress(f"{prefix}{index + 1}/{len(mine)}")
@@ -91,15 +121,54 @@ def run(args: argparse.Namespace) -> int:
                 options=options,
                 progress=progress,
             )
-            table = run_pipeline(raw.detections(), recording=raw.recording, n_frames=raw.n_frames, settings=settings)
-            write_submission_json(table, out / f"{recording.name}.json")
+            prepared = prepare(raw, teacher=read_teacher(args.teacher, raw.recording) if system.needs_teacher else None)
+            if whole_set:
+                # which class is the best is known only when all recordings are there
+                found.append(prepared)
+                continue
+            write_submission_json(run_prepared(prepared, system.settings), out / f"{recording.name}.json")
         except CancelledError:
             raise
         except SaiError as error:
             # one recording without video must not end a night's run; all are told at the end
             failed.append(str(error))
+    if found:
+        settings = choose_best_classes(found, system.settings)
+        if not args.quiet:
+            print(f"{system.display_name} keeps {_class_names(settings.keep_classes)}")
+        for prepared in found:
+            write_submission_json(run_prepared(prepared, settings), out / f"{prepared.raw.recording}.json")
     if not args.quiet:
         print(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
     if failed:
         raise InputError(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0]}")
     return 0
+
+
+def _system(args: argparse.Namespace) -> System:
+    """The chosen system, with what the command line says otherwise."""
+    from sai_core.postprocess import PipelineSettings, System, load_system
+    from sai_core.postprocess.systems import systems_folder
+
+    if args.system:
+        system = load_system(args.system, folder=systems_folder())
+    else:
+        system = System(name="official settings", settings=PipelineSettings())
+    changes: dict[str, Any] = {}
+    if args.min_score is not None:
+        changes["min_score"] = args.min_score
+    if args.nms_iou is not None:
+        changes["nms_iou"] = args.nms_iou
+    if args.official_plane:
+        changes["wrap_seam"] = False
+    if system.needs_teacher and args.teacher is None:
+        raise InputError(f"--teacher: {system.name} needs the folder of a DCASE system's CSV files.")
+    return replace(system, settings=replace(system.settings, **changes))
+
+
+def _class_names(classes: KeepClasses) -> str:
+    from sai_core.taxonomy import class_name
+
+    if isinstance(classes, str):
+        return f"{classes} classes"
+    return ", ".join(class_name(c) for c in classes) or "no class: none has detections"

@@ -1,0 +1,93 @@
+"""``predict --system``: raw detections (made up here, no network runs) to submissions by named systems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sai_core.acoustics import features
+from sai_core.annotations import read_annotations, write_dcase_csv
+from sai_core.cli import main
+from sai_core.dataset import Recording, demo_root, open_data_root
+from sai_core.inference import engine, networks
+from sai_core.inference.store import RawDetections
+from sai_core.postprocess import choose_best_classes, list_systems, load_system, prepare, run_system
+from tests.annotations.helpers import assert_same
+from tests.postprocess.raws import make_raw, make_teacher
+
+NAMES = sorted(r.name for r in open_data_root(demo_root()).recordings)
+
+
+def _raw(name: str) -> RawDetections:
+    return make_raw(NAMES.index(name), recording=name)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    def predict(recording: Recording, *args: object, **kwargs: object) -> RawDetections:
+        return _raw(recording.name)
+
+    monkeypatch.setattr(engine, "predict_recording", predict)
+    monkeypatch.setattr(networks, "open_network", lambda *args, **kwargs: None)
+    monkeypatch.setattr(features, "MapMaker", lambda **kwargs: None)
+    monkeypatch.setenv("SAI_SYSTEMS_DIR", str(tmp_path / "mine"))
+    checkpoint = tmp_path / "any.safetensors"
+    checkpoint.write_bytes(b"")
+    for name in NAMES:
+        write_dcase_csv(make_teacher(_raw(name)), tmp_path / "teacher" / f"{name}.csv")
+    split = open_data_root(demo_root()).splits[0]
+    return ["predict", "--data", str(demo_root()), "--split", split, "--checkpoint", str(checkpoint), "--quiet"]
+
+
+@pytest.mark.parametrize("name", [s.name for s in list_systems() if s.name != "CFAV"])
+def test_every_system_by_name(command: list[str], tmp_path: Path, name: str) -> None:
+    arguments = ["--system", name, "--teacher", str(tmp_path / "teacher"), "--out", str(tmp_path / "out")]
+    assert main([*command, *arguments]) == 0
+    for recording in NAMES:
+        raw = _raw(recording)
+        expected = run_system(raw, load_system(name), teacher=make_teacher(raw))
+        written = read_annotations(tmp_path / "out" / f"{recording}.json")
+        if len(expected):
+            assert_same(written, expected)
+
+
+def test_one_class_for_the_whole_set(command: list[str], tmp_path: Path) -> None:
+    arguments = ["--system", "cfav", "--teacher", str(tmp_path / "teacher"), "--out", str(tmp_path / "out")]
+    assert main([*command, *arguments]) == 0
+    prepared = [prepare(_raw(name), teacher=make_teacher(_raw(name))) for name in NAMES]
+    chosen = choose_best_classes(prepared, load_system("CFAV").settings).keep_classes
+    found = [read_annotations(tmp_path / "out" / f"{name}.json").category_id for name in NAMES]
+    assert np.unique(np.concatenate(found)).tolist() == list(chosen)
+    assert len(chosen) == 1
+
+
+def test_files_options_and_mistakes(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert main([*command, *out]) == 0
+    plain = read_annotations(tmp_path / "out" / f"{NAMES[0]}.json")
+    assert main(["systems", "copy", "Baseline", "--quiet", "--out", str(tmp_path / "my.toml"), "--name", "My"]) == 0
+    text = (tmp_path / "my.toml").read_text().replace("wrap_seam = false", "wrap_seam = true")
+    (tmp_path / "my.toml").write_text(text)
+    assert main([*command, *out, "--system", str(tmp_path / "my.toml")]) == 0
+    assert_same(read_annotations(tmp_path / "out" / f"{NAMES[0]}.json"), plain)
+    assert main([*command, *out, "--system", str(tmp_path / "my.toml"), "--min-score", "0.9"]) == 0
+    assert len(read_annotations(tmp_path / "out" / f"{NAMES[0]}.json")) < len(plain)
+    capsys.readouterr()
+    for arguments, message in (
+        (["--system", "nobody"], "there is no such system"),
+        (["--system", "TPAV"], "--teacher: TPAV needs the folder"),
+        (["--system", "TPAV", "--teacher", str(tmp_path / "out")], "needs a file for each recording"),
+        (["--min-score", "2"], "min_score is 2"),
+    ):
+        assert main([*command, *out, *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*command, *out, "--system", "CFAV", "--teacher", str(tmp_path / "teacher")]) == 2
+    assert "in a single process" in capsys.readouterr().err
