@@ -24,6 +24,7 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -41,9 +42,10 @@ from sai_core.acoustics.training.optimiser import Optimiser
 from sai_core.acoustics.training.scenes import SceneOptions
 from sai_core.acoustics.training.symmetry import symmetries, turned
 from sai_core.acoustics.training.targets import TargetMaker, Targets
-from sai_core.errors import InputError, SaiError
+from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.training.run_folder import RunFolder
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
 _VALIDATION_BLOCK: Final[int] = 1_000_000
@@ -176,7 +178,8 @@ def train(
     run : Path
         Folder of the run; made. Holds ``config.json``, ``environment.json``, ``metrics.csv``, ``last.safetensors`` (the
         whole state), ``best.safetensors`` (weights with the lowest validation loss) and, at the end,
-        ``uplam.safetensors`` (the same, ready for use).
+        ``uplam.safetensors`` (the same, ready for use). ``status.json`` tells how far it is; a file ``stop`` asks it to
+        write a checkpoint and end (as :mod:`sai_core.training.run_folder` describes; here an epoch is a stage).
     resume : bool
         Continue from ``last.safetensors``.
     progress : Progress
@@ -186,7 +189,7 @@ def train(
     Returns
     -------
     Path
-        Of the finished weights (or of the last checkpoint if stopped before the end).
+        Of the finished weights (or of the last checkpoint if stopped before the end, by the file or ``stop_after``).
 
     Raises
     ------
@@ -205,10 +208,26 @@ def train(
     if not resume:
         _write_json(run / "config.json", asdict(config))
         _write_json(run / "environment.json", environment())
-    trainer = _Trainer(config, run, progress)
-    if resume and last.exists():
-        trainer.load(last)
-    return trainer.run_all(stop_after)
+    folder = RunFolder(run)
+    folder.clear_stop()
+    folder.status(force=True, state="running", epochs=len(config.stages), message="preparing the frames")
+    try:
+        trainer = _Trainer(config, run, progress)
+        if resume and last.exists():
+            trainer.load(last)
+        return trainer.run_all(stop_after)
+    except CancelledError as error:
+        folder.status(force=True, state="stopped", message=str(error))
+        raise
+    except KeyboardInterrupt:
+        folder.status(force=True, state="stopped", message="Interrupted from the keyboard.")
+        raise
+    except Exception as error:
+        # a full disk may be what went wrong; the error itself matters more than its note
+        with suppress(SaiError):
+            told = str(error) if isinstance(error, SaiError) else f"{type(error).__name__}: {error}"
+            folder.status(force=True, state="failed", message=told)
+        raise
 
 
 def loss_terms(latent: torch.Tensor, targets: Targets, loss: LossConfig) -> dict[str, torch.Tensor]:
@@ -277,6 +296,9 @@ def environment() -> dict[str, str]:
 class _Trainer:
     def __init__(self, config: TrainingConfig, run: Path, progress: Progress) -> None:
         self.config, self.folder, self.progress = config, run, progress
+        self.told = RunFolder(run)
+        self.rates: dict[str, float] = {}
+        self.pace = 0.0  # seconds a step, smoothed
         self.stage = 0
         self.step = 0  # within the stage
         self.seconds = 0.0
@@ -346,17 +368,22 @@ class _Trainer:
             done += 1
             for name, value in terms.items():
                 self.smooth[name] = value if name not in self.smooth else 0.98 * self.smooth[name] + 0.02 * value
-            self.seconds += time.monotonic() - started
+            took = time.monotonic() - started
+            self.seconds += took
+            self.pace = 0.98 * self.pace + 0.02 * took if self.pace else took
             if self.step % config.validate_every == 0 or self.step == stage.steps:
                 self._validate()
             if done % 20 == 0:
                 said = ", ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
+                self._tell(done, "running", f"stage {self.stage} step {self.step}: {said}")
                 self.progress(done / self.total, f"stage {self.stage} step {self.step}: {said}")
-            stopping = bool(stop_after) and done >= stop_after
+            stopping = (bool(stop_after) and done >= stop_after) or self.told.stop_wanted()
             if stopping or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                 self._save()
                 saved = time.monotonic()
             if stopping:
+                self.told.clear_stop()
+                self._tell(done, "stopped", f"Stopped at step {done} of {self.total}.")
                 return self.folder / "last.safetensors"
         self._save()
         best = self.folder / "best.safetensors"
@@ -366,8 +393,24 @@ class _Trainer:
         finished = self.folder / "uplam.safetensors"
         with atomic_write(finished) as stream:
             stream.write(best.read_bytes())
+        self._tell(done, "finished", "")
         self.progress(1.0, f"finished: {finished}")
         return finished
+
+    def _tell(self, done: int, state: str, message: str) -> None:
+        """Note for whoever watches how far the run is."""
+        self.told.status(
+            force=state != "running",
+            state=state,
+            message=message,
+            epoch=self.stage,
+            epochs=len(self.config.stages),
+            step=done,
+            steps=self.total,
+            frames_per_s=round(self.config.stages[self.stage].batch / self.pace, 1) if self.pace else None,
+            eta_s=round((self.total - done) * self.pace, 1),
+            rates=self.rates,
+        )
 
     def _load_data(self) -> None:
         data = self.config.data
@@ -430,7 +473,8 @@ class _Trainer:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         fraction = self.step / stage.steps
         pace = min(1.0, (self.step + 1) / _WARM_UP) * min(1.0, (1.0 - fraction) / (1.0 - _FLAT_SHARE) + 0.01)
-        self.optimiser.step(rate=stage.rate * pace, kernel_rate=stage.kernel_rate * pace)
+        self.rates = {"network": stage.rate * pace, "kernel": stage.kernel_rate * pace}
+        self.optimiser.step(rate=self.rates["network"], kernel_rate=self.rates["kernel"])
         if stage.average > 0:
             # the mean must forget the start: a decay that grows with the steps made
             decay = min(stage.average, (self.step + 1) / (self.step + 10))
