@@ -1,0 +1,354 @@
+"""Form of the Train page: what to train, on what, where; and what exactly will be started."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+
+from pages.components import sources, train_list
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import demo_root
+from sai_core.environment import TorchFacts, probe_torch
+from sai_core.errors import InputError, SaiError
+from sai_core.training import executors, launch, run_view
+from sai_core.training.executors import Executor, Local, Slurm, Torchrun
+from sai_core.training.launch import LaunchSpec, TrainingKind
+from sai_core.training.run_view import RunSummary
+
+RUNS: Final[str] = "Runs"
+NEW: Final[str] = "New run"
+_OTHER_FILE: Final[str] = "another file ..."
+_EXECUTORS: Final[dict[str, str]] = {"local": "This machine", "torchrun": "torchrun", "slurm": "Slurm"}
+
+
+def fill_from(folder: Path, run: RunSummary) -> None:
+    """Put a run's settings into the form and show it.
+
+    Raises
+    ------
+    InputError
+        How the run was started is not known.
+    """
+    spec = launch.spec_of(run.path)
+    state = st.session_state
+    state[keys.TRAIN_PANEL] = NEW
+    state[keys.TRAIN_CLONED] = run.name
+    state[keys.TRAIN_KIND] = spec.kind
+    state[keys.TRAIN_RECIPE] = _OTHER_FILE
+    state[keys.TRAIN_RECIPE_FILE] = spec.recipe
+    state[keys.TRAIN_DATA] = "\n".join(spec.data)
+    state[keys.TRAIN_DEVICE] = spec.device
+    state[keys.TRAIN_EPOCHS] = spec.epochs
+    state[keys.TRAIN_OVERRIDES] = "\n".join(spec.overrides)
+    state[keys.TRAIN_VARIABLES] = "\n".join(f"{name}={value}" for name, value in spec.environment.items())
+    state[keys.TRAIN_NAME] = launch.free_name(folder, run.name)
+    state[keys.TRAIN_EXECUTOR] = spec.executor.kind
+    for name, value in executors.to_plain(spec.executor).items():
+        state[keys.TRAIN_SETTING + name] = value
+
+
+def form(folder: Path) -> None:
+    """Draw the form; the button starts the run and shows it."""
+    kinds = launch.training_kinds()
+    kind = kinds[
+        st.selectbox(
+            "What",
+            list(kinds),
+            index=list(kinds).index("detector") if "detector" in kinds else 0,
+            format_func=lambda name: kinds[name].title,
+            key=keys.TRAIN_KIND,
+            persist_state="session",
+        )
+    ]
+    _recipe(kind)
+    if kind.takes_data:
+        st.text_area(
+            "Data",
+            value=str(demo_root()),
+            key=keys.TRAIN_DATA,
+            persist_state="session",
+            height=68,
+            help="Folders in the official layout, one a line. They are only read.",
+        )
+    if "--device" in kind.options or "--epochs" in kind.options:
+        left, right = st.columns(2)
+        if "--device" in kind.options:
+            left.selectbox(
+                "Device",
+                _devices(),
+                key=keys.TRAIN_DEVICE,
+                persist_state="session",
+                accept_new_options=True,
+                help="auto: a GPU where there is one. Another one by its name, e.g. cuda:1.",
+            )
+        if "--epochs" in kind.options:
+            right.number_input(
+                "Epochs",
+                min_value=1,
+                max_value=1_000_000,
+                value=None,
+                step=1,
+                key=keys.TRAIN_EPOCHS,
+                persist_state="session",
+                placeholder="as in the recipe",
+            )
+    st.text_area(
+        "Changed settings",
+        key=keys.TRAIN_OVERRIDES,
+        persist_state="session",
+        height=84,
+        placeholder="one a line, e.g.\nseed=2",
+        help="key=value as in the recipe at the right; a setting in a table is table.key, e.g. optimiser.rate=1e-4.",
+    )
+    _where(kind)
+    with st.expander("Environment variables"):
+        st.text_area(
+            "Environment variables",
+            key=keys.TRAIN_VARIABLES,
+            persist_state="session",
+            height=68,
+            placeholder="CUDA_VISIBLE_DEVICES=1",
+            label_visibility="collapsed",
+        )
+    if not st.session_state.get(keys.TRAIN_NAME):
+        st.session_state[keys.TRAIN_NAME] = launch.free_name(folder, _suggestion(kind))
+    st.text_input(
+        "Name",
+        key=keys.TRAIN_NAME,
+        persist_state="session",
+        help="Of the run's folder: letters, digits and . _ -, and one / to group runs.",
+    )
+    st.button(
+        "Start training",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        key="train_start",
+        on_click=_start,
+        args=(folder, kind),
+    )
+    said = st.session_state.pop(keys.TRAIN_SAID, None)
+    if said and said[0] == "error":
+        st.error(plain(said[1]))
+
+
+def preview(folder: Path) -> None:
+    """Show the recipe and what will be started."""
+    kind = launch.training_kinds().get(str(st.session_state.get(keys.TRAIN_KIND, "")))
+    if kind is None:
+        return
+    try:
+        spec = _spec(kind)
+        run = folder / (str(st.session_state.get(keys.TRAIN_NAME, "")).strip() or "run")
+        arguments = launch.train_arguments(spec, run)
+    except SaiError as error:
+        st.warning(plain(error))
+        return
+    cloned = str(st.session_state.get(keys.TRAIN_CLONED, ""))
+    st.markdown(f"**{plain(kind.title)}**" + (f" · as in {plain(cloned)}" if cloned else ""))
+    st.caption(plain(kind.description))
+    if spec.recipe:
+        st.caption(f"Recipe {plain(Path(spec.recipe).name)}")
+        try:
+            with st.container(height=430, border=False):
+                st.code(run_view.read_text(Path(spec.recipe)), language="toml")
+        except SaiError as error:
+            st.warning(plain(error))
+    if isinstance(spec.executor, Slurm):
+        st.caption("Batch script that is submitted")
+        try:
+            st.code(executors.sbatch_preview(spec.executor, arguments, run=run), language="bash")
+        except SaiError as error:
+            st.warning(plain(error))
+        return
+    st.caption("What is started, as a process of its own that goes on when this app ends")
+    st.code(shlex.join(executors.command(spec.executor, arguments)), language="bash", wrap_lines=True)
+    others = executors.commands_of_other_machines(spec.executor, arguments)
+    if others:
+        st.caption("To be started by hand on the other machines, with the same folders at the same places")
+        st.code("\n".join(shlex.join(other) for other in others), language="bash", wrap_lines=True)
+
+
+def _recipe(kind: TrainingKind) -> None:
+    options = [*launch.recipes(kind.name), _OTHER_FILE]
+    if st.session_state.get(keys.TRAIN_RECIPE) not in (None, *options):
+        del st.session_state[keys.TRAIN_RECIPE]
+    chosen = st.selectbox("Recipe", options, key=keys.TRAIN_RECIPE, persist_state="session")
+    if chosen == _OTHER_FILE:
+        st.text_input(
+            "Recipe file",
+            key=keys.TRAIN_RECIPE_FILE,
+            persist_state="session",
+            placeholder="/path/to/recipe.toml",
+            label_visibility="collapsed",
+        )
+
+
+def _where(kind: TrainingKind) -> None:
+    options = [name for name in _EXECUTORS if name != "torchrun" or kind.shares_work]
+    if st.session_state.get(keys.TRAIN_EXECUTOR) not in (None, *options):
+        del st.session_state[keys.TRAIN_EXECUTOR]
+    chosen = st.segmented_control(
+        "Where",
+        options,
+        default="local",
+        required=True,
+        format_func=lambda name: _EXECUTORS[name],
+        key=keys.TRAIN_EXECUTOR,
+        persist_state="session",
+        width="stretch",
+        help="A process on this machine, several that share a run, or a job of a Slurm cluster. A training that runs "
+        "in one process uses one GPU; further GPUs are for further runs (device cuda:1).",
+    )
+    columns: list[Any] = []
+
+    def number(label: str, name: str, default: float, least: float, most: float, help_text: str = "") -> None:
+        if not columns:
+            columns.extend(st.columns(2))
+        kept = st.session_state.get(keys.TRAIN_SETTING + name)
+        if kept is not None and not (isinstance(kept, type(default)) and least <= kept <= most):
+            del st.session_state[keys.TRAIN_SETTING + name]
+        columns.pop(0).number_input(
+            label,
+            min_value=least,
+            max_value=most,
+            value=default,
+            key=keys.TRAIN_SETTING + name,
+            persist_state="session",
+            help=help_text or None,
+        )
+
+    def text(label: str, name: str, placeholder: str) -> None:
+        if not columns:
+            columns.extend(st.columns(2))
+        columns.pop(0).text_input(
+            label, key=keys.TRAIN_SETTING + name, persist_state="session", placeholder=placeholder
+        )
+
+    if chosen == "torchrun":
+        number("Processes", "processes", 2, 1, 64, "On each machine; one a GPU.")
+        number("Machines", "nodes", 1, 1, 64)
+        if int(st.session_state.get(keys.TRAIN_SETTING + "nodes", 1)) > 1:
+            number("This one is number", "node", 0, 0, 63, "From 0.")
+            text("First machine", "rendezvous", "node1:29500")
+    elif chosen == "slurm":
+        number("GPUs", "gpus", 0, 0, 16)
+        number("Cores", "cpus", 2, 1, 256)
+        number("Memory (GB)", "memory_gb", 16.0, 1.0, 4000.0)
+        number("Hours", "hours", 24.0, 0.1, 10_000.0, "The run is asked to stop before; it can be resumed.")
+        text("Partition", "partition", "the cluster's default")
+        text("Account", "account", "the cluster's default")
+        if kind.shares_work:
+            number("Processes", "processes", 1, 1, 64, "On each machine; one a GPU.")
+            number("Machines", "nodes", 1, 1, 64)
+
+
+def _spec(kind: TrainingKind) -> LaunchSpec:
+    """What the form says.
+
+    Raises
+    ------
+    InputError
+        A setting is not what it must be.
+    """
+    state = st.session_state
+    recipe = str(state.get(keys.TRAIN_RECIPE) or "")
+    if recipe == _OTHER_FILE:
+        recipe = str(state.get(keys.TRAIN_RECIPE_FILE) or "").strip()
+        if not recipe:
+            raise InputError("Give a recipe file, or choose one that ships.")
+    elif recipe:
+        recipe = str(launch.recipes(kind.name).get(recipe, ""))
+    variables = {}
+    for line in _lines(keys.TRAIN_VARIABLES):
+        name, separator, value = line.partition("=")
+        if not separator:
+            raise InputError(f"Environment variable {line!r}: expected NAME=value.")
+        variables[name.strip()] = value.strip()
+    epochs = state.get(keys.TRAIN_EPOCHS)
+    return LaunchSpec(
+        kind=kind.name,
+        recipe=recipe,
+        data=tuple(_lines(keys.TRAIN_DATA)) if kind.takes_data else (),
+        device=str(state.get(keys.TRAIN_DEVICE) or "auto").strip() if "--device" in kind.options else "auto",
+        epochs=int(epochs) if epochs is not None and "--epochs" in kind.options else None,
+        overrides=tuple(_setting(line) for line in _lines(keys.TRAIN_OVERRIDES)),
+        executor=_executor(kind),
+        environment=variables,
+    )
+
+
+def _executor(kind: TrainingKind) -> Executor:
+    chosen = st.session_state.get(keys.TRAIN_EXECUTOR) or "local"
+
+    def setting(name: str, default: Any, make: Callable[[Any], Any]) -> Any:
+        value = st.session_state.get(keys.TRAIN_SETTING + name)
+        return default if value is None else make(value)
+
+    if chosen == "torchrun":
+        nodes = setting("nodes", 1, int)
+        return Torchrun(
+            processes=setting("processes", 2, int),
+            nodes=nodes,
+            node=setting("node", 0, int) if nodes > 1 else 0,
+            rendezvous=setting("rendezvous", "", str).strip() if nodes > 1 else "",
+        )
+    if chosen == "slurm":
+        return Slurm(
+            nodes=setting("nodes", 1, int) if kind.shares_work else 1,
+            processes=setting("processes", 1, int) if kind.shares_work else 1,
+            gpus=setting("gpus", 0, int),
+            cpus=setting("cpus", 2, int),
+            memory_gb=setting("memory_gb", 16.0, float),
+            hours=setting("hours", 24.0, float),
+            partition=setting("partition", "", str).strip(),
+            account=setting("account", "", str).strip(),
+        )
+    return Local()
+
+
+def _start(folder: Path, kind: TrainingKind) -> None:
+    state = st.session_state
+    name = str(state.get(keys.TRAIN_NAME, "")).strip()
+    try:
+        launch.launch(_spec(kind), folder, name, cloned_from=str(state.get(keys.TRAIN_CLONED, "")))
+    except SaiError as error:
+        state[keys.TRAIN_SAID] = ("error", str(error))
+        return
+    train_list.choose(name)
+    state[keys.TRAIN_PANEL] = RUNS
+    state[keys.TRAIN_NAME] = ""
+    state[keys.TRAIN_CLONED] = ""
+
+
+def _suggestion(kind: TrainingKind) -> str:
+    recipe = str(st.session_state.get(keys.TRAIN_RECIPE) or "")
+    return recipe if recipe and recipe != _OTHER_FILE else kind.name
+
+
+def _lines(key: str) -> list[str]:
+    return [line.strip() for line in str(st.session_state.get(key) or "").splitlines() if line.strip()]
+
+
+def _setting(line: str) -> str:
+    """``key = value`` as in a TOML file, or ``key=value``."""
+    key, separator, value = line.partition("=")
+    return f"{key.strip()}{separator}{value.strip()}"
+
+
+@st.cache_resource(show_spinner=False)
+def _probe() -> sources.Job[TorchFacts]:
+    """Which devices there are, asked for once and in the background: importing torch takes seconds."""
+    job: sources.Job[TorchFacts] = sources.Job()
+    job.start(lambda progress: probe_torch())
+    return job
+
+
+def _devices() -> list[str]:
+    facts = _probe().result
+    return ["auto", "cpu", *(str(device["name"]) for device in (facts.devices if facts else ()))]

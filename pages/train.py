@@ -1,0 +1,55 @@
+"""Train: start training runs and watch them; runs are processes of their own, this page only looks at their folders."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.components import state_keys as keys
+from pages.components import train_form, train_list, train_live
+from pages.components.entry import through_app
+from pages.components.text import plain
+from sai_core.training import run_view
+
+
+def main() -> None:
+    """Draw the page."""
+    left, right = st.columns([1, 3], gap="medium")
+    with left:
+        bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        folder = train_list.choose_folder(bar)
+        runs = run_view.list_runs(folder)
+        if keys.TRAIN_PANEL not in st.session_state:
+            st.session_state[keys.TRAIN_PANEL] = train_form.RUNS if runs else train_form.NEW
+        panel = bar.segmented_control(
+            "Panel",
+            (train_form.RUNS, train_form.NEW),
+            required=True,
+            key=keys.TRAIN_PANEL,
+            persist_state="session",
+            label_visibility="collapsed",
+        )
+        if panel == train_form.NEW:
+            train_form.form(folder)
+        elif runs:
+            train_list.list_of(folder, runs)
+    with right:
+        if panel == train_form.NEW:
+            train_form.preview(folder)
+            return
+        if not runs:
+            st.info(
+                f"There is no run in {plain(folder)} yet. Start one under **New run**, or on the command line with "
+                "`python -m sai_core train detector --run <folder>`; both are shown here."
+            )
+            return
+        by_name = {run.name: run for run in runs}
+        name = train_list.chosen_name(runs)
+        asked = st.query_params.get(keys.TRAIN_RUN)
+        if asked and asked not in by_name:
+            st.warning(plain(f"The link names the run '{asked}', which is not in {folder}; another one is shown."))
+        train_list.choose(name)
+        train_live.live(folder, by_name[name], list(by_name))
+
+
+through_app()
+main()
