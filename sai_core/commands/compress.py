@@ -8,11 +8,21 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sai_core.errors import InputError
-from sai_core.progress import TerminalProgress, no_progress
+from sai_core.progress import Progress, TerminalProgress, no_progress
 
-_EXAMPLE = "example: python -m sai_core compress fold4_room23_mix001.json --out submission/fold4_room23_mix001.json"
+if TYPE_CHECKING:
+    from sai_core.annotations.table import AnnotationTable
+
+_FORMS = (".4f", ".4f", "+.4f")
+
+_EXAMPLE = """examples:
+  python -m sai_core compress fold4_room23_mix001.json --out submission/fold4_room23_mix001.json
+  python -m sai_core compress large.json --out small.json --labels labels_dev/dev-test-tau/fold4_room23_mix001_std.json
+
+With --labels the file is scored before and after (revision 2026-06-30), so that the loss is known and not guessed."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,6 +44,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default=20 * 1024 * 1024,
         help="largest size of the text, before packing (default: %(default)s, the challenge's limit)",
     )
+    parser.add_argument(
+        "--labels", metavar="LABELS", type=Path, help="label file of the recording: also tell what the figures lose"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="print no progress and no report")
     parser.set_defaults(run=run)
@@ -52,9 +65,42 @@ def run(args: argparse.Namespace) -> int:
     progress = no_progress if args.quiet else TerminalProgress("compress")
     table = read_annotations(args.input, progress=progress)
     compressed, report = compress_submission(table, max_bytes=args.max_bytes, progress=progress)
+    figures = None
+    if args.labels is not None:
+        # before anything is written: a label file that cannot be read leaves no half-done job
+        figures = _figures(args.labels, table, compressed, progress)
     write_pieces(submission_pieces(compressed), args.out)
     if args.json:
-        print(json.dumps({"file": str(args.out), **dataclasses.asdict(report)}))
+        facts = {"file": str(args.out), **dataclasses.asdict(report)}
+        print(json.dumps(facts if figures is None else {**facts, "figures": figures}))
     elif not args.quiet:
         print(f"{args.out}: " + "; ".join(report.lines()), file=sys.stdout)
+        for line in _figure_lines(figures or {}):
+            print(line)
     return 0
+
+
+def _figures(
+    labels: Path, before: AnnotationTable, after: AnnotationTable, progress: Progress
+) -> dict[str, dict[str, float | None]]:
+    """Macro and micro figures of the file as it was and as it is, and the change; None where undefined."""
+    from sai_core.annotations.reading import read_annotations
+    from sai_core.metrics.evaluation import evaluate
+
+    truth = {"file": read_annotations(labels, progress=progress)}
+    old, new = (evaluate(truth, {"file": t}, allow_large=True, use_cache=False).to_json() for t in (before, after))
+    figures: dict[str, dict[str, float | None]] = {}
+    for mean in ("macro", "micro"):
+        for name in ("mAP", "AP25", "AP50", "AP75", "pearson_r"):
+            a, b = old[mean][name], new[mean][name]
+            change = None if a is None or b is None else b - a
+            figures[f"{mean}_{name}"] = {"before": a, "after": b, "change": change}
+    return figures
+
+
+def _figure_lines(figures: dict[str, dict[str, float | None]]) -> list[str]:
+    lines = []
+    for name, values in figures.items():
+        texts = ["undefined" if v is None else f"{v:{form}}" for v, form in zip(values.values(), _FORMS, strict=True)]
+        lines.append(f"{name.replace('_', ' ', 1):16} {texts[0]} before, {texts[1]} after ({texts[2]})")
+    return lines
