@@ -1,11 +1,11 @@
-# make app | test | lint | format | bench | clean
+# make app | test | fast | lint | format | types | bench | audit | clean
 # Everything runs in .venv, made on first use from requirements.txt (and tests/requirements.txt for tests).
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PORT   ?= 8501
 
-.PHONY: app test fast lint format types bench browser clean help
+.PHONY: app test fast lint format types bench audit browser clean help
 
 help:
 	@echo "make app      open the app on the demo recordings (http://127.0.0.1:$(PORT))"
@@ -26,11 +26,14 @@ $(VENV)/.test-stamp: $(VENV)/.app-stamp tests/requirements.txt
 app: $(VENV)/.app-stamp
 	$(PY) -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(DISPLAY)$(WAYLAND_DISPLAY),false,true)
 
+# Two processes for everything without a browser, each file in one of them; one thread each, so that they do not fight for
+# the cores. The browser tests follow alone: what they measure should not share the machine.
 test: $(VENV)/.test-stamp browser lint types
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not browser"
+	$(PY) -m pytest -m browser
 
 fast: $(VENV)/.test-stamp
-	$(PY) -m pytest -m "not slow and not browser"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow and not browser"
 
 lint: $(VENV)/.test-stamp
 	$(PY) -m ruff check .
@@ -44,7 +47,14 @@ format: $(VENV)/.test-stamp
 	$(PY) -m ruff format .
 
 bench: $(VENV)/.test-stamp
-	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) -m $$(echo $${script%.py} | tr / .) || exit 1; done
+	@for script in $(filter-out %bench_soak.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$script"; $(PY) -m $$(echo $${script%.py} | tr / .) || exit 1; done
+
+# Known vulnerabilities of what is installed, where the advisory service can be reached; elsewhere it says so.
+audit: $(VENV)/.test-stamp
+	@$(PY) -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
+	@$(PY) -m pip_audit --progress-spinner off || { code=$$?; \
+	  $(PY) -m pip_audit --progress-spinner off 2>&1 | grep -qE "Found [0-9]+ known" && exit $$code; \
+	  echo "note: the advisory service cannot be reached from here; nothing was audited"; }
 
 # The browser tests drive Debian's chromium. Installed here only where that needs no questions (root and apt-get);
 # elsewhere the browser tests say how to get one and are skipped, unless SAI_REQUIRE_BROWSER=1.
