@@ -16,13 +16,15 @@ from the pyramid to the canvas. Quirks that its checkpoints depend on and that a
   misregistered by up to 22 columns at the right edge. :meth:`OfficialBaseline.full_energy` returns the official map
   or, with ``corrected=True``, the same field cut to the canvas instead of squeezed into it.
 
-Differences in the computation, none in the numbers: energy and distance heads run only on the boxes that are asked
-for, and nothing is downloaded.
+Differences in the computation, none in the numbers beyond rounding: energy and distance heads run only on the boxes
+that are asked for; RoIAlign is :class:`~sai_core.detector.region_align.RegionAlign`; :func:`fold_norms` takes fixed
+norms into the convolutions before them; and nothing is downloaded.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,10 +36,11 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from sai_core.detector.checkpoints import load_into, read_state_dict
+from sai_core.detector.region_align import RegionAlign
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 
@@ -110,8 +113,18 @@ class RoiEnergyHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, 256, 14, 14) to (n, 1, 28, 28)."""
-        energy: Tensor = self.net(x)
-        return energy
+        x = self.net[:-4](x)
+        up, out = self.net[-4], self.net[-2]
+        assert isinstance(up, nn.ConvTranspose2d)
+        assert isinstance(out, nn.Conv2d)
+        assert out.bias is not None
+        # a 2 x 2 transposed convolution of stride 2 is four 1 x 1 convolutions; the last layer follows before their
+        # results are put side by side, so that one channel is rearranged instead of 256
+        quarters = up.weight.permute(2, 3, 1, 0).reshape(4 * up.out_channels, up.in_channels, 1, 1)
+        bias = None if up.bias is None else up.bias.repeat(4)
+        x = F.relu(F.conv2d(x, quarters, bias))
+        last = torch.block_diag(*[out.weight.view(1, -1)] * 4)[:, :, None, None]
+        return F.pixel_shuffle(F.conv2d(x, last, out.bias.repeat(4)), 2).sigmoid()
 
 
 class FullEnergyDecoder(nn.Module):
@@ -187,12 +200,13 @@ class OfficialBaseline(nn.Module):
             num_classes=N_LABELS,
             box_score_thresh=score_thresh,
             box_detections_per_img=detections_per_img,
+            box_roi_pool=RegionAlign(["0", "1", "2", "3"], 7),
         )
         # the transform would only resize to the same size; normalising and padding are done here
         del detector.transform
         self.det = detector
         self.acoustic_norm = nn.InstanceNorm2d(9, affine=True)
-        self.energy_roi_pool = MultiScaleRoIAlign(["0", "1", "2", "3"], output_size=14, sampling_ratio=2)
+        self.energy_roi_pool = RegionAlign(["0", "1", "2", "3"], 14)
         self.energy_head = RoiEnergyHead()
         self.energy_decoder = FullEnergyDecoder()
         self.distance_head = DistanceHead()
@@ -231,7 +245,8 @@ class OfficialBaseline(nn.Module):
         sizes = [(ERP_HEIGHT, ERP_WIDTH)] * prepared.shape[0]
         rpn, heads = self.det.rpn, self.det.roi_heads
         maps = list(levels.values())
-        logits, deltas = rpn.head(maps)
+        # boxes and scores are worked on at full precision, whatever the convolutions ran at
+        logits, deltas = ([x.float() for x in part] for part in rpn.head(maps))
         anchors = rpn.anchor_generator(ImageList(prepared, sizes), maps)
         per_level = [level[0].numel() for level in logits]
         flat_logits, flat_deltas = concat_box_prediction_layers(logits, deltas)
@@ -241,8 +256,8 @@ class OfficialBaseline(nn.Module):
         features = heads.box_head(heads.box_roi_pool(levels, proposals, sizes))
         class_logits, regression = heads.box_predictor(features)
         counts = [len(p) for p in proposals]
-        boxes = heads.box_coder.decode(regression, proposals).split(counts)
-        scores = class_logits.softmax(dim=-1).split(counts)
+        boxes = heads.box_coder.decode(regression.float(), proposals).split(counts)
+        scores = class_logits.float().softmax(dim=-1).split(counts)
         return [self._select(b, s, o) for b, s, o in zip(boxes, scores, objectness, strict=True)]
 
     def _select(self, boxes: Tensor, scores: Tensor, objectness: Tensor) -> Candidates:
@@ -299,6 +314,32 @@ class OfficialBaseline(nn.Module):
             }
             for c, e, d, f in zip(found, energy.split(counts), distance.split(counts), full, strict=True)
         ]
+
+
+def fold_norms(model: OfficialBaseline) -> OfficialBaseline:
+    """Take every fixed norm into the convolution before it, in place, for inference; keys are no longer official.
+
+    In evaluation mode ``norm(conv(x))`` is a convolution with other weights. The results differ by rounding (1e-5 on
+    pyramid levels of size 1); a pass over every feature map is saved, and channels-last layout pays off.
+    """
+    model.eval()
+    with torch.no_grad():
+        for module in list(model.modules()):
+            children = list(module.named_children())
+            for (_, conv), (name, norm) in pairwise(children):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, (nn.BatchNorm2d, FrozenBatchNorm2d)):
+                    _fold(conv, norm)
+                    setattr(module, name, nn.Identity())
+    return model.to(memory_format=torch.channels_last)
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d | FrozenBatchNorm2d) -> None:
+    assert isinstance(norm.running_mean, Tensor)
+    assert isinstance(norm.running_var, Tensor)
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    before = torch.zeros_like(norm.running_mean) if conv.bias is None else conv.bias
+    conv.weight = nn.Parameter(conv.weight * scale[:, None, None, None])
+    conv.bias = nn.Parameter(norm.bias + (before - norm.running_mean) * scale)
 
 
 def load_official_baseline(path: Path, *, device: str | torch.device = "cpu") -> OfficialBaseline:

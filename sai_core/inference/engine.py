@@ -15,7 +15,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +24,21 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from sai_core.acoustics.features import Magnitude, MapMaker
-from sai_core.acoustics.projection import Grid
+from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames
+from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import file_signature
 from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
 from sai_core.inference.store import RawDetections, RawWriter, open_raw, store_folder, store_key
 from sai_core.progress import Progress, no_progress
 
-_BLOCK_FRAMES: Final[int] = 64
-"""Frames of a stored block: 6.4 s; 150 MB of input on the canvas."""
+_BLOCK_FRAMES: Final[int] = 32
+"""Frames of a stored block: 3.2 s, 75 MB of input on the canvas; what a kill can cost."""
 
 _READ_AHEAD: Final[int] = 1
 """Prepared blocks that wait for the network: one keeps it busy, more only hold memory."""
@@ -63,9 +65,16 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class _Block:
+    """Input of some frames, in memory that the network's device can take it from.
+
+    ``acoustic`` is on the canvas already for a network on the CPU; for one on a GPU it is still on the lattice, a
+    134th of that, and is expanded there. ``power`` holds the block's frames with ``context`` more on either side.
+    """
+
     first: int
-    acoustic: npt.NDArray[np.float32]
-    rgb: npt.NDArray[np.uint8] | None
+    acoustic: Tensor
+    rgb: Tensor | None
+    power: Tensor | None
 
 
 def predict_recording(
@@ -157,16 +166,8 @@ def _fill(
     start = writer.next_frame()
     batch = options.batch
     began = time.perf_counter()
-    for block in _prepared(maps, video, start, options):
-        try:
-            outputs, batch = _forward(network, block, batch)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise EnvironmentProblem(
-                f"{writer.recording}: not even one frame fits into the memory of {network.device}; "
-                "use another device or a smaller network."
-            ) from error
-        writer.write(block.first, _columns(block.first, outputs, network.embedding_dim))
-        done = block.first + len(outputs)
+
+    def tell(done: int) -> None:
         rate = (done - start) / max(time.perf_counter() - began, 1e-9)
         left = (writer.n_frames - done) / rate
         progress(
@@ -174,16 +175,40 @@ def _fill(
             f"{writer.recording}: {done} of {writer.n_frames} frames, {rate:.1f} frames/s, {left:.0f} s to go",
         )
 
+    for block in _prepared(maps, video, start, network, options):
+        try:
+            outputs, batch = _forward(network, block, options, batch, tell)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise EnvironmentProblem(
+                f"{writer.recording}: not even one frame fits into the memory of {network.device}; "
+                "use another device or a smaller network."
+            ) from error
+        writer.write(block.first, _columns(block.first, outputs, network.embedding_dim))
+        tell(block.first + len(outputs))
 
-def _forward(network: Network, block: _Block, batch: int) -> tuple[list[FrameOutput], int]:
-    on_gpu = network.device.type == "cuda"
-    with torch.inference_mode(), torch.autocast("cuda", enabled=on_gpu):
-        acoustic = torch.from_numpy(block.acoustic).to(network.device, non_blocking=True)
+
+def _forward(
+    network: Network, block: _Block, options: InputOptions, batch: int, tell: Callable[[int], None]
+) -> tuple[list[FrameOutput], int]:
+    def after(done: int) -> None:
+        # the end of a block is told when it is written: whoever stops the run there must not lose it
+        if done < len(block.acoustic):
+            tell(block.first + done)
+
+    with torch.inference_mode():
+        acoustic = block.acoustic.to(network.device, non_blocking=True)
+        if acoustic.ndim == 3:
+            acoustic = to_canvas(acoustic, grid=options.grid)
         rgb = None
         if block.rgb is not None:
-            rgb = torch.from_numpy(block.rgb).to(network.device, non_blocking=True)
-            rgb = rgb.permute(0, 3, 1, 2).float() / 255.0
-        return run_in_batches(network.run, acoustic, rgb, batch=batch)
+            rgb = block.rgb.to(network.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255.0
+        context = None
+        if block.power is not None:
+            power = block.power.to(network.device, non_blocking=True)
+            # frames in a row share all but one frame of their context; windows are views of one array
+            windows = power.unfold(0, 2 * network.context_frames + 1, 1).permute(0, 3, 1, 2)
+            context = SoundContext.of(windows)
+        return run_in_batches(network.run, acoustic, rgb, context, batch=batch, after=after)
 
 
 def _columns(first: int, outputs: Sequence[FrameOutput], embedding_dim: int) -> dict[str, npt.NDArray]:
@@ -200,7 +225,9 @@ def _columns(first: int, outputs: Sequence[FrameOutput], embedding_dim: int) -> 
     return columns
 
 
-def _prepared(maps: StoredMaps, video: FrameSource | None, start: int, options: InputOptions) -> Iterator[_Block]:
+def _prepared(
+    maps: StoredMaps, video: FrameSource | None, start: int, network: Network, options: InputOptions
+) -> Iterator[_Block]:
     """Blocks from frame ``start`` on, made by a thread while the caller works on the one before."""
     waiting: queue.Queue[_Block | BaseException | None] = queue.Queue(maxsize=_READ_AHEAD)
     stop = threading.Event()
@@ -212,15 +239,34 @@ def _prepared(maps: StoredMaps, video: FrameSource | None, start: int, options: 
                 return True
         return False
 
+    on_gpu = network.device.type == "cuda"
+
+    def tensor(values: npt.NDArray) -> Tensor:
+        held = torch.from_numpy(np.ascontiguousarray(values))
+        return held.pin_memory() if on_gpu else held
+
+    def block(first: int, last: int) -> _Block:
+        if on_gpu:
+            acoustic = maps.lattice(first, last, magnitude=options.magnitude)
+        else:
+            acoustic = maps.canvas(first, last, magnitude=options.magnitude, grid=options.grid)
+        power = None
+        if network.context_frames:
+            around = np.arange(first - network.context_frames, last + network.context_frames)
+            around = around.clip(0, len(maps) - 1)
+            power = maps.lattice(int(around[0]), int(around[-1]) + 1, magnitude="power")[around - around[0]]
+        return _Block(
+            first,
+            tensor(np.asarray(acoustic, dtype=np.float32)),
+            None if video is None else tensor(video.frames(first, last)),
+            None if power is None else tensor(power),
+        )
+
     def produce() -> None:
+        frames = max(_BLOCK_FRAMES, options.batch)
         try:
-            for first in range(start, len(maps), _BLOCK_FRAMES):
-                last = min(first + _BLOCK_FRAMES, len(maps))
-                acoustic = np.ascontiguousarray(
-                    maps.canvas(first, last, magnitude=options.magnitude, grid=options.grid), dtype=np.float32
-                )
-                rgb = None if video is None else video.frames(first, last)
-                if not put(_Block(first, acoustic, rgb)):
+            for first in range(start, len(maps), frames):
+                if not put(block(first, min(first + frames, len(maps)))):
                     return
             put(None)
         except BaseException as error:  # handed to the caller, whose traceback it belongs to

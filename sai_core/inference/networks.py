@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,14 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sai_core.detector.baseline import DISTANCE_UNIT_CM, OfficialBaseline, load_official_baseline
+from sai_core.acoustics.features import Magnitude
+from sai_core.acoustics.projection import Grid
+from sai_core.detector.baseline import DISTANCE_UNIT_CM, OfficialBaseline, fold_norms, load_official_baseline
+from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
+from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import InputError
+from sai_core.files import content_hash
 
 FULL_HEIGHT, FULL_WIDTH = 45, 90
 """Stored resolution of full-frame maps: four degrees a cell."""
@@ -39,17 +44,59 @@ class FrameOutput:
         return int(self.objectness.shape[0])
 
 
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """What is kept of a network's answer, and options that trade exactness for time (off by default).
+
+    Attributes
+    ----------
+    floor : float, optional
+        Candidates whose score is below are not kept, and no energy map is computed for them. ``None``: 0.05 for the
+        official baseline (torchvision's ``score_thresh``), 0.01 for our own.
+    at_most : int, optional
+        Candidates a frame. ``None``: 100 for the official baseline, 50 for our own.
+    corrected_map : bool
+        Official baseline: store the registered full-frame map instead of the official one.
+    full_map : bool
+        Compute and store full-frame maps; without them a store holds none.
+    proposals : int, optional
+        Proposals a frame that are classified. ``None``: 1,000 for the official baseline, 200 for our own. Fewer
+        changes what is found.
+    precision : {"float32", "bfloat16"}
+        ``bfloat16`` runs convolutions and matrix products at 8 bits of precision on processors that have them.
+    """
+
+    floor: float | None = None
+    at_most: int | None = None
+    corrected_map: bool = False
+    full_map: bool = True
+    proposals: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.floor is not None and not 0.0 <= self.floor < 1.0:
+            raise InputError(f"floor {self.floor}: a score in [0, 1) is needed.")
+        for name in ("at_most", "proposals"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= 1000:
+                raise InputError(f"{name} {value}: a number in 1..1000 is needed.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"precision {self.precision!r}: choose float32 or bfloat16.")
+
+
 class Network(Protocol):
     """A detector as the engine sees it."""
 
     needs_rgb: bool
+    context_frames: int
+    """Frames before and after each one whose power maps the network wants; 0 for none."""
     embedding_dim: int
     device: torch.device
 
     def describe(self) -> dict[str, str]:
         """Options that change its numbers."""
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[FrameOutput]:
         """Candidates of a batch: (batch, 9, 180, 360) and (batch, 3, 180, 360) on the network's device."""
 
 
@@ -68,31 +115,50 @@ def _small_map(full: Tensor) -> Tensor:
     return F.avg_pool2d(full[:, None], 4)[:, 0]
 
 
+def _precision(options: NetworkOptions, device: torch.device) -> torch.autocast:
+    """Mixed precision: float16 on a GPU as ever, bfloat16 on a CPU if asked for."""
+    wanted = options.precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16 if wanted else torch.float16)
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=wanted)
+
+
+def _describe(options: NetworkOptions) -> dict[str, str]:
+    # options at their defaults are left out, so that a store made before an option existed is still found
+    return {
+        key: str(value)
+        for key, value, default in (
+            ("full_map", options.full_map, True),
+            ("proposals", options.proposals, None),
+            ("precision", options.precision, "float32"),
+        )
+        if value != default
+    }
+
+
 class BaselineNetwork:
     """The official baseline behind the engine's interface.
 
     Parameters
     ----------
     model : OfficialBaseline
-    floor : float
-        Candidates with a lower class score are not kept and get no energy map (torchvision's ``score_thresh``;
-        official 0.05).
-    at_most : int
-        Candidates a frame (official 100).
-    corrected_map : bool
-        Store the registered full-frame map instead of the official one.
+        Changed in place: norms are folded, settings of its heads are set.
+    options : NetworkOptions, optional
     """
 
     needs_rgb = True
+    context_frames = 0
     embedding_dim = 0
 
-    def __init__(
-        self, model: OfficialBaseline, *, floor: float = 0.05, at_most: int = 100, corrected_map: bool = False
-    ) -> None:
-        self.model = model
-        self.model.det.roi_heads.score_thresh = floor
-        self.model.det.roi_heads.detections_per_img = at_most
-        self.floor, self.at_most, self.corrected_map = floor, at_most, corrected_map
+    def __init__(self, model: OfficialBaseline, options: NetworkOptions | None = None) -> None:
+        self.options = options or NetworkOptions()
+        self.model = fold_norms(model)
+        self.floor = 0.05 if self.options.floor is None else self.options.floor
+        self.at_most = 100 if self.options.at_most is None else self.options.at_most
+        self.model.det.roi_heads.score_thresh = self.floor
+        self.model.det.roi_heads.detections_per_img = self.at_most
+        if self.options.proposals is not None:
+            self.model.det.rpn._post_nms_top_n["testing"] = self.options.proposals
         self.device = next(model.parameters()).device
 
     def describe(self) -> dict[str, str]:
@@ -101,18 +167,24 @@ class BaselineNetwork:
             "network": "official baseline",
             "floor": str(self.floor),
             "at_most": str(self.at_most),
-            "corrected_map": str(self.corrected_map),
+            "corrected_map": str(self.options.corrected_map),
+            **_describe(self.options),
         }
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[FrameOutput]:
         """Candidates of a batch."""
         if rgb is None:
             raise InputError("the official baseline needs video beside the acoustic maps.")
-        prepared = self.model.prepare(torch.cat([rgb, acoustic], dim=1))
-        levels = self.model.pyramid(prepared)
-        found = self.model.candidates(prepared, levels)
-        energy, distance = self.model.roi_outputs(levels, [c.boxes for c in found])
-        full = _small_map(self.model.full_energy(levels, corrected=self.corrected_map))
+        model = self.model
+        with _precision(self.options, self.device):
+            prepared = model.prepare(torch.cat([rgb, acoustic], dim=1)).to(memory_format=torch.channels_last)
+            levels = model.pyramid(prepared)
+            found = model.candidates(prepared, levels)
+            energy, distance = model.roi_outputs(levels, [c.boxes for c in found])
+            if self.options.full_map:
+                full = _small_map(model.full_energy(levels, corrected=self.options.corrected_map).float())
+            else:
+                full = acoustic.new_zeros(len(found), 0, 0)
         counts = [len(c.boxes) for c in found]
         return [
             FrameOutput(
@@ -135,31 +207,58 @@ class OwnNetwork:
     Parameters
     ----------
     model : SaiDetector
-    floor : float
-        Candidates whose strongest class is below this are not kept.
-    at_most : int
-        Candidates a frame.
+        Put into channels-last layout, in place.
+    options : NetworkOptions, optional
+    floor, at_most : float and int, optional
+        Instead of those of ``options``.
     """
 
-    def __init__(self, model: SaiDetector, *, floor: float = 0.01, at_most: int = 50) -> None:
-        self.model = model
-        self.floor, self.at_most = floor, at_most
+    def __init__(
+        self,
+        model: SaiDetector,
+        options: NetworkOptions | None = None,
+        *,
+        floor: float | None = None,
+        at_most: int | None = None,
+    ) -> None:
+        self.options = options or NetworkOptions()
+        self.model: SaiDetector = model.to(memory_format=torch.channels_last)
+        floor = self.options.floor if floor is None else floor
+        at_most = self.options.at_most if at_most is None else at_most
+        self.floor = 0.01 if floor is None else floor
+        self.at_most = 50 if at_most is None else at_most
+        self.proposals = 200 if self.options.proposals is None else self.options.proposals
         self.needs_rgb = model.config.track == "B"
+        self.context_frames = model.config.context_frames
         self.embedding_dim = model.config.embedding_dim
         self.device = next(model.parameters()).device
 
     def describe(self) -> dict[str, str]:
         """Options that change its numbers."""
-        return {"network": f"track {self.model.config.track}", "floor": str(self.floor), "at_most": str(self.at_most)}
+        return {
+            "network": f"track {self.model.config.track}",
+            "floor": str(self.floor),
+            "at_most": str(self.at_most),
+            **_describe(self.options),
+        }
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[FrameOutput]:
         """Candidates of a batch."""
-        features = self.model.features(acoustic, rgb)
-        found = self.model.detect(features, floor=self.floor, n_candidates=self.at_most)
-        if self.model.decoder is not None:
-            full = _small_map(self.model.full_energy(features))
-        else:
-            full = acoustic.new_zeros(len(found), 0, 0)
+        with _precision(self.options, self.device):
+            if not self.needs_rgb:
+                rgb = None
+            features = self.model.features(acoustic, rgb, context)
+            found = self.model.detect(
+                features,
+                floor=self.floor,
+                n_candidates=self.at_most,
+                proposals=self.proposals,
+                per_level=max(300, self.proposals),
+            )
+            if self.model.decoder is not None and self.options.full_map:
+                full = _small_map(self.model.full_energy(features).float())
+            else:
+                full = acoustic.new_zeros(len(found), 0, 0)
         out = []
         for c, f in zip(found, full, strict=True):
             scores = _single(c.class_scores)
@@ -178,7 +277,86 @@ class OwnNetwork:
         return out
 
 
-def open_network(path: Path, *, device: str | torch.device = "cpu") -> Network:
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a checkpoint is, read from its header where it has one.
+
+    Attributes
+    ----------
+    path : Path
+    kind : {"track A", "track B", "official baseline"}
+    backbone : str
+    needs_rgb : bool
+    content : str
+        Hash of the file's bytes.
+    magnitude, grid : str
+        How the acoustic maps were given in training.
+    notes : mapping of str to str
+        Everything else that the file tells of itself.
+    """
+
+    path: Path
+    kind: str
+    backbone: str
+    needs_rgb: bool
+    content: str
+    magnitude: Magnitude
+    grid: Grid
+    notes: Mapping[str, str]
+
+
+def _header(path: Path) -> dict[str, str] | None:
+    """Metadata of a safetensors file of ours; None for every other checkpoint."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata: dict[str, str] = handle.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}).") from error
+    return metadata if "sai_detector" in metadata else None
+
+
+def describe_checkpoint(path: Path) -> CheckpointFacts:
+    """Find out what a checkpoint is. An official one is opened for it, ours only by its header.
+
+    Raises
+    ------
+    InputError
+        Not a checkpoint of either; the sentence says what was expected.
+    """
+    path = Path(path)
+    metadata = _header(path)
+    if metadata is None:
+        load_official_baseline(path)
+        return CheckpointFacts(
+            path, "official baseline", "resnet50", True, content_hash(path), "normalised", "official", {}
+        )
+    try:
+        config = DetectorConfig.from_json(metadata["sai_detector"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    magnitude, grid = _inputs(metadata)
+    return CheckpointFacts(
+        path,
+        f"track {config.track}",
+        config.backbone if config.width == 64 else f"{config.backbone}, {config.width} channels",
+        config.track == "B",
+        content_hash(path),
+        magnitude,
+        grid,
+        {key: value for key, value in metadata.items() if key not in ("sai_detector", "format")},
+    )
+
+
+def _inputs(metadata: Mapping[str, str]) -> tuple[Magnitude, Grid]:
+    magnitude, grid = metadata.get("magnitude", "normalised"), metadata.get("grid", "official")
+    if magnitude not in get_args(Magnitude) or grid not in get_args(Grid):
+        return "normalised", "official"
+    return cast(Magnitude, magnitude), cast(Grid, grid)
+
+
+def open_network(path: Path, *, device: str | torch.device = "cpu", options: NetworkOptions | None = None) -> Network:
     """Open a checkpoint of any kind that the program knows: our own safetensors, or the official baseline.
 
     Raises
@@ -187,22 +365,26 @@ def open_network(path: Path, *, device: str | torch.device = "cpu") -> Network:
         Not a checkpoint of either.
     """
     path = Path(path)
-    if path.suffix == ".safetensors" and path.is_file():
-        try:
-            with safe_open(path, framework="pt") as handle:
-                own = "sai_detector" in (handle.metadata() or {})
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: not a safetensors file ({error}).") from error
-        if own:
-            return OwnNetwork(load_detector(path, device=device))
-    return BaselineNetwork(load_official_baseline(path, device=device))
+    if _header(path) is not None:
+        return OwnNetwork(load_detector(path, device=device), options)
+    return BaselineNetwork(load_official_baseline(path, device=device), options)
 
 
-Forward = Callable[[Tensor, Tensor | None], list[FrameOutput]]
+Forward = Callable[[Tensor, Tensor | None, SoundContext | None], list[FrameOutput]]
 
 
-def run_in_batches(run: Forward, acoustic: Tensor, rgb: Tensor | None, *, batch: int) -> tuple[list[FrameOutput], int]:
+def run_in_batches(
+    run: Forward,
+    acoustic: Tensor,
+    rgb: Tensor | None,
+    context: SoundContext | None = None,
+    *,
+    batch: int,
+    after: Callable[[int], None] | None = None,
+) -> tuple[list[FrameOutput], int]:
     """Run a network on many frames; when memory runs out, halve the batch and go on.
+
+    ``after``, if given, is told after each batch how many frames are done.
 
     Returns
     -------
@@ -220,11 +402,16 @@ def run_in_batches(run: Forward, acoustic: Tensor, rgb: Tensor | None, *, batch:
     while len(outputs) < acoustic.shape[0]:
         part = slice(len(outputs), len(outputs) + batch)
         try:
-            outputs += run(acoustic[part], None if rgb is None else rgb[part])
+            outputs += run(
+                acoustic[part], None if rgb is None else rgb[part], None if context is None else context[part]
+            )
         except (torch.OutOfMemoryError, MemoryError):
             if batch == 1:
                 raise
             batch = max(1, batch // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+            continue
+        if after is not None:
+            after(len(outputs))
     return outputs, batch

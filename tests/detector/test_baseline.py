@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,49 +12,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sai_core.detector import OfficialBaseline, load_official_baseline
+from sai_core.detector.baseline import fold_norms
+from sai_core.detector.region_align import RegionAlign
 from sai_core.errors import InputError
-
-
-def _filled(keys: list[dict]) -> dict[str, Tensor]:
-    """The oracle's deterministic weights: its fill rule, checked against its checksums."""
-    state: dict[str, Tensor] = {}
-    fresh = OfficialBaseline().state_dict()
-    for entry in keys:
-        key, shape, kind = entry["key"], tuple(entry["shape"]), entry["kind"]
-        generator = np.random.RandomState(zlib.crc32(key.encode()))
-        if kind == "w":
-            g = generator.standard_normal(shape)
-            transposed = entry["transposed_conv"]
-            axes = (0,) if transposed else tuple(range(1, len(shape)))
-            g = g - g.mean(axis=axes, keepdims=True)
-            fan = shape[0] if transposed else int(np.prod(shape[1:]))
-            value = (g * np.sqrt(2 / fan) * entry["gain"]).astype(np.float32)
-        elif kind in ("norm_w", "bn3_w", "var", "cw"):
-            value = np.full(shape, 0.25 if kind == "bn3_w" else 1.0, dtype=np.float32)
-        elif kind in ("norm_b", "bias", "mean"):
-            value = (generator.standard_normal(shape) * 0.02).astype(np.float32)
-        elif kind == "count":
-            value = np.zeros(fresh[key].shape, dtype=np.int64)
-        else:
-            value = fresh[key].numpy()
-        state[key] = torch.from_numpy(np.ascontiguousarray(value)).reshape(fresh[key].shape)
-        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-        assert digest.startswith(entry["sha256_filled"]), key
-    return state
+from tests.benchmarks.literal_baseline import LiteralBaseline
+from tests.detector.oracle_weights import oracle_input, oracle_state
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    oracle = Path(__file__).resolve().parents[3] / "shared" / "oracle" / "model"
-    keys = json.loads((oracle / "baseline_model_keys.json").read_text())["keys"]
     path = tmp_path_factory.mktemp("checkpoint") / "energy_seg_best.pth"
-    torch.save({"epoch": 3, "model_state_dict": _filled(keys)}, path)
+    torch.save({"epoch": 3, "model_state_dict": oracle_state()}, path)
     return path
-
-
-def _input(oracle: Path) -> Tensor:
-    z = np.load(oracle / "model" / "f4_input.npz", allow_pickle=False)
-    return torch.from_numpy((z["x_times65536"] / 65536.0).astype(np.float32))[None]
 
 
 @pytest.mark.oracle
@@ -70,11 +37,15 @@ def test_keys_and_shapes_are_the_official_ones(oracle: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_outputs_agree_with_the_official_code(oracle: Path, checkpoint: Path) -> None:
+@pytest.mark.parametrize("folded", [False, True])
+def test_outputs_agree_with_the_official_code(oracle: Path, checkpoint: Path, folded: bool) -> None:
     expected = np.load(oracle / "model" / "f4_model_eval.npz", allow_pickle=False)
     report = json.loads((oracle / "model" / "f4_model_eval.json").read_text())
     model = load_official_baseline(checkpoint)
-    images = _input(oracle)
+    if folded:
+        model = fold_norms(model)
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+    images = oracle_input()
     with torch.inference_mode():
         prepared = model.prepare(images)
         levels = model.pyramid(prepared)
@@ -104,7 +75,7 @@ def test_outputs_agree_with_the_official_code(oracle: Path, checkpoint: Path) ->
 def test_batch_equals_single_frames_and_stages_equal_forward(oracle: Path, checkpoint: Path) -> None:
     model = load_official_baseline(checkpoint)
     model.det.roi_heads.score_thresh = 0.97
-    one = _input(oracle)
+    one = oracle_input()
     two = torch.cat([one, one.flip(-1)])
     with torch.inference_mode():
         together = model(two)
@@ -118,6 +89,41 @@ def test_batch_equals_single_frames_and_stages_equal_forward(oracle: Path, check
     # heads on a part of the boxes give that part of the output
     np.testing.assert_allclose(energy.numpy(), alone[0]["energy_maps"][3:5].numpy(), rtol=0, atol=1e-5)
     np.testing.assert_allclose(distance.numpy(), alone[0]["dist_pred"][3:5].numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.oracle
+def test_a_plain_torchvision_forward_agrees(oracle: Path, checkpoint: Path) -> None:
+    """The benchmark's yardstick is the same network: what it is compared with must do the same work."""
+    state = oracle_state()
+    plain = LiteralBaseline(score_thresh=0.9)
+    plain.load_state_dict(state)
+    model = load_official_baseline(checkpoint)
+    model.det.roi_heads.score_thresh = 0.9
+    images = oracle_input()
+    expected = plain.eval()(images[0])
+    with torch.inference_mode():
+        ours = model(images)[0]
+    np.testing.assert_array_equal(ours["labels"].numpy(), expected["labels"].numpy())
+    np.testing.assert_allclose(ours["boxes"].numpy(), expected["boxes"].numpy(), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(ours["energy_maps"].numpy(), expected["energy_maps"].numpy(), rtol=0, atol=1e-4)
+
+
+def test_region_align_is_torchvisions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    levels = {str(i): torch.randn(2, 8, 192 // s, 384 // s, generator=generator) for i, s in enumerate((4, 8, 16, 32))}
+    corner = torch.rand(200, 2, generator=generator) * torch.tensor([400.0, 200.0]) - 20
+    size = torch.rand(200, 2, generator=generator) ** 3 * 200
+    # regions that leave the canvas, that are smaller than a cell, and an image without any
+    boxes = torch.cat([corner, corner + size], dim=1)
+    boxes = torch.cat([boxes, torch.tensor([[-500.0, 10, -400, 20], [3, 3, 3, 3]])])
+    for images in ([boxes[:150], boxes[150:]], [boxes, boxes[:0]], [boxes[:0], boxes[:0]]):
+        for n in (7, 14):
+            pool = RegionAlign(list(levels), n)
+            slow = pool(levels, images, [(180, 360)] * 2)  # gradients are on: torchvision's own kernel
+            with torch.inference_mode():
+                fast = RegionAlign(list(levels), n)(levels, images, [(180, 360)] * 2)
+            assert fast.shape == slow.shape
+            np.testing.assert_allclose(fast.numpy(), slow.detach().numpy(), rtol=0, atol=1e-4)
 
 
 def test_corrected_map_is_registered() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +24,18 @@ from sai_core.annotations import read_annotations
 from sai_core.cli import main
 from sai_core.dataset import open_data_root
 from sai_core.detector.config import DetectorConfig
-from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.detector.models import SaiDetector, load_detector, save_detector
+from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import CancelledError, InputError
 from sai_core.files import content_hash
 from sai_core.inference import engine
 from sai_core.inference.engine import InputOptions, predict_recording, shard
-from sai_core.inference.networks import FrameOutput, OwnNetwork, open_network, run_in_batches
+from sai_core.inference.networks import FrameOutput, NetworkOptions, describe_checkpoint, open_network, run_in_batches
+from tests.benchmarks.literal_baseline import LiteralBaseline
+from tests.detector.oracle_weights import oracle_state
 
 ROOT = Path(__file__).resolve().parents[2]
+KEEP = NetworkOptions(floor=0.0, at_most=8)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = {}
     for track in ("A", "B"):
         torch.manual_seed(3)
-        model = SaiDetector(DetectorConfig.small(track, channels=32, acoustic_channels=16))
+        model = SaiDetector(DetectorConfig.small(track, channels=32, acoustic_channels=16, context_frames=2, width=16))
+        # an untrained network scores all regions alike; ties would be broken by rounding
+        torch.nn.init.normal_(model.classifier.weight, std=0.5)
+        torch.nn.init.normal_(model.rpn.objectness.weight, std=0.5)
         out[track] = folder / f"{track}.safetensors"
         save_detector(model, out[track])
     return out
@@ -72,12 +81,9 @@ def maker() -> MapMaker:
 
 def run(data: Path, checkpoint: Path, maker: MapMaker, out: Path, **kwargs: object) -> engine.RawDetections:
     recording = open_data_root(data).recordings[0]
-    network = open_network(checkpoint)
-    assert isinstance(network, OwnNetwork)
-    network.floor = 0.0
     return predict_recording(
         recording,
-        network,
+        open_network(checkpoint, options=KEEP),
         checkpoint_hash=content_hash(checkpoint),
         out=out,
         maker=maker,
@@ -94,22 +100,76 @@ def test_engine_equals_a_plain_loop(
     recording = open_data_root(data).recordings[0]
     assert recording.mic_path is not None
     maps = FeatureStore().open_or_make(recording.mic_path, maker=maker)
-    network = open_network(checkpoints[track])
-    assert isinstance(network, OwnNetwork)
-    network.floor = 0.0
+    model = load_detector(checkpoints[track])
     video = engine.open_frames(recording)
     assert video is not None
     for k in (0, 5, 11):
         acoustic = torch.from_numpy(np.array(maps.canvas(k, k + 1), dtype=np.float32))
         rgb = torch.from_numpy(video.frame(k)).permute(2, 0, 1)[None].float() / 255
+        around = [
+            maps.lattice(min(max(j, 0), 11), min(max(j, 0), 11) + 1, magnitude="power") for j in range(k - 2, k + 3)
+        ]
+        context = SoundContext.of(torch.from_numpy(np.concatenate(around))[None])
         with torch.inference_mode():
-            plain = network.run(acoustic, rgb if track == "B" else None)[0]
+            features = model.features(acoustic, rgb if track == "B" else None, context)
+            plain = model.detect(features, floor=0.0, n_candidates=8)[0]
+            full = model.full_energy(features)[0]
         rows = raw.frame == k
-        assert rows.sum() == len(plain)
-        np.testing.assert_allclose(raw.boxes_xyxy[rows], plain.boxes_xyxy, rtol=0, atol=1e-2)
+        assert rows.sum() == len(plain.boxes_deg) == 8
+        np.testing.assert_allclose(raw.boxes_xyxy[rows], plain.boxes_deg, rtol=0, atol=1e-2)
         np.testing.assert_allclose(raw.class_scores[rows], plain.class_scores, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(raw.energy[rows], plain.energy, rtol=0, atol=2e-3)
-        np.testing.assert_allclose(raw.full_energy[k], plain.full_energy, rtol=0, atol=2e-3)
+        np.testing.assert_allclose(raw.distance_cm[rows], plain.distance_units * 500, rtol=0, atol=0.1)
+        # stored as float16: half a unit in the last place below 1 is 2.5e-4
+        np.testing.assert_allclose(raw.energy[rows], plain.energy, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(raw.embedding[rows], plain.embedding, rtol=0, atol=1e-3)
+        small = full.reshape(45, 4, 90, 4).mean(dim=(1, 3))
+        np.testing.assert_allclose(raw.full_energy[k], small, rtol=0, atol=1e-3)
+    video.close()
+
+
+@pytest.mark.oracle
+@pytest.mark.slow
+def test_engine_equals_a_plain_loop_of_the_official_baseline(
+    oracle: Path, data: Path, maker: MapMaker, tmp_path: Path
+) -> None:
+    state = oracle_state()
+    checkpoint = tmp_path / "energy_seg_best.pth"
+    torch.save(state, checkpoint)
+    recording = open_data_root(data).recordings[0]
+    samples, rate = soundfile.read(recording.mic_path, frames=3 * 2400)
+    short = tmp_path / "mic_dev" / f"{recording.name}.wav"
+    short.parent.mkdir()
+    soundfile.write(short, samples, rate, subtype="PCM_16")
+    recording = replace(recording, mic_path=short)
+    floor = 0.97
+    raw = predict_recording(
+        recording,
+        open_network(checkpoint, options=NetworkOptions(floor=floor)),
+        checkpoint_hash="x",
+        out=tmp_path,
+        maker=maker,
+        options=InputOptions(batch=2),
+    )
+    plain = LiteralBaseline(score_thresh=floor)
+    plain.load_state_dict(state)
+    maps = FeatureStore().open_or_make(short, maker=maker)
+    video = engine.open_frames(recording)
+    assert video is not None
+    assert raw.n_frames == 3
+    for k in range(3):
+        rgb = torch.from_numpy(video.frame(k)).permute(2, 0, 1).float() / 255
+        acoustic = torch.from_numpy(np.array(maps.canvas(k, k + 1), dtype=np.float32))[0]
+        expected = plain.eval()(torch.cat([rgb, acoustic]))
+        rows = raw.frame == k
+        assert rows.sum() == len(expected["boxes"]) > 0
+        np.testing.assert_array_equal(raw.category_id[rows] + 1, expected["labels"])
+        np.testing.assert_allclose(raw.boxes_xyxy[rows], expected["boxes"], rtol=0, atol=2e-3)
+        own = np.take_along_axis(raw.class_scores[rows], raw.category_id[rows, None].astype(int), axis=1)[:, 0]
+        np.testing.assert_allclose(own, expected["scores"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(raw.energy[rows], expected["energy_maps"], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(raw.distance_cm[rows], expected["dist_pred"] * 500, rtol=0, atol=0.05)
+        small = expected["full_energy"].reshape(45, 4, 90, 4).mean(dim=(1, 3))
+        np.testing.assert_allclose(raw.full_energy[k], small, rtol=0, atol=1e-3)
     video.close()
 
 
@@ -150,7 +210,7 @@ def test_memory_that_does_not_suffice_halves_the_batch() -> None:
     sizes: list[int] = []
     empty = FrameOutput(*[np.zeros(0)] * 8)  # type: ignore[arg-type]
 
-    def greedy(acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+    def greedy(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[FrameOutput]:
         sizes.append(len(acoustic))
         if len(acoustic) > 3:
             raise torch.OutOfMemoryError("no")
@@ -161,11 +221,96 @@ def test_memory_that_does_not_suffice_halves_the_batch() -> None:
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
     assert [float(o.objectness[0]) for o in outputs] == list(range(10))
 
-    def hopeless(acoustic: Tensor, rgb: Tensor | None) -> list[FrameOutput]:
+    def hopeless(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[FrameOutput]:
         raise MemoryError
 
     with pytest.raises(MemoryError):
         run_in_batches(hopeless, torch.arange(2.0), None, batch=2)
+
+
+def test_options_that_change_numbers_are_off_and_part_of_the_key(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path
+) -> None:
+    plain = run(data, checkpoints["A"], maker, tmp_path)
+    recording = open_data_root(data).recordings[0]
+    keys = {plain.key}
+    for options in (
+        replace(KEEP, precision="bfloat16"),
+        replace(KEEP, proposals=20),
+        replace(KEEP, full_map=False),
+    ):
+        network = open_network(checkpoints["A"], options=options)
+        raw = predict_recording(recording, network, checkpoint_hash="x", out=tmp_path / "other", maker=maker)
+        keys.add(raw.key)
+        assert len(raw) > 0
+        assert (raw.full_energy.size == 0) == (not options.full_map)
+        assert np.isfinite(raw.class_scores).all()
+    assert len(keys) == 4
+    for wrong in ({"floor": 1.5}, {"at_most": 0}, {"proposals": 5000}, {"precision": "float8"}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            NetworkOptions(**wrong)
+
+
+def test_a_checkpoint_tells_what_it_is(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    facts = describe_checkpoint(checkpoints["B"])
+    assert (facts.kind, facts.backbone, facts.needs_rgb) == ("track B", "resnet18", True)
+    assert facts.content == content_hash(checkpoints["B"])
+    assert facts.magnitude == "normalised"
+    loud = tmp_path / "loud.safetensors"
+    save_detector(load_detector(checkpoints["A"]), loud, notes={"magnitude": "amplitude", "seed": "7"})
+    told = describe_checkpoint(loud)
+    assert (told.magnitude, told.notes["seed"], told.needs_rgb) == ("amplitude", "7", False)
+    text = tmp_path / "x.safetensors"
+    text.write_text("hello")
+    with pytest.raises(InputError, match="not a safetensors file"):
+        describe_checkpoint(text)
+    with pytest.raises(InputError, match="no such file"):
+        describe_checkpoint(tmp_path / "none.pth")
+
+
+@pytest.mark.slow
+def test_a_killed_prediction_loses_no_finished_block(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path
+) -> None:
+    """kill -9 in the middle of a recording: the next run goes on and ends with the same bytes."""
+    whole = run(data, checkpoints["A"], maker, tmp_path / "whole", options=InputOptions(batch=2))
+    script = textwrap.dedent(
+        """
+        import sys, time
+        from pathlib import Path
+        from sai_core.acoustics.features import FeatureOptions, MapMaker
+        from sai_core.inference import engine
+        from tests.inference.test_engine import run
+        engine._BLOCK_FRAMES = 4
+        def slowly(fraction, message):
+            if "8 of 12 frames" in message:
+                print("ready", flush=True)
+                time.sleep(600)
+        maker = MapMaker(FeatureOptions(kind="beamformer"), device="cpu")
+        data, checkpoint, out = map(Path, sys.argv[1:])
+        run(data, checkpoint, maker, out, options=engine.InputOptions(batch=2), progress=slowly)
+        """
+    )
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(data), str(checkpoints["A"]), str(out)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(list(out.rglob("block_*.npz"))) == 2
+    messages: list[str] = []
+    again = run(
+        data, checkpoints["A"], maker, out, options=InputOptions(batch=2), progress=lambda f, m: messages.append(m)
+    )
+    assert not any("8 of 12 frames" in m for m in messages)
+    np.testing.assert_array_equal(again.frame, whole.frame)
+    np.testing.assert_allclose(again.boxes_xyxy, whole.boxes_xyxy, rtol=0, atol=1e-3)
 
 
 def test_missing_material_is_told(data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path) -> None:
