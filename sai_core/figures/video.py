@@ -1,0 +1,730 @@
+"""Video of a recording with labels and predictions: four panels or one overlay, with its sound, as MP4.
+
+Ten pictures a second, one per label frame: picture ``k`` of the file is shown from ``k / 10`` s on and holds what the
+Explorer shows for frame ``start + k``; the sound begins with the first sample of frame ``start``. Pictures are drawn
+by NumPy and OpenCV straight into one canvas whose fixed parts (legend, scales, timeline) are drawn once; matplotlib
+would take a quarter of a second for each.
+
+Work is spread over three threads (decoding; maps and drawing; encoding), which spend their time in libraries that
+let the others run. The encoder's own number of threads is fixed, because it is part of its result: same input, same
+bytes.
+
+Panels are on the label grid, as everywhere (:mod:`sai_core.geometry`).
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sai_core.annotations import AnnotationTable
+from sai_core.dataset import AudioReader, Recording
+from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.figures.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
+from sai_core.figures.maps import MAP_MODES, MapMode, Patch, annotation_patch, merged_canvas, outlines
+from sai_core.figures.paper.material import Material, System, open_material
+from sai_core.files import atomic_write
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
+from sai_core.progress import Progress, no_progress
+from sai_core.taxonomy import N_CLASSES, SHORT_NAMES, class_colors_rgb
+
+Picture = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+Item = TypeVar("Item")
+
+VideoLayout = Literal["panels", "overlay"]
+LAYOUTS: Final[tuple[VideoLayout, ...]] = get_args(VideoLayout)
+PRESETS: Final[tuple[str, ...]] = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
+
+SIZE_WH: Final[tuple[int, int]] = (1280, 720)
+SAMPLE_RATE_HZ: Final[int] = 48_000
+"""Every player takes AAC at 48 kHz; sounds at the recording's 24 kHz survive unchanged."""
+
+_AUDIO_FRAME: Final[int] = 1024
+"""Samples of an AAC frame."""
+
+_PAGE: Final[Colour] = (16, 19, 26)
+_PANEL: Final[Colour] = (26, 31, 42)
+_TEXT: Final[Colour] = (230, 233, 239)
+_MUTED: Final[Colour] = (150, 158, 172)
+_RULE: Final[Colour] = (57, 65, 79)
+
+_TOP: Final[int] = 40
+_GAP: Final[int] = 8
+_SIDE_X: Final[int] = 1144
+_PANEL_WH: Final[tuple[int, int]] = (560, 280)
+_OVERLAY_WH: Final[tuple[int, int]] = (1128, 564)
+_LEFT: Final[int] = 8
+_TIMELINE_TOP: Final[int] = _TOP + 2 * _PANEL_WH[1] + 2 * _GAP
+_DECODED_WH: Final[tuple[int, int]] = (960, 480)
+"""Half the official size: averaging 2 x 2 pixels takes half a millisecond, scaling straight to a panel seven."""
+
+_QUEUE: Final[int] = 8
+"""Pictures that one thread may be ahead of the next: 1.4 MB each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """What a video shows and how it is encoded.
+
+    Attributes
+    ----------
+    layout : {"panels", "overlay"}
+        RGB, ground truth, prediction and residual side by side; or RGB with outlines of both and the predicted energy
+        over it.
+    mode : {"full", "official", "points"}
+        Rendering of the energy maps.
+    scale : {"fixed", "per-map"}
+        Colours span energies 0 to 1, or 0 to each map's own peak.
+    colormap : str
+        Energy map.
+    start, stop : int, int or None
+        Label frames [start, stop); None = to the end.
+    preset : str
+        Of libx264: faster ones make larger files of the same look.
+    crf : int
+        Quality, 0 (lossless) to 51.
+    """
+
+    layout: VideoLayout = "panels"
+    mode: MapMode = "full"
+    scale: Literal["fixed", "per-map"] = "fixed"
+    colormap: str = SEQUENTIAL[0]
+    start: int = 0
+    stop: int | None = None
+    preset: str = "superfast"
+    crf: int = 21
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("Layout", self.layout, LAYOUTS),
+            ("Map rendering", self.mode, MAP_MODES),
+            ("Scale", self.scale, ("fixed", "per-map")),
+            ("Colour map", self.colormap, SEQUENTIAL),
+            ("Preset", self.preset, PRESETS),
+        ):
+            if value not in known:
+                raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
+        if not 0 <= self.crf <= 51:
+            raise InputError(f"A crf of {self.crf} is out of range; choose 0 to 51.")
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+    start, stop : int
+        Label frames [start, stop) that it shows.
+    has_sound : bool
+    notes : tuple of str
+        What was missing or could not be read.
+    """
+
+    path: Path
+    start: int
+    stop: int
+    has_sound: bool
+    notes: tuple[str, ...]
+
+    @property
+    def n_frames(self) -> int:
+        """Pictures."""
+        return self.stop - self.start
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_frames / FRAME_RATE_HZ
+
+
+def write_video(
+    recording: Recording,
+    system: System,
+    path: Path,
+    *,
+    options: VideoOptions | None = None,
+    progress: Progress = no_progress,
+) -> VideoReport:
+    """Draw and encode the video of a recording with the predictions of a system.
+
+    Parameters
+    ----------
+    recording : Recording
+    system : System
+    path : Path
+        An ``.mp4`` file, replaced only when everything has been written.
+    options : VideoOptions, optional
+    progress : Progress
+        Told after each picture; raising :class:`sai_core.errors.CancelledError` leaves no file.
+
+    Raises
+    ------
+    InputError
+        Labels or predictions that cannot be read, an empty range, or another file ending.
+    EnvironmentProblem
+        An encoder is missing, or the file cannot be written.
+    """
+    options = options or VideoOptions()
+    if path.suffix.lower() != ".mp4":
+        raise InputError(f"{path}: a video is written as .mp4; change the file's ending.")
+
+    def reading(fraction: float, message: str) -> None:
+        progress(0.05 * fraction, message)
+
+    with open_material(recording, [system], picture_size_wh=_DECODED_WH, progress=reading) as material:
+        start, stop = frame_range(material, options)
+        canvas = _Canvas(material, options, start, stop)
+        sound, sound_problem = _sound(material)
+        with tempfile.TemporaryDirectory(prefix="sai-video-") as folder:
+            # the index goes to the front in a second pass over a named file, so that a browser can start at once
+            draft = Path(folder) / "draft.mp4"
+            _encode(draft, canvas, material, sound, start, stop, options, progress)
+            with open(draft, "rb") as source, atomic_write(path) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    progress(1.0, f"{stop - start} frames")
+    notes = [*material.problems, *([sound_problem] if sound_problem else [])]
+    for there, sentence in (
+        (material.frames is not None or bool(material.problems), "No video: the RGB panel is empty."),
+        (sound is not None or bool(sound_problem), "No audio: the video is silent."),
+        (material.labels is not None, "No labels: ground truth and residual are empty."),
+        (material.tables[0] is not None, "No predictions: prediction and residual are empty."),
+    ):
+        if not there:
+            notes.append(sentence)
+    return VideoReport(path, start, stop, sound is not None, tuple(notes))
+
+
+def frame_range(material: Material, options: VideoOptions) -> tuple[int, int]:
+    """First frame and end of a video.
+
+    Raises
+    ------
+    InputError
+        An empty range, or one that leaves the recording.
+    """
+    n = material.n_frames
+    stop = n if options.stop is None else options.stop
+    if not n:
+        raise InputError(
+            f"{material.place}: has neither labels, predictions, video nor audio; there is nothing to show."
+        )
+    if not 0 <= options.start < stop <= n:
+        raise InputError(
+            f"{material.place}: frames {options.start} to {stop} are no part of its {n} frames; choose 0 <= start < "
+            f"stop <= {n}."
+        )
+    return options.start, stop
+
+
+def _sound(material: Material) -> tuple[AudioReader | None, str]:
+    """Reader of the recording's sound, or None and why."""
+    if material.recording.audio_path is None:
+        return None, ""
+    try:
+        reader = AudioReader(material.recording.audio_path)
+    except InputError as error:
+        return None, str(error)
+    return (reader, "") if reader.n_samples else (None, f"{reader.path}: holds no sound.")
+
+
+def _encode(
+    draft: Path,
+    canvas: _Canvas,
+    material: Material,
+    sound: AudioReader | None,
+    start: int,
+    stop: int,
+    options: VideoOptions,
+    progress: Progress,
+) -> None:
+    import av
+    from av.error import FFmpegError
+
+    def pictures() -> Iterator[Picture | None]:
+        for k in range(start, stop):
+            yield material.picture(k)
+
+    def drawn(decoded: Iterator[Picture | None]) -> Iterator[Picture]:
+        for k, picture in zip(range(start, stop), decoded, strict=True):
+            # the encoder's colours, here and not in the encoding thread, which has most to do
+            yield np.asarray(cv2.cvtColor(canvas.draw(k, picture), cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
+
+    try:
+        with av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as output:
+            video: Any = output.add_stream("libx264", rate=FRAME_RATE_HZ)
+            video.width, video.height = SIZE_WH
+            video.pix_fmt = "yuv420p"
+            video.options = {
+                "crf": str(options.crf),
+                "preset": options.preset,
+                # a key frame a second makes seeking cheap; the number of threads changes the bytes, so it is fixed
+                "g": str(FRAME_RATE_HZ),
+                "threads": "2",
+            }
+            # what cv2's conversion is: BT.601, limited range. Players guess BT.709 at this size
+            context = video.codec_context
+            context.colorspace, context.color_primaries, context.color_trc, context.color_range = 6, 6, 6, 1
+            audio: Any = None
+            if sound is not None:
+                audio = output.add_stream("aac", rate=SAMPLE_RATE_HZ)
+                audio.layout = "mono"
+                audio.bit_rate = 128_000
+            with _ahead(pictures()) as decoded, _ahead(drawn(decoded)) as ready:
+                written = 0
+                for number, planes in enumerate(ready):
+                    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+                    frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE_HZ)
+                    for packet in video.encode(frame):
+                        output.mux(packet)
+                    if sound is not None:
+                        written = _add_sound(
+                            output, audio, sound, start, number + 1, written, last=start + number + 1 == stop
+                        )
+                    progress(0.05 + 0.94 * (number + 1) / (stop - start), f"frame {number + 1} of {stop - start}")
+            for stream in (video, audio):
+                if stream is not None:
+                    for packet in stream.encode():
+                        output.mux(packet)
+    except FFmpegError as error:
+        raise EnvironmentProblem(f"The video cannot be encoded ({error}); check the disk's space and PyAV.") from error
+
+
+def _add_sound(
+    output: Any, stream: Any, sound: AudioReader, start: int, n_frames: int, written: int, *, last: bool
+) -> int:
+    """Encode the sound up to the end of the pictures so far; gives the samples written in all."""
+    import av
+
+    end = n_frames * SAMPLE_RATE_HZ // FRAME_RATE_HZ
+    if not last:  # whole frames of the encoder; the rest waits for the next picture
+        end -= end % _AUDIO_FRAME
+    if end <= written:
+        return written
+    begin_s = start / FRAME_RATE_HZ
+    try:
+        pcm = sound.mono_pcm16(begin_s + written / SAMPLE_RATE_HZ, begin_s + end / SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)
+    except InputError:  # the file has gone or changed since it was opened
+        pcm = np.zeros(end - written, dtype=np.int16)
+    for first in range(0, len(pcm), _AUDIO_FRAME):
+        piece = pcm[first : first + _AUDIO_FRAME]
+        frame = av.AudioFrame.from_ndarray((piece.astype(np.float32) / 32768.0)[None, :], format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base = SAMPLE_RATE_HZ, Fraction(1, SAMPLE_RATE_HZ)
+        frame.pts = written + first
+        for packet in stream.encode(frame):
+            output.mux(packet)
+    return end
+
+
+class _ahead(Iterator[Item]):
+    """An iterator that runs in a thread of its own, a few items ahead; its errors arrive where it is read."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+        self._queue: queue.Queue[tuple[bool, Any]] = queue.Queue(_QUEUE)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put((True, item)):
+                    return
+            self._put((False, None))
+        except BaseException as error:  # whatever it is, the reader must hear of it
+            self._put((False, error))
+
+    def _put(self, entry: tuple[bool, Any]) -> bool:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                self._queue.put(entry, timeout=0.1)
+                return True
+        return False
+
+    def __next__(self) -> Item:
+        while True:
+            try:
+                more, value = self._queue.get(timeout=0.2)
+                break
+            except queue.Empty:
+                # somebody else stops the chain: the one who waits here must not wait for ever
+                if self._stopped.is_set() or not self._thread.is_alive():
+                    with suppress(queue.Empty):
+                        more, value = self._queue.get_nowait()
+                        break
+                    raise StopIteration from None
+        if more:
+            return value
+        if value is not None:
+            raise value
+        raise StopIteration
+
+    def __enter__(self) -> _ahead[Item]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(30)
+
+
+class _Canvas:
+    """The picture of a frame: fixed parts drawn once, the rest copied into it."""
+
+    def __init__(self, material: Material, options: VideoOptions, start: int, stop: int) -> None:
+        self.material, self.options, self.start, self.stop = material, options, start, stop
+        self.system = material.systems[0]
+        self.labels, self.predictions = material.labels, material.tables[0]
+        self.energy_lut = sequential_lut(options.colormap)
+        self.residual_lut = diverging_lut(dark=True)
+        self.colours: list[Colour] = [(int(r), int(g), int(b)) for r, g, b in class_colors_rgb()]
+        self.classes = self._classes()
+        self.base = self._base()
+        # one canvas for all frames: a new one of 2.7 MB costs more in page faults than drawing on it
+        self._buffer = np.empty_like(self.base)
+
+    def _classes(self) -> list[int]:
+        found = [t.category_id for t in (self.labels, self.predictions) if t is not None]
+        return sorted({int(c) for c in np.unique(np.concatenate(found))} & set(range(N_CLASSES))) if found else []
+
+    # fixed parts
+
+    def _base(self) -> Picture:
+        width, height = SIZE_WH
+        canvas = np.empty((height, width, 3), dtype=np.uint8)
+        canvas[:] = _PAGE
+        title = f"{self.material.place}   ·   {self.system.title}"
+        said = ["simulated"] * self.material.simulated + ["stand-in predictions"] * self.system.stand_in
+        right = _text("   ·   ".join(said), 15, (255, 196, 94), bold=True) if said else None
+        room = SIZE_WH[0] - _LEFT - 230 - (right.shape[1] + 24 if right is not None else 0)
+        _blit(canvas, _text(_shortened(title, 17, room), 17, _TEXT, bold=True), _LEFT + 2, 9)
+        if right is not None:
+            _blit(canvas, right, SIZE_WH[0] - 230 - right.shape[1] - 12, 10)
+        self._draw_legend(canvas)
+        self._draw_timeline(canvas)
+        return canvas
+
+    def _draw_legend(self, canvas: Picture) -> None:
+        x, y = _SIDE_X, _TOP
+        for category in self.classes:
+            cv2.rectangle(canvas, (x, y + 3), (x + 13, y + 16), self.colours[category], -1, cv2.LINE_AA)
+            _blit(canvas, _text(SHORT_NAMES[category], 14, _TEXT), x + 20, y)
+            y += 22
+        if self.options.layout == "overlay":
+            y += 8
+            for dashed, name in ((False, "ground truth"), (True, "prediction")):
+                _dashes(canvas, np.array([[x, y + 9], [x + 26, y + 9]]), _TEXT, 2) if dashed else cv2.line(
+                    canvas, (x, y + 9), (x + 26, y + 9), _TEXT, 2, cv2.LINE_AA
+                )
+                _blit(canvas, _text(name, 13, _MUTED), x + 33, y)
+                y += 20
+        bars = [("Energy" if self.options.scale == "fixed" else "Energy / peak", self.energy_lut, ("0", "1"))]
+        if self.options.layout == "panels":
+            bars.append(("Residual", self.residual_lut, ("−1", "1")))
+        y = _TIMELINE_TOP - 8 - 58 * len(bars)
+        for name, lut, (low, high) in bars:
+            _blit(canvas, _text(name, 13, _MUTED), x, y)
+            ramp = lut[np.linspace(0, len(lut) - 1, 128).astype(int)]
+            canvas[y + 20 : y + 30, x : x + 128] = ramp
+            cv2.rectangle(canvas, (x, y + 20), (x + 127, y + 29), _RULE, 1)
+            _blit(canvas, _text(low, 12, _MUTED), x, y + 32)
+            end = _text(high, 12, _MUTED)
+            _blit(canvas, end, x + 128 - end.shape[1], y + 32)
+            y += 58
+
+    def _draw_timeline(self, canvas: Picture) -> None:
+        """Lanes of classes: what the labels say above, what the system says below, in the class's colour."""
+        left, right, top, bottom = self._span()
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), _PANEL, -1)
+        lane = (bottom - top) / max(len(self.classes), 1)
+        for number, category in enumerate(self.classes):
+            for half, table in ((0, self.labels), (1, self.predictions)):
+                if table is None:
+                    continue
+                y0 = top + (number + 0.5 * half) * lane
+                y1 = y0 + 0.5 * lane
+                rows = slice(round(y0 + 0.5), max(round(y1 - 0.5), round(y0 + 0.5) + 1))
+                frames = np.unique(table.frame[table.category_id == category])
+                frames = frames[(frames >= self.start) & (frames < self.stop)]
+                shade = 1.0 if half == 0 else 0.6
+                colour = np.array(self.colours[category]) * shade + np.array(_PANEL) * (1 - shade)
+                first = np.floor(self._x(frames)).astype(int)
+                last = np.maximum(np.ceil(self._x(frames + 1)).astype(int), first + 1)
+                columns = np.zeros(SIZE_WH[0] + 2, dtype=np.int64)
+                np.add.at(columns, first, 1)
+                np.add.at(columns, last, -1)
+                canvas[rows, np.flatnonzero(np.cumsum(columns)[: SIZE_WH[0]] > 0)] = colour.astype(np.uint8)
+            if number:
+                y = round(top + number * lane)
+                canvas[y : y + 1, left:right] = _PAGE
+        for second in _nice_ticks(self.start / FRAME_RATE_HZ, self.stop / FRAME_RATE_HZ):
+            x = round(float(self._x(np.array(second * FRAME_RATE_HZ))))
+            cv2.line(canvas, (x, bottom), (x, bottom + 3), _MUTED, 1)
+            label = _text(_clock(second), 12, _MUTED)
+            _blit(canvas, label, min(max(x - label.shape[1] // 2, left), right - label.shape[1]), bottom + 3)
+        x = _SIDE_X
+        for y, name in ((top, "upper: ground truth"), (top + 17, "lower: prediction")):
+            _blit(canvas, _text(name, 12, _MUTED), x, y)
+
+    def _span(self) -> tuple[int, int, int, int]:
+        """Left, right, top and bottom of the timeline."""
+        return _LEFT, _LEFT + 2 * _PANEL_WH[0] + _GAP, _TIMELINE_TOP + 2, SIZE_WH[1] - 24
+
+    def _x(self, frame: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        left, right, _, _ = self._span()
+        return left + (frame - self.start) / (self.stop - self.start) * (right - left)
+
+    # a frame
+
+    def draw(self, frame: int, picture: Picture | None) -> Picture:
+        """RGB picture of a frame, valid until the next call."""
+        canvas = self._buffer
+        np.copyto(canvas, self.base)
+        draw = self._panels if self.options.layout == "panels" else self._overlay
+        draw(canvas, frame, picture)
+        clock = _text(f"{_clock(frame / FRAME_RATE_HZ, tenths=True)}   frame {frame}", 17, _TEXT, bold=True)
+        _blit(canvas, clock, SIZE_WH[0] - 8 - clock.shape[1], 9)
+        _, _, top, bottom = self._span()
+        # the cursor stands in the middle of the frame that is shown
+        x = round(float(self._x(np.array(frame + 0.5))))
+        cv2.line(canvas, (x, top - 3), (x, bottom + 2), (255, 255, 255), 2)
+        return canvas
+
+    def _sides(self, frame: int) -> list[tuple[list[tuple[int, float, Patch]], npt.NDArray[np.float32] | None]]:
+        """Patches and merged map of labels and predictions; no map where there is no table."""
+        sides: list[tuple[list[tuple[int, float, Patch]], npt.NDArray[np.float32] | None]] = []
+        for table in (self.labels, self.predictions):
+            if table is None:
+                sides.append(([], None))
+                continue
+            patches = [
+                (int(table.category_id[i]), float(table.score[i]), annotation_patch(table, i, mode=self.options.mode))
+                for i in _rows(table, frame)
+            ]
+            energy = merged_canvas(patch for _, _, patch in patches)
+            if self.options.scale == "per-map" and energy.max() > 0:
+                energy /= energy.max()
+            sides.append((patches, energy))
+        return sides
+
+    def _panels(self, canvas: Picture, frame: int, picture: Picture | None) -> None:
+        (truth, truth_map), (guess, guess_map) = self._sides(frame)
+        width, height = _PANEL_WH
+        corners = [(_LEFT + i * (width + _GAP), _TOP + j * (height + _GAP)) for j in (0, 1) for i in (0, 1)]
+        views = [canvas[y : y + height, x : x + width] for x, y in corners]
+        self._rgb(views[0], picture)
+        self._outlines(views[0], truth, thin=True)
+        for view, energy, patches, missing in (
+            (views[1], truth_map, truth, "no labels"),
+            (views[2], guess_map, guess, "no predictions"),
+        ):
+            if energy is None:
+                _empty(view, missing)
+                continue
+            index = (np.minimum(energy, 1.0) * 255 + 0.5).astype(np.uint8)
+            _coloured(view, _enlarged(index, _PANEL_WH), self.energy_lut)
+            self._outlines(view, patches, thin=False)
+        if truth_map is None or guess_map is None:
+            _empty(views[3], "needs labels and predictions")
+        else:
+            index = (np.clip(guess_map - truth_map, -1, 1) * 127 + 127.5).astype(np.uint8)
+            _coloured(views[3], _enlarged(index, _PANEL_WH), self.residual_lut)
+        for view, title in zip(views, ("RGB + truth", "Ground truth", "Prediction", "Residual"), strict=True):
+            _tag(view, title)
+
+    def _overlay(self, canvas: Picture, frame: int, picture: Picture | None) -> None:
+        (truth, _), (guess, guess_map) = self._sides(frame)
+        width, height = _OVERLAY_WH
+        view = canvas[_TOP : _TOP + height, _LEFT : _LEFT + width]
+        self._rgb(view, picture)
+        if guess_map is not None and guess_map.any():
+            index = (np.minimum(guess_map, 1.0) * 255 + 0.5).astype(np.uint8)
+            rows, columns = np.flatnonzero(index.any(axis=1)), np.flatnonzero(index.any(axis=0))
+            # only where there is energy: a few per cent of the picture
+            box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+            sx, sy = width / ERP_WIDTH, height / ERP_HEIGHT
+            x0, x1 = round(columns[0] * sx), round((columns[-1] + 1) * sx)
+            y0, y1 = round(rows[0] * sy), round((rows[-1] + 1) * sy)
+            part = cv2.resize(index[box], (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+            alpha = (np.minimum(part, 160)[..., None] / 160.0 * 0.75).astype(np.float32)
+            area = view[y0:y1, x0:x1]
+            area[:] = (area * (1 - alpha) + self.energy_lut[part] * alpha).astype(np.uint8)
+        self._outlines(view, truth, thin=False)
+        self._outlines(view, guess, thin=False, dashed=True)
+        for table, missing in ((self.labels, "no labels"), (self.predictions, "no predictions")):
+            if table is None:
+                _tag(view, missing, right=True)
+
+    def _rgb(self, view: Picture, picture: Picture | None) -> None:
+        if picture is None:
+            _empty(view, "no video")
+        else:
+            cv2.resize(picture, (view.shape[1], view.shape[0]), dst=view, interpolation=cv2.INTER_LINEAR)
+
+    def _outlines(
+        self, view: Picture, patches: Sequence[tuple[int, float, Patch]], *, thin: bool, dashed: bool = False
+    ) -> None:
+        scale = view.shape[1] / ERP_WIDTH
+        names: list[tuple[float, float, float, int, float]] = []
+        for category, score, patch in patches:
+            colour = self.colours[category] if category < N_CLASSES else _MUTED
+            for number, curve in enumerate(outlines(patch)):
+                for shift in (0, ERP_WIDTH) if curve[:, 0].max() > ERP_WIDTH else (0,):
+                    # sixteenths of a pixel, so that a slowly moving outline does not jump
+                    points = np.rint((curve - [shift, 0]) * (scale * 16)).astype(np.int32)
+                    if dashed:
+                        _dashes(view, np.concatenate([points, points[:1]]) / 16, colour, 2)
+                        continue
+                    cv2.polylines(view, [points], True, (245, 245, 245), 3 if thin else 4, cv2.LINE_AA, 4)
+                    cv2.polylines(view, [points], True, colour, 1 if thin else 2, cv2.LINE_AA, 4)
+                if number == 0:
+                    middle = float(curve[:, 0].min() + curve[:, 0].max()) / 2 % ERP_WIDTH
+                    names.append((float(curve[:, 1].min()), float(curve[:, 1].max()), middle, category, score))
+        if not thin:
+            self._names(view, names, scale, below=dashed)
+
+    def _names(
+        self, view: Picture, names: list[tuple[float, float, float, int, float]], scale: float, *, below: bool
+    ) -> None:
+        """Class names (and scores of predictions) beside the outlines, not on top of each other."""
+        taken: list[tuple[int, int, int, int]] = []
+        height, width = view.shape[:2]
+        for top, bottom, middle, category, score in sorted(names):
+            text = SHORT_NAMES[category] if category < N_CLASSES else f"class {category}"
+            if score == score:
+                text += f" {score:.2f}"
+            tile = _label(text, self.colours[category] if category < N_CLASSES else _MUTED)
+            h, w = tile.shape[:2]
+            x = int(min(max(middle * scale - w / 2, 1), width - w - 1))
+            above, under = int(top * scale) - h - 3, int(bottom * scale) + 3
+            tries = [under, above] if below else [above, under]
+            tries += [above - h - 1, under + h + 1, above - 2 * h - 2, under + 2 * h + 2]
+            inside = [y for y in tries if 1 <= y <= height - h - 1] or [1]
+            free = [y for y in inside if all(x + w <= a or c <= x or y + h <= b or d <= y for a, b, c, d in taken)]
+            y = free[0] if free else inside[0]
+            taken.append((x, y, x + w, y + h))
+            view[y : y + h, x : x + w] = tile
+
+
+def _rows(table: AnnotationTable, frame: int) -> range:
+    rows = table.frame_slice(frame)
+    return range(rows.start, rows.stop)
+
+
+def _enlarged(index: Picture, size_wh: tuple[int, int]) -> Picture:
+    # levels are enlarged, then coloured: mixing colours would show hues that the scale does not have
+    return np.asarray(cv2.resize(index, size_wh, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _coloured(view: Picture, index: Picture, lut: Picture) -> None:
+    """Colour levels by a look-up table; OpenCV's takes 256 entries, of which ours use the first ones."""
+    table = np.zeros((256, 1, 3), dtype=np.uint8)
+    table[: len(lut), 0] = lut
+    view[:] = cv2.applyColorMap(index, table)
+
+
+def _empty(view: Picture, text: str) -> None:
+    view[:] = _PANEL
+    tile = _text(text, 16, _MUTED, background=_PANEL)
+    _blit(view, tile, (view.shape[1] - tile.shape[1]) // 2, (view.shape[0] - tile.shape[0]) // 2)
+
+
+def _tag(view: Picture, text: str, *, right: bool = False) -> None:
+    tile = _text(f" {text} ", 14, _TEXT, background=_PAGE)
+    _blit(view, tile, view.shape[1] - tile.shape[1] if right else 0, 0)
+
+
+def _dashes(view: Picture, points: npt.NDArray[Any], colour: Colour, thickness: int) -> None:
+    """Dashed line through points, 7 pixels on and 5 off along the curve, with a pale rim."""
+    points = np.asarray(points, dtype=np.float64)
+    steps = np.hypot(*np.diff(points, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    if along[-1] < 1:
+        return
+    marks = np.arange(0.0, along[-1], 12.0)
+    dashes = []
+    for mark in marks.tolist():
+        at = np.linspace(mark, min(mark + 7.0, along[-1]), 4)
+        dashes.append(np.column_stack([np.interp(at, along, points[:, 0]), np.interp(at, along, points[:, 1])]))
+    lines = [np.rint(d * 16).astype(np.int32) for d in dashes]
+    cv2.polylines(view, lines, False, (245, 245, 245), thickness + 2, cv2.LINE_AA, 4)
+    cv2.polylines(view, lines, False, colour, thickness, cv2.LINE_AA, 4)
+
+
+def _blit(canvas: Picture, tile: Picture, x: int, y: int) -> None:
+    """Copy a tile; what would lie outside is cut."""
+    x, y = max(x, 0), max(y, 0)
+    part = canvas[y : y + tile.shape[0], x : x + tile.shape[1]]
+    part[:] = tile[: part.shape[0], : part.shape[1]]
+
+
+@lru_cache(maxsize=8)
+def _font(size: int, bold: bool) -> Any:
+    from matplotlib import get_data_path  # only the path of the fonts that ship with it
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / name), size)
+
+
+@lru_cache(maxsize=4096)
+def _text(text: str, size: int, colour: Colour, *, bold: bool = False, background: Colour = _PAGE) -> Picture:
+    """Line of text on a plain ground, as a tile; read-only."""
+    from PIL import Image, ImageDraw
+
+    font = _font(size, bold)
+    width = max(1, round(font.getlength(text)) + 2)
+    image = Image.new("RGB", (width, size + 5), background)
+    ImageDraw.Draw(image).text((1, 1), text, font=font, fill=colour)
+    tile = np.array(image)
+    tile.flags.writeable = False
+    return tile
+
+
+@lru_cache(maxsize=2048)
+def _label(text: str, colour: Colour) -> Picture:
+    """Name beside an outline: dark on white, framed in the class's colour, which alone would be too pale to read."""
+    inner = _text(text, 13, (17, 17, 17), background=(250, 250, 250))
+    height, width = inner.shape[0] - 1, inner.shape[1] + 6
+    tile = np.full((height, width, 3), 250, dtype=np.uint8)
+    tile[:, 3:-3] = inner[:height]
+    cv2.rectangle(tile, (0, 0), (width - 1, height - 1), colour, 2)
+    tile.flags.writeable = False
+    return tile
+
+
+def _shortened(text: str, size: int, room: int) -> str:
+    """Text cut to a width in pixels."""
+    font = _font(size, True)
+    if font.getlength(text) <= room:
+        return text
+    while len(text) > 4 and font.getlength(text + "…") > room:
+        text = text[:-1]
+    return text + "…"
+
+
+def _clock(seconds: float, *, tenths: bool = False) -> str:
+    minutes, rest = divmod(round(seconds * 10), 600)
+    return f"{minutes}:{rest / 10:04.1f}" if tenths else f"{minutes}:{rest // 10:02d}"
+
+
+def _nice_ticks(begin_s: float, end_s: float) -> list[float]:
+    """At most a dozen whole seconds to label."""
+    step: float = next((s for s in (1, 2, 5, 10, 20, 30, 60, 120, 300) if (end_s - begin_s) / s <= 12), 600)
+    first = -(-begin_s // step) * step
+    return [first + k * step for k in range(int((end_s - first) // step) + 1)]
