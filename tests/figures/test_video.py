@@ -167,9 +167,9 @@ def test_maps_are_where_the_labels_are(recording: Recording, system: System) -> 
     panel = picture[y0 : y0 + video._PANEL_WH[1], x0 : x0 + video._PANEL_WH[0]]
     # label of frame 0: centre (180, 85), energy 1 there; green grows with energy all along magma
     # (a window inside the outline, which is white)
-    y, x = np.unravel_index(int(np.argmax(panel[124:144, 270:292, 1])), (20, 22))
-    assert (x + 270.5) / video._PANEL_WH[0] * 360 == pytest.approx(180.5, abs=1)
-    assert (y + 124.5) / video._PANEL_WH[1] * 180 == pytest.approx(85.5, abs=1)
+    y, x = np.unravel_index(int(np.argmax(panel[127:140, 274:288, 1])), (13, 14))
+    assert (x + 274.5) / video._PANEL_WH[0] * 360 == pytest.approx(180.5, abs=1)
+    assert (y + 127.5) / video._PANEL_WH[1] * 180 == pytest.approx(85.5, abs=1)
     assert np.abs(panel[5, 300].astype(int) - sequential_lut("magma")[0].astype(int)).max() <= 1
 
 
