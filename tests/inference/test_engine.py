@@ -40,7 +40,7 @@ KEEP = NetworkOptions(floor=0.0, at_most=8)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two recordings of 1.2 s: noise and a grey film (not a simulation; only shapes matter here)."""
+    """Two recordings of 1.2 s: noise and a film of patches (not a simulation; only shapes matter here)."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(5)
     for name in ("fold9_room1_mix001", "fold9_room1_mix002"):
@@ -53,7 +53,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             stream = container.add_stream("libx264", rate=10)
             stream.width, stream.height, stream.pix_fmt = 360, 180, "yuv420p"
             for i in range(12):
-                picture = np.full((180, 360, 3), 20 * i, dtype=np.uint8)
+                # a picture that is alike everywhere would make regions tie, and rounding would put them in order
+                patches = rng.integers(0, 200, (9, 18, 3)) + 4 * i
+                picture = np.kron(patches, np.ones((20, 20, 1))).astype(np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     return root
@@ -253,7 +255,7 @@ def test_options_that_change_numbers_are_off_and_part_of_the_key(
 
 def test_a_checkpoint_tells_what_it_is(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     facts = describe_checkpoint(checkpoints["B"])
-    assert (facts.kind, facts.backbone, facts.needs_rgb) == ("track B", "resnet18", True)
+    assert (facts.kind, facts.backbone, facts.needs_rgb) == ("track B", "resnet18, 16 channels", True)
     assert facts.content == content_hash(checkpoints["B"])
     assert facts.magnitude == "normalised"
     loud = tmp_path / "loud.safetensors"
