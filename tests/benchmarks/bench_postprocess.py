@@ -1,6 +1,7 @@
-"""What the stages of post-processing cost, on a made-up 60 s recording with 50 candidates a frame.
+"""What post-processing costs, and what the ways of writing a region are worth.
 
-    python -m tests.benchmarks.bench_postprocess
+    python -m tests.benchmarks.bench_postprocess            stages on a made-up 60 s recording, 50 candidates a frame
+    python -m tests.benchmarks.bench_postprocess regions    exports of perfect maps of the demo labels (simulated)
 
 Seconds of processor time, so that other work on the machine does not count; the fastest of five runs. "dense" gives
 every candidate a class of its own accord in each frame (some 20 kept a frame, most tracks contested), the worst case;
@@ -9,14 +10,30 @@ every candidate a class of its own accord in each frame (some 20 kept a frame, m
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from sai_core.annotations import read_annotations
+from sai_core.dataset import demo_root
 from sai_core.inference.store import RawDetections
-from sai_core.postprocess import annotate, candidates, load_system, prepare, regions_of, select_tracks
-from tests.postprocess.raws import make_raw, make_teacher
+from sai_core.metrics import evaluate, render_table_0630
+from sai_core.metrics.pairing_0630 import soft_iou
+from sai_core.postprocess import (
+    Detections,
+    PipelineSettings,
+    annotate,
+    candidates,
+    export_regions,
+    load_system,
+    prepare,
+    regions_of,
+    run_pipeline,
+    select_tracks,
+)
+from tests.postprocess.raws import as_roi, as_table, make_raw, make_teacher
 
 
 def stream(kind: str) -> RawDetections:
@@ -44,7 +61,51 @@ def fastest_ms(work: Callable[[], object], runs: int = 5) -> float:
     return 1e3 * best
 
 
+def regions() -> None:
+    """Soft IoU of exported label regions with their labels (every fifth), and macro AP of them as detections."""
+    tables = [read_annotations(path) for path in sorted((demo_root() / "labels_dev").rglob("*.json*"))]
+    tables = [table.take(np.arange(0, len(table), 5)) for table in tables]
+    for method, top_k in (("top_k", 20), ("region", 20), ("hull", 0)):
+        s = PipelineSettings(
+            export=method,  # type: ignore[arg-type]
+            top_k=top_k,
+            min_hits=1,
+            max_age=0,
+            nms_iou=1.0,
+            max_per_class=100,
+            min_score=0.0,
+        )
+        ious, n_points, labels, predictions = [], 0, {}, {}
+        for index, table in enumerate(tables):
+            maps, boxes = as_roi(table)
+            perfect = Detections(
+                table.frame,
+                table.category_id,
+                np.full(len(table), 0.9, np.float32),
+                boxes.astype(np.float32),
+                table.distance_cm,
+                maps,
+            )
+            every = np.arange(len(table))
+            made = export_regions(maps, boxes, table.frame, every, method=method, top_k=top_k)  # type: ignore[arg-type]
+            ious.append(soft_iou(render_table_0630(table), render_table_0630(as_table(made)), every, every))
+            n_points += len(made.points_xy)
+            labels[str(index)] = table
+            n_frames = table.n_frames
+            predictions[str(index)] = run_pipeline(perfect, recording=str(index), n_frames=n_frames, settings=s)
+        iou = np.concatenate(ious)
+        macro = evaluate(labels, predictions, use_cache=False).to_json()["macro"]
+        print(
+            f"{method:8} mean soft IoU {iou.mean():.3f} (5 % below {np.quantile(iou, 0.05):.3f}), "
+            f"{n_points / len(iou):.1f} points a region, {len(iou)} regions; macro mAP {macro['mAP']:.3f}, "
+            f"AP25 {macro['AP25']:.3f}, AP50 {macro['AP50']:.3f}, AP75 {macro['AP75']:.3f}"
+        )
+
+
 def main() -> None:
+    if sys.argv[1:] == ["regions"]:
+        regions()
+        return
     print(
         f"{'stream':8}{'system':10}{'once':>8}{'candidates':>12}{'select':>8}{'regions':>9}{'(number)':>10}{'table':>7}"
     )
@@ -59,13 +120,13 @@ def main() -> None:
             c = candidates(prepared, s)
             tracks = select_tracks(c, s)
             rows = np.unique(tracks.detection)
-            regions = regions_of(c, rows, s)
+            made = regions_of(c, rows, s)
             times = [
                 fastest_ms(lambda p=prepared, s=s: candidates(p, s)),  # type: ignore[misc]
                 fastest_ms(lambda c=c, s=s: select_tracks(c, s)),  # type: ignore[misc]
                 fastest_ms(lambda c=c, r=rows, s=s: regions_of(c, r, s), 2),  # type: ignore[misc]
                 fastest_ms(
-                    lambda c=c, t=tracks, g=regions, s=s: annotate(c, t, g, recording="r", settings=s)  # type: ignore[misc]
+                    lambda c=c, t=tracks, g=made, s=s: annotate(c, t, g, recording="r", settings=s)  # type: ignore[misc]
                 ),
             ]
             print(

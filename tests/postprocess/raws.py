@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sai_core.annotations import DcaseMetadata
-from sai_core.geometry import pixel_to_direction
+from sai_core.annotations import AnnotationTable, DcaseMetadata
+from sai_core.geometry import pixel_to_direction, unwrap_columns
 from sai_core.inference.store import RawDetections
+from sai_core.postprocess import Regions
 
 
 def make_raw(seed: int = 0, *, n_frames: int = 40, n_boxes: int = 6, recording: str = "made_up") -> RawDetections:
@@ -52,3 +53,35 @@ def make_teacher(raw: RawDetections, seed: int = 0, *, share: float = 0.5) -> Dc
         np.full(len(rows), np.nan),
         raw.recording,
     )
+
+
+def as_table(regions: Regions) -> AnnotationTable:
+    """Regions as annotations of one frame and class."""
+    n = len(regions)
+    return AnnotationTable(
+        "r",
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int16),
+        np.arange(n),
+        np.ones(n),
+        np.ones(n),
+        regions.polygon_offsets,
+        regions.point_offsets,
+        regions.points_xy,
+        regions.energy,
+    )
+
+
+def as_roi(labels: AnnotationTable) -> tuple[np.ndarray, np.ndarray]:
+    """Dense label regions as 28 x 28 maps over their boxes: what a perfect detector would give."""
+    maps, boxes = [], []
+    for index in range(len(labels)):
+        xy, energy = labels.points(index)
+        x, y = unwrap_columns(xy[:, 0]).astype(int), xy[:, 1].astype(int)
+        boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
+        dense = np.zeros((np.ptp(y) + 1, np.ptp(x) + 1))
+        dense[y - y.min(), x - x.min()] = energy
+        rows = ((np.arange(112) + 0.5) / 112 * dense.shape[0]).astype(int)
+        columns = ((np.arange(112) + 0.5) / 112 * dense.shape[1]).astype(int)
+        maps.append(dense[np.ix_(rows, columns)].reshape(28, 4, 28, 4).mean(axis=(1, 3)))
+    return np.array(maps), np.array(boxes, dtype=np.float64)

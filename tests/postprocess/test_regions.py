@@ -9,41 +9,10 @@ from hypothesis import strategies as st
 
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import demo_root
-from sai_core.geometry import unwrap_columns
 from sai_core.metrics import render_table_0630
 from sai_core.metrics.pairing_0630 import soft_iou
 from sai_core.postprocess import Regions, export_regions
-
-
-def _table(regions: Regions) -> AnnotationTable:
-    n = len(regions)
-    return AnnotationTable(
-        "r",
-        np.zeros(n, np.int32),
-        np.zeros(n, np.int16),
-        np.arange(n),
-        np.ones(n),
-        np.ones(n),
-        regions.polygon_offsets,
-        regions.point_offsets,
-        regions.points_xy,
-        regions.energy,
-    )
-
-
-def _as_roi(labels: AnnotationTable) -> tuple[np.ndarray, np.ndarray]:
-    """Dense label regions as 28 x 28 maps over their boxes: what a perfect detector would give."""
-    maps, boxes = [], []
-    for index in range(len(labels)):
-        xy, energy = labels.points(index)
-        x, y = unwrap_columns(xy[:, 0]).astype(int), xy[:, 1].astype(int)
-        boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
-        dense = np.zeros((np.ptp(y) + 1, np.ptp(x) + 1))
-        dense[y - y.min(), x - x.min()] = energy
-        rows = ((np.arange(112) + 0.5) / 112 * dense.shape[0]).astype(int)
-        columns = ((np.arange(112) + 0.5) / 112 * dense.shape[1]).astype(int)
-        maps.append(dense[np.ix_(rows, columns)].reshape(28, 4, 28, 4).mean(axis=(1, 3)))
-    return np.array(maps), np.array(boxes, dtype=np.float64)
+from tests.postprocess.raws import as_roi, as_table
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +29,10 @@ def labels() -> list[AnnotationTable]:
 def _mean_iou(labels: list[AnnotationTable], **options: object) -> float:
     ious = []
     for table in labels:
-        maps, boxes = _as_roi(table)
+        maps, boxes = as_roi(table)
         every = np.arange(len(table))
         regions = export_regions(maps, boxes, table.frame, every, **options)  # type: ignore[arg-type]
-        drawn = render_table_0630(_table(regions))
+        drawn = render_table_0630(as_table(regions))
         ious.append(soft_iou(render_table_0630(table), drawn, every, every))
     return float(np.concatenate(ious).mean())
 
@@ -101,7 +70,7 @@ def test_what_is_written_is_what_the_evaluator_draws(
     assert xy.min() >= 0
     assert (xy <= [360, 180]).all()
     np.testing.assert_array_equal(np.round(xy, 1), xy)
-    drawn = render_table_0630(_table(regions)).dense([0])[0]
+    drawn = render_table_0630(as_table(regions)).dense([0])[0]
     column, row = np.round(xy[:, 0] / 3.6).astype(int), np.round(xy[:, 1] / 3.6).astype(int)
     wanted = np.zeros((50, 100))
     np.maximum.at(wanted, (row, column), regions.energy / regions.energy.max())
@@ -123,7 +92,7 @@ def test_over_the_seam_there_are_two_polygons_and_the_same_picture_as_elsewhere(
         regions = export_regions(
             maps, np.array([[left, 54, left + 54, 90]]), np.zeros(1, int), np.zeros(1, int), method="region"
         )
-        pictures.append((np.diff(regions.polygon_offsets)[0], render_table_0630(_table(regions)).dense([0])[0]))
+        pictures.append((np.diff(regions.polygon_offsets)[0], render_table_0630(as_table(regions)).dense([0])[0]))
     assert (pictures[0][0], pictures[1][0]) == (1, 2)
     shifted = np.roll(pictures[0][1], 55, axis=1)
     np.testing.assert_array_equal(shifted > 0, pictures[1][1] > 0)
@@ -138,9 +107,9 @@ def test_the_smallest_regions_are_drawn(method: str, size: float) -> None:
     maps = np.full((len(boxes), 28, 28), 0.5)
     every = np.arange(len(boxes))
     regions = export_regions(maps, boxes, np.zeros(len(boxes), int), every, method=method)  # type: ignore[arg-type]
-    assert (render_table_0630(_table(regions)).sums > 0).all()
+    assert (render_table_0630(as_table(regions)).sums > 0).all()
     dark = export_regions(0 * maps, boxes, np.zeros(len(boxes), int), every, method=method)  # type: ignore[arg-type]
-    assert (render_table_0630(_table(dark)).sums > 0).all()
+    assert (render_table_0630(as_table(dark)).sums > 0).all()
 
 
 def test_parts_are_polygons_strongest_first() -> None:
