@@ -58,6 +58,8 @@ class DetectorConfig:
     context_frames : int
         Frames before and after the present one whose band levels, in the direction of a region, help to classify it
         (:mod:`sai_core.detector.spectrum`); 0 for none.
+    frozen_norm : bool
+        Frozen batch norm in the ResNet, which is what pretrained weights need; group norm otherwise.
     """
 
     track: Literal["A", "B"] = "A"
@@ -79,6 +81,7 @@ class DetectorConfig:
     coarse_stem: bool = False
     log_maps: bool = False
     context_frames: int = 0
+    frozen_norm: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in (

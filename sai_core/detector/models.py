@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, roi_align
+from torchvision.ops import batched_nms, roi_align
 
 from sai_core.detector import losses
 from sai_core.detector.backbone import LEVELS, STRIDES, AcousticPyramid, Pyramid, ResnetPyramid, levels_from
@@ -53,6 +53,7 @@ from sai_core.detector.heads import (
     FullEnergyDecoder,
     RpnHead,
 )
+from sai_core.detector.region_align import RegionAlign
 from sai_core.detector.spectrum import RoiSpectrum, SoundContext
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
@@ -117,7 +118,7 @@ class SaiDetector(nn.Module):
             in_channels=main_inputs,
             channels=channels,
             circular=circular,
-            frozen_norm=False,
+            frozen_norm=config.frozen_norm,
             width=config.width,
             first_level=config.first_level,
             coarse_stem=config.coarse_stem,
@@ -138,8 +139,8 @@ class SaiDetector(nn.Module):
                 self.cmaf = RoiCmaf(channels, config.acoustic_channels, _HIDDEN)
         self.adapter = ConformerAdapter(channels, levels=self.levels) if config.conformer else None
         self.rpn = RpnHead(channels, len(_RATIOS), circular=circular)
-        self.box_pool = MultiScaleRoIAlign(list(self.levels), output_size=7, sampling_ratio=2)
-        self.energy_pool = MultiScaleRoIAlign(list(self.levels), output_size=14, sampling_ratio=2)
+        self.box_pool = RegionAlign(list(self.levels), 7)
+        self.energy_pool = RegionAlign(list(self.levels), 14)
         self.box_head = BoxHead(channels, _HIDDEN)
         self.classifier = nn.Linear(_HIDDEN, N_LABELS)
         self.box_deltas = nn.Linear(_HIDDEN, 4)
@@ -309,7 +310,7 @@ class SaiDetector(nn.Module):
 
     # -- regions -------------------------------------------------------------------------------------------------
 
-    def _pool(self, pool: MultiScaleRoIAlign, levels: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
+    def _pool(self, pool: RegionAlign, levels: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
         if self.config.seam == "circular":
             extended = {n: extend_right(levels[n], s) for n, s in zip(self.levels, self.strides, strict=True)}
             size = (NET_HEIGHT, NET_WIDTH + EXTENSION)

@@ -169,13 +169,13 @@ def _disturbed(
             sigma = sigma * lattice.std(axis=(1, 2), keepdims=True)
         noise = rng.standard_normal(lattice.shape, dtype=np.float32)
         lattice = np.maximum(lattice + sigma * noise, 0.0)
-    counts = rng.integers(0, settings.masked_bands + 1, n)
+    counts: npt.NDArray[np.int64] = np.asarray(rng.integers(0, settings.masked_bands + 1, n), dtype=np.int64)
     order = np.asarray(rng.permuted(np.tile(np.arange(bands), (n, 1)), axis=1)).reshape(n, bands)
     if counts.any():
         lattice = lattice.copy()
         power = None if power is None else power.copy()
         for k in range(n):
-            masked = order[k, : counts[k]]
+            masked = order[k][: int(counts[k])]
             lattice[k, masked] = 0.0
             if power is not None:
                 power[k, :, masked] = 0.0
@@ -279,7 +279,8 @@ def column_span(columns: npt.NDArray[np.int64]) -> tuple[int, int]:
     there = np.unique(columns)
     # gap after each occupied column to the next one, around the circle
     gaps = np.diff(there, append=there[0] + ERP_WIDTH)
-    last = int(np.argmax(gaps))
+    # of equal gaps the one at the seam, so that the range does not cross it without need
+    last = len(gaps) - 1 - int(np.argmax(gaps[::-1]))
     x0 = int(there[(last + 1) % len(there)])
     width = ERP_WIDTH - int(gaps[last]) + 1
     return x0, x0 + width

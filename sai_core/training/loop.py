@@ -92,6 +92,11 @@ def train(
     if not roots:
         raise InputError("training needs data: give --data with a folder in the official layout.")
     roots = [Path(r).resolve() for r in roots]
+    if config.model.frozen_norm and not (config.start.backbone or config.start.detector):
+        raise InputError(
+            f"{config.name}: this recipe starts from given weights, and none are (start.backbone, start.detector); "
+            "from scratch use --set model.frozen_norm=false --set 'optimiser.unfreeze={}'."
+        )
     chosen = _device(device)
     if not resume:
         # a mistake in the data is told before a folder is made

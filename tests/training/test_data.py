@@ -1,0 +1,198 @@
+"""The training cache: what is decoded once, what is left out, how frames are found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sai_core.annotations import AnnotationTable, write_label_json
+from sai_core.dataset import Recording, open_data_root
+from sai_core.errors import InputError
+from sai_core.training import data
+from sai_core.training.config import DataSettings
+from sai_core.training.data import FrameSet, choose_recordings, columns_of, label_columns, map_maker, pictures, prepare
+from tests.training.material import columns_from, frame_set, stored_maps, table_of, write_root
+
+
+def _table(regions: list[list[tuple[float, float, float]]], frames: list[int]) -> AnnotationTable:
+    n = len(regions)
+    points = np.array([p for r in regions for p in r], dtype=np.float64).reshape(-1, 3)
+    return AnnotationTable(
+        "t",
+        np.array(frames),
+        np.zeros(n, dtype=np.int16),
+        np.arange(n),
+        np.full(n, 150.0),
+        np.full(n, np.nan),
+        np.arange(n + 1),
+        np.concatenate([[0], np.cumsum([len(r) for r in regions])]).astype(np.int64),
+        points[:, :2],
+        points[:, 2],
+    )
+
+
+def test_columns_leave_out_regions_without_area_and_count_them() -> None:
+    table = _table([[(5, 6, 0.5), (6, 6, 0.7)], [], [(1, 1, 0.5)], [(360, 180, 0.4), (2, 3, 1.7)]], [0, 0, 1, 3])
+    columns, dropped = columns_of(table)
+    assert dropped == 2
+    assert columns["starts"].tolist() == [0, 1, 1, 1, 2]
+    assert columns["pixels"].tolist() == [6 * 360 + 5, 6 * 360 + 6, 3 * 360 + 2, 179 * 360 + 359]
+    # the last column and row hold what stands on the canvas' edge; energies are cut to [0, 1]
+    assert np.allclose(columns["energy"], [0.5, 0.7, 1.0, 0.4], atol=1e-3)
+
+
+def test_a_pixel_twice_in_a_region_counts_once_with_its_larger_energy() -> None:
+    columns, dropped = columns_of(_table([[(5, 6, 0.2), (5, 6, 0.9), (7, 6, 0.5)], [(5, 6, 0.5), (5, 6, 0.5)]], [0, 0]))
+    assert dropped == 1
+    assert np.allclose(columns["energy"], [0.9, 0.5], atol=1e-3)
+
+
+def test_labels_with_two_blobs_written_twice_count_once_with_one_box_over_both(tmp_path: Path) -> None:
+    one = _table([[(10, 6, 0.2), (11, 6, 0.9), (30, 6, 0.5), (31, 6, 0.5)]], [0])
+    twice = one.take([0, 0])
+    path = tmp_path / "a_std.json"
+    write_label_json(twice, path)
+    assert len(label_columns(path).category) == 1
+
+
+def test_labels_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a_std.json"
+    write_label_json(table_of("a", [(0, 3, 1, 120.0, 50.0, 60.0), (4, 3, 1, 130.0, 52.0, 60.0)]), path)
+    first = label_columns(path)
+    monkeypatch.setattr(data, "read_annotations", None)  # would fail if it were called
+    again = label_columns(path)
+    for name in ("starts", "category", "instance", "distance_cm", "offsets", "pixels", "energy"):
+        assert np.array_equal(getattr(first, name), getattr(again, name))
+    copy = tmp_path / "renamed_std.json"
+    shutil.copy(path, copy)
+    assert np.array_equal(label_columns(copy).pixels, first.pixels)  # by content, not by name
+
+
+def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "b_std.json"
+    write_label_json(table_of("b", [(0, 3, 1, 120.0, 51.0, 61.0)]), path)
+    good = label_columns(path)
+    folder = data.cache_root() / "training" / "labels"
+    entry = max(folder.iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    (entry / "pixels.npy").write_bytes(b"nothing")
+    assert np.array_equal(label_columns(path).pixels, good.pixels)
+
+
+def test_pictures_are_kept_and_found_again(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = open_data_root(tiny_root).recordings[0]
+    made = pictures(recording, n_frames=8, frame_step=2)
+    assert made.shape == (4, 180, 360, 3)
+    monkeypatch.setattr(data, "open_frames", None)
+    assert np.array_equal(pictures(recording, n_frames=8, frame_step=2), made)
+    with pytest.raises(InputError, match="no video"):
+        pictures(Recording("x"), n_frames=8, frame_step=2)
+
+
+def test_prepared_frames_are_those_of_the_files(tiny_root: Path, tiny_weights: Path) -> None:
+    recordings = open_data_root(tiny_root).recordings
+    settings = DataSettings(weights=str(tiny_weights))
+    maker = map_maker(settings, device="cpu")
+    frames = prepare(recordings[:2], settings=settings, maker=maker, with_rgb=True, context_frames=2, frame_step=3)
+    assert len(frames) == 6  # 8 frames each: 0, 3 and 6
+    assert [frames.locate(k) for k in range(6)] == [(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6)]
+    batch = frames.batch([1, 5])
+    assert batch.lattice.shape == (2, 9, 484)
+    assert np.array_equal(batch.lattice[1], frames.recordings[1].maps.lattice(6, 7)[0])
+    assert batch.power is not None
+    whole = frames.recordings[1].maps.lattice(magnitude="power")
+    # frames after the last one repeat it
+    assert np.array_equal(batch.power[1], whole[[4, 5, 6, 7, 7]])
+    assert batch.rgb is not None
+    assert batch.rgb.shape == (2, 180, 360, 3)
+    assert len(batch.regions[0]) == 1
+    assert len(batch.regions[1]) == 0  # the last two frames have no label
+    assert frames.present.sum() == 4
+    assert frames.n_regions == 12
+
+
+def test_frames_behind_the_labels_and_labels_behind_the_audio() -> None:
+    base = frame_set([(2, 10.0, 90.0)] * 3, rgb=False).recordings[0]
+    labels = columns_from(table_of("l", [(0, 2, 1, 100.0, 10.0, 90.0), (7, 4, 1, 100.0, 10.0, 90.0)]))
+    frames = FrameSet((type(base)(base.recording, base.maps, labels),))
+    assert len(frames) == 3
+    assert np.flatnonzero(frames.present.any(axis=0)).tolist() == [2]
+    assert [len(r) for r in frames.batch([0, 1, 2]).regions] == [1, 0, 0]
+
+
+def test_instances_of_recordings_and_classes_have_numbers_of_their_own() -> None:
+    one, two = (
+        frame_set([(2, 10.0, 90.0)], rgb=False).recordings[0],
+        frame_set([(3, 10.0, 90.0)], rgb=False).recordings[0],
+    )
+    frames = FrameSet((one, two, one))
+    numbers = [r[0].instance for r in frames.batch([0, 1, 2]).regions]
+    assert len(set(numbers)) == 3
+
+
+def test_an_unknown_distance_stays_unknown() -> None:
+    base = frame_set([(2, 10.0, 90.0)], rgb=False).recordings[0]
+    labels = columns_from(table_of("l", [(0, 2, 1, np.nan, 10.0, 90.0)]))
+    frames = FrameSet((type(base)(base.recording, base.maps, labels),))
+    assert np.isnan(frames.batch([0]).regions[0][0].distance_units)
+
+
+def test_splits_decide_what_is_for_training(tmp_path: Path) -> None:
+    for split in ("dev-train-sim", "dev-val-sim", "other"):
+        for kind, suffix in (("labels_dev", "_std.json"), ("mic_dev", ".wav")):
+            (tmp_path / kind / split).mkdir(parents=True)
+            for k in range(2):
+                (tmp_path / kind / split / f"{split}{k}{suffix}").touch()
+    (tmp_path / "mic_dev" / "other" / "lonely.wav").touch()
+    train, validation, said = choose_recordings([tmp_path], DataSettings())
+    assert [r.split for r in train] == ["dev-train-sim"] * 2
+    assert [r.split for r in validation] == ["dev-val-sim"] * 2
+    assert "1 of 7 recordings lack labels or audio" in said[0]
+    train, validation, _ = choose_recordings([tmp_path], DataSettings(train_splits=("other", "dev-val*")))
+    assert [r.split for r in train] == ["other"] * 2
+    train, validation, said = choose_recordings([tmp_path], DataSettings(validation_splits=("none",)))
+    assert len(train) == 1
+    assert len(validation) == 1
+    assert "held out" in said[-1]
+
+
+def test_too_little_data_is_told(tmp_path: Path, tiny_root: Path) -> None:
+    with pytest.raises(InputError, match="no recording has labels"):
+        choose_recordings([tmp_path], DataSettings())
+    write_root(tmp_path / "one", recordings=1)
+    with pytest.raises(InputError, match="at least one recording"):
+        choose_recordings([tmp_path / "one"], DataSettings())
+    train, validation, said = choose_recordings([tiny_root], DataSettings())
+    assert (len(train), len(validation)) == (2, 1)
+    assert len(said) == 2
+
+
+def test_a_missing_file_is_told(tiny_root: Path, tiny_weights: Path) -> None:
+    settings = DataSettings(weights=str(tiny_weights))
+    gone = Recording("gone", label_path=tiny_root / "gone.json", mic_path=tiny_root / "gone.wav")
+    with pytest.raises(InputError, match=r"gone\.wav"):
+        prepare([gone], settings=settings, maker=map_maker(settings, device="cpu"), with_rgb=False)
+
+
+def test_reading_frames_opens_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = frame_set([(2, 10.0, 90.0)] * 4, context_frames=1)
+    frames.batch([0])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
+    assert len(frames.batch([1, 2, 3])) == 3
+
+
+def test_power_of_the_context_is_scaled_by_the_level() -> None:
+    base = frame_set([(2, 10.0, 90.0)] * 2, rgb=False).recordings[0]
+    lattice = base.maps.lattice()
+    loud = type(base)(base.recording, stored_maps(lattice, level=4e-3), base.labels)
+    batch = FrameSet((loud,), context_frames=1).batch([0])
+    assert batch.power is not None
+    assert np.allclose(batch.power[0, 1], lattice[0] * 4e-3, rtol=1e-5)
