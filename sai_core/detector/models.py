@@ -351,7 +351,7 @@ class SaiDetector(nn.Module):
         floor: float = 0.01,
         duplicate_iou: float = 0.8,
         per_level: int = 300,
-        proposals: int = 200,
+        proposals: int = 100,
     ) -> list[Candidates]:
         """Candidates of each frame, before thresholds and class-wise NMS.
 

@@ -60,8 +60,8 @@ class NetworkOptions:
     full_map : bool
         Compute and store full-frame maps; without them a store holds none.
     proposals : int, optional
-        Proposals a frame that are classified. ``None``: 1,000 for the official baseline, 200 for our own. Fewer
-        changes what is found.
+        Proposals a frame that are classified. ``None``: 1,000 for the official baseline, 100 for our own, as in
+        training. Fewer changes what is found.
     precision : {"float32", "bfloat16"}
         ``bfloat16`` runs convolutions and matrix products at 8 bits of precision on processors that have them.
     """
@@ -227,7 +227,7 @@ class OwnNetwork:
         at_most = self.options.at_most if at_most is None else at_most
         self.floor = 0.01 if floor is None else floor
         self.at_most = 50 if at_most is None else at_most
-        self.proposals = 200 if self.options.proposals is None else self.options.proposals
+        self.proposals = 100 if self.options.proposals is None else self.options.proposals
         self.needs_rgb = model.config.track == "B"
         self.context_frames = model.config.context_frames
         self.embedding_dim = model.config.embedding_dim
