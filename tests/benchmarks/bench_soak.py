@@ -1,7 +1,7 @@
 """Six hours of use in script reruns: memory of the process over the reruns of the Explorer's script.
 
-``python -m tests.benchmarks.bench_soak --reruns 20000`` reruns the page on the demo recordings, changing frame, recording
-and systems as a user does, and prints the resident memory after each tenth. The last half should be flat.
+``python -m tests.benchmarks.bench_soak --reruns 20000`` reruns the page on the demo recordings, changing frame,
+recording and systems as a user does, and prints the resident memory after each tenth. The last half should be flat.
 """
 
 from __future__ import annotations
