@@ -262,6 +262,8 @@ _Made = tuple[list[dict[str, Any]], str]
 
 def _accept(work: _Work) -> _Made:
     item, change = work.item, work.item.change
+    if not change:
+        raise InputError("The proposal of this item is not at hand: choose the systems that it was made from.")
     if "add" in change:
         annotations = []
         instance = work.free_instance()

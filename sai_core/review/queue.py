@@ -171,7 +171,8 @@ class Item:
         """What a decision notes about the item, so that the log can be read without the queue."""
         names = ("kind", "category_id", "start", "end", "frame", "score", "reason", "proposal", "systems")
         found = {name: getattr(self, name) for name in names}
-        return {**found, "score": round(self.score, 4), "systems": list(self.systems)}
+        lists = {"systems": list(self.systems), "targets": list(self.targets)}
+        return {**found, **lists, "score": round(self.score, 4)}
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ class ReviewStore:
         try:
             with self._errors():
                 self._prepare(data_root)
+            self._inode = os.stat(self.path).st_ino
         except BaseException:
             self._connection.close()
             raise
@@ -255,6 +256,7 @@ class ReviewStore:
         )
         entry = entry_from_json(draft.to_json(), where="decision")
         with self._lock, self._errors(), self._transaction():
+            self._check_place()
             known = self._find(entry.uid)
             if known is not None:
                 return known
@@ -303,6 +305,7 @@ class ReviewStore:
         n_lines = n_new = 0
         reviewers: set[str] = set()
         with self._lock, self._errors(), self._transaction():
+            self._check_place()
             for entry in entries:
                 n_lines += 1
                 reviewers.add(entry.reviewer)
@@ -331,6 +334,15 @@ class ReviewStore:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _check_place(self) -> None:
+        """Make sure that the file still has its name: what is written into a deleted file is lost."""
+        try:
+            if os.stat(self.path).st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        raise EnvironmentProblem(f"{self.path}: the review file was moved or deleted; start the program again.")
 
     def _find(self, uid: str) -> Entry | None:
         row = self._connection.execute(

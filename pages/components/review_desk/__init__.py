@@ -1,0 +1,87 @@
+"""The review desk: an inline Components v2 element with the queue, the editor and the decision keys.
+
+Containers, blocks and colour tables are read by the player's own script (``player/1_data.js``), which is joined in
+front of this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+
+_FOLDER: Final[Path] = Path(__file__).parent
+_NAME: Final[str] = "sai_review_desk"
+_MAX_ACTIONS: Final[int] = 20
+_MAX_HAVE: Final[int] = 80
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the browser asks for; anything malformed in it is dropped, since a browser's message is user input.
+
+    Attributes
+    ----------
+    seq : int
+        Number of the request, echoed in the answer.
+    frame : int
+        Frame under the cursor.
+    have : tuple of str
+        Names of the blocks that the browser holds.
+    actions : tuple of dict
+        Not yet answered, oldest first; checked where they are performed.
+    """
+
+    seq: int = 0
+    frame: int = 0
+    have: tuple[str, ...] = ()
+    actions: tuple[dict[str, Any], ...] = ()
+
+
+def parse_request(value: object) -> Request:
+    """Request from the component's state, whatever it holds."""
+    if not isinstance(value, Mapping):
+        return Request()
+
+    def integer(name: str) -> int:
+        item = value.get(name)
+        return item if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 10**9 else 0
+
+    def listed(name: str, most: int) -> list[Any]:
+        items = value.get(name)
+        return items[:most] if isinstance(items, list) else []
+
+    return Request(
+        seq=integer("seq"),
+        frame=integer("frame"),
+        have=tuple(item for item in listed("have", _MAX_HAVE) if isinstance(item, str) and len(item) <= 120),
+        actions=tuple(dict(item) for item in listed("actions", _MAX_ACTIONS) if isinstance(item, Mapping)),
+    )
+
+
+def current_request(key: str) -> Request:
+    """What the browser asked for last; readable before the component is mounted."""
+    state = st.session_state.get(key)
+    return parse_request(state.get("request") if isinstance(state, Mapping) else None)
+
+
+def mount(data: bytes, *, key: str) -> None:
+    """Show the desk with an answer; a new request of the browser reruns the fragment that calls this."""
+    html, css, js = _files()
+    component = st.components.v2.component(_NAME, html=html, css=css, js=js)
+    component(key=key, data=data, on_request_change=_ignore)
+
+
+def _ignore() -> None:
+    """Components report state only under names that have a callback."""
+
+
+@lru_cache(maxsize=1)
+def _files() -> tuple[str, str, str]:
+    scripts = [_FOLDER.parent / "player" / "1_data.js", *sorted(_FOLDER.glob("[0-9]_*.js"))]
+    script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
+    return (_FOLDER / "desk.html").read_text("utf-8"), (_FOLDER / "desk.css").read_text("utf-8"), script

@@ -1,0 +1,134 @@
+"""What the review page works on in the background or shares between sessions: queues, review files, exports."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from pages.components import sources
+from pages.components.sources import Job
+from sai_core.annotations import AnnotationTable, DcaseMetadata, read_dcase_csv
+from sai_core.dataset import DataRoot, PredictionSet
+from sai_core.errors import SaiError
+from sai_core.figures.player import BLOCK_FRAMES
+from sai_core.figures.recording_view import RecordingView
+from sai_core.progress import no_progress
+from sai_core.review import Item, Queue, QueueSettings, ReviewStore, build_queue
+from sai_core.review.desk import Desk, Material
+from sai_core.review.moment import block_range
+
+MAX_SYSTEMS = 6
+_KEYS = "ABCDEF"
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def store(path: str, data_root: str) -> ReviewStore:
+    """Review file, opened once for all sessions.
+
+    Raises
+    ------
+    InputError, EnvironmentProblem
+        As :class:`sai_core.review.ReviewStore`.
+    """
+    return ReviewStore(path, data_root=Path(data_root))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _queue(signature: tuple[object, ...], _root: DataRoot, _systems: list[PredictionSet]) -> Job[Queue]:
+    settings = signature[-1]
+    assert isinstance(settings, QueueSettings)
+    job: Job[Queue] = Job()
+    job.start(lambda progress: build_queue(_root, _systems, settings=settings, progress=progress))
+    return job
+
+
+def queue(root: DataRoot, systems: list[PredictionSet], settings: QueueSettings) -> Job[Queue]:
+    """Queue of a data root: built once for all sessions, until one of the files changes."""
+    paths = [path for r in root.recordings for path in (r.label_path, r.metadata_path)]
+    paths += [system.files.get(r.name) for system in systems for r in root.recordings]
+    stamps = tuple(_stamp(path) for path in paths if path is not None)
+    names = tuple((system.name, str(system.folder)) for system in systems)
+    return _queue((str(root.path), names, stamps, settings), root, systems)
+
+
+@st.cache_resource(show_spinner=False)
+def _running() -> dict[tuple[str, ...], Job[Any]]:
+    """Exports and scores by what they are for; the last one of each."""
+    return {}
+
+
+def start(key: tuple[str, ...], work: Callable[[Any], Any]) -> None:
+    """Start work in the background in place of what ran under the key."""
+    jobs = _running()
+    while len(jobs) >= 32:
+        jobs.pop(next(iter(jobs)))
+    job: Job[Any] = Job()
+    jobs[key] = job
+    job.start(work)
+
+
+def running(key: tuple[str, ...]) -> Job[Any] | None:
+    """Work that was started under the key, or None."""
+    return _running().get(key)
+
+
+def view_of(root: DataRoot, systems: list[PredictionSet], item: Item) -> RecordingView:
+    """Recording of an item with the chosen systems as ``A`` to ``F``."""
+    chosen = dict(zip(_KEYS, systems, strict=False))
+    return sources.recording_view(root, item.recording, item.split, chosen, progress=no_progress)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _metadata(path: str, size: int, mtime_ns: int) -> DcaseMetadata | None:
+    try:
+        return read_dcase_csv(path)
+    except SaiError:
+        return None  # the queue has told it
+
+
+def material_of(root: DataRoot, systems: list[PredictionSet], item: Item) -> Material:
+    """Tables of an item's recording."""
+    view = view_of(root, systems, item)
+    recording = view.recording
+    known = _stamp(recording.metadata_path) if recording.metadata_path is not None else None
+    names = {key: chosen.name for key, chosen in view.systems.items()}
+    return Material(
+        view.tables.get("L", AnnotationTable.empty(item.recording)),
+        {names[key]: table for key, table in view.tables.items() if key in names},
+        _metadata(*known) if known is not None else None,
+    )
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+_ahead = threading.Semaphore(1)
+
+
+def prepare(root: DataRoot, systems: list[PredictionSet], desk: Desk, item_id: str | None) -> None:
+    """Open what the next item needs in the background, so that it is there when its turn comes."""
+    item = desk.by_id.get(item_id or "")
+    if item is None or not _ahead.acquire(blocking=False):
+        return
+
+    def work() -> None:
+        try:
+            view = view_of(root, systems, item)
+            for index in block_range(item, item.frame, max(view.n_frames, item.end + 1)):
+                if index * BLOCK_FRAMES < view.n_frames:
+                    view.block(index)
+        except SaiError:
+            pass  # it is told when the item is opened
+        finally:
+            _ahead.release()
+
+    threading.Thread(target=work, name="review-ahead", daemon=True).start()

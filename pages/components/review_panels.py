@@ -1,0 +1,259 @@
+"""The bar of the review page: what is listed, the review file, and what comes out of a review."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.components import review_jobs
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, PredictionSet
+from sai_core.errors import SaiError
+from sai_core.review import KIND_TITLES, Queue, QueueSettings, ReviewStore, export_review, revised_scores, statistics
+from sai_core.review.desk import SHOW_TITLES, SHOWS, Filters, place
+from sai_core.review.export import RevisedScores
+from sai_core.review.history import History, Policy
+from sai_core.review.store import write_review_file
+from sai_core.taxonomy import class_name
+
+_MAX_UPLOAD_MB = 200
+
+
+def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator]:
+    """Draw the **Filter** popover with the queue's thresholds; gives them and the popover, for the filters."""
+    box = bar.popover("Filter", icon=":material/filter_list:")
+    filters = box.container()
+    box.divider()
+    confident = box.slider(
+        "Confident predictions",
+        0.05,
+        0.95,
+        0.5,
+        0.05,
+        key=keys.REVIEW_CONFIDENT,
+        persist_state="session",
+        help="Least score of a prediction without a label that is worth a look.",
+    )
+    frames = box.slider(
+        "Shortest event, frames",
+        1,
+        20,
+        2,
+        key=keys.REVIEW_MIN_FRAMES,
+        persist_state="session",
+        help="Shorter events of the first three kinds are passed over. One frame is 100 ms.",
+    )
+    return QueueSettings(confident=float(confident), min_frames=int(frames)), filters
+
+
+def choose_filters(bar: DeltaGenerator, box: DeltaGenerator, queue: Queue, history: History) -> Filters:
+    """Draw which items are listed."""
+    show = bar.segmented_control(
+        "Show",
+        list(SHOWS),
+        default="open",
+        format_func=lambda name: SHOW_TITLES[name],
+        key=keys.REVIEW_SHOW,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+
+    def several(label: str, options: list[Any], key: str, shown: Any = str) -> tuple[Any, ...]:
+        # a choice that the data no longer offers must not keep everything else hidden
+        kept = st.session_state.get(key)
+        if kept and set(kept) - set(options):
+            st.session_state[key] = [choice for choice in kept if choice in options]
+        return tuple(
+            box.multiselect(label, options, key=key, format_func=shown, persist_state="session", placeholder="all")
+        )
+
+    items = queue.items
+    kinds = several("Kind", list(KIND_TITLES), keys.REVIEW_KINDS, lambda kind: KIND_TITLES[kind])
+    classes = several("Class", sorted({i.category_id for i in items}), keys.REVIEW_CLASSES, class_name)
+    splits = several("Split", sorted({i.split for i in items}), keys.REVIEW_SPLITS, lambda s: s or "(none)")
+    recordings = several("Recording", sorted({place(i) for i in items}), keys.REVIEW_RECORDINGS)
+    tags = several("Tag", sorted({t for s in history.items.values() for t in s.tags}), keys.REVIEW_TAGS)
+    return Filters(
+        show=show or "open", kinds=kinds, categories=classes, recordings=recordings, splits=splits, tags=tags
+    )
+
+
+def review_file(bar: DeltaGenerator, default: Path) -> tuple[str, DeltaGenerator]:
+    """Draw where the review file is; gives the chosen path ("" for the usual place), and the popover for more."""
+    box = bar.popover("File", icon=":material/database:", help="Review file, import, log")
+    text = box.text_input(
+        "Review file",
+        key=keys.REVIEW_FILE,
+        bind="query-params",
+        persist_state="session",
+        placeholder=str(default),
+        help="Decisions are kept here, outside of your data. Empty: the usual place of this data root.",
+    )
+    return text.strip(), box
+
+
+def results(
+    bar: DeltaGenerator,
+    file_box: DeltaGenerator,
+    root: DataRoot,
+    systems: list[PredictionSet],
+    store: ReviewStore,
+    reviewer: str,
+) -> None:
+    """Draw import (into the file's popover), export, scores and statistics."""
+    with file_box:
+        _importing(store)
+    with bar.popover("Results", icon=":material/output:"):
+        _export(root, store, reviewer)
+        st.divider()
+        _scores(root, systems, store)
+        st.divider()
+        _statistics(store)
+
+
+def _importing(store: ReviewStore) -> None:
+    st.caption(plain(store.path))
+    upload = st.file_uploader(
+        "Add somebody else's review (.jsonl or .sqlite)",
+        type=["jsonl", "sqlite"],
+        key=keys.REVIEW_IMPORT,
+        max_upload_size=_MAX_UPLOAD_MB,
+        help="Decisions that are here already are not added twice.",
+    )
+    path = st.text_input("or its path on this machine", key=keys.REVIEW_IMPORT_PATH).strip()
+    if st.button("Import", disabled=upload is None and not path):
+        try:
+            if upload is not None:
+                with tempfile.TemporaryDirectory(prefix="sai-review-") as folder:
+                    copy = Path(folder) / "upload"
+                    copy.write_bytes(upload.getbuffer())
+                    report = store.import_file(copy)
+            else:
+                report = store.import_file(path)
+            names = ", ".join(report.reviewers) or "nobody"
+            st.success(plain(f"{report.n_new} of {report.n_lines} lines were new, by {names}."))
+        except SaiError as error:
+            st.error(plain(error))
+
+
+def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
+    st.markdown("**Corrected labels**")
+    folder = st.text_input(
+        "Folder",
+        value=str(Path.home() / "sai-corrected"),
+        key=keys.REVIEW_FOLDER,
+        persist_state="session",
+        help="Outside of the data root. Gets label files of all recordings, the differences, statistics and the log.",
+    )
+    policy: Policy = st.radio(
+        "Where several have decided",
+        ["latest", "agreed"],
+        format_func=lambda name: {"latest": "the latest decision", "agreed": "only what all agree on"}[name],
+        key=keys.REVIEW_POLICY,
+        persist_state="session",
+        horizontal=True,
+    )
+    line = st.container(horizontal=True)
+    mine = line.checkbox("Only my decisions", key=keys.REVIEW_ONLY, persist_state="session")
+    older = line.checkbox("Replace an older export", key=keys.REVIEW_REPLACE)
+    key = ("export", str(store.path))
+    if st.button("Export", type="primary", icon=":material/save:"):
+        history = store.history()
+        review_jobs.start(
+            key,
+            lambda progress: export_review(
+                root,
+                history,
+                folder,
+                policy=policy,
+                reviewer=reviewer if mine else None,
+                replace_older=older,
+                progress=progress,
+            ),
+        )
+    _export_result(key)
+
+
+@st.fragment(run_every="1s")
+def _export_result(key: tuple[str, ...]) -> None:
+    job = review_jobs.running(key)
+    if job is None:
+        return
+    if job.error:
+        st.error(plain(job.error))
+    elif job.result is None:
+        st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"Exporting: {job.text}"))
+    else:
+        report = job.result
+        words = (
+            f"{report.n_recordings} label files written, {report.n_changed} of them changed; "
+            f"{report.n_differences} annotations differ. Folder: {report.folder}"
+        )
+        st.success(plain(words))
+        if report.n_skipped:
+            st.warning(f"{report.n_skipped} changes were about labels that the files do not have any more; skipped.")
+
+
+def _scores(root: DataRoot, systems: list[PredictionSet], store: ReviewStore) -> None:
+    st.markdown("**Scores against the corrected labels**")
+    key = ("scores", str(store.path))
+    if st.button("Score", icon=":material/leaderboard:", disabled=not systems):
+        history = store.history()
+        policy = st.session_state.get(keys.REVIEW_POLICY, "latest")
+        review_jobs.start(
+            key, lambda progress: revised_scores(root, systems, history, policy=policy, progress=progress)
+        )
+    _scores_result(key)
+
+
+@st.fragment(run_every="1s")
+def _scores_result(key: tuple[str, ...]) -> None:
+    job = review_jobs.running(key)
+    if job is None:
+        return
+    if job.error:
+        st.error(plain(job.error))
+    elif job.result is None:
+        st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"Scoring: {job.text}"))
+    else:
+        st.dataframe(_scores_table(job.result), hide_index=True, width="stretch")
+        st.caption("Official metric of 2026-06-30, macro; all recordings that the system has predictions for.")
+
+
+def _scores_table(rows: list[RevisedScores]) -> list[dict[str, Any]]:
+    return [
+        {
+            "System": row.system,
+            "Figure": name,
+            "Original": None if math.isnan(before) else round(before, 4),
+            "Corrected": None if math.isnan(after) else round(after, 4),
+            "Change": None if math.isnan(before) or math.isnan(after) else round(after - before, 4),
+        }
+        for row in rows
+        for name, before, after in row.figures()
+    ]
+
+
+def _statistics(store: ReviewStore) -> None:
+    st.markdown("**Statistics**")
+    facts = statistics(store.history())
+    if not facts["n_lines"]:
+        st.caption("Nothing is decided yet.")
+        return
+    for name, counts in facts["by_reviewer"].items():
+        st.markdown(plain(f"{name}: " + ", ".join(f"{n} {action}" for action, n in counts.items())))
+    for row in facts["agreement"]:
+        kappa = "undefined" if row["kappa"] is None else f"{row['kappa']:.2f}"
+        first, second = row["reviewers"]
+        st.markdown(plain(f"{first} and {second}: {row['n_items']} items in common, Cohen's kappa {kappa}"))
+    with tempfile.TemporaryDirectory(prefix="sai-review-") as folder:
+        path = Path(folder) / "review.jsonl"
+        write_review_file(store.entries(), path)
+        data = path.read_bytes()
+    st.download_button("Download the log", data, "review.jsonl", "application/jsonl", icon=":material/download:")

@@ -1,0 +1,116 @@
+"""Review: go through likely label errors, decide with one key each, and take the corrected labels away."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.components import data_bar, review_jobs, review_panels
+from pages.components import state_keys as keys
+from pages.components.entry import through_app
+from pages.components.review_session import show_desk
+from pages.components.sources import Job
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, PredictionSet
+from sai_core.errors import SaiError
+from sai_core.review import Queue, ReviewStore, default_review_path
+from sai_core.review.entries import check_reviewer
+
+
+def main() -> None:
+    """Draw the page."""
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_review_bar")
+    root = data_bar.choose_root(bar)
+    if root is None:
+        return
+    if not root.recordings:
+        data_bar.say_empty(root)
+        return
+    systems = _choose_systems(bar, root)
+    settings, filter_box = review_panels.choose_settings(bar)
+    reviewer = _reviewer(bar)
+    path, file_box = review_panels.review_file(bar, default_review_path(root.path))
+    store = _open_store(path, root)
+    if store is None or reviewer is None:
+        return
+    job = review_jobs.queue(root, systems, settings)
+    job.wait(0.5)
+    if job.result is None:
+        _watch(job)
+        return
+    queue = job.result
+    filters = review_panels.choose_filters(bar, filter_box, queue, store.history())
+    review_panels.results(bar, file_box, root, systems, store, reviewer)
+    for problem in queue.problems[:5]:
+        st.warning(plain(problem))
+    show_desk(root, systems, queue, store, reviewer, filters)
+
+
+def _choose_systems(bar: DeltaGenerator, root: DataRoot) -> list[PredictionSet]:
+    by_name = {s.name: s for s in root.prediction_sets}
+    if not by_name:
+        return []
+    names = bar.multiselect(
+        "Systems",
+        list(by_name),
+        default=list(by_name)[: review_jobs.MAX_SYSTEMS],
+        key=keys.REVIEW_SYSTEMS,
+        max_selections=review_jobs.MAX_SYSTEMS,
+        persist_state="session",
+        label_visibility="collapsed",
+        placeholder="Prediction sets",
+        help="Predictions that are held against the labels.",
+        width=300,
+    )
+    return [by_name[name] for name in names if name in by_name]
+
+
+def _reviewer(bar: DeltaGenerator) -> str | None:
+    try:
+        default = check_reviewer(getpass.getuser())
+    except (OSError, KeyError, SaiError):
+        default = "reviewer"
+    name = bar.text_input(
+        "Reviewer",
+        value=default,
+        key=keys.REVIEW_NAME,
+        bind="query-params",
+        persist_state="session",
+        max_chars=60,
+        label_visibility="collapsed",
+        icon=":material/person:",
+        help="Your name in the log: every decision is kept under it.",
+        width=150,
+    )
+    try:
+        return check_reviewer(name)
+    except SaiError as error:
+        st.error(plain(error))
+        return None
+
+
+def _open_store(path: str, root: DataRoot) -> ReviewStore | None:
+    try:
+        chosen = Path(path).expanduser() if path else default_review_path(root.path)
+        return review_jobs.store(str(chosen.absolute()), str(root.path))
+    except SaiError as error:
+        st.error(plain(error))
+    return None
+
+
+@st.fragment(run_every="500ms")
+def _watch(job: Job[Queue]) -> None:
+    """Progress of a queue that is being built; refreshes itself, and the page once when it is there."""
+    if job.result is not None:
+        st.rerun()
+    if job.error:
+        st.error(plain(job.error))
+        return
+    st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"Looking for what is worth a look: {job.text}"))
+
+
+through_app()
+main()

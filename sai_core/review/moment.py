@@ -1,0 +1,214 @@
+"""What the editor shows of an item, as bytes: pictures, regions, sound, tracks and spectrogram around a moment.
+
+Built on the blocks of :mod:`sai_core.figures.player`. A message names every block of the moment and holds those that
+the browser does not have yet, so that a decision, which changes only a few regions, sends only those again.
+
+Parts of the container:
+
+=====================  =====================================================================================
+``base.<n>``           block ``n`` of the recording as the Explorer has it: pictures, sound, the original
+                       labels (table ``L``) and the predictions (``A``, ``B``, ...)
+``work.<n>``           block ``n`` of the labels as they stand (table ``W``)
+``<T>.<column>``       of table ``T`` in the window of the tracks: ``row``, ``frame``, ``category``, ``instance``,
+                       ``azimuth``, ``elevation``, ``energy``, ``distance``, ``score``; ``target`` for ``W``
+``M.<column>``         metadata rows: ``frame``, ``category``, ``azimuth``, ``elevation``, ``distance``
+``spectrogram``        uint8, one column after another, ``header["spectrogram"]`` says how many of how many bins
+=====================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sai_core.annotations import AnnotationTable, DcaseMetadata
+from sai_core.dataset import AudioReader
+from sai_core.errors import InputError
+from sai_core.figures.events import peak_directions
+from sai_core.figures.player import BLOCK_FRAMES, encode_block, pack, quantise_levels
+from sai_core.figures.recording_view import RecordingView, system_title
+from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.review.edits import AppliedEdits
+from sai_core.review.queue import Item
+
+MAX_BLOCKS: Final[int] = 4
+"""Blocks of two seconds sent for one moment: an event of up to six seconds is there as a whole."""
+
+TRACK_FRAMES: Final[int] = 60
+"""Frames of the tracks and the spectrogram before and after the event."""
+
+MAX_TRACK_FRAMES: Final[int] = 600
+_BEFORE_FRAMES: Final[int] = 6
+_SPECTROGRAM_BINS: Final[int] = 80
+_COLUMNS_PER_FRAME: Final[int] = 4
+_LOW_HZ: Final[float] = 60.0
+
+
+def label_version(labels: AppliedEdits, original: AnnotationTable) -> str:
+    """Text that differs when the labels as they stand differ; "" for the original ones."""
+    table = labels.table
+    if table is original:
+        return ""
+    digest = hashlib.blake2b(digest_size=8)
+    for column in (
+        table.frame,
+        table.category_id,
+        table.instance_id,
+        table.distance_cm,
+        table.point_offsets,
+        table.points_xy,
+        table.energy,
+    ):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def block_range(item: Item, frame: int, n_frames: int) -> range:
+    """Blocks around a frame: those of the event where it is short enough."""
+    last = max(n_frames - 1, 0) // BLOCK_FRAMES
+    low = max(item.start - _BEFORE_FRAMES, 0) // BLOCK_FRAMES
+    high = min((item.end + _BEFORE_FRAMES) // BLOCK_FRAMES, last)
+    here = min(frame // BLOCK_FRAMES, last)
+    if not low <= here <= high:
+        low = high = here
+    if high - low >= MAX_BLOCKS:
+        low = min(max(here - 1, low), high - MAX_BLOCKS + 1)
+        high = low + MAX_BLOCKS - 1
+    return range(max(low, 0), high + 1)
+
+
+def track_range(item: Item, frame: int, n_frames: int) -> tuple[int, int]:
+    """First frame and frame after the last one of the tracks' window."""
+    low, high = max(item.start - TRACK_FRAMES, 0), min(item.end + TRACK_FRAMES + 1, max(n_frames, item.end + 1))
+    if high - low > MAX_TRACK_FRAMES:
+        low = min(max(frame - MAX_TRACK_FRAMES // 2, low), high - MAX_TRACK_FRAMES)
+        high = low + MAX_TRACK_FRAMES
+    return low, high
+
+
+def moment(
+    view: RecordingView,
+    item: Item,
+    labels: AppliedEdits,
+    *,
+    frame: int,
+    targets: Collection[str],
+    metadata: DcaseMetadata | None = None,
+    have: Collection[str] = (),
+) -> bytes:
+    """Container for the editor (module docstring).
+
+    Parameters
+    ----------
+    view : RecordingView
+        The recording with the chosen systems under ``A``, ``B``, ...
+    item : Item
+    labels : AppliedEdits
+        The labels as they stand for the reviewer.
+    frame : int
+        Frame to look at.
+    targets : collection of str
+        Keys of the labels that a decision would change.
+    metadata : DcaseMetadata, optional
+    have : collection of str
+        Names of blocks that the browser holds (``header["blocks"]`` of an earlier message).
+    """
+    original = view.tables.get("L", AnnotationTable.empty(item.recording))
+    version = label_version(labels, original)
+    n_frames = max(view.n_frames, item.end + 1)
+    parts: dict[str, npt.NDArray[Any] | bytes] = {}
+    blocks: list[list[Any]] = []
+    for index in block_range(item, frame, n_frames):
+        names = {"base": f"{view.scene_id}:{index}", "work": f"{view.scene_id}:{version or 'original'}:{index}"}
+        blocks.append([index, names["base"], names["work"]])
+        if names["base"] not in have and index < view.n_blocks:
+            parts[f"base.{index}"] = view.block(index)
+        if names["work"] not in have:
+            parts[f"work.{index}"] = encode_block(index, {"W": labels.table}, n_frames=n_frames)
+    low, high = track_range(item, frame, n_frames)
+    wanted = set(targets)
+    for key, table in {**view.tables, "W": labels.table}.items():
+        rows = _rows(table, low, high)
+        parts |= {f"{key}.{name}": column for name, column in _columns(table, rows).items()}
+        if key == "W":
+            parts["W.target"] = np.array([labels.keys[row] in wanted for row in rows.tolist()], dtype=np.uint8)
+    if metadata is not None and len(metadata):
+        inside = np.flatnonzero((metadata.frame >= low) & (metadata.frame < high))
+        parts |= {
+            "M.frame": metadata.frame[inside].astype(np.int32),
+            "M.category": metadata.category_id[inside].astype(np.uint8),
+            "M.azimuth": metadata.azimuth_deg[inside].astype(np.float32),
+            "M.elevation": metadata.elevation_deg[inside].astype(np.float32),
+            "M.distance": metadata.distance_cm[inside].astype(np.float32),
+        }
+    header: dict[str, Any] = {
+        "recording": view.recording.name,
+        "n_frames": n_frames,
+        "block_frames": BLOCK_FRAMES,
+        "frame": frame,
+        "window": [low, high],
+        "blocks": blocks,
+        "tables": list(view.tables),
+        "systems": {key: system_title(chosen) for key, chosen in view.systems.items()},
+        "version": version,
+        "messages": {name: text for name, text in view.messages.items() if text and name in ("video", "audio")},
+    }
+    name = f"{view.scene_id}:s{low}-{high}"
+    header["spectrogram"] = {"name": name, "bins": _SPECTROGRAM_BINS, "columns": (high - low) * _COLUMNS_PER_FRAME}
+    if name not in have:
+        picture = _spectrogram(view, low, high)
+        if picture is None:
+            header["spectrogram"] = None
+        else:
+            parts["spectrogram"] = picture
+    return pack(header, parts)
+
+
+def _rows(table: AnnotationTable, low: int, high: int) -> npt.NDArray[np.int64]:
+    first, last = np.searchsorted(table.frame, [low, high])
+    return np.arange(first, last)
+
+
+def _columns(table: AnnotationTable, rows: npt.NDArray[np.int64]) -> Mapping[str, npt.NDArray[Any]]:
+    part = table.take(rows)
+    azimuth, elevation, energy = peak_directions(part)
+    return {
+        "row": rows.astype(np.int32),
+        "frame": part.frame.astype(np.int32),
+        "category": part.category_id.astype(np.uint8),
+        "instance": np.clip(part.instance_id, -1, 2**31 - 1).astype(np.int32),
+        "azimuth": azimuth.astype(np.float32),
+        "elevation": elevation.astype(np.float32),
+        "energy": energy.astype(np.float32),
+        "distance": part.distance_cm.astype(np.float32),
+        "score": part.score.astype(np.float32),
+    }
+
+
+def _spectrogram(view: RecordingView, low: int, high: int) -> npt.NDArray[np.uint8] | None:
+    """Level picture of a window, uint8 (columns, bins), rows evenly spaced in the logarithm of frequency."""
+    path = view.recording.audio_path
+    if path is None or not view.has_audio:
+        return None
+    try:
+        reader = AudioReader(path)
+        rate = 24_000
+        sound = reader.mono_pcm16(low / FRAME_RATE_HZ, high / FRAME_RATE_HZ, rate).astype(np.float32) / 32768.0
+    except InputError:
+        return None
+    hop, size = rate // FRAME_RATE_HZ // _COLUMNS_PER_FRAME, 1024
+    n_columns = (high - low) * _COLUMNS_PER_FRAME
+    padded = np.pad(sound, (size // 2, size // 2 + hop * n_columns))
+    centres = np.arange(n_columns) * hop + hop // 2
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, size)[centres] * np.hanning(size).astype(np.float32)
+    power = np.abs(np.fft.rfft(pieces, axis=1)) ** 2
+    edges = np.geomspace(_LOW_HZ, rate / 2, _SPECTROGRAM_BINS + 1) / (rate / size)
+    first = np.clip(np.floor(edges[:-1]).astype(np.int64), 0, power.shape[1] - 1)
+    # the strongest bin of each band: a tone has the same level in a narrow and in a wide one; bands narrower than a
+    # bin share one (reduceat gives the bin itself where an index does not rise)
+    banded = np.maximum.reduceat(power, first, axis=1)
+    return quantise_levels(10.0 * np.log10(banded + 1e-12), range_db=70.0)
