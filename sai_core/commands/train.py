@@ -114,9 +114,9 @@ def _run_detector(args: argparse.Namespace) -> int:
     if not args.resume:
         overrides = [*args.overrides, *([] if args.epochs is None else [f"epochs={args.epochs}"])]
         config = read_config(args.config, overrides)
-    # other work on the machine goes first
+    # the app and other work on the machine answer first, but training is not starved
     if hasattr(os, "nice"):
-        os.nice(max(0, 10 - os.nice(0)))
+        os.nice(max(0, 5 - os.nice(0)))
     progress: Progress = no_progress if args.quiet else TerminalProgress("train detector")
     best = train(
         config, args.run_folder, data_roots=args.data, device=args.device, resume=args.resume, progress=progress

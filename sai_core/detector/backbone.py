@@ -147,26 +147,28 @@ class ResnetPyramid(nn.Module):
 class AcousticPyramid(nn.Module):
     """Light pyramid of the nine acoustic maps, aligned with the FPN's levels (Track B, report section 4.1)."""
 
-    def __init__(self, n_bands: int, channels: int, *, circular: bool, first_level: int = 2) -> None:
+    def __init__(
+        self, n_bands: int, channels: int, *, circular: bool, first_level: int = 2, coarse: bool = False
+    ) -> None:
         super().__init__()
         self.levels = levels_from(first_level)
 
-        def down(a: int, b: int) -> nn.Sequential:
+        def down(a: int, b: int, stride: int = 2) -> nn.Sequential:
             return nn.Sequential(
-                nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), group_norm(b), nn.ReLU(inplace=True)
+                nn.Conv2d(a, b, 3, stride=stride, padding=1, bias=False), group_norm(b), nn.ReLU(inplace=True)
             )
 
         def keep(c: int) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(c, c, 3, padding=1, bias=False), group_norm(c), nn.ReLU(inplace=True))
 
         half = max(channels // 2, 8)
-        self.stem = nn.Sequential(down(n_bands, half), down(half, channels), keep(channels))
+        self.stem = nn.Sequential(down(n_bands, half, 1 if coarse else 2), down(half, channels), keep(channels))
         self.stages = nn.ModuleList(nn.Sequential(down(channels, channels), keep(channels)) for _ in range(3))
         if circular:
             make_circular(self)
 
     def forward(self, maps: Tensor) -> Pyramid:
-        """Map (batch, n_bands, 192, 384) to P2..P5."""
+        """Map (batch, n_bands, 192, 384), or half of that if ``coarse``, to P2..P5."""
         x = self.stem(maps)
         levels: Pyramid = OrderedDict([(LEVELS[0], x)])
         for name, stage in zip(LEVELS[1:], self.stages, strict=True):

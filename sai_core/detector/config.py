@@ -51,13 +51,15 @@ class DetectorConfig:
         Finest pyramid level. With 3 nothing works on P2, which costs most: sources are 20 to 50 degrees wide, and
         a cell of P3 has 7.5.
     coarse_stem : bool
-        Track A: halve the canvas before the first convolution, which then leads to stride 4 without pooling. The maps
-        have 484 points, 9 degrees apart, so nothing is lost.
+        Halve the canvas of the acoustic maps before their first convolution (Track A: which then leads to stride 4
+        without pooling). The maps have 484 points, 9 degrees apart, so nothing is lost.
     log_maps : bool
         Take ``log(1 + 50 x) / 4`` of the acoustic maps, whose values span three decades.
     context_frames : int
         Frames before and after the present one whose band levels, in the direction of a region, help to classify it
         (:mod:`sai_core.detector.spectrum`); 0 for none.
+    cmaf_width : int
+        Width of the cross-modal attention at the regions, which costs most where regions are many.
     frozen_norm : bool
         Frozen batch norm in the ResNet, which is what pretrained weights need; group norm otherwise.
     """
@@ -82,6 +84,7 @@ class DetectorConfig:
     log_maps: bool = False
     context_frames: int = 0
     frozen_norm: bool = False
+    cmaf_width: int = 128
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -106,8 +109,8 @@ class DetectorConfig:
             raise InputError(f"detector configuration: width {self.width} must be 16, 24 ... 64, and 64 for resnet50.")
         if self.first_level not in (2, 3):
             raise InputError(f"detector configuration: first_level is {self.first_level}; 2 or 3 is needed.")
-        if self.coarse_stem and self.track != "A":
-            raise InputError("detector configuration: coarse_stem is for Track A; pictures need the full canvas.")
+        if self.cmaf_width < 16 or self.cmaf_width % 8:
+            raise InputError(f"detector configuration: cmaf_width {self.cmaf_width} must be 16, 24, 32 ...")
         if not 0 <= self.context_frames <= 100:
             raise InputError(f"detector configuration: context_frames is {self.context_frames}; 0 to 100 is needed.")
         object.__setattr__(self, "anchor_sizes_deg", tuple(float(s) for s in self.anchor_sizes_deg))

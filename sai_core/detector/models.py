@@ -121,7 +121,7 @@ class SaiDetector(nn.Module):
             frozen_norm=config.frozen_norm,
             width=config.width,
             first_level=config.first_level,
-            coarse_stem=config.coarse_stem,
+            coarse_stem=config.coarse_stem and config.track == "A",
         )
         self.input_norm: nn.InstanceNorm2d | None = None
         self.neck = TransformerNeck(channels) if config.neck else None
@@ -131,12 +131,16 @@ class SaiDetector(nn.Module):
         if config.track == "B" and (config.gated_fusion or config.roi_cmaf):
             self.input_norm = nn.InstanceNorm2d(config.n_bands, affine=True)
             self.acoustic_pyramid = AcousticPyramid(
-                config.n_bands, config.acoustic_channels, circular=circular, first_level=config.first_level
+                config.n_bands,
+                config.acoustic_channels,
+                circular=circular,
+                first_level=config.first_level,
+                coarse=config.coarse_stem,
             )
             if config.gated_fusion:
                 self.fusion = GatedFusion(channels, config.acoustic_channels, circular=circular, levels=self.levels)
             if config.roi_cmaf:
-                self.cmaf = RoiCmaf(channels, config.acoustic_channels, _HIDDEN)
+                self.cmaf = RoiCmaf(channels, config.acoustic_channels, _HIDDEN, width=config.cmaf_width)
         self.adapter = ConformerAdapter(channels, levels=self.levels) if config.conformer else None
         self.rpn = RpnHead(channels, len(_RATIOS), circular=circular)
         self.box_pool = RegionAlign(list(self.levels), 7)

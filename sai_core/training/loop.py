@@ -185,10 +185,11 @@ class _Trainer:
         self.counted = 0
         self._rates: dict[str, float] = {}
         self.frozen: list[str] = []
-        use_amp = config.amp and device.type == "cuda"
-        self.autocast_dtype = torch.bfloat16 if use_amp and torch.cuda.is_bf16_supported() else torch.float16
-        self.use_amp = use_amp
-        self.scaler = torch.amp.GradScaler("cuda", enabled=use_amp and self.autocast_dtype is torch.float16)
+        on_gpu = device.type == "cuda"
+        self.use_amp = config.amp if on_gpu else config.cpu_bfloat16
+        half = on_gpu and self.use_amp and not torch.cuda.is_bf16_supported()
+        self.autocast_dtype = torch.float16 if half else torch.bfloat16
+        self.scaler = torch.amp.GradScaler("cuda", enabled=half)
 
     # -- data ----------------------------------------------------------------------------------------------------
 
@@ -300,7 +301,7 @@ class _Trainer:
             augment=config.augment,
             rng=rng,
         )
-        with torch.autocast("cuda", dtype=self.autocast_dtype, enabled=self.use_amp):
+        with torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.use_amp):
             terms = self.model.losses(
                 batch.acoustic,
                 batch.rgb,
