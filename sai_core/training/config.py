@@ -169,6 +169,9 @@ class ValidationSettings:
         Epochs between these measurements.
     min_score : float
         Score threshold of the exported detections. Low, since AP wants the whole ranking.
+    export : {"region", "hull", "top_k"}
+        Which points of a region are written (:class:`sai_core.postprocess.PipelineSettings`). The official ``top_k``
+        writes so small a part of a region that even perfect detections reach no IoU of 0.25 with dense labels.
     samples : int
         Pictures of predictions kept of the last validation.
     """
@@ -177,6 +180,7 @@ class ValidationSettings:
     recordings: int = 4
     every: int = 1
     min_score: float = 0.05
+    export: Literal["region", "hull", "top_k"] = "region"
     samples: int = 4
 
 
@@ -337,6 +341,7 @@ def _check(config: TrainingConfig, source: str) -> None:
         ("validation.frames and every must be at least 1", min(v.frames, v.every) >= 1),
         ("validation.recordings and samples must be >= 0", min(v.recordings, v.samples) >= 0),
         ("validation.min_score must be in [0, 1]", 0 <= v.min_score <= 1),
+        ("validation.export must be region, hull or top_k", v.export in ("region", "hull", "top_k")),
     ):
         if not good:
             raise InputError(f"{source}: {name}.")

@@ -133,7 +133,7 @@ def scores_on(
     """
     settings = config.validation
     chosen = np.linspace(0, len(frames.recordings) - 1, min(settings.recordings, len(frames.recordings)))
-    pipeline = PipelineSettings(min_score=settings.min_score)
+    pipeline = PipelineSettings(min_score=settings.min_score, export=settings.export)
     labels: dict[str, AnnotationTable] = {}
     predictions: dict[str, AnnotationTable] = {}
     samples: list[tuple[str, npt.NDArray[np.uint8]]] = []
