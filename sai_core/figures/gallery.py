@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +154,7 @@ def make_gallery(
     categories: Sequence[int] | None = None,
     options: PanelOptions | None = None,
     style: PaperStyle | None = None,
+    scores: Sequence[RecordingScores] | None = None,
     progress: Progress = no_progress,
 ) -> bytes:
     """Score a system on recordings, choose frames, and draw them: one page a class.
@@ -170,6 +171,8 @@ def make_gallery(
         Classes to show; by default all that occur.
     options : PanelOptions, optional
     style : PaperStyle, optional
+    scores : sequence of RecordingScores, optional
+        Of these recordings by revision 2026-06-30, where they are at hand already.
     progress : Progress
         Told throughout; may raise :class:`sai_core.errors.CancelledError`.
 
@@ -184,7 +187,8 @@ def make_gallery(
         raise InputError("Choose at least one of best, median and worst.")
     options, style = options or PanelOptions(), style or PaperStyle()
     usable = scorable(recordings, system)
-    scores = score_set(usable, system, progress=part_of(progress, 0.0, 0.6))
+    if scores is None:
+        scores = score_set(usable, system, progress=part_of(progress, 0.0, 0.6))
     classes = [
         one
         for one in choose_examples(scores, kinds)
@@ -217,6 +221,38 @@ def make_gallery(
             data = _zipped(pages(), classes, file_format, options, style)
     progress(1.0, f"{len(classes)} classes")
     return data
+
+
+def render_class(
+    one: ClassExamples,
+    recordings: Sequence[Recording],
+    system: PredictionSet,
+    file_format: FigureFormat,
+    *,
+    options: PanelOptions,
+    style: PaperStyle,
+) -> bytes:
+    """One page of a gallery as a file of its own; ``recordings`` holds those of its examples."""
+    by_name = {recording.name: recording for recording in recordings}
+    with ExitStack() as stack:
+        materials = [
+            stack.enter_context(open_material(by_name[e.recording], [system_of_set(system, e.recording)]))
+            for e in one.examples
+        ]
+        page = _page(one, system, materials, options)
+        return _page_bytes(page, file_format, options, style)
+
+
+def _page_bytes(page: PanelPage, file_format: FigureFormat, options: PanelOptions, style: PaperStyle) -> bytes:
+    return render_panels(
+        page.rows,
+        file_format,
+        options=options,
+        style=style,
+        note=page.note,
+        heading=page.heading,
+        comparable=False,
+    )
 
 
 def scorable(recordings: Sequence[Recording], system: PredictionSet) -> list[Recording]:
@@ -299,33 +335,10 @@ def _zipped(
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for one, page in zip(classes, pages, strict=True):
-            data = render_panels(
-                page.rows,
-                file_format,
-                options=options,
-                style=style,
-                note=page.note,
-                heading=page.heading,
-                comparable=False,
-            )
+            data = _page_bytes(page, file_format, options, style)
             name = "".join(c if c.isalnum() else "_" for c in class_name(one.category_id).lower())
             entry = zipfile.ZipInfo(f"{one.category_id:02d}_{name}.{file_format}", _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data, compresslevel=6)
     return stream.getvalue()
-
-
-def summary_table(classes: Sequence[ClassExamples]) -> list[Mapping[str, object]]:
-    """Chosen frames as rows of a table."""
-    return [
-        {
-            "class": class_name(e.category_id),
-            "kind": e.kind,
-            "recording": e.recording,
-            "frame": e.frame,
-            "soft IoU": round(e.soft_iou, 4),
-        }
-        for one in classes
-        for e in one.examples
-    ]

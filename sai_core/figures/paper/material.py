@@ -82,6 +82,12 @@ class Material:
         """Split and name of the recording."""
         return "/".join(part for part in (self.recording.split, self.recording.name) if part)
 
+    @property
+    def liveliest_frame(self) -> int:
+        """First frame with most labels (without labels: with most predictions of the first system); 0 if none."""
+        table = next((t for t in (self.labels, *self.tables) if t is not None and len(t)), None)
+        return 0 if table is None else int(np.argmax(np.bincount(table.frame)))
+
     def picture(self, frame: int) -> npt.NDArray[np.uint8] | None:
         """RGB picture of a frame; None without video, past its end, or where it is damaged."""
         if self.frames is None or frame >= self.frames.n_frames + HELD_FRAMES:

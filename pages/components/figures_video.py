@@ -1,0 +1,160 @@
+"""Figures page: video of a recording with its sound."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, get_args
+
+import streamlit as st
+
+from pages.components import figures_common as common
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, PredictionSet, Recording
+from sai_core.errors import SaiError
+from sai_core.figures.colormaps import SEQUENTIAL
+from sai_core.figures.maps import MapMode
+from sai_core.figures.paper.material import System, system_of_set
+from sai_core.figures.paper.panels import SCALES, Scale
+from sai_core.figures.recording_view import system_title
+from sai_core.figures.video import LAYOUTS, VideoOptions, VideoReport, write_video
+from sai_core.files import cache_root
+from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.progress import Progress
+
+_LAYOUT_WORDS: Final[dict[str, str]] = {"panels": "Four panels", "overlay": "Overlay"}
+_KEPT: Final[int] = 6
+"""Finished videos kept in the cache for downloading."""
+
+_LARGEST_PREVIEW: Final[int] = 120 << 20
+"""Streamlit holds a shown video in memory as a whole."""
+
+
+def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_frames: int) -> None:
+    """Draw this part of the page."""
+    prefix = keys.FIGURES_VIDEO
+    left, right = st.columns([1, 2.6], gap="medium")
+    with left:
+        by_name = {s.name: s for s in systems if recording.name in s.files}
+        if len(by_name) > 1:
+            name = st.selectbox(
+                "System shown", list(by_name), format_func=lambda n: system_title(by_name[n]), key=f"{prefix}system"
+            )
+            system = system_of_set(by_name[name], recording.name)
+        elif by_name:
+            system = system_of_set(next(iter(by_name.values())), recording.name)
+        else:
+            system = System("no predictions", None)
+        layout = st.segmented_control(
+            "Layout",
+            LAYOUTS,
+            default=LAYOUTS[0],
+            required=True,
+            format_func=_LAYOUT_WORDS.__getitem__,
+            key=f"{prefix}layout",
+            persist_state="session",
+        )
+        seconds = n_frames / FRAME_RATE_HZ
+        begin, end = 0.0, seconds
+        if n_frames > 1:
+            begin, end = st.slider(
+                "Part (s)", 0.0, seconds, (0.0, seconds), 0.1, format="%.1f", key=f"{prefix}part_{recording.name}"
+            )
+        with st.expander("Maps"):
+            mode: MapMode = st.selectbox("Maps", get_args(MapMode), key=f"{prefix}mode", persist_state="session")
+            scale: Scale = st.selectbox(
+                "Energy scale",
+                SCALES,
+                format_func={"fixed": "0 to 1", "per-map": "each map's peak"}.__getitem__,
+                key=f"{prefix}scale",
+                persist_state="session",
+            )
+            colormap = st.selectbox("Colours", SEQUENTIAL, key=f"{prefix}colormap", persist_state="session")
+        folder = st.text_input(
+            "Folder (empty: download)",
+            key=f"{prefix}folder",
+            persist_state="session",
+            placeholder="outside of the data root",
+        )
+        start = min(round(begin * FRAME_RATE_HZ), max(n_frames - 1, 0))
+        stop = max(round(end * FRAME_RATE_HZ), start + 1)
+        options = VideoOptions(layout=layout, mode=mode, scale=scale, colormap=colormap, start=start, stop=stop)
+        name = common.safe_name(recording.name, system.title, str(layout), *_part(start, stop, n_frames)) + ".mp4"
+        paths = [recording.label_path, recording.video_path, recording.audio_path, system.path]
+        key = ("video", str(root.path), system.title, repr(options), common.stamps(paths), folder.strip())
+        shop = common.workshop()
+        task = shop.find(key)
+        go = st.button(
+            f"Make the video ({(stop - start) / FRAME_RATE_HZ:.1f} s)",
+            type="primary",
+            icon=":material/movie:",
+            disabled=bool(task and task.running),
+        )
+    with right:
+        if go:
+            try:
+                target = common.output_file(folder, name, root)
+            except SaiError as error:
+                st.error(plain(error))
+                return
+            path = target or _cached(key)
+
+            def work(progress: Progress) -> VideoReport:
+                return write_video(recording, system, path, options=options, progress=progress)
+
+            task = shop.start(key, "Video", work)
+            task.wait(0.3)
+        if task is None:
+            st.info(
+                "Ten pictures a second with the recording's sound, legend and timeline, as MP4 (H.264, AAC). "
+                "It is made in the background; this and other pages stay usable meanwhile."
+            )
+        elif task.running:
+            common.watch(task)
+        elif task.result is None:
+            st.error(plain(task.error or "Nothing was made."))
+        else:
+            _show(task.result, name, written=bool(folder.strip()))
+
+
+def _part(start: int, stop: int, n_frames: int) -> tuple[str, ...]:
+    return () if (start, stop) == (0, n_frames) else (f"{start}-{stop}",)
+
+
+def _cached(key: tuple[object, ...]) -> Path:
+    """File in the cache; the oldest others are removed."""
+    folder = cache_root() / "figures" / "videos"
+    digest = hashlib.blake2b(repr(key).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+    path = folder / f"{digest}.mp4"
+    with suppress(OSError):
+        others = sorted((p for p in folder.glob("*.mp4") if p != path), key=lambda p: p.stat().st_mtime)
+        for old in others[: max(0, len(others) - _KEPT + 1)]:
+            old.unlink()
+    return path
+
+
+def _show(report: VideoReport, name: str, *, written: bool) -> None:
+    for note in report.notes:
+        st.warning(plain(note))
+    try:
+        size = report.path.stat().st_size
+    except OSError:
+        st.info("This video has been removed from the cache meanwhile; make it again.")
+        return
+    if size <= _LARGEST_PREVIEW:
+        st.video(str(report.path))
+    line = f"{report.n_frames} frames, {report.duration_s:.1f} s, {size / 1e6:.1f} MB"
+    if written:
+        st.success(plain(f"Written: {report.path} ({line})."))
+        return
+    st.download_button(
+        f"Download ({line})",
+        data=report.path.read_bytes,
+        file_name=name,
+        mime="video/mp4",
+        icon=":material/download:",
+        type="primary",
+        on_click="ignore",
+    )
