@@ -11,20 +11,15 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, Page
 
 from sai_core.annotations import read_annotations
 from sai_core.dataset import demo_root
-from tests.browser.conftest import ARTIFACTS, REPOSITORY, read, wait_for
+from tests.browser.conftest import ARTIFACTS, REPOSITORY, is_problem, read, wait_for
 
 pytestmark = [pytest.mark.browser]
 
 OpenPage = Callable[..., Page]
-
-
-def _is_problem(message: ConsoleMessage) -> bool:
-    """Errors, but for Streamlit's own search for its server under a page's address before it finds it at the root."""
-    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
 
 
 @pytest.fixture
@@ -35,7 +30,7 @@ def visit(browser: Browser, app_url: str) -> Iterator[OpenPage]:
 
     def visit_(path: str, *, scheme: str = "dark", **parameters: object) -> Page:
         page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
+        page.on("console", lambda m: problems.append(m.text) if is_problem(m) else None)
         page.on("pageerror", lambda e: problems.append(str(e)))
         pages.append(page)
         page.goto(f"{app_url}/{path}?{urlencode(parameters)}")
