@@ -510,6 +510,8 @@ def _prediction_set(scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH) -> 
         parsed = prediction_name(file.name)
         if parsed is None or parsed[0].lower().endswith("_std"):
             continue  # labels kept beside predictions
+        if file.parent.parent.name == "raw" and file.name in ("store.json", "began.json"):
+            continue  # a network's raw detections, kept beside predictions
         name, rank = parsed
         known = best.get(name)
         if known is None:

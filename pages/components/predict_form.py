@@ -1,0 +1,299 @@
+"""The Predict page's choices: recordings, network, system, options, folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import streamlit as st
+
+from pages.components import predict_jobs, sources
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, Recording
+from sai_core.errors import SaiError
+from sai_core.figures.recording_view import is_simulated
+from sai_core.postprocess import System, list_systems
+from sai_core.postprocess.systems import systems_folder
+
+if TYPE_CHECKING:
+    from sai_core.inference.job import PredictionRequest
+    from sai_core.inference.networks import CheckpointFacts
+
+OTHER = "a file of my own"
+_DEVICES = ("auto", "cpu", "cuda")
+_MAGNITUDES = ("as trained", "normalised", "amplitude", "power")
+_OFFICIAL_SETTINGS = "Baseline"
+
+
+@dataclass(frozen=True)
+class _Network:
+    facts: CheckpointFacts
+    system: System
+    teacher: Path | None
+
+
+def form(root: DataRoot) -> PredictionRequest | None:
+    """Draw the choices; gives the request when the button is pressed and everything needed is there."""
+    recordings = _recordings(root)
+    network = _network()
+    if network is None:
+        st.button("Predict", type="primary", icon=":material/play_arrow:", disabled=True, key="predict_go_off")
+        return None
+    able = _say_what_is_missing(recordings, network.facts)
+    with st.expander("Options", icon=":material/tune:"):
+        options = _options(network.facts)
+    folder = st.text_input(
+        "Output folder",
+        key=keys.PREDICT_FOLDER,
+        persist_state="session",
+        placeholder=str(predict_jobs.default_folder(network.facts, network.system.name)),
+        help="One JSON a recording, in the submission format; every candidate before thresholds is kept in *raw* "
+        "inside. Outside of the data. Left empty: the folder shown in grey.",
+    ).strip()
+    needs = network.system.needs_teacher and network.teacher is None
+    pressed = st.button(
+        f"Predict {len(able)} recording{'s' * (len(able) != 1)}",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=not able or needs,
+        key="predict_go",
+    )
+    if not pressed:
+        return None
+    from sai_core.inference.engine import InputOptions
+    from sai_core.inference.job import PredictionRequest
+
+    weights = str(st.session_state.get(keys.PREDICT_WEIGHTS, "") or "").strip()
+    magnitude = str(options["magnitude"])
+    inputs = None
+    if magnitude != _MAGNITUDES[0]:
+        inputs = InputOptions(magnitude=magnitude, grid=network.facts.grid)  # type: ignore[arg-type]
+    return PredictionRequest(
+        data=root.path,
+        recordings=tuple(able),
+        checkpoint=network.facts.path,
+        out=Path(folder) if folder else predict_jobs.default_folder(network.facts, network.system.name),
+        system=network.system,
+        teacher=network.teacher,
+        weights=Path(weights).expanduser() if weights else None,
+        device=str(options["device"]),
+        network=options["network"],  # type: ignore[arg-type]
+        inputs=inputs,
+        batch=cast(int, options["batch"]),
+    )
+
+
+def _recordings(root: DataRoot) -> list[Recording]:
+    splits = list(root.splits)
+    if len(splits) > 1:
+        chosen = st.multiselect(
+            "Splits",
+            splits,
+            default=splits[:1],
+            key=keys.PREDICT_SPLITS,
+            persist_state="session",
+            format_func=lambda s: f"{s or 'no split'}  ·  {len(root.in_split(s))}",
+        )
+    else:
+        chosen = splits
+    inside = [r for r in root.recordings if r.split in chosen]
+    by_id = {f"{r.split}/{r.name}" if r.split else r.name: r for r in inside}
+    picked = st.multiselect(
+        "Recordings",
+        list(by_id),
+        key=keys.PREDICT_RECORDINGS,
+        persist_state="session",
+        placeholder=f"all {len(by_id)} of them",
+        format_func=lambda key: _line(by_id[key], len(root.recordings)) if key in by_id else key,
+        help="Choose some, or leave it empty for all of the chosen splits.",
+    )
+    return [by_id[key] for key in picked if key in by_id] or inside
+
+
+def _line(recording: Recording, n_recordings: int) -> str:
+    has = [
+        word
+        for word, there in (
+            ("audio", recording.array_path is not None),
+            ("video", recording.has_video),
+            ("labels", recording.has_labels),
+        )
+        if there
+    ]
+    if is_simulated(recording):
+        has.append("simulated")
+    length = sources.summary(recording, n_recordings=n_recordings)[:1]
+    return "  ·  ".join([recording.name, *length, ", ".join(has) or "nothing to predict from"])
+
+
+def _network() -> _Network | None:
+    shipped = {p.name: p for p in predict_jobs.shipped_checkpoints()}
+    left, right = st.columns(2)
+    name = left.selectbox(
+        "Network",
+        [*shipped, OTHER],
+        key=keys.PREDICT_CHECKPOINT,
+        persist_state="session",
+        format_func=lambda n: n if n == OTHER else f"{n.removesuffix('.safetensors')}  ·  comes with the program",
+    )
+    path = shipped.get(name)
+    if path is None:
+        text = st.text_input(
+            "Checkpoint file",
+            key=keys.PREDICT_PATH,
+            bind="query-params",
+            persist_state="session",
+            placeholder="/path/to/energy_seg_best.pth",
+            help="The official baseline's `energy_seg_best.pth`, or a detector trained here (`.safetensors`). "
+            "It is read as data only: nothing in it is run, and nothing is downloaded.",
+        ).strip()
+        if not text:
+            right.selectbox("System", ["choose a network first"], disabled=True)
+            st.caption(
+                "Give a checkpoint: the official `energy_seg_best.pth`, or one trained on the **Train** page."
+                + ("" if shipped else " No detector weights come with this copy of the program.")
+            )
+            return None
+        path = Path(text).expanduser()
+    try:
+        facts = predict_jobs.checkpoint_facts(path)
+    except SaiError as error:
+        st.error(plain(error))
+        return None
+    system, teacher = _system(right, facts)
+    _describe(facts)
+    return _Network(facts, system, teacher)
+
+
+def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -> tuple[System, Path | None]:
+    track = "A" if facts.kind == "track A" else "B"
+    systems = {s.name: s for s in list_systems(systems_folder())}
+    names = sorted(systems, key=lambda n: systems[n].track not in (track, "any"))
+    preferred = _OFFICIAL_SETTINGS if track == "B" else "FAO"
+    name = column.selectbox(
+        "System",
+        names,
+        index=names.index(preferred) if preferred in names else 0,
+        key=f"{keys.PREDICT_SYSTEM}_{track}",
+        persist_state="session",
+        format_func=lambda n: (
+            systems[n].display_name
+            + ("" if systems[n].track in (track, "any") else f"  ·  made for track {systems[n].track}")
+        ),
+        help="From raw detections to the submission: threshold, non-maximum suppression, tracking, export. The raw "
+        "detections are kept, so another system takes seconds; the **Tune** page tries settings.",
+    )
+    system = systems[name]
+    teacher = None
+    if system.needs_teacher:
+        text = st.text_input(
+            "Teacher folder",
+            key=keys.PREDICT_TEACHER,
+            persist_state="session",
+            placeholder="folder with <recording>.csv of a DCASE 2023 system",
+        ).strip()
+        teacher = Path(text).expanduser() if text else None
+        if teacher is None:
+            st.caption(f"{plain(system.name)} needs a teacher: the output CSV files of a DCASE system.")
+    return system, teacher
+
+
+def _describe(facts: CheckpointFacts) -> None:
+    notes = dict(facts.notes)
+    line = [
+        facts.kind,
+        facts.backbone,
+        "sound and video" if facts.needs_rgb else "sound alone",
+        f"maps {facts.magnitude}",
+        f"content {facts.content[:12]}",
+    ]
+    if "epoch" in notes:
+        line.append(f"epoch {notes['epoch']}")
+    if "hours" in notes:
+        line.append(f"{notes['hours']} h of training")
+    st.caption("  ·  ".join(plain(part) for part in line))
+
+
+def _say_what_is_missing(recordings: list[Recording], facts: CheckpointFacts) -> list[Recording]:
+    from sai_core.inference.job import lacks
+
+    missing = {r.name: lacks(r, needs_rgb=facts.needs_rgb) for r in recordings}
+    able = [r for r in recordings if not missing[r.name]]
+    left_out = [r for r in recordings if missing[r.name]]
+    if left_out:
+        first = left_out[0]
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        st.warning(
+            plain(f"{first.name}{more} cannot be predicted with this network: there is no {missing[first.name]}."),
+            icon=":material/block:",
+        )
+    return able
+
+
+def _options(facts: CheckpointFacts) -> dict[str, object]:
+    from sai_core.inference.networks import NetworkOptions
+
+    official = facts.kind == "official baseline"
+    floor_default, most_default, proposals_default = (0.05, 100, 1000) if official else (0.01, 50, 100)
+    suffix = "_official" if official else "_own"
+    a, b, c = st.columns(3)
+    device = a.selectbox("Device", _DEVICES, key=keys.PREDICT_DEVICE, persist_state="session")
+    magnitude = b.selectbox(
+        "Magnitude of the maps",
+        _MAGNITUDES,
+        key=keys.PREDICT_MAGNITUDE,
+        persist_state="session",
+        help=f"This checkpoint was trained with *{facts.magnitude}* maps. Anything else changes what it finds.",
+    )
+    batch = c.number_input("Frames at once", 1, 256, 4, key=keys.PREDICT_BATCH, persist_state="session")
+    floor = a.number_input(
+        "Floor",
+        0.0,
+        0.9,
+        floor_default,
+        0.01,
+        key=keys.PREDICT_FLOOR + suffix,
+        persist_state="session",
+        help="Candidates below this score are not kept, and no energy is computed for them.",
+    )
+    at_most = b.number_input(
+        "Candidates a frame", 1, 500, most_default, key=keys.PREDICT_AT_MOST + suffix, persist_state="session"
+    )
+    proposals = c.number_input(
+        "Proposals a frame",
+        10,
+        1000,
+        proposals_default,
+        10,
+        key=keys.PREDICT_PROPOSALS + suffix,
+        persist_state="session",
+        help="Fewer are faster and change what is found; see docs/detector.md for the measured effect.",
+    )
+    maps = a.checkbox("Full-frame maps", True, key=keys.PREDICT_MAPS, persist_state="session")
+    half = b.checkbox(
+        "bfloat16",
+        key=keys.PREDICT_HALF,
+        persist_state="session",
+        help="Half precision: faster on processors that have it, and changes scores in the second digit.",
+    )
+    c.text_input(
+        "UpLAM weights",
+        key=keys.PREDICT_WEIGHTS,
+        persist_state="session",
+        placeholder="those that ship",
+        help="Acoustic front end: the official UpLAM.pth for official checkpoints, or a file trained here.",
+    )
+    return {
+        "device": device,
+        "magnitude": magnitude,
+        "batch": int(batch),
+        "network": NetworkOptions(
+            floor=None if floor == floor_default else float(floor),
+            at_most=None if at_most == most_default else int(at_most),
+            proposals=None if proposals == proposals_default else int(proposals),
+            full_map=bool(maps),
+            precision="bfloat16" if half else "float32",
+        ),
+    }

@@ -1,0 +1,162 @@
+"""The Predict page's list of jobs: progress, results as they finish, cancel, go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from pages.components import address, predict_jobs
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.errors import SaiError
+
+if TYPE_CHECKING:
+    from sai_core.inference.job import PredictionJob
+
+_ICONS = {
+    "waiting": ":material/hourglass_empty:",
+    "running": ":material/play_circle:",
+    "done": ":green[:material/check_circle:]",
+    "failed": ":red[:material/error:]",
+    "cancelled": ":material/pause_circle:",
+}
+
+
+def show_queue() -> None:
+    """Draw all jobs, the newest first; refreshes itself while one is active."""
+    active = any(job.active for job in predict_jobs.queue().jobs)
+    st.fragment(_jobs, run_every="1s" if active else None)(active)
+
+
+def _jobs(was_active: bool) -> None:
+    jobs = predict_jobs.queue().jobs
+    active = any(job.active for job in jobs)
+    n_written = sum(len(job.written) for job in jobs)
+    if was_active and (not active or st.session_state.get("predict_seen_written", n_written) != n_written):
+        # the page around shows new results in its own lists
+        st.session_state["predict_seen_written"] = n_written
+        st.rerun()
+    st.session_state["predict_seen_written"] = n_written
+    if not jobs:
+        st.info(
+            "No jobs yet. A job runs in the background, one after another for all tabs; you can leave this page. "
+            "A job that was stopped, or that the program's end cut short, goes on where it was when you start it again."
+        )
+        return
+    for job in jobs:
+        _job(job)
+
+
+def _job(job: PredictionJob) -> None:
+    request = job.request
+    with st.container(border=True, key=f"predict_job_{job.number}"):
+        head = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        n = len(request.recordings)
+        head.markdown(
+            f"{_ICONS[job.state]} **{plain(request.checkpoint.stem)}** · {plain(request.system.display_name)} · "
+            f"{n} recording{'s' * (n != 1)}",
+            width="stretch",
+        )
+        if job.active:
+            head.button(
+                "Cancel",
+                key=f"predict_cancel_{job.number}",
+                icon=":material/close:",
+                on_click=job.cancel,
+                type="tertiary",
+            )
+        else:
+            if job.state != "done":
+                head.button(
+                    "Go on",
+                    key=f"predict_again_{job.number}",
+                    icon=":material/play_arrow:",
+                    on_click=_again,
+                    args=(job,),
+                    type="tertiary",
+                )
+            head.button(
+                "Remove",
+                key=f"predict_remove_{job.number}",
+                icon=":material/delete:",
+                help="Takes the job off this list; its files stay.",
+                on_click=predict_jobs.queue().remove,
+                args=(job,),
+                type="tertiary",
+            )
+        if job.state == "running":
+            left = job.seconds_left
+            tail = f" · whole job: {_span(left)} to go" if left is not None and n > 1 else ""
+            st.progress(min(max(job.fraction, 0.0), 1.0), plain(job.text) + tail)
+        elif job.error:
+            st.error(plain(job.error))
+        else:
+            st.caption(plain(job.text) + (f" in {_span(job.seconds)}" if job.state == "done" else ""))
+        if job.note:
+            st.caption(plain(job.note))
+        if job.results:
+            _results(job)
+        st.caption(f":material/folder: {plain(request.out)}")
+
+
+def _results(job: PredictionJob) -> None:
+    request = job.request
+    rows = []
+    for index in sorted(job.results):
+        result = job.results[index]
+        link = ""
+        if result.path is not None:
+            link = address.explorer_link(
+                root=str(request.data),
+                recording=result.recording.name,
+                split=result.recording.split,
+                a=request.out.name,
+                predictions=str(request.out),
+            )
+        rows.append(
+            {
+                "open": link or None,
+                "recording": result.recording.name,
+                "annotations": result.n_annotations,
+                "candidates": result.n_candidates,
+                "frames/s": result.n_frames / result.seconds if result.seconds > 0 and result.n_frames else None,
+                "problem": result.error,
+            }
+        )
+    table = pd.DataFrame(rows)
+    if not table["problem"].any():
+        table = table.drop(columns="problem")
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(38 + 35 * len(rows), 248),
+        column_config={
+            "open": st.column_config.LinkColumn("", display_text="Open in Explorer", width="small"),
+            "frames/s": st.column_config.NumberColumn(format="%.1f", help="Includes the acoustic maps where new."),
+        },
+    )
+
+
+def _again(job: PredictionJob) -> None:
+    try:
+        again = predict_jobs.queue().submit(job.request)
+    except SaiError as error:
+        st.session_state[keys.PREDICT_SAID] = str(error)
+        return
+    predict_jobs.queue().remove(job)
+    remember(again.number)
+
+
+def remember(number: int) -> None:
+    """Note that this session started a job: its folder becomes *More predictions* with the first result."""
+    st.session_state.setdefault(keys.PREDICT_MINE, []).append(number)
+
+
+def _span(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,57 @@
+"""Predict: run a detector over recordings in the background, and look at everything that it saw."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.components import data_bar, predict_form, predict_jobs, predict_queue, predict_raw
+from pages.components import state_keys as keys
+from pages.components.entry import through_app
+from pages.components.text import plain
+from sai_core.errors import SaiError
+
+
+def main() -> None:
+    """Draw the page."""
+    _show_my_results_everywhere()
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
+    root = data_bar.choose_root(bar)
+    if root is None:
+        return
+    if not root.recordings:
+        data_bar.say_empty(root)
+        return
+    with bar:
+        st.caption(plain(root.path))
+    left, right = st.columns([5, 6], gap="large")
+    with left:
+        st.subheader("Detect sources in recordings", anchor=False)
+        request = predict_form.form(root)
+        if request is not None:
+            try:
+                job = predict_jobs.queue().submit(request)
+            except SaiError as error:
+                st.error(plain(error))
+            else:
+                predict_queue.remember(job.number)
+    with right:
+        st.subheader("Jobs", anchor=False)
+        if said := st.session_state.pop(keys.PREDICT_SAID, ""):
+            st.error(plain(said))
+        predict_queue.show_queue()
+    st.subheader("What the network saw", anchor=False, divider="gray")
+    predict_raw.show_raw(root)
+
+
+def _show_my_results_everywhere() -> None:
+    """Make the folder of the job that this session started last its *More predictions*, once it holds a file."""
+    for number in list(st.session_state.get(keys.PREDICT_MINE, [])):
+        job = predict_jobs.queue().job(number)
+        if job is None or job.written:
+            st.session_state[keys.PREDICT_MINE].remove(number)
+        if job is not None and job.written:
+            st.session_state[keys.PREDICTION_FOLDER] = str(job.request.out)
+
+
+through_app()
+main()

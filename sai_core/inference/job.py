@@ -1,0 +1,401 @@
+"""Predicting recordings by a checkpoint and a system: what the command ``predict`` and the app's Predict page share.
+
+:func:`predict_recordings` does the work, recording by recording, and tells each result as it is written.
+:class:`PredictionQueue` lets one request after another run in the background: never two networks at once, since they
+would share the processor's cores and both be late.
+
+Nothing is lost when a job is cancelled or the program is killed: raw detections are stored in blocks as they are made
+(:mod:`sai_core.inference.store`), and the same request goes on where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from sai_core.dataset import Recording
+from sai_core.errors import CancelledError, InputError, SaiError
+from sai_core.inference.engine import InputOptions, predict_recording
+from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
+from sai_core.inference.store import store_folder
+from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
+from sai_core.postprocess.pipeline import KeepClasses
+from sai_core.progress import Progress, no_progress
+from sai_core.taxonomy import class_name
+
+RAW_FOLDER = "raw"
+"""Sub-folder of the output folder with the stores of raw detections."""
+
+_DATA_KINDS = ("labels", "metadata", "mic", "foa", "eigen", "video", "frames")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRequest:
+    """What is to be predicted with what.
+
+    Attributes
+    ----------
+    data : Path
+        Data root.
+    recordings : tuple of Recording
+        Of that root.
+    checkpoint : Path
+        Official ``.pth`` or our ``.safetensors``.
+    out : Path
+        Folder of the submission files; raw detections go to ``raw`` in it.
+    system : System
+        From raw detections to a submission.
+    teacher : Path, optional
+        Folder of a DCASE system's CSV files, for systems that need it.
+    weights : Path, optional
+        UpLAM weights; the shipped ones when left out.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    network : NetworkOptions
+    inputs : InputOptions, optional
+        As the checkpoint was trained, when left out.
+    batch : int
+        Frames of one forward pass.
+    """
+
+    data: Path
+    recordings: tuple[Recording, ...]
+    checkpoint: Path
+    out: Path
+    system: System = field(default_factory=lambda: System(name="official settings", settings=PipelineSettings()))
+    teacher: Path | None = None
+    weights: Path | None = None
+    device: str = "auto"
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    inputs: InputOptions | None = None
+    batch: int = 4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recordings", tuple(self.recordings))
+        object.__setattr__(self, "out", Path(self.out).expanduser().resolve())
+        if self.batch < 1:
+            raise InputError(f"batch {self.batch}: at least 1 is needed.")
+
+
+@dataclass(frozen=True)
+class RecordingResult:
+    """What became of one recording.
+
+    Attributes
+    ----------
+    recording : Recording
+    path : Path or None
+        The submission file; None when it failed, or while a system that chooses its class over all recordings waits.
+    raw : Path or None
+        Folder of its raw detections.
+    error : str
+        One sentence, when it failed.
+    n_frames, n_candidates, n_annotations : int
+    seconds : float
+        Of work; a recording that was there already takes next to none.
+    """
+
+    recording: Recording
+    path: Path | None = None
+    raw: Path | None = None
+    error: str = ""
+    n_frames: int = 0
+    n_candidates: int = 0
+    n_annotations: int = 0
+    seconds: float = 0.0
+
+
+def check_request(request: PredictionRequest) -> None:
+    """Find mistakes that would otherwise show after hours of work.
+
+    Raises
+    ------
+    InputError
+        No recordings; two of one name, which would write the same file; an output folder inside the data; a teacher
+        that is needed and missing; a file where the folder is to be.
+    """
+    from sai_core.postprocess.teacher_files import find_teacher_csv
+
+    if not request.recordings:
+        raise InputError("no recordings are chosen; choose at least one.")
+    names = [r.name for r in request.recordings]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(
+            f"{request.data}: {twice[0]} is in two splits and both would write {twice[0]}.json; choose one."
+        )
+    data = request.data.resolve()
+    if any(request.out.is_relative_to(data / f"{kind}_dev") for kind in _DATA_KINDS):
+        raise InputError(f"{request.out}: lies inside the data; choose another folder for predictions.")
+    if request.out.is_file():
+        raise InputError(f"{request.out}: is a file; choose a folder for predictions.")
+    if request.system.needs_teacher:
+        if request.teacher is None:
+            raise InputError(f"{request.system.name} needs a teacher; give the folder of a DCASE system's CSV files.")
+        for recording in request.recordings:
+            find_teacher_csv(request.teacher, recording.name)
+
+
+def lacks(recording: Recording, *, needs_rgb: bool) -> str:
+    """What a recording has not got that a network needs, in words; "" when it can be predicted."""
+    missing = []
+    if recording.array_path is None:
+        missing.append("4-channel audio")
+    if needs_rgb and not recording.has_video:
+        missing.append("video")
+    return " and ".join(missing)
+
+
+def predict_recordings(
+    request: PredictionRequest,
+    *,
+    progress_of: Callable[[int, Recording], Progress] = lambda index, recording: no_progress,
+    on_result: Callable[[int, RecordingResult], None] = lambda index, result: None,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> tuple[RecordingResult, ...]:
+    """Predict recordings one after another and write their submission files.
+
+    A recording that fails does not end the run: its sentence stands in its result.
+
+    Parameters
+    ----------
+    request : PredictionRequest
+    progress_of : callable
+        Gives the watcher of the n-th recording; a ``CancelledError`` from it stops the run, finished blocks stay.
+    on_result : callable
+        Called with each place and result; twice for a recording whose file is written only at the end.
+    on_note : callable
+        Called with what a system decided over all recordings, in one sentence.
+
+    Returns
+    -------
+    tuple of RecordingResult
+        In the request's order.
+
+    Raises
+    ------
+    InputError
+        A mistake of the request, or a checkpoint that cannot be opened.
+    CancelledError
+        A watcher said so.
+    """
+    from sai_core.acoustics.features import MapMaker, choose_device
+    from sai_core.annotations import write_submission_json
+    from sai_core.postprocess.teacher_files import read_teacher
+
+    check_request(request)
+    facts = describe_checkpoint(request.checkpoint)
+    network = open_network(request.checkpoint, device=choose_device(request.device), options=request.network)
+    maker = MapMaker(weights=request.weights, device=request.device)
+    inputs = request.inputs or InputOptions(magnitude=facts.magnitude, grid=facts.grid)
+    inputs = replace(inputs, batch=request.batch)
+    settings = request.system.settings
+    whole_set = settings.keep_classes == "best"
+    results: list[RecordingResult] = []
+    waiting: list[tuple[int, Prepared]] = []
+    for index, recording in enumerate(request.recordings):
+        began = time.perf_counter()
+        path = request.out / f"{recording.name}.json"
+        try:
+            raw = predict_recording(
+                recording,
+                network,
+                checkpoint_hash=facts.content,
+                out=request.out / RAW_FOLDER,
+                maker=maker,
+                options=inputs,
+                progress=progress_of(index, recording),
+            )
+            teacher = None
+            if request.system.needs_teacher:
+                assert request.teacher is not None
+                teacher = read_teacher(request.teacher, raw.recording)
+            ready = prepare(raw, teacher=teacher)
+            result = RecordingResult(
+                recording,
+                raw=store_folder(request.out / RAW_FOLDER, raw.recording, raw.key),
+                n_frames=raw.n_frames,
+                n_candidates=len(raw),
+            )
+            if whole_set:
+                # which class is the best is known only when all recordings are there
+                waiting.append((index, ready))
+            else:
+                table = run_prepared(ready, settings)
+                write_submission_json(table, path)
+                result = replace(result, path=path, n_annotations=len(table))
+        except CancelledError:
+            raise
+        except SaiError as error:
+            result = RecordingResult(recording, error=str(error))
+        result = replace(result, seconds=time.perf_counter() - began)
+        results.append(result)
+        on_result(index, result)
+    if waiting:
+        chosen = choose_best_classes([ready for _, ready in waiting], settings)
+        on_note(f"{request.system.display_name} keeps {_class_names(chosen.keep_classes)}")
+        for index, ready in waiting:
+            table = run_prepared(ready, chosen)
+            path = request.out / f"{ready.raw.recording}.json"
+            write_submission_json(table, path)
+            results[index] = replace(results[index], path=path, n_annotations=len(table))
+            on_result(index, results[index])
+    return tuple(results)
+
+
+def _class_names(classes: KeepClasses) -> str:
+    if isinstance(classes, str):
+        return f"{classes} classes"
+    return ", ".join(class_name(c) for c in classes) or "no class: none has detections"
+
+
+JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+
+class PredictionJob:
+    """One request in the queue; read by whoever shows it, written by the queue's thread."""
+
+    def __init__(self, number: int, request: PredictionRequest) -> None:
+        self.number = number
+        self.request = request
+        self.state: JobState = "waiting"
+        self.fraction = 0.0
+        self.text = "Waiting for its turn"
+        self.error = ""
+        self.note = ""
+        """What a system decided over all recordings."""
+        self.results: dict[int, RecordingResult] = {}
+        """Result of each recording that has one, by its place in the request."""
+        self._began = 0.0
+        self._ended = 0.0
+        self._stop = threading.Event()
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("waiting", "running")
+
+    @property
+    def seconds(self) -> float:
+        """Time since it began, or that it took."""
+        if not self._began:
+            return 0.0
+        return (self._ended or time.monotonic()) - self._began
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate from what is done; None while there is nothing to tell by."""
+        if self.state != "running" or self.fraction < 0.02:
+            return None
+        return self.seconds * (1 - self.fraction) / self.fraction
+
+    @property
+    def written(self) -> list[RecordingResult]:
+        """Results with a submission file."""
+        return [r for r in list(self.results.values()) if r.path is not None]
+
+    def cancel(self) -> None:
+        """Ask it to stop after the present batch of frames; finished blocks stay."""
+        self._stop.set()
+        if self.state == "waiting":
+            self.state, self.text = "cancelled", "Cancelled before it began."
+
+    def run(self) -> None:
+        """Do the work, in the calling thread."""
+        if self._stop.is_set():
+            return
+        self.state, self._began = "running", time.monotonic()
+        self.text = "Opening the checkpoint"
+        n = len(self.request.recordings)
+
+        def progress_of(index: int, recording: Recording) -> Progress:
+            def progress(fraction: float, message: str) -> None:
+                if self._stop.is_set():
+                    raise CancelledError("Cancelled; what is finished stays, and the same request goes on from there.")
+                self.fraction, self.text = (index + min(fraction, 1.0)) / n, message
+
+            return progress
+
+        def on_note(note: str) -> None:
+            self.note = note
+
+        try:
+            predict_recordings(
+                self.request, progress_of=progress_of, on_result=self.results.__setitem__, on_note=on_note
+            )
+            failed = [r for r in self.results.values() if r.error]
+            if failed and len(failed) == n:
+                self.state, self.error = "failed", failed[0].error
+            else:
+                self.state, self.fraction = "done", 1.0
+            self.text = f"{len(self.written)} of {n} recordings written"
+        except CancelledError as error:
+            self.state, self.text = "cancelled", str(error)
+        except SaiError as error:
+            self.state, self.error = "failed", str(error)
+        except Exception as error:  # a bug must not leave a bar that never ends
+            self.state, self.error = "failed", f"The prediction failed ({type(error).__name__}: {error})."
+        finally:
+            self._ended = time.monotonic()
+
+
+class PredictionQueue:
+    """Requests that run one after another in a thread of their own."""
+
+    def __init__(self) -> None:
+        self._jobs: list[PredictionJob] = []
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._busy = False
+
+    @property
+    def jobs(self) -> Sequence[PredictionJob]:
+        """All jobs, the newest first."""
+        with self._lock:
+            return tuple(reversed(self._jobs))
+
+    def job(self, number: int) -> PredictionJob | None:
+        """A job by its number."""
+        return next((j for j in self.jobs if j.number == number), None)
+
+    def submit(self, request: PredictionRequest) -> PredictionJob:
+        """Put a request at the end of the queue.
+
+        Raises
+        ------
+        InputError
+            As :func:`check_request`; or the same output folder is being written with another checkpoint or system.
+        """
+        check_request(request)
+        with self._lock:
+            for other in self._jobs:
+                if other.active and other.request.out == request.out:
+                    raise InputError(
+                        f"{request.out}: another job writes there; wait for it, cancel it, or choose another folder."
+                    )
+            job = PredictionJob(next(self._numbers), request)
+            self._jobs.append(job)
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._work, name="predict", daemon=True).start()
+        return job
+
+    def remove(self, job: PredictionJob) -> None:
+        """Take a job that has ended off the list; its files stay."""
+        with self._lock:
+            if not job.active and job in self._jobs:
+                self._jobs.remove(job)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                job = next((j for j in self._jobs if j.state == "waiting"), None)
+                if job is None:
+                    self._busy = False
+                    return
+            job.run()

@@ -1,0 +1,204 @@
+"""What a network saw in one frame: every candidate before any threshold, drawn over the panorama."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sai_core.errors import InputError
+from sai_core.figures.colormaps import sequential_lut
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, pixel_to_direction
+from sai_core.inference.store import RawDetections
+from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
+
+Picture = npt.NDArray[np.uint8]
+Ranking = Literal["class", "objectness"]
+
+SCALE = 4
+"""Pixels of the picture for one of the canvas."""
+
+_DARK = 24
+_LABELS = 8
+"""Candidates whose class is written beside the box: the strongest ones."""
+
+
+@dataclass(frozen=True)
+class FrameCandidates:
+    """Candidates of one frame above a floor, strongest first.
+
+    Attributes
+    ----------
+    rows : int64, shape (n,)
+        Rows of the store.
+    scores : float32, shape (n,)
+        What they are ranked by.
+    n_all : int
+        Candidates of the frame, whatever their score.
+    """
+
+    rows: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    n_all: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def ranked(raw: RawDetections, ranking: Ranking) -> npt.NDArray[np.float32]:
+    """Score of every candidate of a store: of its class, or its objectness."""
+    if ranking == "objectness":
+        return np.asarray(raw.objectness)
+    if ranking != "class":
+        raise InputError(f"ranking {ranking!r} is not known; choose class or objectness.")
+    return np.take_along_axis(raw.class_scores, raw.category_id[:, None].astype(np.int64), axis=1)[:, 0]
+
+
+def frame_candidates(
+    raw: RawDetections, frame: int, *, floor: float = 0.0, ranking: Ranking = "class"
+) -> FrameCandidates:
+    """Candidates of a frame whose score is at least ``floor``."""
+    start, stop = np.searchsorted(raw.frame, [frame, frame + 1])
+    scores = ranked(raw, ranking)[start:stop]
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= floor]
+    return FrameCandidates(start + order, scores[order], int(stop - start))
+
+
+def counts_by_frame(raw: RawDetections, *, floor: float = 0.0, ranking: Ranking = "class") -> npt.NDArray[np.int64]:
+    """Candidates at or above ``floor`` in each frame, shape (n_frames,)."""
+    return np.bincount(raw.frame[ranked(raw, ranking) >= floor], minlength=raw.n_frames)
+
+
+def full_map_picture(raw: RawDetections, frame: int) -> Picture | None:
+    """Full-frame energy of a frame in the default sequential colours, or None where the store has no maps."""
+    energy = raw.full_energy[frame]
+    if energy.size == 0:
+        return None
+    return _coloured(np.asarray(energy, dtype=np.float32))
+
+
+def region_energy_picture(raw: RawDetections, chosen: FrameCandidates) -> Picture:
+    """Energy of the candidates' regions, the strongest of those that overlap, weighted by score."""
+    canvas = np.zeros((ERP_HEIGHT, ERP_WIDTH), dtype=np.float32)
+    for row, score in zip(chosen.rows, chosen.scores, strict=True):
+        x0, y0, x1, y1 = raw.boxes_xyxy[row]
+        left, top = int(np.floor(x0)), int(np.floor(y0))
+        width, height = max(int(np.ceil(x1)) - left, 1), max(int(np.ceil(y1)) - top, 1)
+        patch = cv2.resize(raw.energy[row].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        rows = np.arange(top, top + height)
+        inside = (rows >= 0) & (rows < ERP_HEIGHT)
+        place = np.ix_(rows[inside], np.arange(left, left + width) % ERP_WIDTH)
+        canvas[place] = np.maximum(canvas[place], patch[inside] * float(score))
+    top_energy = float(canvas.max())
+    return _coloured(canvas / top_energy if top_energy > 0 else canvas)
+
+
+def draw_candidates(raw: RawDetections, chosen: FrameCandidates, background: Picture | None) -> Picture:
+    """Draw boxes in class colours over a picture of the frame; the stronger the score, the more opaque the box.
+
+    Parameters
+    ----------
+    raw : RawDetections
+    chosen : FrameCandidates
+    background : uint8, shape (rows, columns, 3), optional
+        sRGB, any size of the canvas' proportions; a dark canvas without.
+
+    Returns
+    -------
+    uint8, shape (720, 1440, 3)
+        New array, sRGB. A box over the seam comes in again at the other side.
+    """
+    size = (ERP_WIDTH * SCALE, ERP_HEIGHT * SCALE)
+    if background is None:
+        out = np.full((size[1], size[0], 3), _DARK, dtype=np.float32)
+    else:
+        # a little darker, so that the boxes stand out
+        out = cv2.resize(background, size, interpolation=cv2.INTER_LINEAR).astype(np.float32) * 0.75
+    strongest = float(chosen.scores[0]) if len(chosen) else 1.0
+    for rank in range(len(chosen) - 1, -1, -1):  # the strongest on top
+        row = int(chosen.rows[rank])
+        share = float(chosen.scores[rank]) / max(strongest, 1e-9)
+        colour = np.array(_rgb(int(raw.category_id[row])), dtype=np.float32)
+        _blend_box(out, raw.boxes_xyxy[row] * SCALE, colour, 0.12 + 0.88 * share, 3 if share > 0.5 else 2)
+    picture = out.round().clip(0, 255).astype(np.uint8)
+    for rank in range(min(_LABELS, len(chosen)) - 1, -1, -1):
+        row = int(chosen.rows[rank])
+        text = f"{SHORT_NAMES[int(raw.category_id[row])]} {chosen.scores[rank]:.2f}"
+        _write(picture, text, raw.boxes_xyxy[row] * SCALE, _rgb(int(raw.category_id[row])))
+    return picture
+
+
+def candidate_rows(raw: RawDetections, chosen: FrameCandidates) -> list[dict[str, object]]:
+    """The candidates as rows of a table, strongest first."""
+    out: list[dict[str, object]] = []
+    for row, score in zip(chosen.rows, chosen.scores, strict=True):
+        x0, y0, x1, y1 = (float(v) for v in raw.boxes_xyxy[row])
+        azimuth, elevation = pixel_to_direction((x0 + x1) / 2 % ERP_WIDTH, (y0 + y1) / 2)
+        second = np.argsort(-raw.class_scores[row])[:2]
+        other = int(second[1] if int(second[0]) == int(raw.category_id[row]) else second[0])
+        out.append(
+            {
+                "class": CLASS_NAMES[int(raw.category_id[row])],
+                "score": float(score),
+                "objectness": float(raw.objectness[row]),
+                "next class": f"{SHORT_NAMES[other]} {raw.class_scores[row, other]:.2f}",
+                "azimuth °": round(float(azimuth)),
+                "elevation °": round(float(elevation)),
+                "size °": f"{x1 - x0:.0f} x {y1 - y0:.0f}",
+                "distance m": float(raw.distance_cm[row]) / 100.0,
+                "peak energy": float(raw.energy[row].max()),
+            }
+        )
+    return out
+
+
+def _rgb(category_id: int) -> tuple[int, int, int]:
+    text = CLASS_COLORS[category_id].lstrip("#")
+    return int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)
+
+
+def _coloured(energy: npt.NDArray[np.float32]) -> Picture:
+    index = (energy.clip(0.0, 1.0) * 255).round().astype(np.uint8)
+    picture: Picture = sequential_lut()[index]
+    size = (ERP_WIDTH * SCALE, ERP_HEIGHT * SCALE)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _blend_box(
+    out: npt.NDArray[np.float32],
+    box: npt.NDArray[np.float32],
+    colour: npt.NDArray[np.float32],
+    opacity: float,
+    width: int,
+) -> None:
+    """Blend the four sides of a box into a float picture, in place, and again one turn to either side."""
+    rows, columns = out.shape[:2]
+    x0, y0, x1, y1 = (round(float(v)) for v in box)
+    sides = (
+        (x0, y0, x1, y0 + width),
+        (x0, y1 - width, x1, y1),
+        (x0, y0 + width, x0 + width, y1 - width),
+        (x1 - width, y0 + width, x1, y1 - width),
+    )
+    for turn in (-columns, 0, columns):
+        for left, top, right, bottom in sides:
+            a, b = max(left + turn, 0), min(right + turn, columns)
+            c, d = max(top, 0), min(bottom, rows)
+            if a < b and c < d:
+                out[c:d, a:b] += (colour - out[c:d, a:b]) * opacity
+
+
+def _write(picture: Picture, text: str, box: npt.NDArray[np.float32], colour: tuple[int, int, int]) -> None:
+    """Write a word above a box (below, at the top), on a dark ground so that every colour can be read."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    (width, height), _ = cv2.getTextSize(text, font, size, 1)
+    x = int(np.clip(box[0], 0, picture.shape[1] - width - 8))
+    y = int(box[1]) - 4 if box[1] > height + 10 else int(min(box[3], picture.shape[0] - 4)) + height + 6
+    y = int(np.clip(y, height + 4, picture.shape[0] - 4))
+    cv2.rectangle(picture, (x, y - height - 4), (x + width + 8, y + 4), (16, 19, 26), -1)
+    cv2.rectangle(picture, (x, y - height - 4), (x + 3, y + 4), colour, -1)
+    cv2.putText(picture, text, (x + 6, y), font, size, (235, 238, 245), 1, cv2.LINE_AA)
