@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,7 +107,7 @@ def train(
     folder.clear_stop()
     folder.status(force=True, state="running", epochs=config.epochs, message="preparing the data")
     try:
-        with _gpu_problems():
+        with _gpu_problems(), _graceful(folder):
             trainer = _Trainer(config, folder, roots, chosen, progress)
             if resume and folder.last.exists():
                 trainer.load(folder.last)
@@ -136,6 +138,19 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise EnvironmentProblem(f"--device {name}: torch sees no GPU on this machine.")
     return device
+
+
+@contextlib.contextmanager
+def _graceful(folder: RunFolder) -> Iterator[None]:
+    """SIGTERM (a shutdown, a batch system, ``kill``) asks for a checkpoint and an end, as the file ``stop`` does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: folder.ask_to_stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ class RunFolder:
         self._last_status = 0.0
         self._status: dict[str, Any] = {}
         self._events: EventFile | None = None
+        self._asked = False
         self._process = psutil.Process()
 
     @property
@@ -147,7 +148,11 @@ class RunFolder:
 
     def stop_wanted(self) -> bool:
         """Whether somebody asked the run to end."""
-        return (self.path / "stop").exists()
+        return self._asked or (self.path / "stop").exists()
+
+    def ask_to_stop(self) -> None:
+        """Wish for the end from within this process."""
+        self._asked = True
 
     def clear_stop(self) -> None:
         """Forget the wish, at the start of a run that goes on and after it was granted."""

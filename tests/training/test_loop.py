@@ -284,6 +284,18 @@ def test_a_gpu_that_goes_away_is_one_sentence(
     assert _status(tmp_path / "run")["state"] == "failed"
 
 
+def test_sigterm_ends_with_a_checkpoint(tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
+    def terminate(fraction: float, message: str) -> None:
+        if "step 2" in message:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    train(tiny(), tmp_path / "run", data_roots=[tiny_root], device="cpu", progress=terminate)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert _status(tmp_path / "run")["state"] == "stopped"
+    assert _status(tmp_path / "run")["step"] >= 2
+
+
 def test_cancelling_keeps_a_checkpoint(tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
     def cancel(fraction: float, message: str) -> None:
         if "step 2" in message:
