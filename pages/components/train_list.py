@@ -15,16 +15,16 @@ from pages.components.text import plain
 from sai_core.training import launch, run_view
 from sai_core.training.run_view import RunState, RunSummary
 
-_COLOURS: Final[dict[RunState, str]] = {
-    "waiting": "violet",
-    "starting": "blue",
-    "running": "blue",
-    "stopping": "orange",
-    "finished": "green",
-    "stopped": "gray",
-    "failed": "red",
-    "interrupted": "orange",
-    "unknown": "gray",
+_LOOKS: Final[dict[RunState, tuple[str, str]]] = {
+    "waiting": ("violet", "schedule"),
+    "starting": ("blue", "hourglass_top"),
+    "running": ("blue", "play_circle"),
+    "stopping": ("orange", "pause_circle"),
+    "finished": ("green", "check_circle"),
+    "stopped": ("gray", "stop_circle"),
+    "failed": ("red", "error"),
+    "interrupted": ("orange", "warning"),
+    "unknown": ("gray", "help"),
 }
 _SHOWN: Final[int] = 40
 """Runs of the list that are drawn; the filter finds the others."""
@@ -65,24 +65,25 @@ def choose(name: str) -> None:
 def list_of(folder: Path, runs: tuple[RunSummary, ...]) -> None:
     """Draw the list; it refreshes by itself, and the page when something begins or ends."""
     every = "3s" if any(run.active for run in runs) else "10s"
-    st.fragment(_draw, run_every=every)(folder, tuple((run.name, run.active) for run in runs))
+    drawn = tuple((run.name, run.active) for run in runs)
+    st.fragment(_draw, run_every=every)(folder, drawn, chosen_name(runs))
 
 
 def badge(run: RunSummary) -> str:
     """State as coloured Markdown."""
-    return f":{_COLOURS[run.state]}-badge[{run.state}]"
+    return f":{_LOOKS[run.state][0]}-badge[{run.state}]"
 
 
-def _draw(folder: Path, drawn: tuple[tuple[str, bool], ...]) -> None:
+def _draw(folder: Path, drawn: tuple[tuple[str, bool], ...], drawn_name: str) -> None:
     runs = run_view.list_runs(folder)
-    if tuple((run.name, run.active) for run in runs) != drawn:
+    now = chosen_name(runs)
+    if tuple((run.name, run.active) for run in runs) != drawn or now != drawn_name:
         st.rerun()
     wanted = ""
     if len(runs) > 8:
         wanted = st.text_input(
             "Filter", key=keys.TRAIN_FILTER, placeholder="filter by name or state", label_visibility="collapsed"
         ).strip()
-    now = chosen_name(runs)
     shown = [r for r in runs if wanted.lower() in f"{r.name} {r.kind} {r.state}".lower()][:_SHOWN]
     if not shown:
         st.caption("No run fits the filter.")
@@ -93,25 +94,29 @@ def _draw(folder: Path, drawn: tuple[tuple[str, bool], ...]) -> None:
     by_name = {run.name: run for run in shown}
     if st.session_state.get(keys.TRAIN_PICK) != now:
         st.session_state[keys.TRAIN_PICK] = now
-    picked = st.radio(
+    st.radio(
         "Runs",
         list(by_name),
         key=keys.TRAIN_PICK,
+        on_change=_picked,
         format_func=plain,
         captions=[_caption(by_name[name]) for name in by_name],
         label_visibility="collapsed",
         width="stretch",
     )
-    if picked != now:
-        choose(str(picked))
-        st.rerun()
     hidden = len([r for r in runs if wanted.lower() in f"{r.name} {r.kind} {r.state}".lower()]) - len(shown)
     if hidden > 0:
         st.caption(f"{hidden} older runs are not shown; filter by name.")
 
 
+def _picked() -> None:
+    choose(str(st.session_state[keys.TRAIN_PICK]))
+
+
 def _caption(run: RunSummary) -> str:
-    parts = [badge(run)]
+    colour, icon = _LOOKS[run.state]
+    # no badge here: captions are drawn faded, and a badge's letters would be hard to read
+    parts = [f":{colour}[:material/{icon}:] {run.state}"]
     if run.fraction is not None and run.state != "finished":
         parts.append(f"{100 * run.fraction:.0f} %")
     if run.epochs:

@@ -287,7 +287,7 @@ def _log(bar: DeltaGenerator, run: RunSummary) -> None:
     elif tail.cut:
         st.caption(f"The last {len(tail.lines)} lines of {tail.n_bytes / 1024:,.0f} kB.")
     if tail.lines:
-        with st.container(height=520, border=True, autoscroll=True):
+        with st.container(height=520, border=False, autoscroll=True):
             st.code("\n".join(tail.lines), language=None, wrap_lines=True)
 
 
@@ -295,7 +295,9 @@ def _settings(run: RunSummary) -> None:
     launched = run_view.read_json(run.path / run_view.LAUNCH_NAME)
     command = launched.get("command")
     if isinstance(command, list):
-        st.caption(f"Started {int(launched.get('attempt', 1))} time(s) with")
+        attempt = launched.get("attempt")
+        times = f"{attempt} times, the last time" if isinstance(attempt, int) and attempt > 1 else ""
+        st.caption(f"Started {times} with")
         st.code(shlex.join(map(str, command)), language="bash", wrap_lines=True)
     st.caption("Run folder")
     st.code(str(run.path), language=None)

@@ -477,20 +477,31 @@ def _without_process(
         return "stopped", "It was stopped before it began."
     if code is not None and code < 0:
         return "interrupted", f"Its process was ended by signal {-code}."
+    # nobody waited for the process (the app was started anew meanwhile), but the log may tell why it ended
+    if launch and code is None and (error := _error_in(_last_attempt(run))):
+        return "failed", error
     return "interrupted", message if message.startswith("No word") else "Its process is gone."
 
 
 def last_words(run: Path) -> str:
     """What the log's last attempt says of an error: our own sentence, else a Python error, else its last line."""
+    lines = _last_attempt(run)
+    return _error_in(lines) or (_sentence(lines[-1]) if lines else "")
+
+
+def _last_attempt(run: Path) -> list[str]:
+    """End of the log, from the last start on."""
     lines = list(read_log(run).lines)
     starts = [index for index, line in enumerate(lines) if line.startswith(executors.ATTEMPT_MARK)]
-    if starts:
-        lines = lines[starts[-1] + 1 :]
+    return lines[starts[-1] + 1 :] if starts else lines
+
+
+def _error_in(lines: list[str]) -> str:
     for pattern in (r"^error: (.*)", r"^((?!.*ChildFailedError)[\w.]*(?:Error|Exception|Interrupt)\b.*)"):
         for line in reversed(lines):
             if found := re.match(pattern, line):
                 return _sentence(found.group(1))
-    return _sentence(lines[-1]) if lines else ""
+    return ""
 
 
 def _exit_code(started: Mapping[str, Any], ended: Mapping[str, Any]) -> int | None:

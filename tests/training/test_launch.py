@@ -215,6 +215,11 @@ def test_an_early_failure_tells_its_sentence(folder: Path) -> None:
     failed = wait_for_state(run, "failed")
     assert failed.message == "model.depth: unknown setting; known are model.width."
     assert not failed.resumable
+    # also when the app that waited for the process has gone
+    wait_until((run / "exit.json").exists)
+    (run / "exit.json").unlink()
+    assert run_view.look(run).state == "failed"
+    assert run_view.look(run).message == failed.message
     # there is nothing to go on from, so it starts anew
     launch.resume(run, arguments=trainer("--delay=0"))
     wait_for_state(run, "finished")

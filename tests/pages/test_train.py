@@ -1,0 +1,294 @@
+"""The Train page's script in every state; what a person sees of it is tested in ``tests/browser``."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages.components import state_keys as keys
+from pages.components import train_charts
+from sai_core.training import launch, run_view
+from sai_core.training.launch import LaunchSpec
+
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train.py")
+TRAINER = str(Path(__file__).resolve().parents[1] / "training" / "fake_trainer.py")
+
+
+def stand_in(*options: str) -> launch.Arguments:
+    def arguments(spec: LaunchSpec, run: Path, resume: bool) -> list[str]:
+        return [TRAINER, f"--run={run}", *options, *(["--resume"] if resume else [])]
+
+    return arguments
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def _no_state_of_other_tests() -> Iterator[None]:
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A runs folder; whatever still runs in it at the end of a test is ended."""
+    yield tmp_path / "runs"
+    for run in run_view.list_runs(tmp_path / "runs"):
+        for process in run_view.processes(run.path):
+            process.kill()
+
+
+def finished_run(folder: Path, name: str, *, state: str = "finished", created: float = 1000.0) -> Path:
+    """A run folder as a trainer leaves it."""
+    run = folder / name
+    (run / "samples").mkdir(parents=True)
+    rows = [
+        f"{k // 5},{k},{k},train,{3 / k},{2 / k},,1e-4,0\n{k // 5},{k},{k},validation,{4 / k},{3 / k},{k / 100},,\n"
+        for k in range(1, 20)
+    ]
+    (run / "metrics.csv").write_text("epoch,step,seconds,kind,total,box,mAP,rate_heads,rate_stem\n" + "".join(rows))
+    (run / "config.json").write_text('{"seed": 7}')
+    (run / "environment.json").write_text('{"torch": "2"}')
+    (run / "log.txt").write_text("first line\nstep 3 of <b>many</b>\nlast line\n")
+    status = {"state": state, "epoch": 3, "epochs": 4, "step": 19, "steps": 20, "frozen": ["stem"], "updated": created}
+    status |= {"rates": {"heads": 1e-4}, "memory_mb": 100.0, "host": socket.gethostname(), "message": f"{name} *ended*"}
+    (run / "status.json").write_text(json.dumps(status))
+    described = {"kind": "detector", "created": created, "launched": created, "command": ["python", "-m", "sai_core"]}
+    (run / "launch.json").write_text(json.dumps(described))
+    cv2.imwrite(str(run / "samples" / "frame_3.png"), np.zeros((20, 40, 3), np.uint8))
+    (run / "samples" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    return run
+
+
+def page(folder: Path, **query: str) -> AppTest:
+    """The page by itself (AppTest drops a button's click on any page but the app's first)."""
+    test = AppTest.from_file(PAGE, default_timeout=60)
+    test.query_params[keys.TRAIN_FOLDER] = str(folder)
+    for name, value in query.items():
+        test.query_params[name] = value
+    return test.run()
+
+
+def said(test: AppTest) -> str:
+    """All that the page tells, without Markdown's escapes."""
+    kinds = (test.info, test.error, test.warning, test.caption, test.markdown, test.code)
+    return " ".join(str(e.value) for kind in kinds for e in kind).replace("\\", "")
+
+
+def button(test: AppTest, label: str) -> object:
+    return next((b for b in test.button if b.label == label), None)
+
+
+def click(test: AppTest, label: str) -> AppTest:
+    found = next(b for b in test.button if b.label == label)
+    return found.click().run()
+
+
+def test_an_empty_folder_shows_the_form_with_the_recipes_text(folder: Path) -> None:
+    test = page(folder)
+    assert not test.exception
+    assert test.selectbox(key=keys.TRAIN_KIND).value == "detector"
+    recipe = test.selectbox(key=keys.TRAIN_RECIPE).value
+    assert recipe in launch.recipes("detector")
+    text = said(test)
+    assert launch.recipes("detector")[recipe].read_text().strip() in [c.value.strip() for c in test.code]
+    assert f"--run={folder / recipe}" in text
+    test.text_area(key=keys.TRAIN_OVERRIDES).set_value("seed = 3\n\noptimiser.rate=1e-3").run()
+    assert "--set=seed=3 --set=optimiser.rate=1e-3" in said(test)
+    test.number_input(key=keys.TRAIN_EPOCHS).set_value(2).run()
+    assert "--epochs=2" in said(test)
+    test.selectbox(key=keys.TRAIN_KIND).set_value("uplam").run()
+    assert not test.exception
+    assert "train uplam" in said(test)
+    assert "--epochs" not in said(test)
+    assert not folder.exists()
+
+
+def test_runs_in_the_empty_panel_say_what_to_do(folder: Path) -> None:
+    test = page(folder)
+    test.segmented_control(key=keys.TRAIN_PANEL).set_value("Runs").run()
+    assert "There is no run" in said(test)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (keys.TRAIN_OVERRIDES, "seed", "expected key=value"),
+        (keys.TRAIN_VARIABLES, "A", "expected NAME=value"),
+        (keys.TRAIN_DATA, "/nowhere/at/all", "no such data folder"),
+    ],
+)
+def test_a_wrong_field_is_one_sentence(folder: Path, key: str, value: str, message: str) -> None:
+    test = page(folder)
+    test.text_area(key=key).set_value(value).run()
+    click(test, "Start training")
+    assert not test.exception
+    assert len(test.error) == 1
+    assert message in said(test)
+    assert not folder.exists()
+
+
+def test_a_name_that_leaves_the_folder_is_refused(folder: Path) -> None:
+    test = page(folder)
+    test.text_input(key=keys.TRAIN_NAME).set_value("../elsewhere").run()
+    click(test, "Start training")
+    assert "Run name '../elsewhere'" in said(test)
+    assert not (folder.parent / "elsewhere").exists()
+
+
+def test_a_slurm_job_shows_its_script(folder: Path) -> None:
+    pytest.importorskip("submitit")
+    test = page(folder)
+    test.segmented_control(key=keys.TRAIN_EXECUTOR).set_value("slurm").run()
+    test.number_input(key=keys.TRAIN_SETTING + "gpus").set_value(1).run()
+    assert not test.exception
+    assert "#SBATCH --gpus-per-node=1" in said(test)
+    test.text_input(key=keys.TRAIN_SETTING + "partition").set_value("a b").run()
+    assert "The partition 'a b'" in said(test)
+
+
+def test_every_view_of_a_finished_run(folder: Path) -> None:
+    finished_run(folder, "one")
+    test = page(folder)
+    assert not test.exception
+    text = said(test)
+    assert "19 of 20" in text
+    assert "0.190" in text
+    assert "stem · frozen" in text
+    assert button(test, "Stop") is None
+    assert button(test, "Clone") is not None
+    test.segmented_control(key=keys.TRAIN_AXIS).set_value("Epochs").run()
+    assert not test.exception
+    test.segmented_control(key=keys.TRAIN_VIEW).set_value("Samples").run()
+    assert not test.exception
+    assert "Predictions of the last validation" in said(test)
+    test.segmented_control(key=keys.TRAIN_VIEW).set_value("Log").run()
+    assert "last line" in said(test)
+    test.text_input(key=keys.TRAIN_LOG_QUERY).set_value("MANY").run()
+    assert "1 line with MANY" in said(test)
+    assert "last line" not in said(test)
+    test.segmented_control(key=keys.TRAIN_VIEW).set_value("Settings").run()
+    assert not test.exception
+    assert [json.loads(j.value) for j in test.json][:1] == [{"seed": 7}]
+
+
+def test_the_run_of_the_link_is_shown_and_others_are_laid_over_it(folder: Path) -> None:
+    finished_run(folder, "one", created=1000.0)
+    finished_run(folder, "two", state="failed", created=2000.0)
+    test = page(folder, **{keys.TRAIN_RUN: "one"})
+    assert "#### one" in said(test)
+    test.multiselect(key=keys.TRAIN_COMPARE).set_value(["two"]).run()
+    assert not test.exception
+    test.radio(key=keys.TRAIN_PICK).set_value("two").run()
+    assert "#### two" in said(test)
+    # a message of a file is text, not Markdown
+    assert "two \\*ended\\*" in test.error[0].value
+    # it is no longer compared with itself
+    assert test.multiselect(key=keys.TRAIN_COMPARE).value == []
+    test = page(folder, **{keys.TRAIN_RUN: "three"})
+    assert "names the run 'three'" in said(test)
+
+
+@pytest.mark.slow
+def test_a_run_is_watched_stopped_resumed_and_cloned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = launch.train_arguments
+    fake = stand_in("--steps=100000", "--delay=0.02")
+    monkeypatch.setattr(launch, "train_arguments", lambda spec, run, *, resume=False: fake(spec, run, resume))
+    test = page(folder)
+    test.text_area(key=keys.TRAIN_OVERRIDES).set_value("seed=9").run()
+    test.text_input(key=keys.TRAIN_NAME).set_value("mine").run()
+    click(test, "Start training")
+    assert not test.exception
+    assert not test.error, said(test)
+    run = folder / "mine"
+    wait_until(lambda: run_view.look(run).state == "running")
+    test.run()
+    assert "#### mine" in said(test)
+    assert "running" in said(test)
+    # a second session of the app sees the same run
+    other = page(folder)
+    assert "#### mine" in said(other)
+    click(other, "Stop")
+    wait_until(lambda: run_view.look(run).state == "stopped")
+    wait_until(lambda: not run_view.processes(run))
+    test.run()
+    assert "stopped" in said(test)
+    step = run_view.look(run).step
+    click(test, "Resume")
+    wait_until(lambda: run_view.look(run).step > step)
+    launch.stop(run)
+    monkeypatch.setattr(launch, "train_arguments", real)
+    test.run()
+    click(test, "Clone")
+    assert test.text_input(key=keys.TRAIN_NAME).value == "mine-2"
+    assert test.text_area(key=keys.TRAIN_OVERRIDES).value == "seed=9"
+    assert "as in mine" in said(test)
+    assert "--set=seed=9" in said(test)
+
+
+@pytest.mark.slow
+def test_a_run_that_hears_nothing_can_be_ended(folder: Path) -> None:
+    run = launch.launch(LaunchSpec(), folder, "deaf", arguments=stand_in("--steps=100000", "--deaf"))
+    wait_until(lambda: run_view.look(run).state == "running")
+    test = page(folder)
+    click(test, "Stop")
+    assert button(test, "End now") is not None
+    click(test, "End now")
+    wait_until(lambda: run_view.look(run).state == "interrupted")
+    test.run()
+    assert "can be resumed from its last checkpoint" in said(test)
+    assert not test.exception
+
+
+def test_a_stop_that_comes_too_late_is_one_sentence(folder: Path) -> None:
+    run = launch.launch(LaunchSpec(), folder, "brief", arguments=stand_in("--steps=100000"))
+    wait_until(lambda: run_view.look(run).state == "running")
+    test = page(folder)
+    launch.stop(run)
+    click(test, "Stop")
+    assert not test.exception
+    assert "not running" in said(test)
+
+
+def test_charts_name_runs_parts_and_units(folder: Path) -> None:
+    one = run_view.read_curves(finished_run(folder, "one"))
+    two = run_view.read_curves(finished_run(folder, "<b>two</b>"))
+    chart = train_charts.figure({"one": one}, axis="step", log_scale=False)
+    assert chart is not None
+    assert {t.name for t in chart.data} == {"training", "validation", "heads", "stem"}
+    titles = [a.text for a in chart.layout.annotations]
+    assert titles == ["loss: total", "mAP", "loss: box", "learning rates"]
+    both = train_charts.figure({"one": one, "<b>two</b>": two}, axis="hours", log_scale=True)
+    assert both is not None
+    assert len(both.data) == 2 * len(chart.data)
+    assert not any("<b>" in t.hovertemplate for t in both.data)
+    assert len({t.line.color for t in both.data}) == 2
+    assert train_charts.figure({"one": ()}, axis="step", log_scale=False) is None
+    assert train_charts.has_epochs({"one": one, "two": ()})
+    assert not train_charts.has_epochs({"one": [replace(c, epoch=np.full(len(c), np.nan)) for c in one]})
+
+
+@pytest.mark.slow
+def test_the_page_never_imports_a_trainer() -> None:
+    # torch takes seconds; the page must not wait for it
+    program = "import sys, pages.components.train_live; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(PAGE).parents[1], timeout=120, check=False)
+    assert done.returncode == 0
