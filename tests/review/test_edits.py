@@ -31,7 +31,12 @@ edit = st.one_of(
     st.fixed_dictionaries({"op": st.just("set"), "targets": targets, "category": st.integers(0, 12)}),
     st.fixed_dictionaries({"op": st.just("set"), "targets": targets, "distance_cm": st.none() | st.floats(0, 500)}),
     st.fixed_dictionaries(
-        {"op": st.just("shift"), "targets": targets, "azimuth_deg": st.integers(-360, 360), "elevation_deg": st.integers(-90, 90)}
+        {
+            "op": st.just("shift"),
+            "targets": targets,
+            "azimuth_deg": st.integers(-360, 360),
+            "elevation_deg": st.integers(-90, 90),
+        }
     ),
     st.fixed_dictionaries({"op": st.just("region"), "targets": targets, "parts": st.just(REGION)}),
     st.fixed_dictionaries({"op": st.just("remove"), "targets": targets}),

@@ -48,7 +48,9 @@ def blob(x: float, y: float, radius: float = 12.0) -> tuple[npt.NDArray[np.int64
     return points, 0.3 + 0.7 * np.exp(-0.5 * (distance[inside] / (radius / 2)) ** 2)
 
 
-def table_of(name: str, labels: list[tuple[int, int, int, float, float, float]], radius: float = 12.0) -> AnnotationTable:
+def table_of(
+    name: str, labels: list[tuple[int, int, int, float, float, float]], radius: float = 12.0
+) -> AnnotationTable:
     """Table of (frame, category, instance, distance_cm, x, y) with one round region each."""
     labels = sorted(labels, key=lambda row: row[0])
     points, energies = zip(*(blob(x, y, radius) for *_, x, y in labels), strict=True) if labels else ((), ())

@@ -159,9 +159,7 @@ def test_kill_at_any_moment_then_resume_ends_as_if_nothing_had_happened(
     assert [k for k in theirs if not torch.equal(ours[k], theirs[k])] == []
 
 
-def test_a_run_that_was_killed_before_its_first_step_starts_anew(
-    whole: Path, tiny_root: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_was_killed_before_its_first_step_starts_anew(whole: Path, tiny_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(whole / "config.json", run)
@@ -215,9 +213,7 @@ def test_starting_weights_are_taken_and_frozen_parts_stay(
     whole: Path, tiny_root: Path, tmp_path: Path, tiny: Configure, tiny_weights: Path
 ) -> None:
     best = whole / "best.safetensors"
-    config = tiny(
-        "epochs=1", f"start.detector='{best}'", "optimiser.frozen=['rpn', 'layer2']", "optimiser.average=0.0"
-    )
+    config = tiny("epochs=1", f"start.detector='{best}'", "optimiser.frozen=['rpn', 'layer2']", "optimiser.average=0.0")
     run = tmp_path / "run"
     train(config, run, data_roots=[tiny_root], device="cpu")
     before, after = load_detector(best).state_dict(), _tensors(run / "last.safetensors")
@@ -326,7 +322,7 @@ def test_mistakes_are_told_before_a_folder_is_made(
     assert not run.exists()
     with pytest.raises(InputError, match="a run in this folder already"):
         train(tiny(), whole, data_roots=[tiny_root], device="cpu")
-    with pytest.raises(InputError, match="is .* the folder of a run"):
+    with pytest.raises(InputError, match=r"is .* the folder of a run"):
         train(None, run, device="cpu", resume=True)
 
 
