@@ -29,7 +29,7 @@ def labels_of(
         begin, end = (0, n_frames) if source == 0 else sorted(rng.choice(n_frames + 1, 2, replace=False).tolist())
         for k in range(begin, end):
             points, energy = blob((x + speed * (k - begin)) % 360, y, radius)
-            rows.append((k, category, source, float(150 + 40 * source), np.nan, points, (energy**0.4).round(4)))
+            rows.append((k, category, source, float(150 + 40 * source), np.nan, points, (energy**0.2).round(4)))
     return table_of(recording, rows)
 
 
@@ -82,11 +82,12 @@ def raw_columns(labels: AnnotationTable, n_frames: int, *, seed: int = 0, per_fr
     order = np.lexsort((-score, frame))
     boxes, category, score = boxes[order], category[order], score[order]
     distance, spread = distance[order], spread[order]
-    # nearly flat within an ellipse, with noise: the strongest cells are then spread over the region, and the few points
-    # of the official export span it
+    # nearly flat within an ellipse, with noise and a little more at its rim: the few points of the official export then
+    # span the region
     centre = centre + rng.normal(0, 0.03, (n, 2))
     radius = np.hypot(CELLS[None, None, :] - centre[:, 0, None, None], CELLS[None, :, None] - centre[:, 1, None, None])
-    energy = np.exp(-((radius / (1.9 * spread[:, None, None])) ** 16)) * rng.uniform(0.5, 1.0, (n, 28, 28))
+    radius /= 2 * spread[:, None, None]
+    energy = np.exp(-(radius**24)) * (0.7 + 0.3 * np.minimum(radius, 1)) * rng.uniform(0.8, 1.0, (n, 28, 28))
     class_scores = rng.random((n, 13)) * (1 - score)[:, None] / 13
     class_scores[np.arange(n), category] = score
     full = np.zeros((n_frames, 45, 90), dtype=np.float16)

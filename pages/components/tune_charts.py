@@ -1,0 +1,197 @@
+"""Charts of the tuning page. Marks that can be clicked carry what they stand for in ``customdata``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from sai_core.metrics import Evaluation
+from sai_core.taxonomy import CLASS_COLORS, N_CLASSES, SHORT_NAMES
+from sai_core.tuning import Curve, HeatMap
+
+CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
+_GREY: Final[str] = "#7d8694"
+_GRID: Final[str] = "rgba(125, 134, 148, 0.22)"
+
+
+def _text() -> str:
+    return "#e6e9ef" if st.context.theme.type == "dark" else "#1b2230"
+
+
+def _ground() -> str:
+    return "#10131a" if st.context.theme.type == "dark" else "#ffffff"
+
+
+def _layout(figure: Any, *, height: int, legend: bool = False) -> Any:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": _text(), "size": 12, "family": "Source Sans, sans-serif"},
+        showlegend=legend,
+        legend={"bgcolor": "rgba(0,0,0,0)", "itemclick": "toggleothers", "itemdoubleclick": "toggle"},
+        dragmode=False,
+        clickmode="event+select",
+        hovermode="closest",
+    )
+    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GREY, "ticks": "outside", "tickcolor": _GREY}
+    figure.update_xaxes(**axis, fixedrange=True, automargin=True)
+    figure.update_yaxes(**axis, fixedrange=True, automargin=True)
+    return figure
+
+
+def draw(figure: Any, *, key: str, alt: str, on_select: Any = "ignore") -> None:
+    """Draw a chart; with ``on_select`` its marks can be clicked (read by :func:`clicked`)."""
+    st.plotly_chart(
+        figure,
+        theme=None,
+        width="stretch",
+        key=key,
+        config=CONFIG,
+        selection_mode="points",
+        on_select=on_select,
+        alt=alt,
+    )
+
+
+def clicked(key: str) -> list[Any] | None:
+    """``customdata`` of the mark that is selected in the chart of a widget key."""
+    state = st.session_state.get(key)
+    points = cast(dict[str, Any], state)["selection"]["points"] if state else []
+    data = points[0].get("customdata") if points else None
+    if isinstance(data, dict):  # Streamlit sends rows of customdata as {"0": ..., "1": ...}
+        data = [data[k] for k in sorted(data, key=int)]
+    return list(data) if isinstance(data, list | tuple) else None
+
+
+def curves_chart(
+    curves: Sequence[Curve], points: dict[int, tuple[float, float]], *, thresholds: dict[int, float], height: int
+) -> Any:
+    """Precision over recall of each class; large marks where the system stands.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+    points : dict of int to (float, float)
+        Recall and precision of what is kept of each class.
+    thresholds : dict of int to float
+        Threshold of each class, for the hover text.
+    height : int
+    """
+    figure = go.Figure()
+    for curve in curves:
+        c = curve.category_id
+        figure.add_scatter(
+            x=curve.recall,
+            y=curve.precision,
+            mode="lines+markers",
+            name=SHORT_NAMES[c],
+            legendgroup=str(c),
+            line={"color": CLASS_COLORS[c], "width": 2},
+            marker={"size": 6, "color": CLASS_COLORS[c], "opacity": 0.55},
+            customdata=[[c, float(s)] for s in curve.score],
+            hovertemplate="%{fullData.name}<br>threshold %{customdata[1]:.3f}<br>"
+            "recall %{x:.3f}, precision %{y:.3f}<extra></extra>",
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 0.55}},
+        )
+    for c, (recall, precision) in points.items():
+        figure.add_scatter(
+            x=[recall],
+            y=[precision],
+            mode="markers",
+            name=SHORT_NAMES[c],
+            legendgroup=str(c),
+            showlegend=False,
+            marker={"size": 15, "color": CLASS_COLORS[c], "line": {"color": _text(), "width": 2}},
+            hovertemplate=f"{SHORT_NAMES[c]} as it stands: threshold {thresholds[c]:g}<br>"
+            "recall %{x:.3f}, precision %{y:.3f}<extra></extra>",
+            hoverinfo="text",
+            selectedpoints=None,
+        )
+    _layout(figure, height=height, legend=True)
+    figure.update_xaxes(title="Recall", range=[0, 1.02])
+    figure.update_yaxes(title="Precision", range=[0, 1.04])
+    return figure
+
+
+def heat_chart(heat: HeatMap, *, average: str, at: tuple[float, float], height: int) -> Any:
+    """MAP over score threshold and NMS IoU; a ring where the system stands, ``at`` (score, IoU)."""
+    values = heat.macro_map if average == "macro" else heat.micro_map
+    columns, rows = [f"{v:g}" for v in heat.min_scores], [f"{v:g}" for v in heat.nms_ious]
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=values,
+        x=columns,
+        y=rows,
+        colorscale="Viridis",
+        xgap=2,
+        ygap=2,
+        text=np.where(np.isnan(values), "–", np.char.mod("%.3f", values)),
+        texttemplate="%{text}",
+        textfont={"size": 11},
+        colorbar={"title": "mAP", "outlinewidth": 0, "thickness": 12},
+        hoverinfo="skip",
+    )
+    # Streamlit does not report clicks on a heat map, but those on marks, however faint
+    grid = [(r, c) for r in range(len(rows)) for c in range(len(columns))]
+    figure.add_scatter(
+        x=[columns[c] for _, c in grid],
+        y=[rows[r] for r, _ in grid],
+        mode="markers",
+        marker={"size": 30, "symbol": "square", "color": "rgba(0,0,0,0.004)"},
+        customdata=[[heat.min_scores[c], heat.nms_ious[r]] for r, c in grid],
+        text=[
+            f"score {columns[c]}, NMS IoU {rows[r]}<br>mAP {values[r, c]:.4f}, {heat.n_detections[r, c]:,} detections"
+            for r, c in grid
+        ],
+        hovertemplate="%{text}<extra></extra>",
+        unselected={"marker": {"opacity": 1}},
+    )
+    if not np.isnan(values).all():
+        best = np.unravel_index(int(np.nanargmax(values)), values.shape)
+        figure.add_scatter(
+            x=[columns[int(best[1])]],
+            y=[rows[int(best[0])]],
+            mode="markers",
+            marker={"size": 34, "symbol": "square-open", "color": "#ffffff", "line": {"width": 2}},
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=[f"{at[0]:g}"],
+        y=[f"{at[1]:g}"],
+        mode="markers",
+        marker={"size": 26, "symbol": "circle-open", "color": "#ff5c7a", "line": {"width": 3}},
+        hoverinfo="skip",
+    )
+    _layout(figure, height=height)
+    figure.update_xaxes(title="Score threshold", type="category", categoryarray=columns, showgrid=False)
+    figure.update_yaxes(title="NMS IoU", type="category", categoryarray=rows, showgrid=False)
+    return figure
+
+
+def compare_chart(a: Evaluation, b: Evaluation, names: tuple[str, str], *, height: int) -> Any:
+    """Bars of each class's mAP for two systems; the first hollow, the second filled."""
+    rows = [c for c in range(N_CLASSES) if not math.isnan(a.per_class[c].mean_ap)]
+    figure = go.Figure()
+    for evaluation, name, filled in ((a, names[0], False), (b, names[1], True)):
+        figure.add_bar(
+            x=[SHORT_NAMES[c] for c in rows],
+            y=[evaluation.per_class[c].mean_ap for c in rows],
+            name=name,
+            marker={
+                "color": [CLASS_COLORS[c] if filled else _ground() for c in rows],
+                "line": {"color": [CLASS_COLORS[c] for c in rows], "width": 2},
+            },
+            hovertemplate="%{x}: %{y:.4f}<extra>%{fullData.name}</extra>",
+        )
+    _layout(figure, height=height)
+    figure.update_layout(barmode="group", bargap=0.3, bargroupgap=0.08)
+    figure.update_yaxes(title="mAP", rangemode="tozero")
+    return figure

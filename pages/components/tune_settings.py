@@ -1,0 +1,285 @@
+"""Settings of the tuning page: their widgets, in groups, and the values behind them.
+
+The values live in one dict of the session (``TUNE_VALUES``), not in the widgets: only one group's widgets are drawn at
+a time, and Streamlit forgets a widget that is not drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import streamlit as st
+
+from pages.components import state_keys as keys
+from sai_core.errors import SaiError
+from sai_core.postprocess import PipelineSettings, System, describe_settings
+from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
+
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "Selection": (
+        "min_score",
+        "min_score_per_class",
+        "nms_iou",
+        "max_per_class",
+        "ranking",
+        "min_class_score",
+        "tie_break",
+        "tie_decimals",
+        "wrap_seam",
+    ),
+    "Classes": ("keep_classes", "best_classes", "reliability", "min_coverage", "coverage_floor"),
+    "Tracking": ("track_iou", "max_age", "coast_decay"),
+    "Gating": ("min_hits", "min_mean_score", "min_length"),
+    "Export": ("export", "top_k", "min_energy", "region_level", "region_parts", "full_frame", "hull_margin_deg"),
+    "Teacher": (
+        "teacher_radius_deg",
+        "teacher_replace_label",
+        "teacher_rerank",
+        "teacher_count_prior",
+        "teacher_count_slack",
+        "router_weight",
+        "router_frames",
+    ),
+}
+"""Settings of each group; one that is named in none is shown under Selection."""
+
+_NAMES: Final[dict[str, str]] = {
+    "min_score": "Score threshold",
+    "nms_iou": "NMS IoU",
+    "max_per_class": "Most of a class in a frame",
+    "ranking": "Ranked by",
+    "min_class_score": "Smallest class score",
+    "keep_classes": "Classes kept",
+    "best_classes": "How many of the best",
+    "reliability": "Best by",
+    "min_coverage": "Frames to cover",
+    "coverage_floor": "Lowest threshold for that",
+    "tie_break": "Equal scores",
+    "tie_decimals": "Equal to decimals",
+    "wrap_seam": "Canvas edges are neighbours",
+    "track_iou": "Tracking IoU",
+    "max_age": "Coasting, frames",
+    "coast_decay": "Score factor a coasting frame",
+    "min_hits": "Seen in frames, at least",
+    "min_mean_score": "Mean score, at least",
+    "min_length": "Length in frames, at least",
+    "export": "Points",
+    "top_k": "Strongest cells",
+    "min_energy": "Smallest energy",
+    "region_level": "Region down to, of peak",
+    "region_parts": "Parts of a region",
+    "full_frame": "Full-frame map",
+    "hull_margin_deg": "Hull margin, degrees",
+    "teacher_radius_deg": "Match radius, degrees",
+    "teacher_replace_label": "Matches take the teacher's class",
+    "teacher_rerank": "Weight in the score",
+    "teacher_count_prior": "Cap by the teacher's count",
+    "teacher_count_slack": "More than its count",
+    "router_weight": "Router weight",
+    "router_frames": "Router looks around, frames",
+}
+_USEFUL_HIGH: Final[dict[str, float]] = {
+    "max_per_class": 20,
+    "max_age": 30,
+    "min_hits": 50,
+    "min_length": 100,
+    "region_parts": 10,
+    "teacher_count_slack": 10,
+    "hull_margin_deg": 10,
+}
+"""Where a slider ends, when nobody goes near the allowed end; the number field goes on."""
+
+
+def values() -> dict[str, Any]:
+    """Settings as they stand, by name; empty before a system is loaded."""
+    found: dict[str, Any] = st.session_state.setdefault(keys.TUNE_VALUES, {})
+    return found
+
+
+def load(system: System, *, mark: str) -> None:
+    """Take over a system's settings, and have the widgets show them."""
+    st.session_state[keys.TUNE_LOADED] = mark
+    take_over(system.settings)
+
+
+def take_over(settings: PipelineSettings) -> None:
+    """Put all settings in place of those that stand."""
+    st.session_state[keys.TUNE_VALUES] = {d.name: getattr(settings, d.name) for d in describe_settings()}
+    for key in list(st.session_state):
+        if str(key).startswith((keys.TUNE_WIDGET, keys.TUNE_NUMBER, keys.TUNE_CLASS)):
+            del st.session_state[key]
+
+
+def put(**changes: Any) -> None:
+    """Change some settings from elsewhere than their widgets (a click on a chart, the search)."""
+    take_over(PipelineSettings(**{**values(), **changes}))
+
+
+def current() -> PipelineSettings:
+    """Settings as they stand.
+
+    Raises
+    ------
+    InputError
+        A combination that is not allowed.
+    """
+    return PipelineSettings(**values())
+
+
+def form(saved: PipelineSettings) -> None:
+    """Draw the chosen group's widgets; changed settings are marked, and can be put back one by one."""
+    now = values()
+    changed = {d.name for d in describe_settings() if now[d.name] != getattr(saved, d.name)}
+    by_name = {d.name: d for d in describe_settings()}
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = {g: [n for n in names if n in by_name] for g, names in GROUPS.items()}
+    groups["Selection"] += [n for n in by_name if n not in grouped]
+
+    group = st.segmented_control(
+        "Settings",
+        list(groups),
+        default="Selection",
+        key=keys.TUNE_GROUP,
+        required=True,
+        wrap=True,
+        label_visibility="collapsed",
+    )
+    for name in groups[group or "Selection"]:
+        _widget(by_name[name], is_changed=name in changed)
+    if changed:
+        where = ", ".join(g for g, names in groups.items() if changed.intersection(names))
+        st.caption(f":orange[●] differs from the saved system (in {where})")
+        st.button(
+            f"Back to the saved system ({len(changed)} changed)",
+            icon=":material/undo:",
+            type="tertiary",
+            on_click=take_over,
+            args=(saved,),
+        )
+
+
+def _widget(setting: Any, *, is_changed: bool) -> None:
+    name = setting.name
+    label = _NAMES.get(name, name.replace("_", " ").capitalize())
+    label = f":orange[●] {label}" if is_changed else label
+    text = setting.doc[:1].upper() + setting.doc[1:] + "."
+    key = keys.TUNE_WIDGET + name
+    value = values()[name]
+    if name == "min_score_per_class":
+        _class_thresholds(label, text)
+    elif name == "keep_classes":
+        _classes(label, text, value)
+    elif setting.choices:
+        st.session_state.setdefault(key, value)
+        st.selectbox(label, setting.choices, key=key, help=text, on_change=_taken, args=(name, key))
+    elif isinstance(setting.default, bool):
+        st.session_state.setdefault(key, value)
+        st.toggle(label, key=key, help=text, on_change=_taken, args=(name, key))
+    else:
+        _number(setting, label, text)
+
+
+def _number(setting: Any, label: str, text: str) -> None:
+    """A slider and, beside it, a field for the exact number; whichever is changed moves the other."""
+    name = setting.name
+    whole = isinstance(setting.default, int)
+    kind = int if whole else float
+    value = kind(values()[name])
+    low, high = kind(setting.low), kind(setting.high)
+    end = max(kind(_USEFUL_HIGH.get(name, high)), value)
+    slider, number = keys.TUNE_WIDGET + name, keys.TUNE_NUMBER + name
+    st.session_state.setdefault(slider, value)
+    st.session_state.setdefault(number, value)
+    step = kind(1) if whole else 0.01 if high <= 1 else 0.1
+    left, right = st.columns([5, 2], vertical_alignment="bottom", gap="small")
+    left.slider(label, low, end, step=step, key=slider, help=text, on_change=_taken, args=(name, slider, number))
+    right.number_input(
+        label,
+        low,
+        high,
+        step=step,
+        format="%d" if whole else "%.3g",
+        key=number,
+        label_visibility="collapsed",
+        on_change=_taken,
+        args=(name, number, slider),
+    )
+
+
+def _taken(name: str, key: str, other: str = "") -> None:
+    """A widget was changed: keep its value, and have its twin start from it."""
+    value = st.session_state[key]
+    if value is None:
+        return
+    values()[name] = value
+    if other:
+        st.session_state.pop(other, None)
+
+
+def _class_thresholds(label: str, text: str) -> None:
+    chosen: dict[int, float] = values()["min_score_per_class"]
+    shown = f"{len(chosen)} set" if chosen else "none set"
+    with st.popover(
+        f"{label.replace('Min score per class', 'Thresholds of single classes')}: {shown}", width="stretch"
+    ):
+        st.caption(f"{text} An empty field takes the common threshold.")
+        columns = st.columns(2)
+        for c in range(N_CLASSES):
+            key = f"{keys.TUNE_CLASS}{c}"
+            st.session_state.setdefault(key, chosen.get(c))
+            columns[c % 2].number_input(
+                CLASS_NAMES[c],
+                0.0,
+                1.0,
+                value=None,
+                step=0.01,
+                format="%.3g",
+                key=key,
+                placeholder=f"{values()['min_score']:g}",
+                on_change=_class_taken,
+                args=(c, key),
+            )
+
+
+def _class_taken(category_id: int, key: str) -> None:
+    chosen = dict(values()["min_score_per_class"])
+    value = st.session_state[key]
+    if value is None:
+        chosen.pop(category_id, None)
+    else:
+        chosen[category_id] = value
+    values()["min_score_per_class"] = chosen
+
+
+def _classes(label: str, text: str, value: Any) -> None:
+    key, picked = keys.TUNE_WIDGET + "keep_classes", keys.TUNE_NUMBER + "keep_classes"
+    st.session_state.setdefault(key, value if isinstance(value, str) else "chosen")
+    kind = st.selectbox(
+        label, ("all", "best", "chosen"), key=key, help=text, on_change=_classes_taken, args=(key, picked)
+    )
+    if kind == "chosen":
+        st.session_state.setdefault(picked, list(value) if not isinstance(value, str) else list(range(N_CLASSES)))
+        st.multiselect(
+            "Which",
+            range(N_CLASSES),
+            format_func=lambda c: CLASS_NAMES[c],
+            key=picked,
+            on_change=_classes_taken,
+            args=(key, picked),
+        )
+
+
+def _classes_taken(key: str, picked: str) -> None:
+    kind = st.session_state[key]
+    if kind == "chosen":
+        kind = tuple(sorted(st.session_state.get(picked, range(N_CLASSES))))
+    values()["keep_classes"] = kind
+
+
+def problem() -> str:
+    """What is wrong with the settings as they stand; "" if nothing is."""
+    try:
+        current()
+    except SaiError as error:
+        return str(error)
+    return ""

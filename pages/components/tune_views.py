@@ -1,0 +1,437 @@
+"""What the tuning page shows beside the settings; one function for each view."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, cast
+
+import cv2
+import streamlit as st
+
+from pages.components import address, tune_charts, tune_jobs, tune_settings, tune_tables
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, Recording, open_frames
+from sai_core.errors import InputError, SaiError
+from sai_core.metrics import THRESHOLDS
+from sai_core.postprocess import PipelineSettings, System, list_systems, save_system
+from sai_core.postprocess.systems import system_toml, systems_folder
+from sai_core.taxonomy import N_CLASSES
+from sai_core.tuning import TuningResult, TuningSet, heat_map, precision_recall_curves, search_thresholds
+from sai_core.tuning.frames import ADDED, DROPPED, KEPT, changed_frames, frame_change, panels
+from sai_core.tuning.report import search_sentence
+from sai_core.tuning.search import OBJECTIVES, Objective
+from sai_core.tuning.submission import SubmissionReport, export_submission
+
+CURVE_FLOOR: Final[float] = 0.05
+"""Score from which the curves go: below, there is little but noise, and much of it."""
+
+_CHART_HEIGHT: Final[int] = 470
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every view works on.
+
+    Attributes
+    ----------
+    root : DataRoot
+    recordings : dict of str to Recording
+        Those of the set.
+    bench : Bench
+    system : System
+        The saved one.
+    settings : PipelineSettings
+        As they stand.
+    now, saved : TuningResult
+    systems : list of System
+    raw_name : str
+        Prediction set that the raw detections belong to.
+    """
+
+    root: DataRoot
+    recordings: dict[str, Recording]
+    bench: tune_jobs.Bench
+    system: System
+    settings: PipelineSettings
+    now: TuningResult
+    saved: TuningResult
+    systems: list[System]
+    raw_name: str
+
+
+def classes(scene: Scene) -> None:
+    """Figures of each class."""
+    table = tune_tables.class_table(scene.now.evaluation, scene.saved.evaluation, scene.settings)
+    tune_tables.draw_class_table(table)
+    st.caption(
+        f"Revision 2026-06-30. Δ: against {plain(scene.system.display_name)} as saved. Figures took "
+        f"{1000 * scene.now.seconds:.0f} ms; they are those of exporting and evaluating the files, to the last digit."
+    )
+    for warning in scene.now.evaluation.warnings:
+        st.caption(plain(warning))
+
+
+def curves(scene: Scene) -> None:
+    """Precision over recall, with the point where each class stands."""
+    columns = st.columns([2, 3], vertical_alignment="center")
+    iou = columns[0].segmented_control(
+        "Soft IoU of a hit", THRESHOLDS["2026-06-30"], default=0.5, key=keys.TUNE_IOU, required=True
+    )
+    columns[1].caption(
+        "Click a curve: the class's threshold goes there. Curves: this system with every threshold at "
+        f"{CURVE_FLOOR:g}; large marks: what is kept as it stands. Tracking sees other detections at another "
+        "threshold, so a mark may lie beside its curve."
+    )
+    low = replace(scene.settings, min_score=CURVE_FLOOR, min_score_per_class={}, min_coverage=0.0)
+    task = scene.bench.evaluation(low)
+    task.wait(2.0)
+    if task.result is None:
+        _wait(task, "Curves")
+        return
+    drawn = precision_recall_curves(task.result.scores, threshold=iou or 0.5)
+    kept = {c.category_id: c for c in precision_recall_curves(scene.now.scores, threshold=iou or 0.5)}
+    thresholds = {c: scene.settings.min_score_per_class.get(c, scene.settings.min_score) for c in range(N_CLASSES)}
+    points = {c: (float(curve.recall[-1]), float(curve.precision[-1])) for c, curve in kept.items() if len(curve.score)}
+    key = f"{keys.TUNE_CHART}_{st.session_state.get(keys.TUNE_CHART, 0)}"
+    figure = tune_charts.curves_chart(drawn, points, thresholds=thresholds, height=_CHART_HEIGHT)
+    tune_charts.draw(figure, key=key, alt="Precision-recall curves", on_select=lambda: _curve_clicked(key))
+
+
+def _curve_clicked(key: str) -> None:
+    data = tune_charts.clicked(key)
+    if not data or len(data) != 2:
+        return
+    category_id, score = int(data[0]), float(data[1])
+    # rounded down, so that the detection that was clicked is kept
+    chosen = {**tune_settings.values()["min_score_per_class"], category_id: int(score * 1000) / 1000}
+    tune_settings.put(min_score_per_class=chosen)
+    st.session_state[keys.TUNE_CHART] = st.session_state.get(keys.TUNE_CHART, 0) + 1
+
+
+def heat(scene: Scene) -> None:
+    """MAP over score threshold and NMS IoU."""
+    key = ("heat", replace(scene.settings, min_score=0.0, nms_iou=0.0).part("candidates", "select", "export"))
+    task: tune_jobs.Task[Any] | None = scene.bench.tasks.find(key)
+    settings = scene.settings
+
+    def work(tuning_set: TuningSet, progress: Any) -> Any:
+        return heat_map(tuning_set, settings, progress=progress)
+
+    if task is None or (not task.running and task.result is None):
+        if task is not None and task.error:
+            st.warning(plain(task.error))
+        st.caption(
+            "Every cell is a full evaluation with that score threshold and NMS IoU, all other settings as they stand."
+        )
+        if st.button("Compute the heat map", icon=":material/grid_on:", key=f"{keys.TUNE_HEAT}_go"):
+            scene.bench.background(key, work, again=True)
+            st.rerun()
+        return
+    if task.result is None:
+        _wait(task, "Heat map")
+        return
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    average = left.segmented_control(
+        "Average", ("macro", "micro"), default="macro", key=keys.TUNE_HEAT_AVERAGE, required=True
+    )
+    right.caption("Click a cell to take it over. Ring: as it stands; white square: the best of these cells.")
+    if scene.settings.min_score_per_class:
+        n = len(scene.settings.min_score_per_class)
+        st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not touch.")
+    chart = f"{keys.TUNE_HEAT}_{st.session_state.get(keys.TUNE_CHART, 0)}"
+    at = (scene.settings.min_score, scene.settings.nms_iou)
+    figure = tune_charts.heat_chart(task.result, average=average or "macro", at=at, height=_CHART_HEIGHT)
+    tune_charts.draw(figure, key=chart, alt="Heat map of mAP", on_select=lambda: _heat_clicked(chart))
+
+
+def _heat_clicked(key: str) -> None:
+    data = tune_charts.clicked(key)
+    if data and len(data) == 2:
+        tune_settings.put(min_score=float(data[0]), nms_iou=float(data[1]))
+        st.session_state[keys.TUNE_CHART] = st.session_state.get(keys.TUNE_CHART, 0) + 1
+
+
+def search(scene: Scene) -> None:
+    """Best threshold of each class, honestly."""
+    one, two, three = st.columns([2, 1, 2], vertical_alignment="bottom")
+    objective = one.selectbox(
+        "Best by",
+        OBJECTIVES,
+        key=keys.TUNE_OBJECTIVE,
+        help="mAP and AP50 hardly punish weak false positives, so they find low thresholds; F1 (at IoU 0.50) counts "
+        "each of them.",
+    )
+    seed = two.number_input("Seed", 0, 2**31 - 1, value=0, step=1, key=keys.TUNE_SEED, help="Of the division in two.")
+    n = len(scene.bench.tuning_set)
+    settings = scene.settings
+    key = ("search", objective, int(seed), settings.part("candidates", "select", "export"))
+    if three.button("Search thresholds", icon=":material/search:", type="primary"):
+
+        def work(tuning_set: TuningSet, progress: Any) -> Any:
+            return settings, search_thresholds(
+                tuning_set, settings, objective=cast(Objective, objective), seed=int(seed), progress=progress
+            )
+
+        scene.bench.background(key, work, again=True)
+        st.session_state[keys.TUNE_SEARCH] = key
+    # the last search stays, also when its thresholds have been taken over and are the settings now
+    task = scene.bench.tasks.find(st.session_state.get(keys.TUNE_SEARCH, key))
+    if task is None:
+        st.caption(
+            "The thresholds are chosen on one half of the recordings and reported on the other, so that the figures "
+            "are not those of its own choice."
+            if n > 1
+            else "With one recording its first half in time is searched and the second reported; a whole split is the "
+            "fairer test."
+        )
+        return
+    if task.running:
+        _wait(task, "Search")
+        return
+    if task.result is None:
+        st.warning(plain(task.error))
+        return
+    start, found = task.result
+    st.markdown(f"**{plain(search_sentence(found))}**")
+    names = [
+        " · ".join(part.names[:4]) + (" ..." if len(part.names) > 4 else "")
+        for part in (found.searched, found.held_out)
+    ]
+    st.caption(plain(f"Searched: {names[0]}. Held out: {names[1]}. Best by {found.objective}, seed {found.seed}."))
+    tune_tables.draw_search_frame(tune_tables.search_frame(found, start))
+    if found.settings.min_score_per_class == scene.settings.min_score_per_class:
+        st.caption("These thresholds are in use.")
+    else:
+        st.button(
+            "Take these thresholds over",
+            icon=":material/check:",
+            on_click=tune_settings.put,
+            kwargs={"min_score_per_class": dict(found.settings.min_score_per_class)},
+        )
+
+
+def frame(scene: Scene) -> None:
+    """Four panels of a moment: labels, saved, as it stands, and what changed."""
+    names = [r.name for r in scene.bench.tuning_set.recordings]
+    if st.session_state.get(keys.TUNE_FRAME_RECORDING) not in names:
+        st.session_state[keys.TUNE_FRAME_RECORDING] = names[0]
+    one, two, three = st.columns([3, 5, 3], vertical_alignment="bottom")
+    name = one.selectbox("Recording", names, key=keys.TUNE_FRAME_RECORDING)
+    recording = scene.bench.tuning_set.recording(name)
+    before, after = (scene.bench.tuning_set.resolved(s) for s in (scene.system.settings, scene.settings))
+    changes = changed_frames(recording, before, after).tolist()
+    last = max(recording.n_frames - 1, 1)
+    if keys.TUNE_FRAME not in st.session_state:
+        st.session_state[keys.TUNE_FRAME] = min(changes[0] if changes else 0, last)
+    st.session_state[keys.TUNE_FRAME] = min(st.session_state[keys.TUNE_FRAME], last)
+    number = int(two.slider("Frame (100 ms)", 0, last, key=keys.TUNE_FRAME))
+    with three.container(horizontal=True, gap="small"):
+        earlier, later = [k for k in changes if k < number], [k for k in changes if k > number]
+        for icon, text, targets, index in (
+            ("skip_previous", "Previous change", earlier, -1),
+            ("skip_next", "Next change", later, 0),
+        ):
+            st.button(
+                "",
+                icon=f":material/{icon}:",
+                key=f"{keys.TUNE_FRAME}_{icon}",
+                help=text,
+                disabled=not targets,
+                on_click=_go_to,
+                args=(targets[index] if targets else number,),
+            )
+        there = scene.recordings[name]
+        link = address.explorer_link(
+            root=str(scene.root.path), recording=name, split=there.split, frame=number, a=scene.raw_name
+        )
+        st.link_button("Explorer", link, icon=":material/visibility:", help="This moment in the Explorer")
+    change = frame_change(recording, before, after, number)
+    pictures = panels(recording, change, number, _video_frame(there, number))
+    titles = (
+        "Labels",
+        f"{scene.system.display_name} as saved: {len(change.before)}",
+        f"As it stands: {len(change.after)}",
+        f"Change: {len(change.kept)} kept, {len(change.dropped)} dropped, {len(change.added)} added",
+    )
+    columns = [*st.columns(2, gap="small"), *st.columns(2, gap="small")]
+    for column, title, picture in zip(columns, titles, pictures, strict=True):
+        column.markdown(f"**{plain(title)}**")
+        ok, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 88])
+        assert ok
+        encoded = base64.b64encode(data.tobytes()).decode("ascii")
+        column.image(f"data:image/webp;base64,{encoded}", width="stretch", alt=title)
+    # constant text and colours of the program's own, no data
+    marks = " &nbsp; ".join(
+        f"<span style='background:{colour};display:inline-block;width:.8em;height:.8em'></span> {word}"
+        for colour, word in ((KEPT, "kept"), (DROPPED, "dropped (dashed)"), (ADDED, "added"))
+    )
+    st.html(f"<div style='font-size:.85rem'>{marks} &nbsp; {len(changes)} frames of this recording change</div>")
+
+
+def _go_to(number: int) -> None:
+    st.session_state[keys.TUNE_FRAME] = number
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _video(path: str, stamp: int, _recording: Recording) -> Any:
+    return open_frames(_recording)
+
+
+def _video_frame(recording: Recording, number: int) -> Any:
+    """Picture of a frame; None where there is no video, or it cannot be read."""
+    path = recording.frames_dir or recording.video_path
+    if path is None:
+        return None
+    try:
+        return _video(str(path), path.stat().st_mtime_ns, recording).frame(number)
+    except (SaiError, OSError):
+        return None
+
+
+def compare(scene: Scene) -> None:
+    """Two systems on the same recordings."""
+    standing = "as it stands"
+    options = [standing, *(s.name for s in scene.systems)]
+    by_name = {s.name: s for s in scene.systems}
+
+    def title(name: str) -> str:
+        return by_name[name].display_name if name in by_name else f"{scene.system.name}, {standing}"
+
+    for key, start in ((keys.TUNE_COMPARE_A, scene.system.name), (keys.TUNE_COMPARE_B, standing)):
+        if st.session_state.get(key) not in options:
+            st.session_state[key] = start if start in options else options[0]
+    columns = st.columns(2)
+    chosen = [
+        column.selectbox(label, options, key=key, format_func=title)
+        for column, label, key in zip(
+            columns, ("System A (hollow)", "System B (filled)"), (keys.TUNE_COMPARE_A, keys.TUNE_COMPARE_B), strict=True
+        )
+    ]
+    results = []
+    for name in chosen:
+        settings = scene.settings if name == standing else by_name[name].settings
+        task = scene.bench.evaluation(settings)
+        task.wait(1.0)
+        if task.result is None:
+            _wait(task, title(name))
+            return
+        results.append(task.result.evaluation)
+    names = (title(chosen[0]), title(chosen[1]))
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        tune_tables.draw_compare_frame(tune_tables.compare_frame(results[0], results[1], names))
+    with right:
+        figure = tune_charts.compare_chart(results[0], results[1], names, height=330)
+        tune_charts.draw(figure, key="tune_compare_chart", alt="mAP of each class, two systems")
+
+
+def save(scene: Scene) -> None:
+    """Save as a system, export the submission."""
+    left, right = st.columns(2, gap="medium")
+    with left.container(border=True):
+        st.markdown("**Save as a system**")
+        name = st.text_input("Name", value=f"{scene.system.name} tuned", key=keys.TUNE_NAME).strip()
+        folder = systems_folder()
+        st.caption(plain(f"A TOML file in {folder}; predict, systems, tune and this page take it by its name."))
+        said: tuple[bool, str] | None = st.session_state.pop(keys.TUNE_SAID, None)
+        with st.container(horizontal=True):
+            st.button("Save", icon=":material/save:", type="primary", on_click=_save, args=(scene.system, folder))
+            try:
+                text = system_toml(scene.system.with_settings(scene.settings, name=name))
+                st.download_button(
+                    "Download", text, f"{_file_name(name)}.toml", "application/toml", icon=":material/download:"
+                )
+            except SaiError as error:
+                st.caption(plain(error))
+        if said is not None:
+            (st.success if said[0] else st.error)(plain(said[1]))
+    with right.container(border=True):
+        st.markdown("**Export the submission**")
+        folder_text = st.text_input(
+            "Folder",
+            value=str(Path.home() / "sai-submissions" / _file_name(scene.system.name)),
+            key=keys.TUNE_FOLDER,
+            help="Outside of the data root. One <recording>.json each, compressed where it would exceed 20 MB.",
+        ).strip()
+        n = len(scene.bench.tuning_set)
+        again = st.checkbox("Replace files of these names", key=keys.TUNE_REPLACE)
+        key = ("export", folder_text, again, scene.settings.part("candidates", "select", "export"))
+        if st.button(
+            f"Export {n} file{'s' * (n > 1)}", icon=":material/upload_file:", disabled=not folder_text, type="primary"
+        ):
+            root, settings = scene.root.path, scene.settings
+
+            def work(tuning_set: TuningSet, progress: Any) -> SubmissionReport:
+                return export_submission(
+                    tuning_set, settings, Path(folder_text), data_root=root, replace_older=again, progress=progress
+                )
+
+            previous = scene.bench.tasks.find(key)
+            if previous is not None and not previous.running:
+                previous.stop()  # finished: the same export is asked for once more
+            scene.bench.background(key, work, again=True).wait(1.0)
+            st.session_state[keys.TUNE_EXPORT] = key
+        task = scene.bench.tasks.find(st.session_state.get(keys.TUNE_EXPORT))
+        if task is None:
+            return
+        if task.running:
+            _wait(task, "Export")
+        elif task.result is None:
+            st.error(plain(task.error))
+        else:
+            report: SubmissionReport = task.result
+            st.success(plain(f"{len(report.files)} files, {report.n_bytes / 2**20:.2f} MB, in {report.folder}"))
+            for recording, what in report.compressed:
+                st.warning(plain(f"{recording}: {'; '.join(what.lines())}"))
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "system"
+
+
+def _save(system: System, folder: Path) -> None:
+    # name and settings as they are now, not as the last run of the page saw them
+    name = str(st.session_state[keys.TUNE_NAME]).strip()
+    try:
+        if name.casefold() in {s.name.casefold() for s in list_systems()}:
+            raise InputError(f"{name} comes with the program; give your system a name of its own.")
+        tuned = system.with_settings(tune_settings.current(), name=name)
+        path = folder / f"{_file_name(name)}.toml"
+        save_system(tuned, path)
+    except SaiError as error:
+        st.session_state[keys.TUNE_SAID] = (False, str(error))
+        return
+    st.session_state[keys.TUNE_SAID] = (True, f"{tuned.name}, version {tuned.version}, saved in {path}")
+
+
+def _wait(task: tune_jobs.Task[Any], title: str) -> None:
+    """Progress of a task, looked at twice a second; the page runs again when it has ended."""
+    if task.error:
+        st.error(plain(task.error))
+        return
+    _watch(task, title)
+
+
+@st.fragment(run_every="400ms")
+def _watch(task: tune_jobs.Task[Any], title: str) -> None:
+    if not task.running:
+        st.rerun()
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    left.progress(min(max(task.fraction, 0.0), 1.0), plain(f"{title}: {task.text or 'starting'}"))
+    right.button("Stop", icon=":material/close:", key=f"tune_stop_{title}", on_click=task.stop)
+
+
+VIEWS: Final[dict[str, Callable[[Scene], None]]] = {
+    "Classes": classes,
+    "Curves": curves,
+    "Heat map": heat,
+    "Search": search,
+    "Frame": frame,
+    "Compare": compare,
+    "Save, export": save,
+}

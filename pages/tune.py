@@ -1,0 +1,321 @@
+"""Tune: post-processing settings on stored raw detections, with their figures as you move a slider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitPageNotFoundError
+
+from pages.components import address, data_bar, tune_jobs, tune_settings, tune_views
+from pages.components import state_keys as keys
+from pages.components.entry import through_app
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, Recording
+from sai_core.errors import SaiError
+from sai_core.figures.recording_view import is_simulated
+from sai_core.postprocess import System, list_systems, load_system
+from sai_core.postprocess.systems import systems_folder
+from sai_core.tuning import RawSet, TuningResult, TuningSet
+
+# how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
+# string that stands by itself)
+_BRIEFLY_S = 0.45
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is tuned."""
+
+    root: DataRoot
+    raw: RawSet
+    recordings: list[Recording]
+    system: System
+    systems: list[System]
+    teacher: Path | None
+
+
+def main() -> None:
+    """Draw the page."""
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
+    root = data_bar.choose_root(bar)
+    if root is None:
+        return
+    choice = _choose(bar, root)
+    if choice is None:
+        return
+    if choice.system.needs_teacher and choice.teacher is None:
+        st.info(
+            f"{plain(choice.system.name)} needs a teacher: give the folder of a DCASE system's CSV files "
+            "(`<recording>.csv`) under **System**, or choose another system."
+        )
+        return
+    bench = tune_jobs.bench(choice.raw, choice.recordings, choice.teacher)
+    bench.opening.wait(_BRIEFLY_S)
+    if bench.opening.result is None:
+        if bench.opening.error:
+            st.error(plain(bench.opening.error))
+        else:
+            _watch_opening(bench.opening)
+        return
+    _workbench(choice, bench)
+
+
+def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
+    extra = str(st.session_state.get(keys.PREDICTION_FOLDER, "") or "").strip()
+    folders = tuple(str(s.folder) for s in root.prediction_sets)
+    sets = tune_jobs.raw_sets(root, str(root.path), extra, folders)
+    if not sets:
+        _say_no_raw(root)
+        return None
+    by_folder = {str(s.folder): s for s in sets}
+    unknown: list[str] = []
+
+    def start(name: str, options: list[str], default: str) -> int:
+        value, missing = address.choice(name, options, default)
+        if missing and name not in st.session_state:
+            unknown.append(missing)
+        return options.index(value)
+
+    with bar:
+        options = list(by_folder)
+        folder = st.selectbox(
+            "Raw detections",
+            options,
+            index=start(keys.TUNE_RAW, options, options[0]),
+            format_func=lambda f: f"{by_folder[f].name}  ·  {len(by_folder[f].stores)} recordings",
+            key=keys.TUNE_RAW,
+            label_visibility="collapsed",
+            help="Raw detections, as predict keeps them beside its files.",
+            width=280,
+        )
+        raw = by_folder[folder]
+        scopes = _scopes(root, raw)
+        if not scopes:
+            st.info(
+                f"None of the {len(raw.stores)} recordings of {plain(raw.name)} has labels in this data root, so there "
+                "is nothing to tune against. Choose another root under **Data**."
+            )
+            return None
+        names = list(scopes)
+        scope = st.selectbox(
+            "Recordings",
+            names,
+            index=start(keys.TUNE_SCOPE, names, names[0]),
+            format_func=lambda s: _scope_line(s, scopes[s]),
+            key=keys.TUNE_SCOPE,
+            label_visibility="collapsed",
+            width=330,
+        )
+        systems = list_systems(systems_folder())
+        system_names = [s.name for s in systems]
+        default = "Baseline" if "Baseline" in system_names else system_names[0]
+        by_name = {s.name: s for s in systems}
+        name = st.selectbox(
+            "System",
+            system_names,
+            index=start(keys.TUNE_SYSTEM, system_names, default),
+            format_func=lambda n: by_name[n].display_name,
+            key=keys.TUNE_SYSTEM,
+            label_visibility="collapsed",
+            width=220,
+        )
+        with st.popover("System", icon=":material/settings_input_component:"):
+            file = st.text_input(
+                "A system of your own, from a file",
+                key=keys.TUNE_SYSTEM_FILE,
+                persist_state="session",
+                placeholder="path of a .toml file; goes before the list",
+            ).strip()
+            teacher = st.text_input(
+                "Teacher",
+                key=keys.TUNE_TEACHER,
+                persist_state="session",
+                placeholder="folder of a DCASE system's CSV files",
+                help="For systems with a teacher prior: <recording>.csv in this folder or right below it.",
+            ).strip()
+            about = by_name[name]
+            st.markdown(f"**{plain(about.display_name)}** · {plain(about.title)} · version {about.version}")
+            if about.description:
+                st.caption(plain(about.description))
+    for value in unknown:
+        st.warning(plain(f"The link names '{value}', which is not there; the first choice is shown instead."))
+    address.write({keys.TUNE_RAW: folder, keys.TUNE_SCOPE: scope, keys.TUNE_SYSTEM: name})
+    system = by_name[name]
+    if file:
+        try:
+            system = load_system(str(Path(file).expanduser()))
+        except SaiError as error:
+            st.error(plain(error))
+            return None
+    mark = f"{file or name}|{system.settings.to_dict()}"
+    if st.session_state.get(keys.TUNE_LOADED) != mark or not tune_settings.values():
+        tune_settings.load(system, mark=mark)
+    return Choice(root, raw, scopes[scope], system, systems, Path(teacher).expanduser() if teacher else None)
+
+
+def _scopes(root: DataRoot, raw: RawSet) -> dict[str, list[Recording]]:
+    """Splits and recordings that have both raw detections and labels; single recordings first if there is one only."""
+    ready = [r for r in root.recordings if r.name in raw.stores and r.label_path is not None]
+    scopes: dict[str, list[Recording]] = {}
+    for split in dict.fromkeys(r.split for r in ready):
+        mine = [r for r in ready if r.split == split]
+        if len(mine) > 1:
+            scopes[f"{split}/*"] = mine
+    if len(scopes) > 1 and len({r.name for r in ready}) == len(ready):
+        scopes["*"] = ready
+    singles = {f"{r.split}/{r.name}": [r] for r in ready}
+    return {**singles, **scopes}
+
+
+def _scope_line(scope: str, recordings: list[Recording]) -> str:
+    first = recordings[0]
+    simulated = "  ·  simulated" if all(is_simulated(r) for r in recordings) else ""
+    if not scope.endswith("*"):
+        return f"{first.split} / {first.name}{simulated}" if first.split else f"{first.name}{simulated}"
+    where = "all splits" if scope == "*" else first.split or "all"
+    return f"{where}  ·  {len(recordings)} recordings{simulated}"
+
+
+def _say_no_raw(root: DataRoot) -> None:
+    with st.container(border=True):
+        st.markdown("**No raw detections yet.** Tuning starts from what a network saw before any threshold.")
+        st.markdown(
+            "Run a detector once, on the page **Predict** or with the command below; it keeps the raw detections "
+            "beside its predictions (`<folder>/raw`). Then put that folder under `predictions/` of the data root, or "
+            "name it under **Data**, *More predictions*."
+        )
+        st.code(
+            f"python -m sai_core predict --data {root.path} --split {(root.splits or ('SPLIT',))[0]} "
+            "--checkpoint energy_seg_best.pth --out predictions/mine",
+            language="bash",
+        )
+        if (Path(__file__).parent / "predict.py").is_file():
+            try:
+                st.page_link("pages/predict.py", label="Go to Predict", icon=":material/network_node:")
+            except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
+                st.caption("The page Predict stands in the navigation above.")
+
+
+@st.fragment(run_every="400ms")
+def _watch_opening(task: tune_jobs.Task[TuningSet]) -> None:
+    if not task.running:
+        st.rerun()
+    st.progress(min(max(task.fraction, 0.0), 1.0), plain(f"Opening: {task.text or 'starting'}"))
+    st.caption("The label regions are rendered once and kept; the next time this takes a moment only.")
+
+
+@st.fragment
+def _workbench(choice: Choice, bench: tune_jobs.Bench) -> None:
+    """Settings to the left, figures to the right; a moved slider runs this function alone."""
+    left, right = st.columns([1, 2.5], gap="medium")
+    with left:
+        tune_settings.form(choice.system.settings)
+    with right:
+        _results(choice, bench)
+
+
+def _results(choice: Choice, bench: tune_jobs.Bench) -> None:
+    problem = tune_settings.problem()
+    if problem:
+        st.error(plain(problem))
+        return
+    settings = tune_settings.current()
+    now_task, saved_task = bench.evaluation(settings), bench.evaluation(choice.system.settings)
+    _stop_overtaken(bench, now_task, saved_task)
+    now_task.wait(_BRIEFLY_S)
+    saved_task.wait(_BRIEFLY_S if now_task.result is not None else 0.0)
+    for task in (now_task, saved_task):
+        if task.error and not task.running:
+            st.error(plain(task.error))
+            return
+    now, saved = now_task.result, saved_task.result
+    if now is None or saved is None:
+        shown: TuningResult | None = st.session_state.get(f"{keys.TUNE_LOADED}_shown")
+        _headline(shown, saved or shown, pending=True)
+        _watch_figures([t for t in (now_task, saved_task) if t.running])
+        return
+    st.session_state[f"{keys.TUNE_LOADED}_shown"] = now
+    _headline(now, saved, pending=False)
+    view = st.segmented_control(
+        "View",
+        list(tune_views.VIEWS),
+        default="Classes",
+        key=keys.TUNE_VIEW,
+        required=True,
+        label_visibility="collapsed",
+    )
+    scene = tune_views.Scene(
+        choice.root,
+        {r.name: r for r in choice.recordings},
+        bench,
+        choice.system,
+        settings,
+        now,
+        saved,
+        choice.systems,
+        choice.raw.name,
+    )
+    try:
+        tune_views.VIEWS[view or "Classes"](scene)
+    except SaiError as error:
+        st.error(plain(error))
+
+
+def _stop_overtaken(
+    bench: tune_jobs.Bench, now: tune_jobs.Task[TuningResult], saved: tune_jobs.Task[TuningResult]
+) -> None:
+    """Stop this session's last evaluation if the slider has moved on before it ended."""
+    key = f"{keys.TUNE_LOADED}_task"
+    last: tune_jobs.Task[Any] | None = st.session_state.get(key)
+    if last is not None and last is not now and last is not saved and last.running:
+        last.stop()
+    st.session_state[key] = now
+
+
+@st.fragment(run_every="150ms")
+def _watch_figures(tasks: list[tune_jobs.Task[TuningResult]]) -> None:
+    if not any(task.running for task in tasks):
+        st.rerun()
+    fraction = min((task.fraction for task in tasks), default=0.0)
+    st.progress(min(max(fraction, 0.0), 1.0), plain(tasks[0].text or "evaluating"))
+
+
+def _headline(now: TuningResult | None, saved: TuningResult | None, *, pending: bool) -> None:
+    """Seven figures with their change; those of the last settings while new ones are computed."""
+    with st.container(horizontal=True, gap="small", key="tune_headline"):
+        if now is None or saved is None:
+            st.markdown("Evaluating ...")
+            return
+        for label, of in (
+            ("Macro mAP", lambda r: r.evaluation.macro.mean_ap),
+            ("Micro mAP", lambda r: r.evaluation.micro.mean_ap),
+            ("AP25", lambda r: r.evaluation.macro.ap[0]),
+            ("AP50", lambda r: r.evaluation.macro.ap[1]),
+            ("AP75", lambda r: r.evaluation.macro.ap[2]),
+            ("Pearson", lambda r: r.evaluation.macro.pearson_r),
+        ):
+            value, change = of(now), of(now) - of(saved)
+            _metric(label, "–" if value != value else f"{value:.4f}", f"{change:+.4f}" if abs(change) >= 5e-5 else "")
+        change = now.n_detections - saved.n_detections
+        _metric(
+            "Detections …" if pending else "Detections",
+            f"{now.n_detections:,}",
+            f"{change:+,}" if change else "",
+            good=False,
+        )
+
+
+def _metric(label: str, value: str, change: str, *, good: bool = True) -> None:
+    """One figure; a line for the change is always there, so that nothing jumps when it comes."""
+    if change:
+        st.metric(label, value, change, delta_color="normal" if good else "off", border=True)
+    else:
+        st.metric(label, value, "as saved", delta_color="off", delta_arrow="off", border=True)
+
+
+through_app()
+main()
