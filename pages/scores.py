@@ -106,8 +106,15 @@ def main() -> None:
     _export(bar, view, scene)
     if view not in (views.SYSTEMS, views.COMPARE):
         _headline(scene)
-    views.VIEWS[view](scene)
-    _frames(view, scene, recordings)
+    if view not in views.SIDE:
+        views.VIEWS[view](scene)
+        _frames(view, scene, recordings, narrow=False)
+        return
+    left, right = st.columns([1.4, 1], gap="medium")
+    with left:
+        views.VIEWS[view](scene)
+    with right:
+        _frames(view, scene, recordings, narrow=True)
 
 
 def _choose(bar: DeltaGenerator, root: DataRoot) -> tuple[tuple[Recording, ...], Revision, int, int, bool]:
@@ -262,16 +269,12 @@ def _headline(scene: views.Scene) -> None:
         ("Class-agnostic AP", agnostic.mean_ap if agnostic is not None else math.nan, None),
         ("Matched-class F1", scene.chosen.class_f1[0], None),
     ]
-    for column, (title, value, between) in zip(st.columns(len(items)), items, strict=True):
-        column.metric(
-            title,
-            "–" if math.isnan(value) else f"{value:.4f}",
-            delta=f"95 % {between}" if between else None,
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            help=f"Revision {scene.revision}.",
-        )
+    with st.container(horizontal=True, border=True, gap="medium"):
+        st.markdown(f":small[:gray[Revision]]  \n**{scene.revision}**", width="content")
+        for title, value, between in items:
+            figure = "–" if math.isnan(value) else f"{value:.4f}"
+            interval_text = f" :small[:gray[{between}]]" if between else ""
+            st.markdown(f":small[:gray[{title}]]  \n**{figure}**{interval_text}", width="stretch")
 
 
 def _export(bar: DeltaGenerator, view: str, scene: views.Scene) -> None:
@@ -307,7 +310,7 @@ def _export(bar: DeltaGenerator, view: str, scene: views.Scene) -> None:
         st.caption(f"{', '.join(plain(t.title) for t in made)}")
 
 
-def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...]) -> None:
+def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...], *, narrow: bool) -> None:
     """The list of frames behind the chosen figure."""
     found = views.focus(view, scene)
     if found is None:
@@ -321,7 +324,15 @@ def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...]) ->
     for recording in recordings:
         if recording.has_labels:
             splits.setdefault(recording.name, recording.split)
-    scores_moments.show(focus, system, other=scene.other, splits=splits, root=str(scene.root.path))
+    scores_moments.show(
+        focus,
+        system,
+        other=scene.other,
+        splits=splits,
+        root=str(scene.root.path),
+        narrow=narrow,
+        height=views.SIDE_HEIGHT_PX if narrow else 290,
+    )
 
 
 through_app()

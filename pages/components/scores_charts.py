@@ -104,14 +104,18 @@ def class_bars(table: Table, *, height: int) -> Any:
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         unselected={"marker": {"opacity": 0.45}},
     )
+    averages = [float(table.values[table.rows.index(name), keys.index("mAP")]) for name in ("macro", "micro")]
+    macro_is_left = not averages[0] > averages[1]
     for key, dash in (("macro", "solid"), ("micro", "dot")):
         row = table.rows.index(key)
         mean = float(table.values[row, keys.index("mAP")])
         if mean == mean:
             figure.add_vline(x=mean, line={"color": _GREY, "width": 1.5, "dash": dash})
+            left = key == "macro"
             figure.add_annotation(
-                x=mean, y=1.0, yref="paper", yanchor="bottom", text=key, showarrow=False, font={"size": 11}
-            )
+                x=mean, y=1.0, yref="paper", yanchor="bottom", text=key, showarrow=False, font={"size": 11},
+                xanchor="right" if left == macro_is_left else "left",
+            )  # fmt: skip
     _layout(figure, height=height, top=24)
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_xaxes(title="mAP, 95 % interval" if error else "mAP", rangemode="tozero")
@@ -123,7 +127,7 @@ def system_dots(
 ) -> Any:
     """Macro mAP of each system with its interval, published ones as hollow diamonds."""
     figure = go.Figure()
-    labels = [*names, *(f"{row.system} (published)" for row in published)]
+    labels = [*names, *(row.system for row in published)]
     value = np.array([i.value for i in intervals])
     low, high = np.array([i.low for i in intervals]), np.array([i.high for i in intervals])
     figure.add_scatter(
@@ -140,6 +144,7 @@ def system_dots(
             "thickness": 1.6,
             "width": 4,
         },
+        name="yours, 95 % interval",
         customdata=[[name] for name in names],
         hovertemplate="%{customdata[0]}: %{x:.4f}<extra></extra>",
         unselected={"marker": {"opacity": 0.5}},
@@ -148,16 +153,18 @@ def system_dots(
         x=[row.figures["macro_mAP"] for row in published],
         y=list(range(len(names), len(labels))),
         mode="markers",
+        name="published",
         marker={"size": 10, "symbol": "diamond-open", "color": _GREY, "line": {"width": 1.6}},
         hovertemplate=[f"{row.system}, {row.data}: %{{x:.4f}}<extra>published</extra>" for row in published],
         customdata=[["", row.source] for row in published],
         unselected={"marker": {"opacity": 1}},
     )
-    _layout(figure, height=height)
+    _layout(figure, height=height, legend=True)
+    figure.update_layout(legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 11}})
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=labels, range=[len(labels) - 0.5, -0.5], showgrid=False, ticks=""
     )
-    figure.update_xaxes(title="Macro mAP, 95 % interval", rangemode="tozero")
+    figure.update_xaxes(title="Macro mAP", rangemode="tozero")
     return figure
 
 
@@ -192,9 +199,7 @@ def curves(
     _layout(figure, height=height, legend=True)
     figure.update_xaxes(title="Recall", range=[-0.01, 1.02], dtick=0.2)
     figure.update_yaxes(title="Precision", range=[-0.01, 1.03], dtick=0.2)
-    figure.update_layout(
-        legend={"title": {"text": "AP"}, "y": 1, "x": 1.01, "itemclick": "toggle"}, hovermode="closest"
-    )
+    figure.update_layout(legend={"title": {"text": "AP"}, "y": 1, "x": 1.01, "font": {"size": 11}}, hovermode="closest")
     return figure
 
 
@@ -223,7 +228,7 @@ def confusion(matrix: npt.NDArray[np.int64], *, shares: bool, height: int) -> An
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar={"title": {"text": "share of row", "side": "right"}, "thickness": 12, "tickformat": ".0%"},
+        colorbar={"title": {"text": "share of row", "side": "right"}, "thickness": 10, "tickformat": ".0%", "len": 0.6},
     )
     cells = [(r, c) for r in range(len(order)) for c in range(len(order)) if (order[r], order[c]) != (n - 1, n - 1)]
     on_strong, on_weak = ("#10131a", "#e6e9ef") if is_dark() else ("#ffffff", "#1b2230")
@@ -232,7 +237,7 @@ def confusion(matrix: npt.NDArray[np.int64], *, shares: bool, height: int) -> An
         y=[r for r, _ in cells],
         mode="markers+text",
         text=["" if not counts[r, c] else f"{share[r, c]:.0%}" if shares else f"{counts[r, c]:,}" for r, c in cells],
-        textfont={"size": 12, "color": [on_strong if share[r, c] > 0.5 else on_weak for r, c in cells]},
+        textfont={"size": 12, "color": [on_strong if share[r, c] > 0.72 else on_weak for r, c in cells]},
         marker={"size": 26, "symbol": "square-open", "color": _ORANGE, "opacity": 0, "line": {"width": 2.5}},
         customdata=[[order[r], order[c]] for r, c in cells],
         hovertext=[
@@ -276,15 +281,6 @@ def reliability(curve: ReliabilityCurve, *, color: str | None, height: int) -> A
         y=curve.precision,
         width=width,
         marker={"color": color, "opacity": 0.8},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": np.nan_to_num(curve.high - curve.precision),
-            "arrayminus": np.nan_to_num(curve.precision - curve.low),
-            "color": _text(),
-            "thickness": 1.2,
-            "width": 3,
-        },
         customdata=bins,
         hovertemplate="score %{customdata[0]:.2f} to %{customdata[1]:.2f}<br>precision %{y:.3f}<extra></extra>",
         unselected={"marker": {"opacity": 0.4}},
@@ -296,6 +292,15 @@ def reliability(curve: ReliabilityCurve, *, color: str | None, height: int) -> A
         y=curve.precision,
         mode="markers",
         marker={"symbol": "diamond", "size": 9, "color": _text()},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": np.nan_to_num(curve.high - curve.precision),
+            "arrayminus": np.nan_to_num(curve.precision - curve.low),
+            "color": _text(),
+            "thickness": 1.2,
+            "width": 3,
+        },
         hovertemplate="mean score %{x:.3f}<br>precision %{y:.3f}<extra></extra>",
         customdata=bins,
         row=1,

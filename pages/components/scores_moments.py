@@ -152,6 +152,7 @@ def show(
     splits: Mapping[str, str],
     root: str,
     height: int = 260,
+    narrow: bool = False,
 ) -> None:
     """Draw the list behind a figure.
 
@@ -166,6 +167,8 @@ def show(
         Data root, for the links.
     height : int
         Of the list, pixels.
+    narrow : bool
+        Half the page is all there is.
     """
     try:
         moments = build(focus, system, other)
@@ -191,7 +194,7 @@ def show(
     count = f"{n_frames:,} moments" + (f" in {len(moments):,} stretches" if grouped else "")
     if len(moments) > _SHOWN:
         count += f", the first {_SHOWN} shown"
-    head.caption(f"{count} · {_meaning(focus)}", width="stretch")
+    (st if narrow else head).caption(f"{count} · {_meaning(focus)}", width="stretch")
 
     second = other.name if other is not None and focus.kind == "difference" else ""
     extra = str(st.session_state.get(keys.PREDICTION_FOLDER, "")).strip()
@@ -207,7 +210,7 @@ def show(
         }
         for recording, frame in zip(shown.recording, shown.frame, strict=True)
     ]
-    frame, config = _frame(focus, shown, queries)
+    frame, config = _frame(focus, shown, queries, narrow=narrow)
     event = st.dataframe(
         frame,
         hide_index=True,
@@ -225,7 +228,11 @@ def show(
         chosen = queries[rows[0]]
         label = f"Open {plain(chosen['recording'])}, frame {chosen['frame']} in the Explorer"
         if st.button(label, icon=":material/visibility:", type="primary"):
-            st.switch_page("pages/explorer.py", query_params=address.explorer_query(**cast(dict[str, Any], chosen)))
+            query = address.explorer_query(**cast(dict[str, Any], chosen))
+            # widgets own these two and keep them between pages; Streamlit forbids to set them here
+            for owned in (keys.ROOT, keys.PREDICTION_FOLDER):
+                query.pop(owned, None)
+            st.switch_page("pages/explorer.py", query_params=query)
 
 
 def _meaning(focus: Focus) -> str:
@@ -243,7 +250,9 @@ def _meaning(focus: Focus) -> str:
     return "wrong ones first, the most confident first"
 
 
-def _frame(focus: Focus, moments: drilldown.Moments, queries: list[dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+def _frame(
+    focus: Focus, moments: drilldown.Moments, queries: list[dict[str, Any]], *, narrow: bool
+) -> tuple[Any, dict[str, Any]]:
     """Table of moments, class-coloured, and how its columns are shown."""
     categories = moments.category.tolist()
     value_key = focus.measure if focus.kind == "pairs" else "energy"
@@ -256,7 +265,7 @@ def _frame(focus: Focus, moments: drilldown.Moments, queries: list[dict[str, Any
         "frame": moments.frame,
         "time": [f"{int(k // FRAME_RATE_HZ) // 60}:{(k / FRAME_RATE_HZ) % 60:04.1f}" for k in moments.frame.tolist()],
         "length": moments.last_frame - moments.frame + 1,
-        "chip": ["●"] * len(moments),
+        "chip": ["■"] * len(moments),
         "class": [CLASS_NAMES[c] if 0 <= c < N_CLASSES else "–" for c in categories],
         "what": [
             drilldown.describe(k, o)
@@ -285,14 +294,21 @@ def _frame(focus: Focus, moments: drilldown.Moments, queries: list[dict[str, Any
             "Cost", format="%.5f" if largest < 0.1 else "%.3f", min_value=0.0, max_value=largest or 1.0, width=150
         ),
     }
+    if narrow:
+        config |= {"what": text("What is wrong", width=150), "class": text("Class", width=110)}
+        config["hurt"] = number("Cost", width=70, format="%.5f")
+        order = ("open", "chip", "class", "what", "frame", "length", "hurt", "score", "iou", "value", "recording")
+        columns = {name: columns[name] for name in order}
     dropped = [name for name in ("iou", "score", "value", "hurt") if pd.isna(columns[name]).all()]
     if not (moments.last_frame > moments.frame).any():
         dropped.append("length")
+    if focus.kind in ("detections", "confusion", "direction"):
+        dropped.append("hurt")  # it is the score
     if focus.kind == "pairs":
         dropped.append("what")
         config["hurt"] = number("Cost", width=90, format="%.5f")
     for name in dropped:
-        columns.pop(name)
+        columns.pop(name, None)
     table = pd.DataFrame(columns)
     colors = [f"color: {class_color(c)}" for c in categories]
     return table.style.apply(lambda _: colors, subset=["chip"]), config

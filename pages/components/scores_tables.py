@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from sai_core.metrics.tables import Table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 
-ROW_HEIGHT_PX: Final[int] = 29
+ROW_HEIGHT_PX: Final[int] = 27
 _HEAD_HEIGHT_PX: Final[int] = 31
 
 # tints of the theme's blue and of grey that leave both themes' text above 4.5:1
@@ -71,7 +71,7 @@ def draw(
     text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     config: dict[str, Any] = {}
     if is_classes:
-        columns["chip"] = ["●" if name in CLASS_NAMES else "" for name in table.rows]
+        columns["chip"] = ["■" if name in CLASS_NAMES else "" for name in table.rows]
         config["chip"] = text("", width=28)
     columns["row"] = list(table.rows)
     config["row"] = text(table.row_title, width=name_width)
@@ -80,7 +80,7 @@ def draw(
             "published" if source == "published" else kinds.get(name, "measured")
             for name, source in zip(table.rows, table.sources, strict=True)
         ]
-        config["source"] = text("Figures are", width=90)
+        config["source"] = text("Figures", width=78)
     for k, column in enumerate(table.columns):
         columns[column.key] = table.values[:, k]
         title = f"{column.group} {column.title}" if column.group not in ("", "Diagnostics") else column.title
@@ -88,6 +88,7 @@ def draw(
             title,
             format="%d" if column.digits == 0 else f"%.{column.digits}f",
             help=column.help or None,
+            width=None if table.row_title != "System" else 96 if "pearson" in column.key else 76,
             alignment="right",
         )
     frame = pd.DataFrame(columns)

@@ -32,6 +32,10 @@ CURVES: Final[str] = "PR curves"
 CONFUSION: Final[str] = "Confusion"
 CALIBRATION: Final[str] = "Calibration"
 COMPARE: Final[str] = "Compare"
+SIDE: Final[tuple[str, ...]] = (CURVES, CONFUSION, CALIBRATION)
+"""Views whose list of frames is beside the chart; the others are as wide as the page."""
+
+SIDE_HEIGHT_PX: Final[int] = 520
 ALL_CLASSES: Final[str] = "All classes"
 
 
@@ -142,7 +146,7 @@ def systems_of(scene: Scene) -> list[Table]:
 
 def draw_systems(scene: Scene) -> None:
     """Tables 1 and 2 with published rows, and a chart of the macro mAP."""
-    left, right = st.columns([3.1, 1], gap="medium")
+    left, right = st.columns([3.7, 1], gap="medium")
     made = systems_of(scene)
     with left:
         for number, table in enumerate(made):
@@ -329,7 +333,9 @@ def draw_curves(scene: Scene) -> None:
     }
     key = f"scores_curves_{scene.revision}_{scene.chosen.name}_{threshold}_{chosen}"
     charts.draw(
-        charts.curves(per_class, precision_recall_curve(scores, threshold=threshold), chosen=chosen, height=430),
+        charts.curves(
+            per_class, precision_recall_curve(scores, threshold=threshold), chosen=chosen, height=SIDE_HEIGHT_PX
+        ),
         key=key,
         on_select=_curve_point,
         args=(key, scene.chosen.name, threshold),
@@ -357,22 +363,19 @@ def _confusion_cell(key: str, system: str) -> None:
 def draw_confusion(scene: Scene) -> None:
     """Confusion matrix of pairs within 20 degrees."""
     results = scene.chosen.results
-    macro, _ = scene.chosen.class_f1
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        shares = st.toggle("Shares instead of counts", key=keys.SCORES_SHARES, persist_state="session")
-        st.caption(
-            "Labels and predictions of a frame whose strongest points are within 20 degrees, one to one, whatever "
-            f"their classes. Matched-class macro F1: {'–' if math.isnan(macro) else f'{macro:.4f}'}.",
-            width="stretch",
-        )
+    shares = st.toggle("Shares instead of counts", key=keys.SCORES_SHARES, persist_state="session")
     key = f"scores_confusion_{scene.revision}_{scene.chosen.name}_{shares}"
     matrix = confusion_matrix([r.across for r in results])
     charts.draw(
-        charts.confusion(matrix, shares=shares, height=500),
+        charts.confusion(matrix, shares=shares, height=SIDE_HEIGHT_PX + 20),
         key=key,
         on_select=_confusion_cell,
         args=(key, scene.chosen.name),
         alt="Confusion matrix",
+    )
+    st.caption(
+        "Labels and predictions of a frame whose strongest points are within 20 degrees, one to one, whatever their "
+        "classes. Click on a cell for its frames."
     )
 
 
@@ -413,7 +416,9 @@ def draw_calibration(scene: Scene) -> None:
         st.markdown(figures, width="stretch")
     key = f"scores_reliability_{scene.revision}_{scene.chosen.name}_{threshold}_{category}"
     charts.draw(
-        charts.reliability(curve, color=CLASS_COLORS[category] if category is not None else None, height=430),
+        charts.reliability(
+            curve, color=CLASS_COLORS[category] if category is not None else None, height=SIDE_HEIGHT_PX - 30
+        ),
         key=key,
         on_select=_calibration_bar,
         args=(key, scene.chosen.name, category, threshold),
@@ -481,6 +486,7 @@ def draw_compare(scene: Scene) -> None:
         st.error(plain(error))
         return
     assert table is not None
+    st.markdown(f"**{plain(table.title)}**")
     threshold = threshold_choice(scene.revision)
     left, right = st.columns([3.1, 1], gap="medium")
     names = scene.chosen.name, scene.other.name

@@ -133,6 +133,11 @@ def reliability_curve(
     )
 
 
+def curve_points(n: int, *, at_most: int = 200) -> Int64:
+    """Positions of the points of a curve of ``n`` to draw: evenly spread, both ends among them, shape (<= at_most,)."""
+    return np.unique(np.linspace(0, n - 1, min(n, at_most)).round().astype(np.int64)) if n else np.zeros(0, np.int64)
+
+
 def score_bin(score: Float64, edges: Float64) -> Int64:
     """Bin of each score, shape (n,); a score on an edge belongs to the bin above it, 1 to the last."""
     return np.clip(np.searchsorted(edges, score, side="right") - 1, 0, len(edges) - 2).astype(np.int64)

@@ -749,6 +749,26 @@ def confusion_moments(
     return join(parts).sorted()
 
 
+def direction_moments(results: Sequence[RecordingResult], *, confused: bool) -> Moments:
+    """What is wrong by direction alone, of all classes.
+
+    Parameters
+    ----------
+    results : sequence of RecordingResult
+    confused : bool
+        True: pairs within 20 degrees whose classes differ (what lowers the matched-class F1). False: labels and
+        detections that nothing points at (what is lost whatever the classes are).
+    """
+    classes = range(N_CLASSES)
+    cells: list[tuple[int | None, int | None]]
+    if confused:
+        cells = [(one, other) for one in classes for other in classes if one != other]
+    else:
+        cells = [(c, None) for c in classes] + [(None, c) for c in classes]
+    parts = [confusion_moments(results, label_category=one, prediction_category=other) for one, other in cells]
+    return join(parts).sorted()
+
+
 def difference_moments(
     first: Sequence[RecordingResult],
     second: Sequence[RecordingResult],

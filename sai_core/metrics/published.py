@@ -78,7 +78,7 @@ PUBLISHED: Final[tuple[PublishedRow, ...]] = (
         {"macro_mAP": 0.1245, "macro_pearson_r": 0.4268},
     ),
     PublishedRow(
-        "SAID (Kong_CUHK_task3a_2)",
+        "SAID, task3a_2",
         "A",
         "evaluation set",
         "DCASE 2026 Task 3, results of Track A, Kong_CUHK_task3a_2",

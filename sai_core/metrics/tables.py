@@ -103,8 +103,11 @@ class Table:
         return f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
 
     def best(self, column: int) -> tuple[int, ...]:
-        """Measured rows with the best figure of a column; none where there is no better or nothing to compare."""
-        better = self.columns[column].better
+        """Measured systems with the best figure of a column; none where there is no better or nothing to compare.
+
+        Rows that are no systems are no rivals: a class or a recording is not better than another.
+        """
+        better = self.columns[column].better if self.row_title == "System" else ""
         own = [k for k, source in enumerate(self.sources) if source == "measured" and k < self._n_compared]
         values = self.values[own, column] if own else np.zeros(0)
         known = ~np.isnan(values)
@@ -154,8 +157,8 @@ COLUMNS_0402: Final[tuple[Column, ...]] = (
 """Columns of the evaluator of 2026-04-02."""
 
 EXTRA_COLUMNS: Final[tuple[Column, ...]] = (
-    Column("agnostic_mAP", "Class-agnostic AP", 4, "Diagnostics", "higher", "All classes merged into one."),
-    Column("matched_f1", "Matched-class F1", 4, "Diagnostics", "higher", "Macro F1 of the class of pairs within 20°."),
+    Column("agnostic_mAP", "Agnostic AP", 4, "Diagnostics", "higher", "Class-agnostic: all classes merged into one."),
+    Column("matched_f1", "Class F1", 4, "Diagnostics", "higher", "Matched-class F1: class of pairs within 20°, macro."),
     _RECORDINGS,
 )
 
@@ -288,8 +291,8 @@ def class_table(system: SystemResult, *, bootstrap: BootstrapResult | None = Non
     values = np.array([[row.get(c.key, math.nan) for c in columns] for row in rows])
     n = len(system.results)
     note = (
-        "Angle and distance errors are over pairs of one class whose strongest points are within 20 degrees. "
-        "A class without labels is undefined and left out of the macro row."
+        "Angle and distance: pairs of one class within 20 degrees. A class without labels is undefined (–) and left "
+        "out of macro."
     )
     if bootstrap is not None:
         note += f" Intervals: bootstrap over {n} recordings, {len(bootstrap.macro)} resamples."

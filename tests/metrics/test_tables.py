@@ -81,7 +81,7 @@ def test_undefined_is_a_dash_and_never_a_number(mine: SystemResult) -> None:
 
 def test_published_rows_stand_beside_and_are_marked(mine: SystemResult, other: SystemResult) -> None:
     first = systems_table([mine, other], revision="2026-06-30", track="A", simulated=True)
-    assert first.rows == ("mine_1", "FAO", "OR-AO", "SAID, PaSST", "SAID (Kong_CUHK_task3a_2), evaluation set")
+    assert first.rows == ("mine_1", "FAO", "OR-AO", "SAID, PaSST", "SAID, task3a_2, evaluation set")
     assert first.sources == ("measured", *["published"] * 4)
     assert "real dev-test set" in first.note
     assert "simulated" in first.note
