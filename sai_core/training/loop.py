@@ -36,6 +36,7 @@ from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
 from sai_core.training.run_folder import RunFolder
 from sai_core.training.sampler import RareClassSampler, rare_classes
 from sai_core.training.validation import encoded, scores_on, total_loss, validation_losses
+from sai_core.training.workers import SilentFolder, Workers
 
 _EXTRA: Final[tuple[str, ...]] = ("data_roots", "device")
 """Entries of ``config.json`` beside the settings themselves."""
@@ -82,7 +83,8 @@ def train(
     CancelledError
         From ``progress``; a checkpoint is written.
     """
-    folder = RunFolder(run)
+    workers = Workers()
+    folder = RunFolder(run) if workers.first else SilentFolder(run)
     if resume:
         raw = folder.config()
         roots = list(data_roots) or [Path(p) for p in raw.get("data_roots", [])]
@@ -99,7 +101,10 @@ def train(
             f"{config.name}: this recipe starts from given weights, and none are (start.backbone, start.detector); "
             "from scratch use --set model.frozen_norm=false --set 'optimiser.unfreeze={}'."
         )
-    chosen = _device(device)
+    if config.batch % workers.world:
+        raise InputError(f"a batch of {config.batch} frames cannot be shared by {workers.world} processes alike.")
+    chosen = workers.device(_device(device))
+    workers.join(chosen)
     if not resume:
         # a mistake in the data is told before a folder is made
         choose_recordings(roots, config.data)
@@ -108,7 +113,9 @@ def train(
     folder.status(force=True, state="running", epochs=config.epochs, message="preparing the data")
     try:
         with _gpu_problems(), _graceful(folder):
-            trainer = _Trainer(config, folder, roots, chosen, progress)
+            # nobody looks for a checkpoint before rank 0 has made its mind up about the folder
+            workers.wait()
+            trainer = _Trainer(config, folder, roots, chosen, workers, progress if workers.first else no_progress)
             if resume and folder.last.exists():
                 trainer.load(folder.last)
             stopped = trainer.run()
@@ -125,6 +132,7 @@ def train(
     message = "Stopped on request; --resume goes on." if stopped else "Finished."
     folder.status(force=True, state="stopped" if stopped else "finished", message=message, eta_s=None)
     folder.clear_stop()
+    workers.leave()
     return folder.best if folder.best.exists() else folder.last
 
 
@@ -174,9 +182,11 @@ class _Trainer:
         folder: RunFolder,
         roots: Sequence[Path],
         device: torch.device,
+        workers: Workers,
         progress: Progress,
     ) -> None:
         self.config, self.folder, self.device, self.progress = config, folder, device, progress
+        self.workers = workers
         if config.threads:
             torch.set_num_threads(config.threads)
         train_set, validation_set = self._load_data(roots)
@@ -246,8 +256,9 @@ class _Trainer:
             "regions_left_out": sets[0].n_dropped,
             "features": maker.describe(),
         }
-        with atomic_write(self.folder.path / "data.json", "w") as stream:
-            json.dump(facts, stream, indent=1)
+        if self.workers.first:
+            with atomic_write(self.folder.path / "data.json", "w") as stream:
+                json.dump(facts, stream, indent=1)
         return sets[0], sets[1]
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -270,8 +281,8 @@ class _Trainer:
                 terms = self._train_step(raw)
                 self.step += 1
                 self.seconds += time.monotonic() - started
-                self._note(epoch, terms, started, len(raw))
-                stop = self.folder.stop_wanted()
+                stop = terms.pop("stop") > 0
+                self._note(epoch, terms, started, self.config.batch)
                 due = time.monotonic() - saved > 60 * config.checkpoint_minutes
                 if (stop or due) and self.step < (epoch + 1) * self.steps_per_epoch:
                     self.save()
@@ -283,14 +294,15 @@ class _Trainer:
             self.validated += 1
             self.save()
             saved = time.monotonic()
-            if self.folder.stop_wanted() and self.validated < config.epochs:
+            if self.workers.mean([float(self.folder.stop_wanted())])[0] > 0 and self.validated < config.epochs:
                 return True
         return False
 
     def _batches(self, order: np.ndarray, first: int) -> Iterator[RawBatch]:
         """Stored frames of the steps of an epoch from ``first`` on; on a GPU the next ones are read meanwhile."""
         size = self.config.batch
-        numbers = [order[k * size : (k + 1) * size] for k in range(first, self.steps_per_epoch)]
+        mine = slice(self.workers.rank, None, self.workers.world)
+        numbers = [order[k * size : (k + 1) * size][mine] for k in range(first, self.steps_per_epoch)]
         if self.device.type == "cpu":
             for part in numbers:
                 yield self.train_set.batch(part.tolist())
@@ -304,8 +316,9 @@ class _Trainer:
 
     def _train_step(self, raw: RawBatch) -> dict[str, float]:
         config = self.config
-        torch.manual_seed(config.seed * 1_000_003 + self.step)
-        rng = np.random.default_rng([config.seed, 2, self.step])
+        rank = self.workers.rank
+        torch.manual_seed(config.seed * 1_000_003 + self.step + rank * 7_919_000_007)
+        rng = np.random.default_rng([config.seed, 2, self.step, *([rank] if rank else [])])
         self.strategy.factor = self.plateau.scale
         self._rates = self.strategy.set_rates(self.step, self.total_steps)
         batch = make_batch(
@@ -326,14 +339,18 @@ class _Trainer:
                 regions=config.regions,
             )
         total = torch.stack([v.float() * float(config.loss[k]) for k, v in terms.items()]).sum()
-        if not math.isfinite(total.item()):
-            bad = [k for k, v in terms.items() if not math.isfinite(v.item())]
+        wish = float(self.folder.stop_wanted())
+        told = self.workers.mean([*(v.item() for v in terms.values()), total.item(), wish])
+        figures = dict(zip((*terms, "total", "stop"), told, strict=True))
+        if not math.isfinite(figures["total"]):
+            bad = [k for k in terms if not math.isfinite(figures[k])]
             raise SaiError(
                 f"the loss is not a number at step {self.step} ({', '.join(bad) or 'sum'}); the last checkpoint is "
                 "good: try a smaller rate (--set optimiser.rate=...)."
             )
         self.strategy.adamw.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
+        self.workers.average_gradients(self.model.parameters())
         self.scaler.unscale_(self.strategy.adamw)
         norm = clip_gradients(self.model.parameters(), config.optimiser.clip)
         if not math.isfinite(norm) and not self.scaler.is_enabled():
@@ -344,7 +361,7 @@ class _Trainer:
         self.scaler.step(self.strategy.adamw)
         self.scaler.update()
         self._update_average()
-        return {**{k: v.item() for k, v in terms.items()}, "total": total.item()}
+        return figures
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -397,6 +414,15 @@ class _Trainer:
     # -- validation ----------------------------------------------------------------------------------------------
 
     def _validate(self, epoch: int) -> None:
+        """Rank 0 measures; all learn the loss that decides on the rates."""
+        total = self._measure(epoch) if self.workers.first else 0.0
+        (mean,) = self.workers.mean([total])
+        total = mean * self.workers.world
+        if not math.isfinite(total):
+            raise SaiError(f"the validation loss of epoch {epoch + 1} is not a number; the last checkpoint is good.")
+        self.plateau.step(total)
+
+    def _measure(self, epoch: int) -> float:
         config = self.config
         started = time.monotonic()
 
@@ -426,12 +452,11 @@ class _Trainer:
                 if worth > self.best:
                     self.best = worth
                     self._save_best(epoch, row)
-        if not math.isfinite(total):
-            raise SaiError(f"the validation loss of epoch {epoch + 1} is not a number; the last checkpoint is good.")
-        self.folder.append(
-            {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), "kind": "validation", **row}
-        )
-        self.plateau.step(total)
+        if math.isfinite(total):
+            self.folder.append(
+                {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 1), "kind": "validation", **row}
+            )
+        return total
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -466,6 +491,8 @@ class _Trainer:
 
     def save(self) -> None:
         """Write everything that going on needs, atomically."""
+        if not self.workers.first:
+            return
         tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"optimiser/{k}": v for k, v in self.strategy.state().items()}
         if self.average is not None:

@@ -16,7 +16,7 @@ from sai_core.figures.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.inference.networks import FrameOutput, OwnNetwork
 from sai_core.metrics import evaluate
-from sai_core.postprocess import Detections, PipelineSettings, run_pipeline
+from sai_core.postprocess import Detections, PipelineSettings, nms_per_class, run_pipeline
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.training.augment import make_batch
@@ -179,9 +179,10 @@ def picture(
         _draw_box(truth, box, int(label) - 1, CLASS_NAMES[int(label) - 1])
     energy = cv2.resize(output.full_energy.astype(np.float32), (ERP_WIDTH, ERP_HEIGHT))
     guess = _painted(np.asarray(energy, dtype=np.float32))
-    for k in range(len(output)):
-        category = int(output.category_id[k])
-        score = float(output.class_scores[k, category])
+    category_id = output.category_id
+    scores = np.take_along_axis(output.class_scores, category_id[:, None].astype(np.int64), axis=1)[:, 0]
+    for k in nms_per_class(np.zeros_like(category_id), category_id, scores, output.boxes_xyxy).tolist():
+        category, score = int(category_id[k]), float(scores[k])
         if score >= min_score:
             _draw_box(guess, output.boxes_xyxy[k], category, f"{CLASS_NAMES[category]} {score:.2f}")
     return np.concatenate([truth, guess])
