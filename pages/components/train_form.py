@@ -45,6 +45,8 @@ def fill_from(folder: Path, run: RunSummary) -> None:
     state[keys.TRAIN_DEVICE] = spec.device
     state[keys.TRAIN_EPOCHS] = spec.epochs
     state[keys.TRAIN_OVERRIDES] = "\n".join(spec.overrides)
+    for name, value in spec.options.items():
+        state[keys.TRAIN_OPTION + name] = value
     state[keys.TRAIN_VARIABLES] = "\n".join(f"{name}={value}" for name, value in spec.environment.items())
     state[keys.TRAIN_NAME] = launch.free_name(folder, run.name)
     state[keys.TRAIN_EXECUTOR] = spec.executor.kind
@@ -74,6 +76,13 @@ def form(folder: Path) -> None:
             persist_state="session",
             height=68,
             help="Folders in the official layout, one a line. They are only read.",
+        )
+    for option in kind.own:
+        st.text_input(
+            option.name.removeprefix("--").replace("-", " ").capitalize(),
+            key=keys.TRAIN_OPTION + option.name,
+            persist_state="session",
+            help=plain(option.help) or None,
         )
     if "--device" in kind.options or "--epochs" in kind.options:
         left, right = st.columns(2)
@@ -277,6 +286,9 @@ def _spec(kind: TrainingKind) -> LaunchSpec:
         data=tuple(_lines(keys.TRAIN_DATA)) if kind.takes_data else (),
         device=str(state.get(keys.TRAIN_DEVICE) or "auto").strip() if "--device" in kind.options else "auto",
         epochs=int(epochs) if epochs is not None and "--epochs" in kind.options else None,
+        options={
+            o.name: value for o in kind.own if (value := str(state.get(keys.TRAIN_OPTION + o.name) or "").strip())
+        },
         overrides=tuple(_setting(line) for line in _lines(keys.TRAIN_OVERRIDES)),
         executor=_executor(kind),
         environment=variables,

@@ -11,7 +11,7 @@ shell line), :func:`start` starts it. Every started process
 * holds the lock of its run folder as long as any part of it lives: the kernel gives the lock back even after
   ``kill -9``.
 
-``python -m sai_core.training.executors RUN -- COMMAND ...`` is what a Slurm job runs.
+A Slurm job runs :func:`run_attached`, which does the same from within the job.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -374,10 +375,10 @@ def sbatch_preview(executor: Slurm, arguments: Sequence[str], *, run: Path) -> s
     """
     submitit = _submitit()
     slurm = submitit.slurm.slurm
-    wrapped = _wrapped(run, list(arguments), {})
     text = slurm._make_sbatch_string(command="COMMAND", folder=run / SLURM_FOLDER, **_slurm_parameters(executor, run))
     # submitit starts a small program of its own that runs the list below; shown instead of its internals
-    return f"{text.rstrip()}\n\n# COMMAND runs\n" + "".join(f"#   {argument}\n" for argument in wrapped)
+    listed = command(executor, arguments)
+    return f"{text.rstrip()}\n\n# COMMAND runs\n" + "".join(f"#   {argument}\n" for argument in listed)
 
 
 _OVER: Final[frozenset[str]] = frozenset(
@@ -397,11 +398,6 @@ def _submitit() -> Any:
     return submitit
 
 
-def _wrapped(run: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    settings = [f"{name}={value}" for name, value in environment.items()]
-    return [sys.executable, "-m", "sai_core.training.executors", str(run), *settings, "--", sys.executable, *arguments]
-
-
 def _slurm_parameters(executor: Slurm, run: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "job_name": f"sai-{run.name}"[:60],
@@ -412,6 +408,8 @@ def _slurm_parameters(executor: Slurm, run: Path) -> dict[str, Any]:
         "mem": f"{max(1, round(1024 * executor.memory_gb))}MB",
         "signal_delay_s": min(_SIGNAL_BEFORE_LIMIT_S, max(10, round(600 * executor.hours))),
         "stderr_to_stdout": True,
+        # the job finds the program without an installation, also where a cluster passes no environment on
+        "setup": [f"export PYTHONPATH={shlex.quote(str(_REPOSITORY))}"],
     }
     if executor.gpus:
         settings["gpus_per_node"] = executor.gpus
@@ -426,9 +424,6 @@ def _submit(executor: Slurm, arguments: list[str], run: Path, environment: dict[
     submitit = _submitit()
     if executor.cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise EnvironmentProblem("There is no Slurm on this machine (sbatch and srun); start the app on a login node.")
-    function = submitit.helpers.CommandFunction(
-        _wrapped(run, arguments, environment), verbose=False, cwd=str(_REPOSITORY)
-    )
     try:
         if executor.cluster == "local":
             maker = submitit.LocalExecutor(run / SLURM_FOLDER)
@@ -438,7 +433,9 @@ def _submit(executor: Slurm, arguments: list[str], run: Path, environment: dict[
         else:
             maker = submitit.SlurmExecutor(run / SLURM_FOLDER)
             maker.update_parameters(**_slurm_parameters(executor, run))
-        job = maker.submit(function)
+        # the local stand-in knows no set-up, but passes the environment on
+        with submitit.helpers.environment_variables(PYTHONPATH=str(_REPOSITORY)):
+            job = maker.submit(run_attached, run, command(executor, arguments), environment)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()
         raise EnvironmentProblem(
@@ -520,8 +517,18 @@ def _distributed_variables() -> dict[str, str]:
     }
 
 
-def run_attached(run: Path, command: Sequence[str], environment: Mapping[str, str]) -> int:
+def run_attached(run: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a command within a job: its words to ``log.txt``, the job's warning as a request to stop.
+
+    Takes over the signals of the process, also from submitit, whose own answer to the warning is to end at once.
+
+    Parameters
+    ----------
+    run : Path
+    arguments : sequence of str
+        The command.
+    environment : mapping
+        Variables on top of the job's.
 
     Returns
     -------
@@ -532,9 +539,11 @@ def run_attached(run: Path, command: Sequence[str], environment: Mapping[str, st
     first = variables.get("RANK", "0") == "0"
 
     def watch(lock: int | None) -> int:
+        # Slurm sends its warning to every process of the job: the training must not die of it
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         with open(run / LOG_NAME, "ab", buffering=0) as log:
             process = subprocess.Popen(
-                list(command),
+                list(arguments),
                 cwd=_REPOSITORY,
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -552,7 +561,6 @@ def run_attached(run: Path, command: Sequence[str], environment: Mapping[str, st
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, forward)
-        # Slurm's warning before the time limit
         signal.signal(signal.SIGUSR2, ask_to_stop)
         code = process.wait()
         if first:
@@ -566,20 +574,3 @@ def run_attached(run: Path, command: Sequence[str], environment: Mapping[str, st
     # the launcher holds the lock until it has noted the job's number
     with run_lock(run, wait_s=120.0) as lock:
         return watch(lock)
-
-
-def main(argv: Sequence[str]) -> int:
-    """``RUN [NAME=VALUE ...] -- COMMAND ...``."""
-    before, separator, rest = list(argv), "", []
-    if "--" in argv:
-        cut = list(argv).index("--")
-        before, separator, rest = list(argv[:cut]), "--", list(argv[cut + 1 :])
-    if not separator or not before or not rest:
-        sys.stderr.write("usage: python -m sai_core.training.executors RUN [NAME=VALUE ...] -- COMMAND ...\n")
-        return 2
-    environment = dict(item.split("=", 1) for item in before[1:] if "=" in item)
-    return run_attached(Path(before[0]), rest, environment)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

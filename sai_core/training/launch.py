@@ -31,6 +31,7 @@ from sai_core.training.executors import Executor, Local
 
 RECIPE_COPY: Final[str] = "recipe.toml"
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
+_ENDING_S: Final[float] = 5.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=.*", re.DOTALL)
@@ -41,11 +42,23 @@ _TITLES: Final[dict[str, str]] = {
     "uplam": "UpLAM (acoustic maps)",
     "teacher": "Teacher (AV-SELDnet)",
 }
-_SHARES_WORK: Final[frozenset[str]] = frozenset()
+_SHARES_WORK: Final[frozenset[str]] = frozenset(("detector",))
 """Kinds whose trainer shares a run's work among the processes of ``torchrun``; any other would train the same run
 several times over into one folder."""
 
-_RECIPE_FOLDERS: Final[dict[str, str]] = {"uplam": "acoustics/training"}
+_COMMON: Final[frozenset[str]] = frozenset(
+    ("-h", "--help", "--config", "--data", "--device", "--epochs", "--quiet", "--resume", "--run", "--set")
+)
+_RECIPE_FOLDERS: Final[dict[str, str]] = {"uplam": "acoustics/training", "teacher": "teacher"}
+
+
+@dataclass(frozen=True)
+class OwnOption:
+    """An option that takes a text, as ``--split`` of the teacher's training."""
+
+    name: str
+    help: str
+    required: bool
 
 
 @dataclass(frozen=True)
@@ -57,12 +70,15 @@ class TrainingKind:
     name, title, description : str
     options : frozenset of str
         Options that the verb takes for it, e.g. ``--data``.
+    own : tuple of OwnOption
+        Those of them that only this kind has.
     """
 
     name: str
     title: str
     description: str
     options: frozenset[str]
+    own: tuple[OwnOption, ...] = ()
 
     @property
     def takes_data(self) -> bool:
@@ -93,6 +109,8 @@ class LaunchSpec:
         ``None``: as the recipe says.
     overrides : tuple of str
         ``key=value``, as ``--set`` takes them.
+    options : mapping
+        Values of the kind's own options, e.g. ``{"--split": "dev-train-sim"}``.
     executor : Executor
     environment : mapping
         Environment variables on top of the app's.
@@ -104,6 +122,7 @@ class LaunchSpec:
     device: str = "auto"
     epochs: int | None = None
     overrides: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     executor: Executor = field(default_factory=Local)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -135,22 +154,24 @@ def training_kinds() -> dict[str, TrainingKind]:
     verb = recorder.below["train"]
     return {
         name: TrainingKind(
-            name, _TITLES.get(name, name), str(parser.description or ""), frozenset(parser.seen) - {"-h", "--help"}
+            name,
+            _TITLES.get(name, name),
+            str(parser.description or ""),
+            frozenset(parser.seen) - {"-h", "--help"},
+            tuple(
+                OwnOption(option, str(action.help or ""), action.required)
+                for option, action in parser.seen.items()
+                if option not in _COMMON and option.startswith("--") and action.nargs is None
+            ),
         )
         for name, parser in verb.below.items()
     }
 
 
 def recipes(kind: str) -> dict[str, Path]:
-    """Recipes that ship, by name: TOML files in the kind's folder; of those in the common one, the kind's own."""
+    """Recipes that ship, by name."""
     folder = _PACKAGE / _RECIPE_FOLDERS.get(kind, "training/recipes")
-    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
-    if kind in _RECIPE_FOLDERS:
-        return found
-    others = [name for name in training_kinds() if name not in (kind, "detector")]
-    if kind == "detector":
-        return {name: path for name, path in found.items() if not name.startswith(tuple(others) or ("\x00",))}
-    return {name: path for name, path in found.items() if name.startswith(kind)}
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> list[str]:
@@ -178,6 +199,11 @@ def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> lis
         arguments.append(f"--config={spec.recipe}")
     if "--data" in kind.options:
         arguments += [f"--data={root}" for root in spec.data]
+    for option in kind.own:
+        if value := spec.options.get(option.name, ""):
+            arguments.append(f"{option.name}={value}")
+        elif option.required:
+            raise InputError(f"{kind.title} needs {option.name}: {option.help}.")
     if "--device" in kind.options:
         arguments.append(f"--device={spec.device}")
     if not resume:
@@ -268,9 +294,11 @@ def resume(run: Path, *, executor: Executor | None = None, arguments: Arguments 
     run = Path(run).absolute()
     if not run_view.is_run(run):
         raise InputError(f"{run}: there is no run in this folder.")
-    with executors.run_lock(run) as lock:
-        now = run_view.look(run)
-        if now.active:
+    if (now := run_view.look(run)).active:
+        raise InputError(f"{run.name}: this run is {now.state} already.")
+    # a process that has just told its end still holds the lock for a moment
+    with executors.run_lock(run, wait_s=_ENDING_S) as lock:
+        if (now := run_view.look(run)).active:
             raise InputError(f"{run.name}: this run is {now.state} already.")
         if now.state == "finished":
             raise InputError(f"{run.name}: this run has finished; clone it to train again.")
@@ -306,13 +334,13 @@ def spec_of(run: Path) -> LaunchSpec:
     raw = run_view.read_json(source)
     if not raw:
         raise InputError(f"{Path(run).name}: it was started on the command line; how is not known, so it has no clone.")
-    epochs, environment = raw.get("epochs"), raw.get("environment", {})
+    epochs, environment, options = raw.get("epochs"), raw.get("environment", {}), raw.get("options", {})
     data, overrides = raw.get("data", []), raw.get("overrides", [])
     if (
         not all(isinstance(raw.get(name, ""), str) for name in ("kind", "recipe", "device"))
         or not (epochs is None or (isinstance(epochs, int) and not isinstance(epochs, bool)))
         or not all(isinstance(x, list) and all(isinstance(item, str) for item in x) for x in (data, overrides))
-        or not (isinstance(environment, dict) and all(isinstance(v, str) for v in environment.values()))
+        or not all(isinstance(x, dict) and all(isinstance(v, str) for v in x.values()) for x in (environment, options))
         or not isinstance(raw.get("executor", {}), dict)
     ):
         raise InputError(f"{source}: this is not a description of a launch; start a new run instead.")
@@ -323,6 +351,7 @@ def spec_of(run: Path) -> LaunchSpec:
         device=str(raw.get("device", "auto")),
         epochs=epochs,
         overrides=tuple(overrides),
+        options=options,
         executor=executors.from_plain(raw.get("executor", {}), str(source)),
         environment=environment,
     )
@@ -428,7 +457,7 @@ def stop(run: Path, *, grace_s: float = 60.0) -> bool:
 
 def _gone(run: Path, wait_s: float) -> bool:
     end = time.monotonic() + wait_s
-    while run_view.processes(run) or run_view.look(run).active:
+    while run_view.processes(run) or run_view.look(run).active or executors.is_watched(Path(run).absolute()):
         if time.monotonic() >= end:
             return False
         time.sleep(0.1)
@@ -499,7 +528,7 @@ class _Recorder(argparse.ArgumentParser):
     """A parser that remembers its options and sub-parsers, which argparse tells nobody."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.seen: list[str] = []
+        self.seen: dict[str, argparse.Action] = {}
         self._choices: Mapping[str, _Recorder] = {}
         super().__init__(*args, **kwargs)
 
@@ -509,8 +538,9 @@ class _Recorder(argparse.ArgumentParser):
         return self._choices
 
     def add_argument(self, *names: Any, **kwargs: Any) -> Any:
-        self.seen += [name for name in names if isinstance(name, str)]
-        return super().add_argument(*names, **kwargs)
+        action = super().add_argument(*names, **kwargs)
+        self.seen |= {name: action for name in names if isinstance(name, str)}
+        return action
 
     def add_subparsers(self, **kwargs: Any) -> Any:
         action = super().add_subparsers(**kwargs)

@@ -60,8 +60,11 @@ _STARTING_S: Final[float] = 30.0
 """Between the description of a launch and its process lie milliseconds, or a slow batch system."""
 
 _NO_TERM: Final[frozenset[str]] = frozenset(("epoch", "step", "stage", "seconds", "kind", "time", "frames_per_s"))
-_RATE = re.compile(r"^(?:rate|lr|learning_rate)[_./:](.+)$")
-_SCORE = re.compile(r"^(?:m?ap\d*|ap_?\d+|pearson(?:_r)?|recall|precision)$", re.IGNORECASE)
+_RATE = re.compile(r"^(?:rate|lr|learning_rate)(?:[_./:](.+))?$")
+_SCORE = re.compile(r"^(?:m?ap\d*|ap_?\d+|pearson(?:_r)?|recall|precision|f\d+|error_deg)$", re.IGNORECASE)
+_BEST: Final[tuple[str, ...]] = ("map", "ap50", "ap25", "ap75", "f20")
+"""Scores of which the highest is a run's figure; the first that it has."""
+
 _MEMORY = re.compile(r"memory", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -83,7 +86,7 @@ class RunSummary:
     epoch, epochs, step, steps : int
         0 when unknown.
     best_score, best_name : float or None, str
-        Highest validation score in the metrics, and which one it is (``mAP`` before ``AP50``).
+        Highest validation score in the metrics, and which one it is: ``mAP`` before ``AP50``; the teacher's ``f20``.
     frames_per_s, eta_s, memory_mb, gpu_memory_mb : float or None
     rates, frozen : dict, tuple of str
         Learning rate of each group of layers; groups that do not learn now.
@@ -324,12 +327,11 @@ def read_curves(run: Path, *, max_points: int = 600) -> tuple[Curve, ...]:
 
 
 def best_of(run: Path) -> tuple[float | None, str]:
-    """Highest validation score in the metrics and its name: ``mAP`` if there is one, else the first AP."""
-    scores = [c for c in read_curves(run, max_points=100_000) if c.part == "score" and len(c)]
-    for wanted in ("map", "ap50", ""):
-        for curve in scores:
-            if curve.name.lower() == wanted or (not wanted and curve.name.lower().startswith(("ap", "map"))):
-                return float(curve.value.max()), curve.name
+    """Highest validation score in the metrics and its name: ``mAP`` if there is one, else ``AP50`` and so on."""
+    scores = {c.name.lower(): c for c in read_curves(run, max_points=100_000) if c.part == "score" and len(c)}
+    for name in _BEST:
+        if name in scores:
+            return float(scores[name].value.max()), scores[name].name
     return None, ""
 
 
@@ -576,7 +578,7 @@ def _parts(
     everywhere = np.ones(len(kind), dtype=bool)
     rate = _RATE.match(name)
     if rate:
-        return [("rate", rate.group(1), everywhere)]
+        return [("rate", rate.group(1) or "all", everywhere)]
     part, _, label = name.partition("_")
     bare = label if part in ("train", "validation") and label else name
     if _SCORE.match(bare):
@@ -604,7 +606,7 @@ def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:
 def _guess_kind(config: Mapping[str, Any]) -> str:
     if isinstance(config.get("kind"), str):
         return str(config["kind"])
-    return "uplam" if "stages" in config else "detector"
+    return "uplam" if "stages" in config else "teacher" if "segment_frames" in config else "detector"
 
 
 def _sentence(value: object) -> str:

@@ -142,7 +142,7 @@ def test_a_second_start_in_the_same_folder_is_refused(folder: Path) -> None:
         lambda: launch.launch(SPEC, folder, "one", arguments=trainer()),
         lambda: launch.resume(run, arguments=trainer()),
     ):
-        with pytest.raises(InputError, match="stop it first"):
+        with pytest.raises(InputError, match=r"stop it first|(starting|running) already"):
             attempt()
     launch.stop(run)
     with pytest.raises(InputError, match="not empty"):
@@ -246,6 +246,7 @@ def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_
         epochs=3,
         overrides=("a.b=1", 'name="x y"'),
         executor=executors.Torchrun(processes=3),
+        options={"--split": "a"},
         environment={"FAKE_COLOUR": "blue"},
     )
     run = launch.launch(replace(spec, executor=executors.Local()), folder, "group/one", arguments=trainer())
@@ -342,11 +343,19 @@ def test_the_kinds_are_those_of_the_command_line() -> None:
     assert not kinds["uplam"].takes_data
     assert all(kind.description for kind in kinds.values())
     assert list(launch.recipes("uplam")) == ["uplam"]
+    assert {"fao", "track_a", "track_b"} <= set(launch.recipes("detector"))
+    assert list(launch.recipes("teacher")) == ["teacher"]
     run = Path("/runs/x")
     spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data=("/d",))
     fresh = ["-m", "sai_core", "train", "uplam", "--run=/runs/x", "--config=/r.toml", "--set=seed=2"]
     assert launch.train_arguments(spec, run) == fresh
     assert launch.train_arguments(spec, run, resume=True) == [*fresh[:5], "--resume"]
+    teacher = LaunchSpec(kind="teacher", data=("/d",), options={"--split": "dev-train-x", "--validation": "dev-val-x"})
+    own = ["--data=/d", "--split=dev-train-x", "--validation=dev-val-x"]
+    assert launch.train_arguments(teacher, run)[5:] == own
+    assert launch.train_arguments(teacher, run, resume=True)[5:] == ["--resume", *own]
+    with pytest.raises(InputError, match="needs --validation"):
+        launch.train_arguments(replace(teacher, options={"--split": "a"}), run)
     with pytest.raises(InputError, match="trains in one process"):
         launch.train_arguments(replace(spec, executor=executors.Torchrun(processes=2)), run)
     with pytest.raises(InputError, match="no training of kind"):
