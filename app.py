@@ -14,21 +14,18 @@ ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
 st.set_page_config(page_title="SAI Explorer", page_icon=ICON, layout="wide")
 st.logo(ICON, size="large")
 
-PAGES = []
-for name, title, icon in (
-    ("home", "Home", "home"),
-    ("explorer", "Explorer", "visibility"),
-    ("predict", "Predict", "network_node"),
-    ("tune", "Tune", "tune"),
-    ("scores", "Scores", "leaderboard"),
-    ("review", "Review", "rate_review"),
-    ("figures", "Figures", "image"),
-    ("train", "Train", "model_training"),
-    ("label", "Label audio", "graphic_eq"),
-    ("doctor", "Doctor", "stethoscope"),
-):
-    if (Path(__file__).parent / "pages" / f"{name}.py").is_file():
-        PAGES.append(st.Page(f"pages/{name}.py", title=title, icon=f":material/{icon}:", default=name == "home"))
+PAGES = [
+    st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+    st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:"),
+    st.Page("pages/predict.py", title="Predict", icon=":material/network_node:"),
+    st.Page("pages/tune.py", title="Tune", icon=":material/tune:"),
+    st.Page("pages/scores.py", title="Scores", icon=":material/leaderboard:"),
+    st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
+    st.Page("pages/figures.py", title="Figures", icon=":material/image:"),
+    st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+    st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
+    st.Page("pages/doctor.py", title="Doctor", icon=":material/stethoscope:"),
+]
 
 # looked at once for all sessions: it reads what is installed, which does not change while the app runs
 if problem := st.cache_resource(check_torch_pair, show_spinner=False)():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import cv2
 import streamlit as st
@@ -69,9 +68,7 @@ def main() -> None:
     with picture:
         _moment(root)
     st.subheader("Do next", anchor=False)
-    there = {path.stem for path in Path(__file__).parent.glob("*.py")}
-    steps = [step for step in next_steps(inventory) if step.page in there]
-    for column, step in zip(st.columns(3), steps[:3], strict=True):
+    for column, step in zip(st.columns(3), next_steps(inventory)[:3], strict=True):
         with column.container(border=True, height="stretch"):
             st.page_link(f"pages/{step.page}.py", label=f"**{step.title}**", icon=_ICONS[step.page])
             st.caption(plain(step.why))
