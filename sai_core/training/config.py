@@ -58,7 +58,7 @@ class DataSettings:
     frame_step : int
         Take every n-th frame for training; neighbours 100 ms apart are nearly the same picture.
     frames_per_epoch : int
-        Draws of an epoch; 0 for as many as there are frames.
+        Draws of an epoch, at most as many as there are frames; 0 for that many.
     rare_share : float
         Share of an epoch drawn from frames with a rare class (see :mod:`sai_core.training.sampler`).
     grid, magnitude

@@ -191,7 +191,7 @@ class _Trainer:
             torch.set_num_threads(config.threads)
         train_set, validation_set = self._load_data(roots)
         self.train_set, self.validation_set = train_set, validation_set
-        draws = config.data.frames_per_epoch or len(train_set)
+        draws = max(config.batch, min(config.data.frames_per_epoch or len(train_set), len(train_set)))
         self.sampler = RareClassSampler(train_set.present, draws, config.data.rare_share, config.seed)
         self.steps_per_epoch = max(1, draws // config.batch)
         self.total_steps = self.steps_per_epoch * config.epochs
