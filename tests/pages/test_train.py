@@ -18,7 +18,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
-from pages.components import train_charts
+from pages.components import train_charts, train_form
+from sai_core.environment import TorchFacts
 from sai_core.training import launch, run_view
 from sai_core.training.launch import LaunchSpec
 
@@ -41,8 +42,11 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_state_of_other_tests() -> Iterator[None]:
+def _no_state_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     st.cache_resource.clear()
+    # asking torch for devices takes a process and seconds, in each test anew
+    facts = TorchFacts(None, None, None, ({"name": "cuda:0", "model": "a GPU", "memory_bytes": None},), None)
+    monkeypatch.setattr(train_form, "probe_torch", lambda: facts)
     yield
     st.cache_resource.clear()
 
@@ -119,6 +123,11 @@ def test_an_empty_folder_shows_the_form_with_the_recipes_text(folder: Path) -> N
     assert not test.exception
     assert "train uplam" in said(test)
     assert "--epochs" not in said(test)
+    test.selectbox(key=keys.TRAIN_KIND).set_value("teacher").run()
+    assert "needs --split" in said(test)
+    test.text_input(key=keys.TRAIN_OPTION + "--split").set_value("dev-train-x").run()
+    test.text_input(key=keys.TRAIN_OPTION + "--validation").set_value("dev-val-x").run()
+    assert "--split=dev-train-x --validation=dev-val-x" in said(test)
     assert not folder.exists()
 
 
