@@ -18,7 +18,7 @@ from sai_core.figures.player import BLOCK_FRAMES
 from sai_core.figures.recording_view import RecordingView
 from sai_core.progress import no_progress
 from sai_core.review import Item, Queue, QueueSettings, ReviewStore, build_queue
-from sai_core.review.desk import Desk, Material
+from sai_core.review.desk import Material
 from sai_core.review.moment import block_range
 
 MAX_SYSTEMS = 6
@@ -114,18 +114,22 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 _ahead = threading.Semaphore(1)
 
 
-def prepare(root: DataRoot, systems: list[PredictionSet], desk: Desk, item_id: str | None) -> None:
-    """Open what the next item needs in the background, so that it is there when its turn comes."""
-    item = desk.by_id.get(item_id or "")
-    if item is None or not _ahead.acquire(blocking=False):
+def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item]) -> None:
+    """Open what the next items need in the background, so that it is there when their turn comes."""
+    if not items or not _ahead.acquire(blocking=False):
         return
 
     def work() -> None:
         try:
-            view = view_of(root, systems, item)
-            for index in block_range(item, item.frame, max(view.n_frames, item.end + 1)):
-                if index * BLOCK_FRAMES < view.n_frames:
-                    view.block(index)
+            for item in items:
+                view = view_of(root, systems, item)
+                n_frames = max(view.n_frames, item.end + 1)
+                blocks = sorted(
+                    block_range(item, item.frame, n_frames), key=lambda b: abs(b - item.frame // BLOCK_FRAMES)
+                )
+                for index in blocks:
+                    if index < view.n_blocks:
+                        view.block(index)
         except SaiError:
             pass  # it is told when the item is opened
         finally:

@@ -36,7 +36,7 @@ def show_desk(
     request = review_desk.current_request(keys.REVIEW_DESK)
     state = st.session_state
     handled: list[str] = state.setdefault(keys.REVIEW_HANDLED, [])
-    error, note, kept = "", "", False
+    error, note = "", ""
     frame: int | None = None
     try:
         desk = Desk(queue, store, reviewer, lambda item: review_jobs.material_of(root, systems, item))
@@ -59,11 +59,10 @@ def show_desk(
             error = str(problem)
             continue
         note = outcome.note or note
-        kept = kept or bool(outcome.saved_utc)
         if outcome.saved_utc:
             state[keys.REVIEW_SAID] = outcome.saved_utc
         if outcome.item is not None:
-            current = outcome.item
+            current = outcome.item or None
     del handled[:-_MAX_HANDLED]
     if current is not None and current != state.get(keys.REVIEW_ITEM):
         frame = None
@@ -81,7 +80,6 @@ def show_desk(
         "handled": [a["uid"] for a in request.actions if a.get("uid") in handled],
         "error": error,
         "note": note,
-        "kept": kept,
         "saved": _clock(state.get(keys.REVIEW_SAID, "")),
         "reviewer": reviewer,
         "counts": desk.counts(filters),
@@ -96,7 +94,9 @@ def show_desk(
         "item": _facts(root, systems, desk, item, labels) if item is not None else None,
     }
     review_desk.mount(pack(header, parts), key=keys.REVIEW_DESK)
-    review_jobs.prepare(root, systems, desk, desk.next_of(desk.listed(filters), current))
+    listed = desk.listed(filters)
+    at = next((k for k, other in enumerate(listed) if other.id == current), -1)
+    review_jobs.prepare(root, systems, listed[at + 1 : at + 3])
 
 
 def _current(desk: Desk, filters: Filters) -> str | None:

@@ -78,7 +78,7 @@ class Outcome:
     Attributes
     ----------
     item : str or None
-        Item to show now; None: as before.
+        Item to show now; None: as before; "": the list is done.
     note : str
         One line for the reviewer.
     saved_utc : str
@@ -231,7 +231,11 @@ class Desk:
         self.refresh()
         advance = decision.action not in NOTES and request.get("stay") is not True
         text = str(decision.after.get("text", decision.action))
-        return Outcome(after if advance and after else item.id, text[:1].upper() + text[1:], self._saved())
+        shown = item.id
+        if advance:
+            # the last one of a list that it leaves: nothing is left to show
+            shown = after or (item.id if self._passes(item, filters) else "")
+        return Outcome(shown, text[:1].upper() + text[1:], self._saved())
 
     def _saved(self) -> str:
         return self.history.entries[-1].time_utc if self.history.entries else ""

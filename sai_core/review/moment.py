@@ -7,7 +7,8 @@ Parts of the container:
 
 =====================  =====================================================================================
 ``base.<n>``           block ``n`` of the recording as the Explorer has it: pictures, sound, the original
-                       labels (table ``L``) and the predictions (``A``, ``B``, ...)
+                       labels (table ``L``) and the predictions (``A``, ``B``, ...); at first the one
+                       under the cursor alone
 ``work.<n>``           block ``n`` of the labels as they stand (table ``W``)
 ``<T>.<column>``       of table ``T`` in the window of the tracks: ``row``, ``frame``, ``category``, ``instance``,
                        ``azimuth``, ``elevation``, ``energy``, ``distance``, ``score``; ``target`` for ``W``
@@ -122,12 +123,17 @@ def moment(
     n_frames = max(view.n_frames, item.end + 1)
     parts: dict[str, npt.NDArray[Any] | bytes] = {}
     blocks: list[list[Any]] = []
+    here = frame // BLOCK_FRAMES
+    # pictures and sound of a block that nobody has opened yet take a while: the one under the cursor comes alone, and
+    # the browser, which can show it by then, asks for the others
+    first = f"{view.scene_id}:{here}" not in have and here < view.n_blocks
     for index in block_range(item, frame, n_frames):
-        names = {"base": f"{view.scene_id}:{index}", "work": f"{view.scene_id}:{version or 'original'}:{index}"}
-        blocks.append([index, names["base"], names["work"]])
-        if names["base"] not in have and index < view.n_blocks:
+        base = f"{view.scene_id}:{index}" if index < view.n_blocks else ""
+        work = f"{view.scene_id}:{version or 'original'}:{index}"
+        blocks.append([index, base, work])
+        if base and base not in have and (index == here or not first):
             parts[f"base.{index}"] = view.block(index)
-        if names["work"] not in have:
+        if work not in have:
             parts[f"work.{index}"] = encode_block(index, {"W": labels.table}, n_frames=n_frames)
     low, high = track_range(item, frame, n_frames)
     wanted = set(targets)

@@ -23,7 +23,7 @@ class Desk {
   constructor(host) {
     this.root = host.querySelector(".rv"); this.root.desk = this;
     this.ref = {}; for (const e of this.root.querySelectorAll("[data-ref]")) this.ref[e.dataset.ref] = e;
-    this.blocks = new Map(); this.pictures = new Map(); this.decoding = new Set(); this.rows = {}; this.waiting = []; this.seq = 0; this.sent = 0; this.frame = 0; this.window = [0, 1];
+    this.blocks = new Map(); this.pictures = new Map(); this.decoding = new Set(); this.tries = new Map(); this.rows = {}; this.waiting = []; this.seq = 0; this.sent = 0; this.frame = 0; this.window = [0, 1];
     this.tool = "move"; this.shapes = []; this.shift = { az: 0, el: 0 }; this.radius = 5; this.energy = 1; this.showHeat = true; this.showOthers = true;
     this.stats = { keys: [] };
     this.pano = new Pano(this, this.ref.panel); this.strips = new Strips(this, this.ref.strips);
@@ -34,7 +34,7 @@ class Desk {
       const b = e.target.closest("[data-act]"), tool = e.target.closest("[data-tool]"), row = e.target.closest("[data-item]"), c = e.target.closest("[data-class]");
       if (b) { this.act(b.dataset.act); if (b.dataset.act !== "help") this.root.focus({ preventScroll: true }); }
       else if (tool) this.setTool(tool.dataset.tool);
-      else if (row) this.send({ action: "open", item: row.dataset.item });
+      else if (row) { this.root.focus({ preventScroll: true }); if (!this.item || row.dataset.item !== this.item.id) this.send({ action: "open", item: row.dataset.item }); }
       else if (c) this.decide("class", { category: Number(c.dataset.class) });
       if (!this.ref.help.hidden && !(b && b.dataset.act === "help") && !e.target.closest(".rv-help")) this.ref.help.hidden = true;
     });
@@ -71,7 +71,7 @@ class Desk {
     if (!bytes || bytes === this.last) return;
     this.last = bytes;
     const { header, arrays } = unpack(bytes);
-    const before = this.waiting.length;
+    const drawn = header.handled.includes(this.drawn);
     this.waiting = this.waiting.filter((a) => !header.handled.includes(a.uid));
     if (header.ack >= this.sent) this.busySince = 0;
     if (this.waiting.length && header.ack >= this.sent) this.flush(); // asked for while the answer was on its way
@@ -80,7 +80,8 @@ class Desk {
     if (header.lut && !this.lut) this.lut = lutPixels(header.lut);
     if (arrays.moment) this.load(unpack(arrays.moment), changed); else if (!this.item) { this.moment = null; this.rows = {}; }
     if (changed) { this.pause(); this.drop(); this.ref.comment.value = ""; this.ref.tags.value = this.item ? this.item.tags.join(", ") : ""; this.ref.distance.value = this.item && this.item.distance !== null ? Math.round(this.item.distance) : ""; }
-    else if (before > this.waiting.length && !header.error) { this.drop(); if (header.kept) this.ref.comment.value = ""; }
+    else if (drawn && !header.error) this.drop();
+    if (header.handled.includes(this.commented) && !header.error) { this.ref.comment.value = ""; this.commented = ""; }
     this.say(header.error);
     if (this.keyAt && !this.waiting.length) { this.stats.keys.push(performance.now() - this.keyAt); this.keyAt = 0; }
     this.root.classList.toggle("busy", this.waiting.length > 0);
@@ -109,15 +110,16 @@ class Desk {
     }
     if (changed || this.asked) { this.frame = header.frame; this.asked = false; }
     // what the server believes to be here and is not (the page was left and opened again)
-    const missing = this.names().some((n) => !this.blocks.has(n) && !this.decoding.has(n));
-    if (missing) { this.want = true; this.flush(); }
+    const missing = this.names().filter((n) => !this.blocks.has(n) && !this.decoding.has(n) && (this.tries.get(n) || 0) < 5);
+    for (const n of missing) this.tries.set(n, (this.tries.get(n) || 0) + 1);
+    if (missing.length) { this.want = true; this.flush(); }
     this.trim();
   }
-  names() { return this.moment ? [...this.moment.blocks.flatMap(([, b, w]) => [b, w]), ...(this.moment.spectrogram ? [this.moment.spectrogram.name] : [])] : []; }
+  names() { return this.moment ? [...this.moment.blocks.flatMap(([, b, w]) => (b ? [b, w] : [w])), ...(this.moment.spectrogram ? [this.moment.spectrogram.name] : [])] : []; }
   get spectrogram() { return this.moment && this.moment.spectrogram ? this.blocks.get(this.moment.spectrogram.name) : null; }
   decode(name, bytes) {
     this.decoding.add(name);
-    Block.decode(bytes).then((block) => { this.decoding.delete(name); if (this.dead) return; this.blocks.set(name, block); this.paint(); });
+    Block.decode(bytes).then((block) => { this.decoding.delete(name); if (this.dead) return; this.blocks.set(name, block); this.tries.delete(name); this.paint(); }, () => { this.decoding.delete(name); });
   }
   trim() {
     const keep = new Set(this.names());
@@ -125,10 +127,12 @@ class Desk {
   }
   // One request at a time; what comes meanwhile waits, and goes with the next one. An action's uid makes it safe to repeat.
   send(action, { guard = false } = {}) {
-    if (guard && this.waiting.length) return; // the item on the screen is about to change: a second key is not for it
-    this.waiting.push({ uid: uid(), item: this.item ? this.item.id : "", frame: this.frame, ...action });
+    if (guard && this.waiting.length) return undefined; // the item on the screen is about to change: a second key is not for it
+    const name = uid();
+    this.waiting.push({ uid: name, item: this.item ? this.item.id : "", frame: this.frame, ...action });
     this.keyAt = this.keyAt || performance.now();
     this.root.classList.add("busy"); this.flush();
+    return name;
   }
   flush() {
     if (this.dead || !this.api) return;
@@ -137,7 +141,7 @@ class Desk {
     this.api.setStateValue("request", { seq: this.sent, frame: this.frame, have: [...this.blocks.keys(), ...this.decoding].slice(-60), actions: this.waiting.slice(0, 20) });
     clearTimeout(this.timer); this.timer = setTimeout(() => { if (this.waiting.length || this.want) { this.busySince = 0; this.flush(); } }, 16000);
   }
-  decide(action, more = {}) { if (this.item) this.send({ action, scope: this.ref.scope.value, settles: !!this.desk.settling, ...more }, { guard: true }); }
+  decide(action, more = {}) { return this.item ? this.send({ action, scope: this.ref.scope.value, settles: !!this.desk.settling, ...more }, { guard: true }) : undefined; }
 
   // ---------- drawing state ----------
   color(c) { return this.classes[c] ? this.classes[c].color : "#8a8f98"; }
@@ -176,7 +180,7 @@ class Desk {
   }
   apply() {
     if (!this.dirty) return;
-    if (this.shapes.length) this.decide("redraw", { shapes: this.shapes }); else this.decide("shift", { azimuth_deg: this.shift.az, elevation_deg: this.shift.el });
+    this.drawn = this.shapes.length ? this.decide("redraw", { shapes: this.shapes }) : this.decide("shift", { azimuth_deg: this.shift.az, elevation_deg: this.shift.el });
   }
   nudge(az, elevation) { this.shapes = []; this.shift = { az: this.shift.az + az, el: this.shift.el + elevation }; this.draftChanged(); }
 
@@ -234,7 +238,7 @@ class Desk {
   note() {
     if (!this.item) return;
     const comment = this.ref.comment.value.trim(), tags = this.ref.tags.value.split(",").map((t) => t.trim()).filter(Boolean);
-    if (comment) this.send({ action: "comment", comment });
+    if (comment) this.commented = this.send({ action: "comment", comment });
     if (tags.join("\n") !== this.item.tags.join("\n")) this.send({ action: "tag", tags });
     this.root.focus({ preventScroll: true });
   }
@@ -291,7 +295,7 @@ class Desk {
     for (const b of this.root.querySelectorAll(".rv-right button:not([data-act=undo]):not([data-act=redo]):not([data-act=help]), .rv-right input, .rv-right textarea, .rv-right select")) b.disabled = !i;
     if (!this.ref.classes.childElementCount) this.ref.classes.append(...this.classes.map((c, k) => el("button", { "data-class": String(k), title: `Make it ${c.name} (${CLASS_KEYS[k].toUpperCase()})` }, el("kbd", {}, CLASS_KEYS[k].toUpperCase()), el("i", { class: "dot", style: `background:${c.color}` }), c.short)));
     if (!i) { this.ref.head.replaceChildren(el("span", { class: "name" }, d.empty)); this.ref.why.replaceChildren(); this.ref.history.replaceChildren(); this.ref.acceptText.textContent = ""; this.clock(); this.ref.legend.textContent = ""; return; }
-    this.ref.head.replaceChildren(el("span", { class: "chip kind" }, i.title), el("i", { class: "dot", style: `background:${this.color(i.category)};margin:0` }), el("span", { class: "name" }, i.class_name), el("span", {}, i.place), el("span", { class: "dim" }, `frames ${i.start}–${i.end} · suspicion ${i.score.toFixed(2)}`), ...i.tags.map((t) => el("span", { class: "chip" }, t)), i.simulated ? el("span", { class: "chip" }, "simulated") : null);
+    this.ref.head.replaceChildren(el("span", { class: "chip kind" }, i.title), el("i", { class: "dot", style: `background:${this.color(i.category)};margin:0` }), el("span", { class: "name" }, i.class_name), el("span", {}, i.place), el("span", { class: "dim" }, `frames ${i.start}–${i.end} · suspicion ${i.score.toFixed(2)}`), ...i.tags.map((t) => el("span", { class: "chip" }, t)), ...(i.simulated ? [el("span", { class: "chip" }, "simulated")] : []));
     this.ref.why.replaceChildren(i.reason + " ", el("a", { href: i.link, target: "_blank", rel: "noopener" }, "Open in the Explorer"));
     this.ref.acceptText.textContent = i.proposal;
     for (const v of ["accept", "reject", "unsure"]) this.root.querySelector(`[data-act=${v}]`).classList.toggle("is", i.own === v);

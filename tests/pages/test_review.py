@@ -1,0 +1,100 @@
+"""The review page's script in every state; keys and drawing are tested in ``tests/browser``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from pages.components import review_desk
+from pages.components import state_keys as keys
+from sai_core.figures.player import unpack
+from tests.figures.scenes import write_root
+
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "review.py")
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+def page(root: Path | str, **parameters: str) -> AppTest:
+    test = AppTest.from_file(PAGE, default_timeout=60)
+    test.query_params["root"] = str(root)
+    for name, value in parameters.items():
+        test.query_params[name] = value
+    return test.run()
+
+
+def sent(test: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Message that the desk was mounted with."""
+    stack: list[Any] = [test.main]
+    while stack:
+        for child in stack.pop().children.values():
+            if getattr(child, "type", "") == "bidi_component":
+                return unpack(child.proto.bytes)
+            if hasattr(child, "children"):
+                stack.append(child)
+    raise AssertionError("the desk is not on the page")
+
+
+def test_the_demo_shows_its_most_suspicious_item(tmp_path: Path) -> None:
+    test = page("")
+    assert not test.exception
+    assert not test.error
+    header, parts = sent(test)
+    assert header["item"]["id"] == header["rows"][0]["id"]
+    assert header["item"]["simulated"] is True
+    assert header["counts"]["open"] == header["total"] > 5
+    moment, inner = unpack(parts["moment"])
+    assert any(name.startswith("base.") for name in inner)
+    assert any(name.startswith("work.") for name in inner)
+    assert moment["systems"]["A"] == "stand-in-A"
+    # the review file is the user's, not the data root's
+    assert list((tmp_path / "home").rglob("*.sqlite"))
+
+
+def test_a_recording_without_video_and_sound_can_be_reviewed(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=120, video_size=None, audio=False)
+    test = page(tmp_path / "root")
+    assert not test.exception
+    assert sent(test)[0]["counts"]["open"] > 0
+
+
+def test_labels_alone_are_looked_at_too(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False, systems=())
+    test = page(tmp_path / "root")
+    assert not test.exception
+    assert sent(test)[0]["item"] is None
+    assert "Nothing suspicious" in sent(test)[0]["empty"]
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    test = page(tmp_path / "nowhere")
+    assert not test.exception
+    assert len(test.error) == 1
+    write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False)
+    other = tmp_path / "notes.txt"
+    other.write_text("hello, this is no review file at all")
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(other)})
+    assert not test.exception
+    assert len(test.error) == 1
+    assert other.read_text().startswith("hello")
+    test = page(tmp_path / "root", **{keys.REVIEW_NAME: " "})
+    assert not test.exception
+    assert "name" in test.error[0].value
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, {"seq": -1}, {"seq": True, "have": "x", "actions": 5}, {"actions": [1, "a"]}]
+)
+def test_any_message_of_a_browser_is_a_request(value: object) -> None:
+    assert review_desk.parse_request(value) == review_desk.Request()
