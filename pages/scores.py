@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,17 +9,17 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import data_bar, scores_jobs, scores_moments
+from pages.components import data_bar, scores_export, scores_jobs, scores_moments
 from pages.components import scores_views as views
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
+from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
 from sai_core.metrics import REVISIONS, Revision
 from sai_core.metrics.published import PUBLISHED
 from sai_core.metrics.score_store import SystemResult
-from sai_core.metrics.tables import to_csv, to_latex
 
 ALL_SPLITS: Final[str] = "all splits"
 _REVISION_HELP: Final[str] = (
@@ -278,36 +277,20 @@ def _headline(scene: views.Scene) -> None:
 
 
 def _export(bar: DeltaGenerator, view: str, scene: views.Scene) -> None:
-    """Download buttons of the view's table, and the system's JSON as the command line writes it."""
-    if view == views.SYSTEMS:
-        made = views.systems_of(scene)
-    elif view == views.RECORDINGS:
-        made = [views.recordings_of(scene)]
-    elif view == views.COMPARE and scene.other is not None:
-        table = views.comparison_of(scene)
-        made = [table] if table is not None else []
-    else:
-        made = [views.classes_of(scene)]
-    objects: Any
-    if view in (views.SYSTEMS, views.COMPARE):
-        shown = scene.systems.values() if view == views.SYSTEMS else [s for s in (scene.chosen, scene.other) if s]
-        objects = [{"system": s.name, **s.evaluation.to_json()} for s in shown]
-    else:
-        objects = scene.chosen.evaluation.to_json()
+    """Download buttons of the view's table."""
+    try:
+        files = scores_export.export(view, scene)
+    except SaiError:  # two systems without a common recording: the view says so
+        return
     stem = f"scores_{view.lower().replace(' ', '_')}_{scene.revision}"
     with bar.popover("Export", icon=":material/download:"):
-        st.download_button("CSV", "\n".join(map(to_csv, made)), f"{stem}.csv", "text/csv", on_click="ignore")
-        st.download_button(
-            "LaTeX (booktabs)", "\n".join(map(to_latex, made)), f"{stem}.tex", "text/x-tex", on_click="ignore"
-        )
-        st.download_button(
-            "JSON, as the command line",
-            json.dumps(objects, indent=1, ensure_ascii=False, allow_nan=False),
-            f"{stem}.json",
-            "application/json",
-            on_click="ignore",
-        )
-        st.caption(f"{', '.join(plain(t.title) for t in made)}")
+        for label, text, ending, kind in (
+            ("CSV", files.csv, "csv", "text/csv"),
+            ("LaTeX (booktabs)", files.latex, "tex", "text/x-tex"),
+            ("JSON, as the command line", files.json, "json", "application/json"),
+        ):
+            st.download_button(label, text, f"{stem}.{ending}", kind, on_click="ignore", width="stretch")
+        st.caption(", ".join(plain(title) for title in files.titles))
 
 
 def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...], *, narrow: bool) -> None:
