@@ -211,7 +211,7 @@ def _watch_opening(task: tune_jobs.Task[TuningSet]) -> None:
 @st.fragment
 def _workbench(choice: Choice, bench: tune_jobs.Bench) -> None:
     """Settings to the left, figures to the right; a moved slider runs this function alone."""
-    left, right = st.columns([1, 2.5], gap="medium")
+    left, right = st.columns([1.15, 2.5], gap="medium")
     with left:
         tune_settings.form(choice.system.settings)
     with right:

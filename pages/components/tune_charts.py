@@ -160,7 +160,7 @@ def heat_chart(heat: HeatMap, *, average: str, at: tuple[float, float], height: 
             x=[columns[int(best[1])]],
             y=[rows[int(best[0])]],
             mode="markers",
-            marker={"size": 34, "symbol": "square-open", "color": "#ffffff", "line": {"width": 2}},
+            marker={"size": 34, "symbol": "square-open", "color": "#10131a", "line": {"width": 2.5}},
             hoverinfo="skip",
         )
     figure.add_scatter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from sai_core.errors import InputError, SaiError
 from sai_core.metrics import THRESHOLDS
 from sai_core.postprocess import PipelineSettings, System, list_systems, save_system
 from sai_core.postprocess.systems import system_toml, systems_folder
-from sai_core.taxonomy import N_CLASSES
+from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES
 from sai_core.tuning import TuningResult, TuningSet, heat_map, precision_recall_curves, search_thresholds
 from sai_core.tuning.frames import ADDED, DROPPED, KEPT, changed_frames, frame_change, panels
 from sai_core.tuning.report import search_sentence
@@ -139,7 +140,7 @@ def heat(scene: Scene) -> None:
     average = left.segmented_control(
         "Average", ("macro", "micro"), default="macro", key=keys.TUNE_HEAT_AVERAGE, required=True
     )
-    right.caption("Click a cell to take it over. Ring: as it stands; white square: the best of these cells.")
+    right.caption("Click a cell to take it over. Ring: as it stands; dark square: the best of these cells.")
     if scene.settings.min_score_per_class:
         n = len(scene.settings.min_score_per_class)
         st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not touch.")
@@ -258,19 +259,34 @@ def frame(scene: Scene) -> None:
         f"As it stands: {len(change.after)}",
         f"Change: {len(change.kept)} kept, {len(change.dropped)} dropped, {len(change.added)} added",
     )
-    columns = [*st.columns(2, gap="small"), *st.columns(2, gap="small")]
-    for column, title, picture in zip(columns, titles, pictures, strict=True):
-        column.markdown(f"**{plain(title)}**")
-        ok, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 88])
-        assert ok
-        encoded = base64.b64encode(data.tobytes()).decode("ascii")
-        column.image(f"data:image/webp;base64,{encoded}", width="stretch", alt=title)
-    # constant text and colours of the program's own, no data
-    marks = " &nbsp; ".join(
-        f"<span style='background:{colour};display:inline-block;width:.8em;height:.8em'></span> {word}"
-        for colour, word in ((KEPT, "kept"), (DROPPED, "dropped (dashed)"), (ADDED, "added"))
+    tables = (recording.labels.take(recording.labels.frame == number), change.before, change.after)
+    classes = sorted({c for table in tables for c in table.category_id.tolist()})
+    marks = [(CLASS_COLORS[c], CLASS_NAMES[c]) for c in classes]
+    marks += [(KEPT, "kept"), (DROPPED, "dropped, dashed"), (ADDED, "added")]
+    st.html(
+        "<div style='display:grid;grid-template-columns:1fr 1fr;gap:6px'>"
+        + "".join(_panel(title, picture) for title, picture in zip(titles, pictures, strict=True))
+        + "</div><div style='font-size:.82rem;margin-top:6px'>"
+        + "".join(
+            f"<span style='white-space:nowrap;margin-right:1em'><span style='background:{colour};display:inline-block;"
+            f"width:.8em;height:.8em;border-radius:2px'></span> {word}</span>"
+            for colour, word in marks
+        )
+        + f"<span>{len(changes)} of {recording.n_frames} frames change</span></div>"
     )
-    st.html(f"<div style='font-size:.85rem'>{marks} &nbsp; {len(changes)} frames of this recording change</div>")
+
+
+def _panel(title: str, picture: Any) -> str:
+    """One picture with its title on it; the title is escaped, it may hold a system's name."""
+    ok, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 88])
+    assert ok
+    encoded, text = base64.b64encode(data.tobytes()).decode("ascii"), html.escape(title)
+    return (
+        f"<div style='position:relative'><img alt='{text}' src='data:image/webp;base64,{encoded}' "
+        "style='width:100%;display:block;border-radius:6px'><span style='position:absolute;left:8px;top:6px;"
+        "padding:1px 7px;border-radius:4px;background:rgba(16,19,26,.78);color:#e6e9ef;font-size:.82rem'>"
+        f"{text}</span></div>"
+    )
 
 
 def _go_to(number: int) -> None:
