@@ -82,10 +82,10 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
     last = raw.n_frames - 1
     key = f"{keys.PREDICT_RAW_FRAME}_{raw.key}"
     if key not in st.session_state:
-        st.session_state[key] = int(np.argmax(picture.counts_by_frame(raw, floor=0.3)))
+        st.session_state[key] = picture.strongest_frame(raw)
     frame = bar[0].slider("Frame", 0, max(last, 1), key=key, help="A tenth of a second each.")
     frame = min(int(frame), last)
-    floor = bar[1].slider("Show scores from", 0.0, 1.0, 0.05, 0.01, key=keys.PREDICT_RAW_FLOOR, persist_state="session")
+    floor = bar[1].slider("Show scores from", 0.0, 1.0, 0.0, 0.01, key=keys.PREDICT_RAW_FLOOR, persist_state="session")
     ranking = cast(
         picture.Ranking,
         bar[2].segmented_control(

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sai_core.errors import CancelledError, InputError, SaiError
-from sai_core.progress import TerminalProgress, no_progress
+from sai_core.errors import InputError
+from sai_core.progress import Progress, TerminalProgress, no_progress
 
 if TYPE_CHECKING:
-    from sai_core.postprocess.pipeline import KeepClasses
+    from sai_core.dataset import Recording
     from sai_core.postprocess.systems import System
 
 _EXAMPLE = """example:
@@ -43,7 +43,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the submission files")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--batch", type=int, default=4, help="frames of one forward pass (default 4)")
-    parser.add_argument("--magnitude", choices=("normalised", "amplitude", "power"), default="normalised")
+    parser.add_argument(
+        "--magnitude",
+        choices=("normalised", "amplitude", "power"),
+        help="of the acoustic maps; as the checkpoint was trained if left out",
+    )
+    parser.add_argument("--floor", type=float, help="candidates below are not kept (official 0.05, our own 0.01)")
+    parser.add_argument("--candidates", type=int, metavar="N", help="kept of a frame (official 100, our own 50)")
+    parser.add_argument(
+        "--proposals", type=int, metavar="N", help="classified of a frame (official 1000, our own 100); changes results"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="bfloat16 is faster on processors that have it, and changes scores in the second digit",
+    )
     parser.add_argument(
         "--system",
         metavar="FILE_OR_NAME",
@@ -62,14 +77,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     # torch only now: `--help` shall not wait for it
-    from sai_core.acoustics.features import MapMaker, choose_device
-    from sai_core.annotations import write_submission_json
     from sai_core.dataset import open_data_root
-    from sai_core.files import content_hash
-    from sai_core.inference.engine import InputOptions, predict_recording, shard
-    from sai_core.inference.networks import open_network
-    from sai_core.postprocess import Prepared, choose_best_classes, prepare, run_prepared
-    from sai_core.postprocess.teacher_files import find_teacher_csv, read_teacher
+    from sai_core.inference.engine import InputOptions, shard
+    from sai_core.inference.job import PredictionRequest, check_request, predict_recordings
+    from sai_core.inference.networks import NetworkOptions, describe_checkpoint
 
     if args.batch < 1:
         raise InputError(f"--batch {args.batch}: at least 1 is needed.")
@@ -80,66 +91,45 @@ def run(args: argparse.Namespace) -> int:
     recordings = [r for r in root.recordings if args.split in ("all", r.split)]
     if args.recording:
         recordings = [root.recording(name, None if args.split == "all" else args.split) for name in args.recording]
-    names = [r.name for r in recordings]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise InputError(f"{args.data}: {twice[0]} is in two splits and both would write {twice[0]}.json; choose one.")
     mine, rank, world = shard(recordings)
-    whole_set = system.settings.keep_classes == "best"
-    if whole_set and world > 1:
+    if system.settings.keep_classes == "best" and world > 1:
         raise InputError(
             f"{system.name} chooses its class over all recordings: predict with another system by torchrun first, then "
             "run this one in a single process on the same --out (nothing is computed twice)."
         )
-    out = args.out.resolve()
-    data = args.data.resolve()
-    if any(out.is_relative_to(data / f"{kind}_dev") for kind in ("labels", "metadata", "mic", "foa", "eigen", "video")):
-        raise InputError(f"{args.out}: lies inside the data; choose another folder for predictions.")
+    inputs = None
+    if args.magnitude is not None:
+        inputs = InputOptions(magnitude=args.magnitude, grid=describe_checkpoint(args.checkpoint).grid)
+    request = PredictionRequest(
+        data=args.data,
+        recordings=tuple(recordings),
+        checkpoint=args.checkpoint,
+        out=args.out,
+        system=system,
+        teacher=args.teacher,
+        weights=args.weights,
+        device=args.device,
+        network=NetworkOptions(
+            floor=args.floor, at_most=args.candidates, proposals=args.proposals, precision=args.precision
+        ),
+        inputs=inputs,
+        batch=args.batch,
+    )
+    check_request(request)
+    if not mine:
+        return 0
+    prefix = f"[{rank}/{world}] " if world > 1 else ""
 
-    if system.needs_teacher:
-        # before hours of prediction, not after
-        for recording in recordings:
-            find_teacher_csv(args.teacher, recording.name)
+    def progress_of(index: int, recording: Recording) -> Progress:
+        return no_progress if args.quiet else TerminalProgress(f"{prefix}{index + 1}/{len(mine)}")
 
-    device = choose_device(args.device)
-    network = open_network(args.checkpoint, device=device)
-    checkpoint_hash = content_hash(args.checkpoint)
-    maker = MapMaker(weights=args.weights, device=args.device)
-    options = InputOptions(magnitude=args.magnitude, batch=args.batch)
-    failed: list[str] = []
-    found: list[Prepared] = []
-    for index, recording in enumerate(mine):
-        prefix = f"[{rank}/{world}] " if world > 1 else ""
-        progress = no_progress if args.quiet else TerminalProgress(f"{prefix}{index + 1}/{len(mine)}")
-        try:
-            raw = predict_recording(
-                recording,
-                network,
-                checkpoint_hash=checkpoint_hash,
-                out=out / "raw",
-                maker=maker,
-                options=options,
-                progress=progress,
-            )
-            prepared = prepare(raw, teacher=read_teacher(args.teacher, raw.recording) if system.needs_teacher else None)
-            if whole_set:
-                # which class is the best is known only when all recordings are there
-                found.append(prepared)
-                continue
-            write_submission_json(run_prepared(prepared, system.settings), out / f"{recording.name}.json")
-        except CancelledError:
-            raise
-        except SaiError as error:
-            # one recording without video must not end a night's run; all are told at the end
-            failed.append(str(error))
-    if found:
-        settings = choose_best_classes(found, system.settings)
+    def say(text: str) -> None:
         if not args.quiet:
-            print(f"{system.display_name} keeps {_class_names(settings.keep_classes)}")
-        for prepared in found:
-            write_submission_json(run_prepared(prepared, settings), out / f"{prepared.raw.recording}.json")
-    if not args.quiet:
-        print(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
+            print(text)
+
+    results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=say)
+    failed = [r.error for r in results if r.error]
+    say(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
     if failed:
         raise InputError(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0]}")
     return 0
@@ -164,11 +154,3 @@ def _system(args: argparse.Namespace) -> System:
     if system.needs_teacher and args.teacher is None:
         raise InputError(f"--teacher: {system.name} needs the folder of a DCASE system's CSV files.")
     return replace(system, settings=replace(system.settings, **changes))
-
-
-def _class_names(classes: KeepClasses) -> str:
-    from sai_core.taxonomy import class_name
-
-    if isinstance(classes, str):
-        return f"{classes} classes"
-    return ", ".join(class_name(c) for c in classes) or "no class: none has detections"

@@ -73,6 +73,11 @@ def counts_by_frame(raw: RawDetections, *, floor: float = 0.0, ranking: Ranking 
     return np.bincount(raw.frame[ranked(raw, ranking) >= floor], minlength=raw.n_frames)
 
 
+def strongest_frame(raw: RawDetections) -> int:
+    """Frame of the candidate with the highest class score; 0 where there is none."""
+    return int(raw.frame[np.argmax(ranked(raw, "class"))]) if len(raw) else 0
+
+
 def full_map_picture(raw: RawDetections, frame: int) -> Picture | None:
     """Full-frame energy of a frame in the default sequential colours, or None where the store has no maps."""
     energy = raw.full_energy[frame]

@@ -1,0 +1,193 @@
+"""The job behind the command and the page, and the queue: one after another, cancellable, resumable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sai_core.annotations import read_annotations
+from sai_core.dataset import find_prediction_set, open_data_root
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.errors import CancelledError, InputError
+from sai_core.inference.job import (
+    PredictionJob,
+    PredictionQueue,
+    PredictionRequest,
+    RecordingResult,
+    check_request,
+    lacks,
+    predict_recordings,
+)
+from sai_core.inference.networks import NetworkOptions
+from sai_core.postprocess import PipelineSettings, System, load_system
+
+
+@pytest.fixture(scope="module")
+def request_(tmp_path_factory: pytest.TempPathFactory) -> PredictionRequest:
+    """Two recordings of 0.8 s of noise (not a simulation), one that is silent about its audio, a tiny network."""
+    root = tmp_path_factory.mktemp("data") / "root"
+    rng = np.random.default_rng(1)
+    for name in ("fold9_room1_mix001", "fold9_room1_mix002"):
+        path = root / "mic_dev" / "dev-test-x" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, rng.normal(0, 0.1, (19200, 4)), 24000, subtype="PCM_16")
+    torch.manual_seed(0)
+    checkpoint = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    config = DetectorConfig.small("A", channels=32, width=16, first_level=3, coarse_stem=True)
+    model = SaiDetector(config)
+    torch.nn.init.normal_(model.classifier.weight, std=0.5)
+    save_detector(model, checkpoint, notes={"magnitude": "amplitude"})
+    return PredictionRequest(
+        data=root,
+        recordings=open_data_root(root).recordings,
+        checkpoint=checkpoint,
+        out=root.parent / "out",
+        system=System(name="all of it", settings=PipelineSettings(min_score=0.0, min_hits=1)),
+        network=NetworkOptions(floor=0.0, at_most=4),
+        device="cpu",
+        batch=2,
+    )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_files_results_and_the_checkpoints_own_inputs(request_: PredictionRequest, tmp_path: Path) -> None:
+    request = replace(request_, out=tmp_path / "out")
+    seen: list[int] = []
+    results = predict_recordings(request, on_result=lambda index, result: seen.append(index))
+    assert seen == [0, 1]
+    for result in results:
+        assert result.error == ""
+        assert result.path is not None
+        assert result.raw is not None
+        assert len(read_annotations(result.path)) == result.n_annotations > 0
+        assert result.n_candidates == 4 * 8
+        # a detector is given the maps that it was trained on
+        assert '"magnitude": "amplitude"' in (result.raw / "store.json").read_text()
+    # the raw stores beside the files are no predictions
+    found = find_prediction_set(request.out)
+    assert sorted(found.files) == ["fold9_room1_mix001", "fold9_room1_mix002"]
+    assert found.problems == ()
+
+
+def test_one_bad_recording_does_not_end_a_run(request_: PredictionRequest, tmp_path: Path) -> None:
+    broken = replace(request_.recordings[0], mic_path=tmp_path / "gone.wav")
+    request = replace(request_, recordings=(broken, request_.recordings[1]), out=tmp_path / "out")
+    first, second = predict_recordings(request)
+    assert "gone.wav" in first.error
+    assert first.path is None
+    assert second.path is not None
+
+
+def test_a_system_that_looks_at_all_recordings_first(request_: PredictionRequest, tmp_path: Path) -> None:
+    settings = replace(request_.system.settings, keep_classes="best", reliability="score")
+    request = replace(request_, out=tmp_path / "out", system=System(name="best", settings=settings))
+    notes: list[str] = []
+    told: list[tuple[int, bool]] = []
+    results = predict_recordings(
+        request, on_result=lambda i, r: told.append((i, r.path is not None)), on_note=notes.append
+    )
+    assert told == [(0, False), (1, False), (0, True), (1, True)]
+    assert len(notes) == 1
+    assert notes[0].startswith("best keeps ")
+    classes = {int(c) for r in results if r.path for c in read_annotations(r.path).category_id}
+    assert len(classes) <= 1
+
+
+def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recordings"):
+        check_request(replace(request_, recordings=()))
+    with pytest.raises(InputError, match="in two splits"):
+        check_request(replace(request_, recordings=request_.recordings[:1] * 2))
+    with pytest.raises(InputError, match="inside the data"):
+        check_request(replace(request_, out=request_.data / "labels_dev" / "mine"))
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        check_request(replace(request_, out=file))
+    with pytest.raises(InputError, match="needs a teacher"):
+        check_request(replace(request_, system=load_system("TPAV")))
+    with pytest.raises(InputError, match="batch 0"):
+        replace(request_, batch=0)
+    bare = replace(request_.recordings[0], mic_path=None)
+    assert lacks(bare, needs_rgb=True) == "4-channel audio and video"
+    assert lacks(request_.recordings[0], needs_rgb=False) == ""
+
+
+def test_the_queue_runs_one_after_another_and_says_what_went_wrong(request_: PredictionRequest, tmp_path: Path) -> None:
+    queue = PredictionQueue()
+    good = queue.submit(replace(request_, out=tmp_path / "a"))
+    with pytest.raises(InputError, match="another job writes there"):
+        queue.submit(replace(request_, out=tmp_path / "a"))
+    bad = queue.submit(replace(request_, out=tmp_path / "b", checkpoint=tmp_path / "none.safetensors"))
+    assert [j.number for j in queue.jobs] == [2, 1]
+    at_once: list[int] = []
+    while good.active or bad.active:
+        at_once.append(sum(j.state == "running" for j in queue.jobs))
+        time.sleep(0.01)
+    assert max(at_once) <= 1
+    assert (good.state, good.fraction, len(good.written)) == ("done", 1.0, 2)
+    assert bad.state == "failed"
+    assert "no such file" in bad.error
+    queue.remove(bad)
+    assert queue.job(2) is None
+    assert queue.job(1) is good
+
+
+def test_a_cancelled_job_goes_on_where_it_was(
+    request_: PredictionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = PredictionQueue()
+    request = replace(request_, out=tmp_path / "out")
+
+    class Stopping(PredictionJob):
+        """Cancels itself as soon as the first recording is written."""
+
+        def run(self) -> None:
+            job = self
+
+            class Results(dict[int, RecordingResult]):
+                def __setitem__(self, key: int, value: RecordingResult) -> None:
+                    super().__setitem__(key, value)
+                    job.cancel()
+
+            self.results = Results()
+            super().run()
+
+    monkeypatch.setattr("sai_core.inference.job.PredictionJob", Stopping)
+    job = queue.submit(request)
+    wait_until(lambda: not job.active)
+    assert job.state == "cancelled"
+    assert "goes on from there" in job.text
+    assert len(job.written) == 1
+    monkeypatch.undo()
+    again = queue.submit(request)
+    wait_until(lambda: not again.active)
+    assert again.state == "done"
+    assert len(again.written) == 2
+    # what waits can be cancelled too
+    waiting = PredictionJob(9, request)
+    waiting.cancel()
+    waiting.run()
+    assert waiting.state == "cancelled"
+
+
+def test_a_watcher_that_cancels_ends_the_run(request_: PredictionRequest, tmp_path: Path) -> None:
+    def stop(fraction: float, message: str) -> None:
+        raise CancelledError("enough")
+
+    with pytest.raises(CancelledError, match="enough"):
+        predict_recordings(replace(request_, out=tmp_path), progress_of=lambda index, recording: stop)
