@@ -11,7 +11,8 @@ from sai_core.acoustics import features
 from sai_core.annotations import read_annotations, write_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import Recording, demo_root, open_data_root
-from sai_core.inference import engine, networks
+from sai_core.inference import job
+from sai_core.inference.networks import CheckpointFacts
 from sai_core.inference.store import RawDetections
 from sai_core.postprocess import choose_best_classes, list_systems, load_system, prepare, run_system
 from tests.annotations.helpers import assert_same
@@ -29,8 +30,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def predict(recording: Recording, *args: object, **kwargs: object) -> RawDetections:
         return _raw(recording.name)
 
-    monkeypatch.setattr(engine, "predict_recording", predict)
-    monkeypatch.setattr(networks, "open_network", lambda *args, **kwargs: None)
+    facts = CheckpointFacts(tmp_path, "track A", "resnet18", False, "x", "normalised", "official", {})
+    monkeypatch.setattr(job, "predict_recording", predict)
+    monkeypatch.setattr(job, "open_network", lambda *args, **kwargs: None)
+    monkeypatch.setattr(job, "describe_checkpoint", lambda path: facts)
     monkeypatch.setattr(features, "MapMaker", lambda **kwargs: None)
     monkeypatch.setenv("SAI_SYSTEMS_DIR", str(tmp_path / "mine"))
     checkpoint = tmp_path / "any.safetensors"
