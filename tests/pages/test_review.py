@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,31 @@ def page(root: Path | str, **parameters: str) -> AppTest:
     test.query_params["root"] = str(root)
     for name, value in parameters.items():
         test.query_params[name] = value
-    return test.run()
+    test.run()
+    # the queue is looked for in the background; a busy machine needs more than one look
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end and not (test.error or test.exception or _desk(test)):
+        time.sleep(0.3)
+        test.run()
+    return test
 
 
-def sent(test: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Message that the desk was mounted with."""
+def _desk(test: AppTest) -> Any:
     stack: list[Any] = [test.main]
     while stack:
         for child in stack.pop().children.values():
             if getattr(child, "type", "") == "bidi_component":
-                return unpack(child.proto.bytes)
+                return child
             if hasattr(child, "children"):
                 stack.append(child)
+    return None
+
+
+def sent(test: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Message that the desk was mounted with."""
+    desk = _desk(test)
+    if desk is not None:
+        return unpack(desk.proto.bytes)
     raise AssertionError("the desk is not on the page")
 
 

@@ -1,0 +1,311 @@
+"""The review page in a real browser: keys to corrected label files that the official evaluator takes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from sai_core.annotations import AnnotationTable, read_annotations
+from sai_core.metrics import evaluate
+from sai_core.review import ReviewStore
+from tests.browser.conftest import ARTIFACTS, report
+from tests.figures.scenes import to_json, write_root
+from tests.review.helpers import files_of, table, track
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+DESK = "document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot.querySelector('.rv').desk"
+RECORDING = "fold4_room23_mix001"
+SPLIT = "dev-test-sony"
+EVIL = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">"
+
+OpenPage = Callable[..., Page]
+
+
+def labels() -> AnnotationTable:
+    return table(
+        track(0, 1, range(30)),
+        track(5, 2, range(10, 20), x=300, y=100),
+        track(8, 3, range(30), x=220, y=60, distance=150),
+    )
+
+
+def predictions() -> AnnotationTable:
+    """Finds source 1, calls source 3 Bell, misses source 2, and hears a Knock where nothing is."""
+    return table(
+        track(0, 1, range(30), score=0.9),
+        track(11, 3, range(30), x=220, y=60, score=0.8),
+        track(12, 4, range(4, 12), x=40, y=95, score=0.7),
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    path = tmp_path / "root"
+    write_root(path, n_frames=30, video_size=(480, 240), systems=())
+    (path / "labels_dev" / SPLIT / f"{RECORDING}_std.json").write_text(json.dumps(to_json(labels(), score=False)))
+    for system in ("ours", EVIL.replace("/", "|")):
+        folder = path / "predictions" / system
+        folder.mkdir(parents=True)
+        (folder / f"{RECORDING}.json").write_text(json.dumps(to_json(predictions(), score=True)))
+    return path
+
+
+def _is_problem(message: ConsoleMessage) -> bool:
+    """Errors, but for Streamlit's own search for its server under a page's address before it finds it at the root."""
+    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
+
+
+@pytest.fixture
+def visit(browser: Browser, app_url: str, root: Path, tmp_path: Path) -> Iterator[OpenPage]:
+    """Open the review page; errors on the browser's console fail the test at its end."""
+    pages: list[Page] = []
+    problems: list[str] = []
+
+    def visit_(*, scheme: str = "dark", **parameters: object) -> Page:
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        page.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
+        page.on("pageerror", lambda e: problems.append(str(e)))
+        pages.append(page)
+        chosen = {"root": root, "review_file": tmp_path / "review.sqlite", "reviewer": "ann", **parameters}
+        page.goto(f"{app_url}/review?{urlencode(chosen)}")
+        page.wait_for_selector(".rv[data-ready]", timeout=90_000)
+        wait(page, "!!d.block('work') && !!d.block('base')")
+        return page
+
+    yield visit_
+    for page in pages:
+        page.close()
+    assert problems == []
+
+
+def read(page: Page, expression: str) -> Any:
+    return page.evaluate(f"() => {{ const d = {DESK}; return {expression}; }}")
+
+
+def wait(page: Page, condition: str) -> None:
+    page.wait_for_function(f"() => {{ const d = {DESK}; return {condition}; }}", timeout=60_000)
+
+
+def press(page: Page, key: str) -> None:
+    """Press a key and wait until the answer is here."""
+    page.keyboard.press(key)
+    wait(page, "d.waiting.length === 0 && d.names().every((n) => d.blocks.has(n))")
+
+
+def focus(page: Page) -> None:
+    page.evaluate(f"() => {DESK}.root.focus()")
+
+
+def item_of(page: Page, kind: str, show: str | None = None) -> None:
+    """Open the item of a kind by a click in the list."""
+    page.locator(".rv-item", has_text=kind).first.click()
+    wait(page, f"d.waiting.length === 0 && d.item.title === {kind!r} && d.names().every((n) => d.blocks.has(n))")
+
+
+def point(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Place on the page of a canvas coordinate."""
+    box = page.locator(".rv-panel canvas").bounding_box()
+    assert box is not None
+    return (box["x"] + read(page, f"d.pano.toX({x})"), box["y"] + read(page, f"d.pano.toY({y})"))
+
+
+def drag(page: Page, a: tuple[float, float], b: tuple[float, float]) -> None:
+    page.mouse.move(*a)
+    page.mouse.down()
+    page.mouse.move((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, steps=3)
+    page.mouse.move(*b, steps=3)
+    page.mouse.up()
+
+
+def test_from_the_queue_to_corrected_labels(visit: OpenPage, root: Path, tmp_path: Path) -> None:
+    before = files_of(root)
+    page = visit()
+    assert read(page, "d.desk.counts.open") == 3
+    titles = read(page, "d.desk.rows.map((r) => r.title)")
+    assert sorted(titles) == ["Class disagreement", "Found by no system", "No label"]
+
+    # accept the missing Knock, and the next item comes up by itself
+    item_of(page, "No label")
+    press(page, "a")
+    assert read(page, "d.desk.counts.open") == 2
+    assert read(page, "d.item.title") != "No label"
+    assert "Saved" in page.locator(".rv-saved").inner_text()
+
+    # reject the proposal to remove the label that no system finds, undo, redo
+    item_of(page, "Found by no system")
+    press(page, "x")
+    press(page, "z")
+    assert read(page, "d.desk.counts.open") == 2
+    press(page, "y")
+    assert read(page, "d.desk.counts.open") == 1
+
+    # one key makes the disputed label a Water tap; a box then redraws its region in all frames
+    item_of(page, "Class disagreement")
+    press(page, "t")
+    page.get_by_text("All", exact=True).click()
+    page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+    item_of(page, "Class disagreement")
+    focus(page)
+    page.keyboard.press("b")
+    drag(page, point(page, 200.5, 40.5), point(page, 230.5, 70.5))
+    wait(page, "d.shapes.length === 1")
+    press(page, "Enter")
+    wait(page, "d.shapes.length === 0")
+    # a distance, typed; keys in the field are no decisions
+    item_of(page, "Class disagreement")
+    focus(page)
+    page.keyboard.press("d")
+    page.keyboard.type("321")
+    press(page, "Enter")
+    # a comment that is HTML stays text
+    item_of(page, "Class disagreement")
+    focus(page)
+    page.keyboard.press("g")
+    page.keyboard.type(EVIL)
+    press(page, "Control+Enter")
+    assert EVIL in page.locator(".rv-history").inner_text()
+
+    # export
+    page.get_by_text("Results", exact=False).first.click()
+    folder = page.get_by_role("textbox", name="Folder")
+    folder.fill(str(tmp_path / "out"))
+    folder.press("Tab")
+    page.get_by_role("button", name="Export").click()
+    page.get_by_text("label files written").wait_for(timeout=60_000)
+    page.screenshot(path=ARTIFACTS / "review_results.png")
+    assert page.title() != "hacked"
+    assert files_of(root) == before
+
+    result = read_annotations(tmp_path / "out" / "labels_dev" / SPLIT / f"{RECORDING}_std.json")
+    knock = result.take(result.category_id == 12)
+    assert knock.frame.tolist() == list(range(4, 12))
+    assert (result.category_id == 5).sum() == 10
+    tap = result.take(result.category_id == 10)
+    assert len(tap) == 30
+    assert np.all(tap.distance_cm == 321)
+    xy = tap.points(7)[0]
+    np.testing.assert_array_equal([xy.min(axis=0), xy.max(axis=0)], [[200, 40], [230, 70]])
+    assert len(xy) == 31 * 31
+    assert not (result.category_id == 8).any()
+    # the official evaluator takes the file and finds what was added
+    system = {RECORDING: root / "predictions" / "ours" / f"{RECORDING}.json"}
+    scores = evaluate({RECORDING: result}, system)
+    assert scores.per_class[12].n_labels == 8
+    assert scores.per_class[12].ap[0] > 0.99
+    old = evaluate({RECORDING: labels()}, system)
+    assert old.per_class[12].n_labels == 0
+    text = (tmp_path / "out" / "diff.md").read_text()
+    assert "<script" not in text
+    assert (tmp_path / "out" / "diff.csv").read_text().count("added") == 8
+    with ReviewStore(tmp_path / "review.sqlite") as store:
+        actions = [e.action for e in store.entries()]
+    assert actions == ["accept", "reject", "undo", "redo", "class", "redraw", "distance", "comment"]
+
+
+def test_drawing_shifting_painting_and_keys_that_are_not_for_us(visit: OpenPage, tmp_path: Path) -> None:
+    page = visit()
+    page.get_by_text("All", exact=True).click()
+    page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+    item_of(page, "Found by no system")
+    focus(page)
+    for key in ("Shift+ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowUp"):
+        page.keyboard.press(key)
+    assert read(page, "[d.shift.az, d.shift.el]") == [2, 1]
+    page.keyboard.press("Escape")
+    assert read(page, "d.dirty") is False
+    # by hand: 20 columns to the left
+    drag(page, point(page, 300.5, 100.5), point(page, 280.5, 100.5))
+    assert read(page, "[d.shift.az, d.shift.el]") == [20, 0]
+    press(page, "Enter")
+    item_of(page, "Found by no system")
+    focus(page)
+    page.locator("select[data-ref=scope]").select_option("frame")
+    page.keyboard.press("e")
+    drag(page, point(page, 290, 110), point(page, 310, 110))
+    press(page, "Enter")
+    item_of(page, "Found by no system")
+    focus(page)
+    page.keyboard.press("s")
+    box = [point(page, x, y) for x, y in ((270, 90), (290, 90), (290, 110), (270, 110))]
+    page.mouse.move(*box[0])
+    page.mouse.down()
+    for corner in (*box[1:], box[0]):
+        page.mouse.move(*corner, steps=6)
+    page.mouse.up()
+    assert read(page, "d.shapes[0].shape") == "lasso"
+    press(page, "Enter")
+    # a key pressed in a field, or with a modifier, decides nothing
+    page.locator("input[data-ref=tags]").fill("seam")
+    page.keyboard.type("axu")
+    press(page, "Enter")
+    focus(page)
+    page.keyboard.press("Alt+a")
+    page.wait_for_timeout(300)
+    with ReviewStore(tmp_path / "review.sqlite") as store:
+        entries = store.entries()
+    assert [e.action for e in entries] == ["shift", "redraw", "redraw", "tag"]
+    assert entries[0].edits[0]["azimuth_deg"] == 20
+    assert len(entries[0].edits[0]["targets"]) == 10
+    assert len(entries[1].edits[0]["targets"]) == len(entries[2].edits[0]["targets"]) == 1
+    assert entries[3].tags == ("seamaxu",)
+    # nothing is on the desk that is not in the file: the page opened anew shows the same
+    again = visit()
+    again.get_by_text("All", exact=True).click()
+    again.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+    item_of(again, "Found by no system")
+    assert "redrawn" in again.locator(".rv-history").inner_text()
+
+
+def test_two_reviewers_a_conflict_and_its_end(visit: OpenPage, tmp_path: Path) -> None:
+    ann = visit()
+    bob = visit(reviewer="bob")
+    for page, key in ((ann, "a"), (bob, "x")):
+        page.get_by_text("Not by me", exact=True).click()
+        page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+        item_of(page, "No label")
+        press(page, key)
+    assert read(bob, "d.desk.counts.conflict") == 1
+    bob.get_by_text("Conflicts", exact=True).click()
+    bob.wait_for_function(f"() => {DESK}.desk.settling", timeout=60_000)
+    words = bob.locator(".rv-history").inner_text()
+    assert "ann:" in words
+    assert "bob:" in words
+    press(bob, "a")
+    assert read(bob, "d.desk.counts.conflict") == 0
+    assert "No conflicts" in bob.locator(".rv-head").inner_text()
+    with ReviewStore(tmp_path / "review.sqlite") as store:
+        entries = store.entries()
+    assert [(e.reviewer, e.action) for e in entries] == [("ann", "accept"), ("bob", "reject"), ("bob", "accept")]
+    assert entries[2].after["settles"] is True
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_and_the_time_from_key_to_next_item(visit: OpenPage, scheme: str, tmp_path: Path) -> None:
+    page = visit(scheme=scheme, root="", review_file=tmp_path / "demo.sqlite")
+    page.wait_for_function(f"() => {DESK}.desk.counts.open > 5", timeout=60_000)
+    focus(page)
+    times = []
+    for key in ("u", "x", "a", "x", "u", "a"):
+        shown = read(page, "d.item.id")
+        begin = time.monotonic()
+        page.keyboard.press(key)
+        wait(page, f"d.item.id !== {shown!r} && !!d.block('work') && !!d.block('base')")
+        times.append(round(1000 * (time.monotonic() - begin)))
+    report(f"review_keys_{scheme}", {"key_to_next_item_ms": sorted(times)})
+    item_of(page, "Found by no system")
+    page.wait_for_timeout(400)
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"review_{scheme}.png")
+    focus(page)
+    page.keyboard.press("?")
+    assert page.locator(".rv-help").is_visible()
+    page.screenshot(path=ARTIFACTS / f"review_keys_{scheme}.png")
