@@ -20,11 +20,8 @@ NO_SYSTEM = "none"
 def main() -> None:
     """Draw the page."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
-    root = data_bar.choose_root(bar, acoustic_weights=True)
+    root = data_bar.choose_filled_root(bar, acoustic_weights=True)
     if root is None:
-        return
-    if not root.recordings:
-        data_bar.say_empty(root)
         return
     recording, systems = _choose_recording(bar, root)
     slot = st.empty()

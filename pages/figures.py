@@ -35,11 +35,8 @@ NO_SYSTEM: Final[str] = "none"
 def main() -> None:
     """Draw the page."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
-    root = data_bar.choose_root(bar)
+    root = data_bar.choose_filled_root(bar)
     if root is None:
-        return
-    if not root.recordings:
-        data_bar.say_empty(root)
         return
     with bar:
         view = st.segmented_control(

@@ -15,11 +15,8 @@ def main() -> None:
     """Draw the page."""
     _show_my_results_everywhere()
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
-    root = data_bar.choose_root(bar)
+    root = data_bar.choose_filled_root(bar)
     if root is None:
-        return
-    if not root.recordings:
-        data_bar.say_empty(root)
         return
     with bar:
         st.caption(plain(root.path))

@@ -23,11 +23,8 @@ from sai_core.review.entries import check_reviewer
 def main() -> None:
     """Draw the page."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_review_bar")
-    root = data_bar.choose_root(bar)
+    root = data_bar.choose_filled_root(bar)
     if root is None:
-        return
-    if not root.recordings:
-        data_bar.say_empty(root)
         return
     systems = _choose_systems(bar, root)
     settings, filter_box = review_panels.choose_settings(bar)

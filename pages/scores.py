@@ -31,11 +31,8 @@ _REVISION_HELP: Final[str] = (
 def main() -> None:
     """Draw the page."""
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
-    root = data_bar.choose_root(bar)
+    root = data_bar.choose_filled_root(bar)
     if root is None:
-        return
-    if not root.recordings:
-        data_bar.say_empty(root)
         return
     recordings, revision, resamples, seed, common_only = _choose(bar, root)
     if not any(r.has_labels for r in recordings):

@@ -39,6 +39,41 @@ def write(values: dict[str, str]) -> None:
         st.query_params.update(changed)
 
 
+def text_field(label: str, *, name: str, default: str = "", **options: Any) -> str:
+    """Text field whose value is in the address, on whichever page, and kept between pages.
+
+    Streamlit's own binding does not do: a switch of pages empties the address and keeps the value, so that a copied
+    link would open something else; and a link inside the app may not name a bound parameter.
+
+    Parameters
+    ----------
+    label : str
+    name : str
+        Of the parameter and of the widget.
+    default : str
+        Not written into the address.
+    **options
+        Of ``st.text_input``.
+    """
+    asked = st.query_params.get(name)
+    remembered = st.session_state.get(keys.REMEMBERED, {}).get(name)
+    if asked is not None and asked != remembered:
+        # a link, or the browser's way back, names another one
+        wanted = asked
+    else:
+        wanted = st.session_state.get(name, default if remembered is None else remembered)
+    # set every time: a page that has just been opened would begin with an empty field, whatever is remembered
+    st.session_state[name] = wanted
+    value: str = st.text_input(label, key=name, **options)
+    if value != default:
+        write({name: value})
+    else:
+        st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), name: value}
+        if name in st.query_params:
+            del st.query_params[name]
+    return value
+
+
 def explorer_query(
     *,
     root: str,

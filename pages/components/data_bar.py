@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import sources
+from pages.components import address, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, demo_root
@@ -29,19 +29,15 @@ def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = F
     """
     demo = str(demo_root())
     with (bar or st.container()).popover("Data", icon=":material/folder_open:"):
-        path = st.text_input(
+        path = address.text_field(
             "Data root",
-            value=demo,
-            key=keys.ROOT,
-            bind="query-params",
-            persist_state="session",
+            name=keys.ROOT,
+            default=demo,
             help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough.",
         )
-        extra = st.text_input(
+        extra = address.text_field(
             "More predictions",
-            key=keys.PREDICTION_FOLDER,
-            bind="query-params",
-            persist_state="session",
+            name=keys.PREDICTION_FOLDER,
             placeholder="folder or file, anywhere",
             help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
         )
@@ -73,6 +69,15 @@ def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = F
         else:
             st.info("Correct the path under **Data**; an empty *Data root* opens the demo recordings.")
     return None
+
+
+def choose_filled_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = False) -> DataRoot | None:
+    """As :func:`choose_root`, for pages that need recordings: None also for a root without any, which is told."""
+    root = choose_root(bar, acoustic_weights=acoustic_weights)
+    if root is not None and not root.recordings:
+        say_empty(root)
+        return None
+    return root
 
 
 def say_empty(root: DataRoot) -> None:

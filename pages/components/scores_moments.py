@@ -228,11 +228,7 @@ def show(
         chosen = queries[rows[0]]
         label = f"Open {plain(chosen['recording'])}, frame {chosen['frame']} in the Explorer"
         if st.button(label, icon=":material/visibility:", type="primary"):
-            query = address.explorer_query(**cast(dict[str, Any], chosen))
-            # widgets own these two and keep them between pages; Streamlit forbids to set them here
-            for owned in (keys.ROOT, keys.PREDICTION_FOLDER):
-                query.pop(owned, None)
-            st.switch_page("pages/explorer.py", query_params=query)
+            st.switch_page("pages/explorer.py", query_params=address.explorer_query(**cast(dict[str, Any], chosen)))
 
 
 def _meaning(focus: Focus) -> str:

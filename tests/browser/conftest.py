@@ -113,25 +113,36 @@ def is_problem(message: ConsoleMessage) -> bool:
 
 
 @pytest.fixture
-def open_page(browser: Browser, app_url: str, data_root: Path) -> Iterator[Callable[..., Page]]:
-    """Open the Explorer with address parameters; errors on the browser's console fail the test at its end."""
+def visit(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
+    """Open any page of the app with address parameters; errors on the browser's console fail the test at its end."""
     pages: list[Page] = []
     problems: list[str] = []
 
-    def open_(*, ready: bool = True, scheme: str = "light", **parameters: object) -> Page:
+    def visit_(path: str, *, scheme: str = "dark", **parameters: object) -> Page:
         page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
         page.on("console", lambda m: problems.append(m.text) if is_problem(m) else None)
         page.on("pageerror", lambda e: problems.append(str(e)))
         pages.append(page)
-        page.goto(f"{app_url}/explorer?{urlencode({'root': str(data_root), **parameters})}")
+        page.goto(f"{app_url}/{path}?{urlencode(parameters)}")
+        return page
+
+    yield visit_
+    for page in pages:
+        page.close()
+    assert problems == []
+
+
+@pytest.fixture
+def open_page(visit: Callable[..., Page], data_root: Path) -> Callable[..., Page]:
+    """Open the Explorer on the test recording."""
+
+    def open_(*, ready: bool = True, scheme: str = "light", **parameters: object) -> Page:
+        page = visit("explorer", scheme=scheme, **{"root": str(data_root), **parameters})
         if ready:
             page.wait_for_selector(".sx[data-ready]", timeout=60_000)
         return page
 
-    yield open_
-    for page in pages:
-        page.close()
-    assert problems == []
+    return open_
 
 
 def read(page: Page, expression: str) -> Any:

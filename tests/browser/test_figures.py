@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ARTIFACTS, REPOSITORY
 from tests.figures.scenes import write_root
@@ -20,29 +20,10 @@ OpenPage = Callable[..., Page]
 PREVIEW = "[data-testid=stImage] img"
 
 
-def _is_problem(message: ConsoleMessage) -> bool:
-    """Errors, but for Streamlit's own search for its server under a page's address before it finds it at the root."""
-    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
-
-
 @pytest.fixture
-def figures(browser: Browser, app_url: str) -> Iterator[OpenPage]:
-    """Open the page on the demo recordings; errors on the browser's console fail the test at its end."""
-    pages: list[Page] = []
-    problems: list[str] = []
-
-    def visit(*, scheme: str = "light", **parameters: object) -> Page:
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
-        page.on("pageerror", lambda e: problems.append(str(e)))
-        pages.append(page)
-        page.goto(f"{app_url}/figures?{urlencode(parameters)}")
-        return page
-
-    yield visit
-    for page in pages:
-        page.close()
-    assert problems == []
+def figures(visit: OpenPage) -> OpenPage:
+    """Open the page on the demo recordings."""
+    return partial(visit, "figures")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

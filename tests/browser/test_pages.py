@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from sai_core.annotations import read_annotations
 from sai_core.dataset import demo_root
-from tests.browser.conftest import ARTIFACTS, REPOSITORY, is_problem, read, wait_for
+from tests.browser.conftest import ARTIFACTS, REPOSITORY, read, wait_for
 
 pytestmark = [pytest.mark.browser]
 
 OpenPage = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser, app_url: str) -> Iterator[OpenPage]:
-    """Open any page of the app; errors on the browser's console fail the test at its end."""
-    pages: list[Page] = []
-    problems: list[str] = []
-
-    def visit_(path: str, *, scheme: str = "dark", **parameters: object) -> Page:
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.on("console", lambda m: problems.append(m.text) if is_problem(m) else None)
-        page.on("pageerror", lambda e: problems.append(str(e)))
-        pages.append(page)
-        page.goto(f"{app_url}/{path}?{urlencode(parameters)}")
-        return page
-
-    yield visit_
-    for page in pages:
-        page.close()
-    assert problems == []
 
 
 @pytest.mark.slow
@@ -85,3 +65,40 @@ def test_the_demo_looks_like_its_pictures(visit: OpenPage, scheme: str) -> None:
         target = REPOSITORY / "docs" / "images" / f"explorer_{scheme}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, target)
+
+
+def test_the_data_folder_stays_in_the_address_on_every_page(visit: OpenPage, data_root: Path) -> None:
+    """Also through links inside the app, so that a copied address opens what its sender saw."""
+    page = visit("", root=str(data_root))
+    link = page.get_by_role("link", name="Open this moment")
+
+    def root() -> str:
+        # asked of the page itself: what Playwright remembers lags behind a change without a load
+        return parse_qs(urlparse(page.evaluate("location.href")).query).get("root", [""])[0]
+
+    link.click(timeout=60_000)
+    page.wait_for_selector(".sx[data-ready]", timeout=60_000)
+    wait_for(page, "p.scene.header.recording === 'fold4_room23_mix001'")
+    assert root() == str(data_root)
+    # a page that shows nothing of the data keeps it too
+    page.get_by_role("link", name="Doctor").click()
+    page.get_by_text("Packages").wait_for(timeout=60_000)
+    page.get_by_role("link", name="Home").click()
+    link.wait_for(timeout=60_000)
+    assert root() == str(data_root)
+
+
+def test_a_figure_leads_to_its_moment(visit: OpenPage, data_root: Path) -> None:
+    page = visit("figures", root=str(data_root), rec="dev-test-sony/fold4_room23_mix001", frame=120, a="first")
+    page.get_by_role("button", name="Open in the Explorer").click(timeout=120_000)
+    page.wait_for_selector(".sx[data-ready]", timeout=60_000)
+    wait_for(page, "p.frame === 120")
+    assert read(page, "p.scene.header.recording") == "fold4_room23_mix001"
+    assert parse_qs(urlparse(page.evaluate("location.href")).query)["root"] == [str(data_root)]
+
+
+def test_an_old_link_to_a_moment_opens_the_explorer(visit: OpenPage, data_root: Path) -> None:
+    page = visit("", root=str(data_root), rec="dev-test-sony/fold4_room23_mix001", frame=120, a="second")
+    page.wait_for_selector(".sx[data-ready]", timeout=60_000)
+    wait_for(page, "p.frame === 120")
+    assert urlparse(page.evaluate("location.href")).path == "/explorer"

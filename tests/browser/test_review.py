@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Page
 
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.metrics import evaluate
@@ -59,32 +58,18 @@ def root(tmp_path: Path) -> Path:
     return path
 
 
-def _is_problem(message: ConsoleMessage) -> bool:
-    """Errors, but for Streamlit's own search for its server under a page's address before it finds it at the root."""
-    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
-
-
 @pytest.fixture
-def visit(browser: Browser, app_url: str, root: Path, tmp_path: Path) -> Iterator[OpenPage]:
-    """Open the review page; errors on the browser's console fail the test at its end."""
-    pages: list[Page] = []
-    problems: list[str] = []
+def review(visit: OpenPage, root: Path, tmp_path: Path) -> OpenPage:
+    """Open the review page on the test recording and wait for its desk."""
 
-    def visit_(*, scheme: str = "dark", **parameters: object) -> Page:
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
-        page.on("pageerror", lambda e: problems.append(str(e)))
-        pages.append(page)
+    def open_(**parameters: object) -> Page:
         chosen = {"root": root, "review_file": tmp_path / "review.sqlite", "reviewer": "ann", **parameters}
-        page.goto(f"{app_url}/review?{urlencode(chosen)}")
+        page = visit("review", **chosen)
         page.wait_for_selector(".rv[data-ready]", timeout=90_000)
         wait(page, "!!d.block('work') && !!d.block('base')")
         return page
 
-    yield visit_
-    for page in pages:
-        page.close()
-    assert problems == []
+    return open_
 
 
 def read(page: Page, expression: str) -> Any:
@@ -126,9 +111,9 @@ def drag(page: Page, a: tuple[float, float], b: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-def test_from_the_queue_to_corrected_labels(visit: OpenPage, root: Path, tmp_path: Path) -> None:
+def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_path: Path) -> None:
     before = files_of(root)
-    page = visit()
+    page = review()
     assert read(page, "d.desk.counts.open") == 3
     titles = read(page, "d.desk.rows.map((r) => r.title)")
     assert sorted(titles) == ["Class disagreement", "Found by no system", "No label"]
@@ -211,8 +196,8 @@ def test_from_the_queue_to_corrected_labels(visit: OpenPage, root: Path, tmp_pat
     assert actions == ["accept", "reject", "undo", "redo", "class", "redraw", "distance", "comment"]
 
 
-def test_drawing_shifting_painting_and_keys_that_are_not_for_us(visit: OpenPage, tmp_path: Path) -> None:
-    page = visit()
+def test_drawing_shifting_painting_and_keys_that_are_not_for_us(review: OpenPage, tmp_path: Path) -> None:
+    page = review()
     page.get_by_text("All", exact=True).click()
     page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
     item_of(page, "Found by no system")
@@ -258,16 +243,16 @@ def test_drawing_shifting_painting_and_keys_that_are_not_for_us(visit: OpenPage,
     assert len(entries[1].edits[0]["targets"]) == len(entries[2].edits[0]["targets"]) == 1
     assert entries[3].tags == ("seamaxu",)
     # nothing is on the desk that is not in the file: the page opened anew shows the same
-    again = visit()
+    again = review()
     again.get_by_text("All", exact=True).click()
     again.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
     item_of(again, "Found by no system")
     assert "redrawn" in again.locator(".rv-history").inner_text()
 
 
-def test_two_reviewers_a_conflict_and_its_end(visit: OpenPage, tmp_path: Path) -> None:
-    ann = visit()
-    bob = visit(reviewer="bob")
+def test_two_reviewers_a_conflict_and_its_end(review: OpenPage, tmp_path: Path) -> None:
+    ann = review()
+    bob = review(reviewer="bob")
     for page, key in ((ann, "a"), (bob, "x")):
         page.get_by_text("Not by me", exact=True).click()
         page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
@@ -289,8 +274,8 @@ def test_two_reviewers_a_conflict_and_its_end(visit: OpenPage, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pictures_and_the_time_from_key_to_next_item(visit: OpenPage, scheme: str, tmp_path: Path) -> None:
-    page = visit(scheme=scheme, root="", review_file=tmp_path / "demo.sqlite")
+def test_pictures_and_the_time_from_key_to_next_item(review: OpenPage, scheme: str, tmp_path: Path) -> None:
+    page = review(scheme=scheme, root="", review_file=tmp_path / "demo.sqlite")
     page.wait_for_function(f"() => {DESK}.desk.counts.open > 5", timeout=60_000)
     focus(page)
     times = []

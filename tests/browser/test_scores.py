@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from urllib.parse import urlencode
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Page
 
 from tests.browser.conftest import ARTIFACTS, read
 
@@ -20,30 +19,16 @@ _READY = (
 )
 
 
-def _is_problem(message: ConsoleMessage) -> bool:
-    """Errors, but for Streamlit's own search for its server under a page's address before it finds it at the root."""
-    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
-
-
 @pytest.fixture
-def open_scores(browser: Browser, app_url: str) -> Iterator[OpenScores]:
-    """Open a view of the page on the demo recordings; errors on the console fail the test at its end."""
-    pages: list[Page] = []
-    problems: list[str] = []
+def open_scores(visit: Callable[..., Page]) -> OpenScores:
+    """Open a view of the page on the demo recordings."""
 
     def open_(view: str, *, scheme: str = "light") -> Page:
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
-        page.on("pageerror", lambda e: problems.append(str(e)))
-        pages.append(page)
-        page.goto(f"{app_url}/scores?{urlencode({'scores_view': view})}")
+        page = visit("scores", scheme=scheme, scores_view=view)
         _settle(page)
         return page
 
-    yield open_
-    for page in pages:
-        page.close()
-    assert problems == []
+    return open_
 
 
 def _settle(page: Page) -> None:
