@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -259,6 +260,29 @@ def look_at_machine() -> Machine:
         cache_free=free,
         cache_writable=place.is_dir() and os.access(place, os.W_OK | os.X_OK),
     )
+
+
+def run_environment() -> dict[str, str]:
+    """What a training run is made with: commit, versions, machine, start; ``"unknown"`` where it cannot be told."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = "unknown"
+    return {
+        "commit": commit,
+        "python": platform.python_version(),
+        **{package: _version(package) or "unknown" for package in ("torch", "torchvision", "numpy")},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "host": platform.node(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def _pair_suspicion() -> str | None:

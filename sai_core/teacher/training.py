@@ -7,14 +7,10 @@ one another (azimuth by multiples of 90 degrees, elevation turned where needed) 
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +26,7 @@ from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.settings import build, read_toml, table
 from sai_core.teacher.decode import decode, encode, seld_scores
 from sai_core.teacher.features import HOPS_PER_FRAME, N_MELS, recording_features, visual_features
 from sai_core.teacher.network import AvSeldNet, TeacherConfig, adpit_loss, save_teacher
@@ -63,40 +60,13 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TeacherTraining:
     InputError
         No such file, not TOML, unknown or impossible settings.
     """
-    try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this is not TOML ({error}).") from error
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value
-        *above, last = key.split(".")
-        target = raw
-        for name in above:
-            target = target.setdefault(name, {})
-        if not equals or not isinstance(target, dict):
-            raise InputError(f"--set {text}: expected key=value, e.g. epochs=10 or model.filters=64.")
-        target[last] = parsed
-    return config_from(raw, str(path))
+    return config_from(read_toml(path, overrides), str(path))
 
 
 def config_from(raw: Mapping[str, Any], source: str) -> TeacherTraining:
     """Typed settings from plain dictionaries; unknown names are errors."""
-    values = dict(raw)
-    model = values.pop("model", {})
-    for kind, given in ((TeacherTraining, values), (TeacherConfig, model)):
-        unknown = sorted(set(given) - {f.name for f in fields(kind)})
-        if unknown:
-            raise InputError(f"{source}: unknown setting {unknown[0]!r}.")
-    try:
-        config = TeacherTraining(model=TeacherConfig(**model), **values)
-    except TypeError as error:
-        raise InputError(f"{source}: {error}.") from error
+    model = build(TeacherConfig, table(raw, "model", source), f"{source}: model")
+    config: TeacherTraining = build(TeacherTraining, {**raw, "model": model}, source)
     if min(config.epochs, config.batch, config.segment_frames, config.threads) < 1 or not config.rate > 0:
         raise InputError(f"{source}: epochs, batch, segment_frames, threads >= 1 and rate > 0 are needed.")
     return config
@@ -213,7 +183,7 @@ def train(
     SaiError
         The loss is not finite.
     """
-    folder = RunFolder(Path(run))
+    folder = RunFolder(Path(run), columns=_COLUMNS)
     if resume:
         config = config_from({k: v for k, v in folder.config().items() if k != "data"}, str(run))
     if config is None:
@@ -252,7 +222,7 @@ def _train(
     first, best, seconds = 0, -1.0, 0.0
     if resume and folder.last.exists():
         first, best, seconds = _load(folder.last, model, optimiser)
-        _forget_after(folder.path / "metrics.csv", first)
+        folder.forget_after(first * per_epoch)
     for epoch in range(first, config.epochs):
         model.train()
         losses = []
@@ -286,9 +256,9 @@ def _train(
             [_within(c) for c in held_out], [_predict(model, c.spectral, c.visual, config.threshold) for c in held_out]
         )
         base = {"epoch": epoch, "step": (epoch + 1) * per_epoch, "seconds": round(seconds, 2)}
-        _append(folder.path / "metrics.csv", {**base, "kind": "train", "total": float(np.mean(losses)), "rate": rate})
+        folder.append({**base, "kind": "train", "total": float(np.mean(losses)), "rate": rate})
         figures = {"f20": scores.f_score, "error_deg": scores.error_deg, "recall": scores.recall}
-        _append(folder.path / "metrics.csv", {**base, "kind": "validation", **figures})
+        folder.append({**base, "kind": "validation", **figures})
         if scores.f_score > best:
             best = scores.f_score
             notes = {"epoch": str(epoch), "seed": str(config.seed), "f20": f"{best:.4f}", "data": train_split}
@@ -371,25 +341,6 @@ def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: floa
     return _predict(model, spectral, visual, threshold)
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\n", restval="")
-    if not path.exists():
-        writer.writeheader()
-    writer.writerow(row)
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(text.getvalue())
-
-
-def _forget_after(path: Path, epoch: int) -> None:
-    if not path.exists():
-        return
-    header, *rows = path.read_text(encoding="utf-8").splitlines()
-    kept = [row for row in rows if row.count(",") == len(_COLUMNS) - 1 and int(row.split(",")[0]) < epoch]
-    with atomic_write(path, "w") as stream:
-        stream.write("\n".join([header, *kept]) + "\n")
-
-
 def _save(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer, epoch: int, best: float, s: float) -> None:
     tensors = {f"model/{k}": v.detach().contiguous() for k, v in model.state_dict().items()}
     for index, (_, state) in enumerate(sorted(optimiser.state_dict()["state"].items())):
@@ -414,12 +365,3 @@ def _load(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer) -> tup
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return epoch, best, seconds
-
-
-def read_notes(path: Path) -> dict[str, str]:
-    """Provenance kept in a teacher's file; empty if there is none."""
-    try:
-        with safe_open(str(path), framework="pt") as stored:
-            return {k: v for k, v in (stored.metadata() or {}).items() if k != "sai_teacher"}
-    except (SafetensorError, OSError, json.JSONDecodeError):
-        return {}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,6 +12,7 @@ from sai_core.acoustics.features import Magnitude
 from sai_core.acoustics.projection import Grid
 from sai_core.detector.config import DetectorConfig
 from sai_core.errors import InputError
+from sai_core.settings import build, read_toml, table
 
 RECIPES: Final[Path] = Path(__file__).with_name("recipes")
 
@@ -274,15 +274,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConf
         No such file, not TOML, unknown or unfit settings.
     """
     file = recipe_path(path)
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: this is not TOML ({error}).") from error
-    for text in overrides:
-        _override(raw, text)
-    return config_from(raw, str(file))
+    return config_from(read_toml(file, overrides), str(file))
 
 
 def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
@@ -295,11 +287,8 @@ def config_from(raw: Mapping[str, Any], source: str = "configuration") -> Traini
     """
     top = dict(raw)
     for name, kind in _TABLES.items():
-        table = top.get(name, {})
-        if not isinstance(table, Mapping):
-            raise InputError(f"{source}: '{name}' must be a table.")
-        top[name] = _build(kind, table, f"{source}: {name}")
-    config: TrainingConfig = _build(TrainingConfig, top, source)
+        top[name] = build(kind, table(top, name, source), f"{source}: {name}")
+    config: TrainingConfig = build(TrainingConfig, top, source)
     _check(config, source)
     loss = {**dict.fromkeys(LOSS_TERMS, 1.0), **config.loss}
     return replace(config, loss=loss)
@@ -354,51 +343,7 @@ def _check(config: TrainingConfig, source: str) -> None:
         unknown = sorted(set(names) - set(known))
         if unknown:
             raise InputError(f"{source}: {what} names {unknown[0]!r}; known are {', '.join(known)}.")
-    for what, table in (("optimiser.scales", o.scales), ("optimiser.unfreeze", o.unfreeze), ("loss", config.loss)):
-        for key, value in table.items():
+    for what, shares in (("optimiser.scales", o.scales), ("optimiser.unfreeze", o.unfreeze), ("loss", config.loss)):
+        for key, value in shares.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise InputError(f"{source}: {what}.{key} is {value!r}; a number >= 0 is needed.")
-
-
-def _build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
-    """Dataclass from a table: unknown names are errors, numbers and lists take the kind of the default."""
-    known = {f.name: f for f in fields(kind)}
-    unknown = sorted(set(raw) - set(known))
-    if unknown:
-        raise InputError(f"{source}: unknown settings {', '.join(unknown)}; known are {', '.join(known)}.")
-    defaults = kind()
-    values = {}
-    for name, value in raw.items():
-        default = getattr(defaults, name)
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        elif isinstance(default, tuple) and isinstance(value, (list, tuple)):
-            value = tuple(value)
-        elif isinstance(default, Mapping) and isinstance(value, Mapping):
-            value = dict(value)
-        elif type(value) is not type(default):
-            raise InputError(f"{source}: {name} is {value!r}; expected a value like {default!r}.")
-        values[name] = value
-    try:
-        return kind(**values)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{source}: {error}.") from error
-
-
-def _override(raw: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        raise InputError(f"--set {text}: expected key=value, e.g. optimiser.rate=2e-4.")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value  # a plain word need not be quoted
-    target: Any = raw
-    *path, last = key.strip().split(".")
-    for name in path:
-        target = target.setdefault(name, {})
-        if not isinstance(target, dict):
-            raise InputError(f"--set {text}: '{name}' is no table of the configuration.")
-    target[last] = parsed

@@ -27,20 +27,18 @@ import io
 import json
 import math
 import os
-import platform
 import shutil
 import socket
 import struct
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
+from sai_core.environment import run_environment
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 from sai_core.training.config import GROUPS, LOSS_TERMS
@@ -66,10 +64,13 @@ class RunFolder:
     Parameters
     ----------
     path : Path
+    columns : sequence of str
+        Of ``metrics.csv``; begins with ``epoch``, ``step``, ``seconds``, ``kind``, figures follow.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, columns: Sequence[str] = COLUMNS) -> None:
         self.path = Path(path)
+        self.columns = tuple(columns)
         self._last_status = 0.0
         self._status: dict[str, Any] = {}
         self._events: EventFile | None = None
@@ -98,7 +99,7 @@ class RunFolder:
         """
         if (self.path / "config.json").exists():
             raise InputError(f"{self.path}: there is a run in this folder already; give --resume, or another folder.")
-        self._write_json("environment.json", environment())
+        self._write_json("environment.json", run_environment())
         self._write_json("config.json", config)
 
     def config(self) -> dict[str, Any]:
@@ -169,7 +170,7 @@ class RunFolder:
         """
         path = self.path / "metrics.csv"
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n", restval="")
+        writer = csv.DictWriter(text, fieldnames=self.columns, lineterminator="\n", restval="")
         try:
             if not path.exists():
                 writer.writeheader()
@@ -181,7 +182,7 @@ class RunFolder:
             kind = str(row["kind"])
             scalars = {
                 f"{kind}/{name}": float(row[name])
-                for name in COLUMNS[4:]
+                for name in self.columns[4:]
                 if name in row and math.isfinite(float(row[name]))
             }
             self._events.write(scalars, step=int(row["step"]))
@@ -199,7 +200,7 @@ class RunFolder:
         for row in rows:
             cells = row.split(",")
             # a row that a kill cut off has fewer cells
-            if len(cells) == len(COLUMNS) and cells[column].isdigit() and int(cells[column]) <= step:
+            if len(cells) == len(self.columns) and cells[column].isdigit() and int(cells[column]) <= step:
                 kept.append(row)
         with atomic_write(path, "w") as stream:
             stream.write("\n".join([header, *kept]) + "\n")
@@ -221,33 +222,6 @@ class RunFolder:
 def _plain(value: float | int | str) -> str:
     # repr keeps every bit, so that equal runs have equal files
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def environment() -> dict[str, str]:
-    """What a run was made with: commit, versions, machine."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = "unknown"
-    facts = {"commit": commit, "python": platform.python_version()}
-    for package in ("torch", "torchvision", "numpy"):
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            facts[package] = "unknown"
-    return {
-        **facts,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "host": socket.gethostname(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 class EventFile:

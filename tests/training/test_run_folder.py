@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sai_core.environment import run_environment
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.training.run_folder import COLUMNS, EventFile, RunFolder, environment
+from sai_core.training.run_folder import COLUMNS, EventFile, RunFolder
 
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def test_event_files_parse_as_protocol_buffers(tmp_path: Path) -> None:
 
 
 def test_the_environment_is_told() -> None:
-    facts = environment()
+    facts = run_environment()
     assert facts["python"].count(".") == 2
     assert "cores" in facts["machine"]
 

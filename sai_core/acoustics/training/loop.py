@@ -18,14 +18,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import platform
-import subprocess
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -42,9 +38,11 @@ from sai_core.acoustics.training.optimiser import Optimiser
 from sai_core.acoustics.training.scenes import SceneOptions
 from sai_core.acoustics.training.symmetry import symmetries, turned
 from sai_core.acoustics.training.targets import TargetMaker, Targets
+from sai_core.environment import run_environment
 from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.settings import build, read_toml, table
 from sai_core.training.run_folder import RunFolder
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
@@ -124,32 +122,24 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     InputError
         No such file, not TOML, unknown or misshaped settings.
     """
-    try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this is not TOML ({error}).") from error
-    for override in overrides:
-        _override(raw, override)
-    return config_from(raw, str(path))
+    return config_from(read_toml(path, overrides), str(path))
 
 
 def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
     """Make the typed configuration from plain dictionaries; unknown names are errors."""
     top = dict(raw)
-    data = dict(_table(top, "data", source))
-    scenes = dict(_table(data, "scenes", source))
+    data = dict(table(top, "data", source))
+    scenes = dict(table(data, "scenes", source))
     scenes = {key: tuple(v) if isinstance(v, list) else v for key, v in scenes.items()}
     stages = top.get("stages", [{}])
     if not isinstance(stages, (list, tuple)) or not stages or not all(isinstance(s, dict) for s in stages):
         raise InputError(f"{source}: 'stages' must be a list of at least one table.")
-    data["scenes"] = _build(SceneOptions, scenes, f"{source}: data.scenes")
-    top["data"] = _build(DataConfig, data, f"{source}: data")
-    top["model"] = _build(ModelConfig, _table(top, "model", source), f"{source}: model")
-    top["loss"] = _build(LossConfig, _table(top, "loss", source), f"{source}: loss")
-    top["stages"] = tuple(_build(StageConfig, s, f"{source}: stages.{i}") for i, s in enumerate(stages))
-    config = _build(TrainingConfig, top, source)
+    data["scenes"] = build(SceneOptions, scenes, f"{source}: data.scenes")
+    top["data"] = build(DataConfig, data, f"{source}: data")
+    top["model"] = build(ModelConfig, table(top, "model", source), f"{source}: model")
+    top["loss"] = build(LossConfig, table(top, "loss", source), f"{source}: loss")
+    top["stages"] = tuple(build(StageConfig, s, f"{source}: stages.{i}") for i, s in enumerate(stages))
+    config = build(TrainingConfig, top, source)
     for index, stage in enumerate(config.stages):
         if stage.objective not in ("resolvent", "maps") or stage.cells not in (1, 2, 4, 8) or stage.batch < 1:
             raise InputError(
@@ -207,7 +197,7 @@ def train(
     torch.set_num_threads(max(1, config.threads))
     if not resume:
         _write_json(run / "config.json", asdict(config))
-        _write_json(run / "environment.json", environment())
+        _write_json(run / "environment.json", run_environment())
     folder = RunFolder(run)
     folder.clear_stop()
     folder.status(force=True, state="running", epochs=len(config.stages), message="preparing the frames")
@@ -268,29 +258,6 @@ def sharpened(maps: torch.Tensor, exponent: float) -> torch.Tensor:
 def _cross_entropy(target: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
     share = target / target.sum(dim=-1, keepdim=True).clamp_min(1e-9)
     return (share * (positive.sum(dim=-1, keepdim=True).log() - positive.log())).sum(dim=-1).mean()
-
-
-def environment() -> dict[str, str]:
-    """What a run was made with: commit, versions, machine."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        commit = "unknown"
-    return {
-        "commit": commit,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 class _Trainer:
@@ -639,60 +606,6 @@ def _feature_frequencies() -> np.ndarray:
 
 def _restore(target: torch.Tensor, value: torch.Tensor) -> None:
     target.copy_(torch.view_as_complex(value) if target.is_complex() else value)
-
-
-def _table(raw: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:
-    value = raw.get(name, {})
-    if not isinstance(value, Mapping):
-        raise InputError(f"{source}: '{name}' must be a table.")
-    return value
-
-
-def _build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
-    known = {f.name: f for f in fields(kind)}
-    unknown = sorted(set(raw) - set(known))
-    if unknown:
-        raise InputError(f"{source}: unknown settings {', '.join(unknown)}; known are {', '.join(known)}.")
-    try:
-        made = kind(**raw)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{source}: {error}") from error
-    changed = {}
-    for name in known:
-        value, default = getattr(made, name), getattr(kind(), name)
-        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            changed[name] = float(value)
-        elif isinstance(default, (int, float, str)) and type(value) is not type(default):
-            raise InputError(f"{source}: {name} is {value!r}; expected a value like {default!r}.")
-    return replace(made, **changed) if changed else made
-
-
-def _override(raw: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise InputError(f"--set {text}: expected key=value, e.g. data.blocks=2.")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value
-    target: Any = raw
-    *path, last = key.split(".")
-    for name in path:
-        target = _child(target, name, text)
-    if isinstance(target, list):
-        raise InputError(f"--set {text}: name a setting of the stage, e.g. stages.0.steps=100.")
-    target[last] = parsed
-
-
-def _child(target: Any, name: str, text: str) -> Any:
-    if isinstance(target, list):
-        if not name.isdigit() or int(name) >= len(target):
-            raise InputError(f"--set {text}: there is no stage {name}; there are {len(target)}, from 0.")
-        return target[int(name)]
-    child = target.setdefault(name, {}) if isinstance(target, dict) else None
-    if not isinstance(child, (dict, list)):
-        raise InputError(f"--set {text}: '{name}' is no table of the configuration.")
-    return child
 
 
 def _read_json(path: Path) -> dict[str, Any]:
