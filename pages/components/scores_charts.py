@@ -3,77 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
-import streamlit as st
 
+from pages.components.plotting import GREY, is_dark, styled, text_color
 from sai_core.metrics.calibration import ReliabilityCurve, curve_points
 from sai_core.metrics.diagnostics import Interval, PrecisionRecallCurve
 from sai_core.metrics.published import PublishedRow
 from sai_core.metrics.tables import Table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES, SHORT_NAMES
 
-CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
-
-# chosen to stand out on both page backgrounds by at least 3:1
-_GREY: Final[str] = "#7d8694"
 _BLUE: Final[str] = "#2f7ed8"
 _ORANGE: Final[str] = "#d9730d"
-_GRID: Final[str] = "rgba(125, 134, 148, 0.22)"
-
-
-def is_dark() -> bool:
-    """Whether the reader's theme is the dark one."""
-    return st.context.theme.type == "dark"
-
-
-def _text() -> str:
-    return "#e6e9ef" if is_dark() else "#1b2230"
-
-
-def _layout(figure: Any, *, height: int, legend: bool = False, left: int = 8, top: int = 8, right: int = 12) -> Any:
-    figure.update_layout(
-        height=height,
-        margin={"l": left, "r": right, "t": top, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": _text(), "size": 12, "family": "Source Sans, sans-serif"},
-        showlegend=legend,
-        hoverlabel={"font": {"size": 12}},
-        dragmode=False,
-        clickmode="event+select",
-    )
-    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GREY, "ticks": "outside", "tickcolor": _GREY}
-    figure.update_xaxes(**axis, fixedrange=True, automargin=True)
-    figure.update_yaxes(**axis, fixedrange=True, automargin=True)
-    return figure
-
-
-def draw(figure: Any, *, key: str, on_select: Any, args: tuple[Any, ...] = (), alt: str) -> None:
-    """Draw a chart whose marks can be clicked; what was clicked is read by :func:`clicked`."""
-    st.plotly_chart(
-        figure,
-        theme=None,
-        width="stretch",
-        key=key,
-        config=CONFIG,
-        selection_mode="points",
-        on_select=lambda: on_select(*args),
-        alt=alt,
-    )
-
-
-def clicked(key: str) -> list[Any] | None:
-    """``customdata`` of the mark that is selected in the chart of a widget key."""
-    state = st.session_state.get(key)
-    points = cast(dict[str, Any], state)["selection"]["points"] if state else []
-    data = points[0].get("customdata") if points else None
-    if isinstance(data, dict):  # Streamlit sends rows of customdata as {"0": ..., "1": ...}
-        data = [data[k] for k in sorted(data, key=int)]
-    return list(data) if isinstance(data, list | tuple) else [data] if data is not None else None
 
 
 def class_bars(table: Table, *, height: int) -> Any:
@@ -90,7 +34,7 @@ def class_bars(table: Table, *, height: int) -> Any:
             "symmetric": False,
             "array": np.nan_to_num(high - value[rows]),
             "arrayminus": np.nan_to_num(value[rows] - low),
-            "color": _text(),
+            "color": text_color(),
             "thickness": 1.2,
             "width": 3,
         }
@@ -110,13 +54,13 @@ def class_bars(table: Table, *, height: int) -> Any:
         row = table.rows.index(key)
         mean = float(table.values[row, keys.index("mAP")])
         if mean == mean:
-            figure.add_vline(x=mean, line={"color": _GREY, "width": 1.5, "dash": dash})
+            figure.add_vline(x=mean, line={"color": GREY, "width": 1.5, "dash": dash})
             left = key == "macro"
             figure.add_annotation(
                 x=mean, y=1.0, yref="paper", yanchor="bottom", text=key, showarrow=False, font={"size": 11},
                 xanchor="right" if left == macro_is_left else "left",
             )  # fmt: skip
-    _layout(figure, height=height, top=24)
+    styled(figure, height=height, top=24)
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_xaxes(title="mAP, 95 % interval" if error else "mAP", rangemode="tozero")
     return figure
@@ -154,12 +98,12 @@ def system_dots(
         y=list(range(len(names), len(labels))),
         mode="markers",
         name="published",
-        marker={"size": 10, "symbol": "diamond-open", "color": _GREY, "line": {"width": 1.6}},
+        marker={"size": 10, "symbol": "diamond-open", "color": GREY, "line": {"width": 1.6}},
         hovertemplate=[f"{row.system}, {row.data}: %{{x:.4f}}<extra>published</extra>" for row in published],
         customdata=[["", row.source] for row in published],
         unselected={"marker": {"opacity": 1}},
     )
-    _layout(figure, height=height, legend=True)
+    styled(figure, height=height, legend=True)
     figure.update_layout(legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 11}})
     figure.update_yaxes(
         tickvals=list(range(len(labels))), ticktext=labels, range=[len(labels) - 0.5, -0.5], showgrid=False, ticks=""
@@ -177,7 +121,7 @@ def curves(
         (c, curve, CLASS_NAMES[c], CLASS_COLORS[c]) for c, curve in per_class.items()
     ]
     if pooled is not None:
-        lines.append((None, pooled, "all pooled", _text()))
+        lines.append((None, pooled, "all pooled", text_color()))
     for category, curve, name, color in lines:
         index = curve_points(len(curve.recall))
         faded = chosen is not None and category != chosen
@@ -196,7 +140,7 @@ def curves(
             unselected={"marker": {"opacity": 0.5}},
             selected={"marker": {"size": 12}},
         )
-    _layout(figure, height=height, legend=True)
+    styled(figure, height=height, legend=True)
     figure.update_xaxes(title="Recall", range=[-0.01, 1.02], dtick=0.2)
     figure.update_yaxes(title="Precision", range=[-0.01, 1.03], dtick=0.2)
     figure.update_layout(legend={"title": {"text": "AP"}, "y": 1, "x": 1.01, "font": {"size": 11}}, hovermode="closest")
@@ -248,7 +192,7 @@ def confusion(matrix: npt.NDArray[np.int64], *, shares: bool, height: int) -> An
         selected={"marker": {"opacity": 1}, "textfont": {}},
         unselected={"marker": {"opacity": 0}},
     )
-    _layout(figure, height=height)
+    styled(figure, height=height)
     figure.update_xaxes(
         tickvals=list(range(len(order))), ticktext=columns, side="top", tickangle=-35, showgrid=False, ticks="",
         title="Prediction", range=[-0.5, len(order) - 0.5],
@@ -258,7 +202,7 @@ def confusion(matrix: npt.NDArray[np.int64], *, shares: bool, height: int) -> An
         title="Label",
     )  # fmt: skip
     for edge in ("h", "v"):
-        line = {"color": _GREY, "width": 1}
+        line = {"color": GREY, "width": 1}
         at = len(order) - 1.5
         (figure.add_hline(y=at, line=line) if edge == "h" else figure.add_vline(x=at, line=line))
     return figure
@@ -273,7 +217,7 @@ def reliability(curve: ReliabilityCurve, *, color: str | None, height: int) -> A
     middle, width = (curve.edges[:-1] + curve.edges[1:]) / 2, np.diff(curve.edges) * 0.94
     bins = [[float(low), float(high)] for low, high in zip(curve.edges[:-1], curve.edges[1:], strict=True)]
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"color": _GREY, "dash": "dash", "width": 1.2}, hoverinfo="skip",
+        x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dash", "width": 1.2}, hoverinfo="skip",
         row=1, col=1,
     )  # fmt: skip
     figure.add_bar(
@@ -291,13 +235,13 @@ def reliability(curve: ReliabilityCurve, *, color: str | None, height: int) -> A
         x=curve.mean_score,
         y=curve.precision,
         mode="markers",
-        marker={"symbol": "diamond", "size": 9, "color": _text()},
+        marker={"symbol": "diamond", "size": 9, "color": text_color()},
         error_y={
             "type": "data",
             "symmetric": False,
             "array": np.nan_to_num(curve.high - curve.precision),
             "arrayminus": np.nan_to_num(curve.precision - curve.low),
-            "color": _text(),
+            "color": text_color(),
             "thickness": 1.2,
             "width": 3,
         },
@@ -310,14 +254,14 @@ def reliability(curve: ReliabilityCurve, *, color: str | None, height: int) -> A
         x=middle,
         y=curve.count,
         width=width,
-        marker={"color": _GREY},
+        marker={"color": GREY},
         customdata=bins,
         hovertemplate="%{y:,} detections<extra></extra>",
         unselected={"marker": {"opacity": 0.4}},
         row=2,
         col=1,
     )
-    _layout(figure, height=height)
+    styled(figure, height=height)
     figure.update_xaxes(range=[0, 1])
     figure.update_xaxes(title="Score", row=2, col=1)
     figure.update_yaxes(title="Precision", range=[0, 1.02], row=1, col=1)
@@ -335,7 +279,7 @@ def differences(table: Table, *, height: int) -> Any:
         low, high = (table.values[rows, keys.index(k)] for k in ("mAP.low", "mAP.high"))
         error = {
             "type": "data", "symmetric": False, "array": np.nan_to_num(high - delta[rows]),
-            "arrayminus": np.nan_to_num(delta[rows] - low), "color": _text(), "thickness": 1.2, "width": 3,
+            "arrayminus": np.nan_to_num(delta[rows] - low), "color": text_color(), "thickness": 1.2, "width": 3,
         }  # fmt: skip
     figure = go.Figure()
     figure.add_bar(
@@ -348,8 +292,8 @@ def differences(table: Table, *, height: int) -> Any:
         hovertemplate="%{y}: %{x:+.4f}<extra></extra>",
         unselected={"marker": {"opacity": 0.45}},
     )
-    _layout(figure, height=height)
-    figure.add_vline(x=0, line={"color": _GREY, "width": 1.5})
+    styled(figure, height=height)
+    figure.add_vline(x=0, line={"color": GREY, "width": 1.5})
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     figure.update_xaxes(title="Δ mAP (B minus A)" + (", paired 95 % interval" if error else ""))
     return figure

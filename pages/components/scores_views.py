@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 import streamlit as st
 
+from pages.components import plotting
 from pages.components import scores_charts as charts
 from pages.components import scores_tables as tables
 from pages.components import state_keys as keys
@@ -16,7 +17,7 @@ from pages.components.scores_moments import Focus, focus_of_cell
 from pages.components.text import plain
 from sai_core.dataset import DataRoot
 from sai_core.errors import SaiError
-from sai_core.metrics import REVISIONS, THRESHOLDS, Revision, confusion_matrix, precision_recall_curve
+from sai_core.metrics import REVISIONS, THRESHOLDS, Revision, confusion_matrix
 from sai_core.metrics.calibration import reliability_curve
 from sai_core.metrics.diagnostics import BootstrapResult, Interval
 from sai_core.metrics.published import CAVEAT, Track, published_rows, track_of_name
@@ -122,7 +123,7 @@ def _system_cell(key: str, table: Table, threshold: float) -> None:
 
 
 def _system_dot(key: str) -> None:
-    data = charts.clicked(key)
+    data = plotting.clicked(key)
     if not data:
         _set(SYSTEMS, None)
     elif data[0]:
@@ -178,7 +179,7 @@ def draw_systems(scene: Scene) -> None:
             if "macro_mAP" in row.figures
         ]
         key = f"scores_dots_{scene.revision}"
-        charts.draw(
+        plotting.draw(
             charts.system_dots(names, intervals, published, height=90 + 30 * (len(names) + len(published))),
             key=key,
             on_select=_system_dot,
@@ -210,7 +211,7 @@ def _class_cell(key: str, view: str, table: Table, system: str, threshold: float
 
 
 def _class_bar(key: str, system: str) -> None:
-    data = charts.clicked(key)
+    data = plotting.clicked(key)
     category = int(data[0]) if data else None
     title = f"mAP · {class_name(category)}" if category is not None else ""
     _set(CLASSES, Focus(CLASSES, "ap", system, title, category=category) if category is not None else None)
@@ -237,7 +238,7 @@ def draw_classes(scene: Scene) -> None:
         st.caption(plain(table.note))
     with right:
         bars = f"scores_bars_{scene.revision}_{scene.chosen.name}"
-        charts.draw(
+        plotting.draw(
             charts.class_bars(table, height=tables.height_px(len(table.rows))),
             key=bars,
             on_select=_class_bar,
@@ -284,7 +285,7 @@ def draw_recordings(scene: Scene) -> None:
 
 
 def _curve_point(key: str, system: str, threshold: float) -> None:
-    data = charts.clicked(key)
+    data = plotting.clicked(key)
     if not data:
         _set(CURVES, None)
         return
@@ -324,18 +325,13 @@ def draw_curves(scene: Scene) -> None:
         threshold = choose_threshold(scene.revision)
         chosen = _choose_class(scene)
         st.caption("Click on a point: what is wrong at that operating point.", width="stretch")
-    scores = scene.chosen.scores
     rows = scene.chosen.evaluation.per_class
     per_class = {
-        c: precision_recall_curve(scores, threshold=threshold, category_id=c)
-        for c in range(N_CLASSES)
-        if rows[c].n_labels
+        c: scene.chosen.curve(threshold=threshold, category_id=c) for c in range(N_CLASSES) if rows[c].n_labels
     }
     key = f"scores_curves_{scene.revision}_{scene.chosen.name}_{threshold}_{chosen}"
-    charts.draw(
-        charts.curves(
-            per_class, precision_recall_curve(scores, threshold=threshold), chosen=chosen, height=SIDE_HEIGHT_PX
-        ),
+    plotting.draw(
+        charts.curves(per_class, scene.chosen.curve(threshold=threshold), chosen=chosen, height=SIDE_HEIGHT_PX),
         key=key,
         on_select=_curve_point,
         args=(key, scene.chosen.name, threshold),
@@ -347,7 +343,7 @@ def draw_curves(scene: Scene) -> None:
 
 
 def _confusion_cell(key: str, system: str) -> None:
-    data = charts.clicked(key)
+    data = plotting.clicked(key)
     if not data:
         _set(CONFUSION, None)
         return
@@ -366,7 +362,7 @@ def draw_confusion(scene: Scene) -> None:
     shares = st.toggle("Shares instead of counts", key=keys.SCORES_SHARES, persist_state="session")
     key = f"scores_confusion_{scene.revision}_{scene.chosen.name}_{shares}"
     matrix = confusion_matrix([r.across for r in results])
-    charts.draw(
+    plotting.draw(
         charts.confusion(matrix, shares=shares, height=SIDE_HEIGHT_PX + 20),
         key=key,
         on_select=_confusion_cell,
@@ -383,7 +379,7 @@ def draw_confusion(scene: Scene) -> None:
 
 
 def _calibration_bar(key: str, system: str, category: int | None, threshold: float) -> None:
-    data = charts.clicked(key)
+    data = plotting.clicked(key)
     if not data:
         _set(CALIBRATION, None)
         return
@@ -415,7 +411,7 @@ def draw_calibration(scene: Scene) -> None:
         )
         st.markdown(figures, width="stretch")
     key = f"scores_reliability_{scene.revision}_{scene.chosen.name}_{threshold}_{category}"
-    charts.draw(
+    plotting.draw(
         charts.reliability(
             curve, color=CLASS_COLORS[category] if category is not None else None, height=SIDE_HEIGHT_PX - 30
         ),
@@ -456,7 +452,7 @@ def _difference(first: str, category: int | None, threshold: float) -> Focus:
 
 
 def _difference_bar(key: str, first: str, threshold: float) -> None:
-    data = charts.clicked(key)
+    data = plotting.clicked(key)
     if not data:
         _set(COMPARE, None)
         return
@@ -498,7 +494,7 @@ def draw_compare(scene: Scene) -> None:
         st.caption(plain(table.note))
     with right:
         bars = f"scores_compare_bars_{scene.revision}_{names}"
-        charts.draw(
+        plotting.draw(
             charts.differences(table, height=tables.height_px(len(table.rows))),
             key=bars,
             on_select=_difference_bar,

@@ -4,70 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import plotly.graph_objects as go
-import streamlit as st
 
+from pages.components.plotting import ground_color, styled, text_color
 from sai_core.metrics import Evaluation
 from sai_core.taxonomy import CLASS_COLORS, N_CLASSES, SHORT_NAMES
 from sai_core.tuning import Curve, HeatMap
 
-CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
-_GREY: Final[str] = "#7d8694"
-_GRID: Final[str] = "rgba(125, 134, 148, 0.22)"
-
-
-def _text() -> str:
-    return "#e6e9ef" if st.context.theme.type == "dark" else "#1b2230"
-
-
-def _ground() -> str:
-    return "#10131a" if st.context.theme.type == "dark" else "#ffffff"
+_LEGEND: Final[dict[str, Any]] = {"bgcolor": "rgba(0,0,0,0)", "itemclick": "toggleothers", "itemdoubleclick": "toggle"}
 
 
 def _layout(figure: Any, *, height: int, legend: bool = False) -> Any:
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": _text(), "size": 12, "family": "Source Sans, sans-serif"},
-        showlegend=legend,
-        legend={"bgcolor": "rgba(0,0,0,0)", "itemclick": "toggleothers", "itemdoubleclick": "toggle"},
-        dragmode=False,
-        clickmode="event+select",
-        hovermode="closest",
-    )
-    axis = {"gridcolor": _GRID, "zeroline": False, "linecolor": _GREY, "ticks": "outside", "tickcolor": _GREY}
-    figure.update_xaxes(**axis, fixedrange=True, automargin=True)
-    figure.update_yaxes(**axis, fixedrange=True, automargin=True)
-    return figure
-
-
-def draw(figure: Any, *, key: str, alt: str, on_select: Any = "ignore") -> None:
-    """Draw a chart; with ``on_select`` its marks can be clicked (read by :func:`clicked`)."""
-    st.plotly_chart(
-        figure,
-        theme=None,
-        width="stretch",
-        key=key,
-        config=CONFIG,
-        selection_mode="points",
-        on_select=on_select,
-        alt=alt,
-    )
-
-
-def clicked(key: str) -> list[Any] | None:
-    """``customdata`` of the mark that is selected in the chart of a widget key."""
-    state = st.session_state.get(key)
-    points = cast(dict[str, Any], state)["selection"]["points"] if state else []
-    data = points[0].get("customdata") if points else None
-    if isinstance(data, dict):  # Streamlit sends rows of customdata as {"0": ..., "1": ...}
-        data = [data[k] for k in sorted(data, key=int)]
-    return list(data) if isinstance(data, list | tuple) else None
+    styled(figure, height=height, legend=legend)
+    return figure.update_layout(legend=_LEGEND, hovermode="closest")
 
 
 def curves_chart(
@@ -109,7 +61,7 @@ def curves_chart(
             name=SHORT_NAMES[c],
             legendgroup=str(c),
             showlegend=False,
-            marker={"size": 15, "color": CLASS_COLORS[c], "line": {"color": _text(), "width": 2}},
+            marker={"size": 15, "color": CLASS_COLORS[c], "line": {"color": text_color(), "width": 2}},
             hovertemplate=f"{SHORT_NAMES[c]} as it stands: threshold {thresholds[c]:g}<br>"
             "recall %{x:.3f}, precision %{y:.3f}<extra></extra>",
             hoverinfo="text",
@@ -186,7 +138,7 @@ def compare_chart(a: Evaluation, b: Evaluation, names: tuple[str, str], *, heigh
             y=[evaluation.per_class[c].mean_ap for c in rows],
             name=name,
             marker={
-                "color": [CLASS_COLORS[c] if filled else _ground() for c in rows],
+                "color": [CLASS_COLORS[c] if filled else ground_color() for c in rows],
                 "line": {"color": [CLASS_COLORS[c] for c in rows], "width": 2},
             },
             hovertemplate="%{x}: %{y:.4f}<extra>%{fullData.name}</extra>",

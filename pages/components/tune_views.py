@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import cv2
 import streamlit as st
 
-from pages.components import address, tune_charts, tune_jobs, tune_settings, tune_tables
+from pages.components import address, plotting, tune_charts, tune_jobs, tune_settings, tune_tables
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording, open_frames
@@ -100,11 +100,11 @@ def curves(scene: Scene) -> None:
     points = {c: (float(curve.recall[-1]), float(curve.precision[-1])) for c, curve in kept.items() if len(curve.score)}
     key = f"{keys.TUNE_CHART}_{st.session_state.get(keys.TUNE_CHART, 0)}"
     figure = tune_charts.curves_chart(drawn, points, thresholds=thresholds, height=_CHART_HEIGHT)
-    tune_charts.draw(figure, key=key, alt="Precision-recall curves", on_select=lambda: _curve_clicked(key))
+    plotting.draw(figure, key=key, alt="Precision-recall curves", on_select=lambda: _curve_clicked(key))
 
 
 def _curve_clicked(key: str) -> None:
-    data = tune_charts.clicked(key)
+    data = plotting.clicked(key)
     if not data or len(data) != 2:
         return
     category_id, score = int(data[0]), float(data[1])
@@ -147,11 +147,11 @@ def heat(scene: Scene) -> None:
     chart = f"{keys.TUNE_HEAT}_{st.session_state.get(keys.TUNE_CHART, 0)}"
     at = (scene.settings.min_score, scene.settings.nms_iou)
     figure = tune_charts.heat_chart(task.result, average=average or "macro", at=at, height=_CHART_HEIGHT)
-    tune_charts.draw(figure, key=chart, alt="Heat map of mAP", on_select=lambda: _heat_clicked(chart))
+    plotting.draw(figure, key=chart, alt="Heat map of mAP", on_select=lambda: _heat_clicked(chart))
 
 
 def _heat_clicked(key: str) -> None:
-    data = tune_charts.clicked(key)
+    data = plotting.clicked(key)
     if data and len(data) == 2:
         tune_settings.put(min_score=float(data[0]), nms_iou=float(data[1]))
         st.session_state[keys.TUNE_CHART] = st.session_state.get(keys.TUNE_CHART, 0) + 1
@@ -343,7 +343,7 @@ def compare(scene: Scene) -> None:
         tune_tables.draw_compare_frame(tune_tables.compare_frame(results[0], results[1], names))
     with right:
         figure = tune_charts.compare_chart(results[0], results[1], names, height=330)
-        tune_charts.draw(figure, key="tune_compare_chart", alt="mAP of each class, two systems")
+        plotting.draw(figure, key="tune_compare_chart", alt="mAP of each class, two systems")
 
 
 def save(scene: Scene) -> None:

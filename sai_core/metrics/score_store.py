@@ -24,7 +24,13 @@ from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.files import atomic_write, cache_root, file_signature
-from sai_core.metrics.diagnostics import PairErrors, matched_class_f1, pair_errors
+from sai_core.metrics.diagnostics import (
+    PairErrors,
+    PrecisionRecallCurve,
+    matched_class_f1,
+    pair_errors,
+    precision_recall_curve,
+)
 from sai_core.metrics.directions import annotation_point_offsets
 from sai_core.metrics.evaluation import (
     MAX_SUBMISSION_BYTES,
@@ -321,6 +327,17 @@ class SystemResult:
     def class_f1(self) -> tuple[float, Float64]:
         """Matched-class F1: macro, and per class."""
         return matched_class_f1([r.across for r in self.results])
+
+    @cached_property
+    def _curves(self) -> dict[tuple[float, int | None], PrecisionRecallCurve]:
+        return {}
+
+    def curve(self, *, threshold: float = 0.5, category_id: int | None = None) -> PrecisionRecallCurve:
+        """Precision-recall curve (:func:`sai_core.metrics.precision_recall_curve`), computed at the first call."""
+        key = (threshold, category_id)
+        if key not in self._curves:
+            self._curves[key] = precision_recall_curve(self.scores, threshold=threshold, category_id=category_id)
+        return self._curves[key]
 
     def only(self, recordings: frozenset[str] | set[str]) -> SystemResult:
         """The same system on some of its recordings."""
