@@ -105,7 +105,7 @@ def _recordings(root: DataRoot) -> list[Recording]:
         list(by_id),
         key=keys.PREDICT_RECORDINGS,
         persist_state="session",
-        placeholder=f"all {len(by_id)} of them",
+        placeholder=f"all {len(by_id)} of them" if len(by_id) != 1 else "the only one there is",
         format_func=lambda key: _line(by_id[key], len(root.recordings)) if key in by_id else key,
         help="Choose some, or leave it empty for all of the chosen splits.",
     )

@@ -1,0 +1,89 @@
+"""The Predict page in a real browser: from a recording to its candidates and to the Explorer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from playwright.sync_api import Page, expect
+
+from sai_core.dataset import demo_root, open_data_root
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.models import SaiDetector, save_detector
+from tests.browser.conftest import ARTIFACTS
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The first second of a simulated demo recording."""
+    recording = open_data_root(demo_root()).recordings[0]
+    assert recording.mic_path is not None
+    samples, rate = soundfile.read(recording.mic_path, frames=24_000)
+    path = tmp_path / "root" / "mic_dev" / recording.split / f"{recording.name}.wav"
+    path.parent.mkdir(parents=True)
+    soundfile.write(path, np.asarray(samples), rate, subtype="PCM_16")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """An untrained tiny network whose scores differ."""
+    torch.manual_seed(0)
+    model = SaiDetector(DetectorConfig.small("A", channels=32, width=16, first_level=3, coarse_stem=True))
+    torch.nn.init.normal_(model.classifier.weight, std=0.5)
+    save_detector(model, tmp_path / "tiny.safetensors")
+    return tmp_path / "tiny.safetensors"
+
+
+@pytest.fixture
+def predict(visit: Callable[..., Page]) -> Callable[..., Page]:
+    """Open the page; a busy machine may take its time."""
+
+    def open_(**parameters: object) -> Page:
+        page = visit("predict", **parameters)
+        page.set_default_timeout(120_000)
+        return page
+
+    return open_
+
+
+def test_from_a_recording_to_the_explorer(
+    predict: Callable[..., Page], root: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    page = predict(root=str(root), predict_path=str(checkpoint))
+    network = page.get_by_role("combobox", name="Network")
+    expect(network).to_be_visible(timeout=120_000)
+    if not page.get_by_text("Checkpoint file", exact=True).is_visible():
+        # weights come with the program, and the first of them is chosen
+        network.click()
+        page.get_by_role("option", name="a file of my own").click()
+    expect(page.get_by_text("track A", exact=False).first).to_be_visible(timeout=120_000)
+    folder = page.get_by_role("textbox", name="Output folder")
+    folder.fill(str(tmp_path / "mine"))
+    folder.press("Enter")
+    page.get_by_role("button", name="Predict 1 recording").click()
+    expect(page.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=180_000)
+    assert len(list((tmp_path / "mine").glob("*.json"))) == 1
+
+    image = page.get_by_test_id("stImage").locator("img").first
+    expect(image).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("of 50 candidates", exact=False)).to_be_visible()
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / "predict.png", full_page=True)
+    # another thing behind the boxes is another picture
+    before = image.get_attribute("src")
+    page.get_by_role("radio", name="Full-frame map").click()
+    page.wait_for_function(
+        "before => document.querySelector('[data-testid=stImage] img').getAttribute('src') !== before", arg=before
+    )
+
+    page.get_by_role("link", name="Explorer").first.click()
+    page.wait_for_selector(".sx[data-ready]", timeout=120_000)
+    expect(page.get_by_role("combobox", name="Predictions A")).to_have_value(re.compile("mine"), timeout=60_000)
