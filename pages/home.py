@@ -15,6 +15,7 @@ from sai_core.annotations import read_annotations
 from sai_core.dataset import DataRoot, Recording, demo_root, open_frames
 from sai_core.dataset.inventory import MATERIALS, Inventory, next_steps, take_inventory
 from sai_core.errors import SaiError
+from sai_core.figures.colormaps import sequential_lut
 from sai_core.figures.recording_view import is_simulated
 from sai_core.figures.still import busiest_frame, still
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
@@ -124,12 +125,16 @@ def _moment(root: DataRoot) -> None:
     names = ", ".join(CLASS_NAMES[c] for c in classes)
     st.image(f"data:image/jpeg;base64,{encoded}", width="stretch", alt=f"Panorama with energy of {names}")
     # constant text and colours of the program's own, no data
-    st.html(
-        " &nbsp; ".join(
-            f'<span style="color:{CLASS_COLORS[c]}" aria-hidden="true">●</span> <small>{CLASS_NAMES[c]}</small>'
-            for c in classes
-        )
+    stops = ", ".join("rgb({},{},{})".format(*sequential_lut()[i]) for i in range(0, 256, 51))
+    scale = (
+        f'<small>energy 0</small> <span style="display:inline-block;width:7em;height:0.7em;border-radius:2px;'
+        f'vertical-align:middle;background:linear-gradient(90deg, {stops})"></span> <small>1</small>'
     )
+    dots = (
+        f'<span style="color:{CLASS_COLORS[c]}" aria-hidden="true">●</span> <small>{CLASS_NAMES[c]}</small>'
+        for c in classes
+    )
+    st.html(" &nbsp; ".join([*dots, scale]))
     text, link = st.columns([3, 1], vertical_alignment="center")
     simulated = " (simulated)" if is_simulated(recording) else ""
     text.caption(f"{plain(recording.name)}{simulated}, {frame / 10:.1f} s: ground truth over the picture")

@@ -269,7 +269,7 @@ def _options(facts: CheckpointFacts) -> dict[str, object]:
         10,
         key=keys.PREDICT_PROPOSALS + suffix,
         persist_state="session",
-        help="Fewer are faster and change what is found; see docs/detector.md for the measured effect.",
+        help="Fewer are faster and change what is found; what that costs in AP is not measured yet.",
     )
     maps = a.checkbox("Full-frame maps", True, key=keys.PREDICT_MAPS, persist_state="session")
     half = b.checkbox(

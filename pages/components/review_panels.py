@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,27 +178,39 @@ def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
                 progress=progress,
             ),
         )
-    _export_result(key)
+    _follow(key, "Exporting", _exported)
 
 
-@st.fragment(run_every="1s")
-def _export_result(key: tuple[str, ...]) -> None:
+def _follow(key: tuple[str, ...], verb: str, show: Callable[[Any], None]) -> None:
+    """Show what became of a job; looks again by itself only while it runs."""
+    job = review_jobs.running(key)
+    if job is not None:
+        over = job.wait(0)
+        st.fragment(_outcome, run_every=None if over else "1s")(key, verb, show, over)
+
+
+def _outcome(key: tuple[str, ...], verb: str, show: Callable[[Any], None], over: bool) -> None:
     job = review_jobs.running(key)
     if job is None:
         return
+    if not over and job.wait(0):
+        st.rerun()  # without the timer
     if job.error:
         st.error(plain(job.error))
     elif job.result is None:
-        st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"Exporting: {job.text}"))
+        st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"{verb}: {job.text}"))
     else:
-        report = job.result
-        words = (
-            f"{report.n_recordings} label files written, {report.n_changed} of them changed; "
-            f"{report.n_differences} annotations differ. Folder: {report.folder}"
-        )
-        st.success(plain(words))
-        if report.n_skipped:
-            st.warning(f"{report.n_skipped} changes were about labels that the files do not have any more; skipped.")
+        show(job.result)
+
+
+def _exported(report: Any) -> None:
+    words = (
+        f"{report.n_recordings} label files written, {report.n_changed} of them changed; "
+        f"{report.n_differences} annotations differ. Folder: {report.folder}"
+    )
+    st.success(plain(words))
+    if report.n_skipped:
+        st.warning(f"{report.n_skipped} changes were about labels that the files do not have any more; skipped.")
 
 
 def _scores(root: DataRoot, systems: list[PredictionSet], store: ReviewStore) -> None:
@@ -209,21 +222,12 @@ def _scores(root: DataRoot, systems: list[PredictionSet], store: ReviewStore) ->
         review_jobs.start(
             key, lambda progress: revised_scores(root, systems, history, policy=policy, progress=progress)
         )
-    _scores_result(key)
+    _follow(key, "Scoring", _scored)
 
 
-@st.fragment(run_every="1s")
-def _scores_result(key: tuple[str, ...]) -> None:
-    job = review_jobs.running(key)
-    if job is None:
-        return
-    if job.error:
-        st.error(plain(job.error))
-    elif job.result is None:
-        st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"Scoring: {job.text}"))
-    else:
-        st.dataframe(_scores_table(job.result), hide_index=True, width="stretch")
-        st.caption("Official metric of 2026-06-30, macro; all recordings that the system has predictions for.")
+def _scored(rows: list[RevisedScores]) -> None:
+    st.dataframe(_scores_table(rows), hide_index=True, width="stretch")
+    st.caption("Official metric of 2026-06-30, macro; all recordings that the system has predictions for.")
 
 
 def _scores_table(rows: list[RevisedScores]) -> list[dict[str, Any]]:
