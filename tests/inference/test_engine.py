@@ -166,7 +166,7 @@ def test_engine_equals_a_plain_loop_of_the_official_baseline(
         assert rows.sum() == len(expected["boxes"]) > 0
         np.testing.assert_array_equal(raw.category_id[rows] + 1, expected["labels"])
         # other kernels for other batches: float32 leaves some 3e-3 px on boxes of 200 px and more
-        np.testing.assert_allclose(raw.boxes_xyxy[rows], expected["boxes"], rtol=0, atol=1e-2)
+        np.testing.assert_allclose(raw.boxes_xyxy[rows], expected["boxes"], rtol=0, atol=5e-3)
         own = np.take_along_axis(raw.class_scores[rows], raw.category_id[rows, None].astype(int), axis=1)[:, 0]
         np.testing.assert_allclose(own, expected["scores"], rtol=0, atol=1e-4)
         np.testing.assert_allclose(raw.energy[rows], expected["energy_maps"], rtol=0, atol=1e-3)

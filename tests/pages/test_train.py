@@ -6,8 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,23 +21,9 @@ from pages.components import train_charts, train_form
 from sai_core.environment import TorchFacts
 from sai_core.training import launch, run_view
 from sai_core.training.launch import LaunchSpec
+from tests.training.stand_in import trainer, wait_until
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train.py")
-TRAINER = str(Path(__file__).resolve().parents[1] / "training" / "fake_trainer.py")
-
-
-def stand_in(*options: str) -> launch.Arguments:
-    def arguments(spec: LaunchSpec, run: Path, resume: bool) -> list[str]:
-        return [TRAINER, f"--run={run}", *options, *(["--resume"] if resume else [])]
-
-    return arguments
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -219,7 +204,7 @@ def test_the_run_of_the_link_is_shown_and_others_are_laid_over_it(folder: Path) 
 @pytest.mark.slow
 def test_a_run_is_watched_stopped_resumed_and_cloned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = launch.train_arguments
-    fake = stand_in("--steps=100000", "--delay=0.02")
+    fake = trainer("--steps=100000", "--delay=0.02")
     monkeypatch.setattr(launch, "train_arguments", lambda spec, run, *, resume=False: fake(spec, run, resume))
     test = page(folder)
     test.text_area(key=keys.TRAIN_OVERRIDES).set_value("seed=9").run()
@@ -255,7 +240,7 @@ def test_a_run_is_watched_stopped_resumed_and_cloned(folder: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_a_run_that_hears_nothing_can_be_ended(folder: Path) -> None:
-    run = launch.launch(LaunchSpec(), folder, "deaf", arguments=stand_in("--steps=100000", "--deaf"))
+    run = launch.launch(LaunchSpec(), folder, "deaf", arguments=trainer("--steps=100000", "--deaf"))
     wait_until(lambda: run_view.look(run).state == "running")
     test = page(folder)
     click(test, "Stop")
@@ -268,7 +253,7 @@ def test_a_run_that_hears_nothing_can_be_ended(folder: Path) -> None:
 
 
 def test_a_stop_that_comes_too_late_is_one_sentence(folder: Path) -> None:
-    run = launch.launch(LaunchSpec(), folder, "brief", arguments=stand_in("--steps=100000"))
+    run = launch.launch(LaunchSpec(), folder, "brief", arguments=trainer("--steps=100000"))
     wait_until(lambda: run_view.look(run).state == "running")
     test = page(folder)
     launch.stop(run)

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,9 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.training import executors, launch, run_view
 from sai_core.training.executors import Local, Slurm, Torchrun
 from sai_core.training.launch import LaunchSpec
+from tests.training.stand_in import TRAINER, trainer, wait_until
 
-TRAINER = str(Path(__file__).with_name("fake_trainer.py"))
 TRAIN = ["-m", "sai_core", "train", "detector", "--run=/runs/a b"]
-
-
-def trainer(*options: str) -> launch.Arguments:
-    def arguments(spec: LaunchSpec, run: Path, resume: bool) -> list[str]:
-        return [TRAINER, f"--run={run}", *options, *(["--resume"] if resume else [])]
-
-    return arguments
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -97,7 +82,7 @@ def test_wrong_executors_are_one_sentence(raw: dict, message: str) -> None:
 def test_two_gloo_processes_meet_by_torchrun(folder: Path) -> None:
     spec = LaunchSpec(executor=Torchrun(processes=2), environment={"OMP_NUM_THREADS": "1"})
     run = launch.launch(spec, folder, "pair", arguments=trainer("--steps=5"))
-    wait_until(lambda: not run_view.look(run).active)
+    wait_until(lambda: not run_view.look(run).active, 120.0)
     done = run_view.look(run)
     assert done.state == "finished", run_view.read_log(run).lines
     # both took part: 1 + 2
@@ -109,12 +94,12 @@ def test_two_gloo_processes_meet_by_torchrun(folder: Path) -> None:
 def test_a_torchrun_launch_is_ended_with_its_workers(folder: Path) -> None:
     spec = LaunchSpec(executor=Torchrun(processes=2), environment={"OMP_NUM_THREADS": "1"})
     run = launch.launch(spec, folder, "pair", arguments=trainer("--steps=100000"))
-    wait_until(lambda: run_view.look(run).step > 0)
+    wait_until(lambda: run_view.look(run).step > 0, 120.0)
     parent, worker = run_view.processes(run)
     assert worker.pid == run_view.look(run).pid
     assert parent.pid != worker.pid
     launch.terminate(run, force=True)
-    wait_until(lambda: not parent.is_running() and not worker.is_running())
+    wait_until(lambda: not parent.is_running() and not worker.is_running(), 120.0)
     assert run_view.look(run).state == "interrupted"
 
 
@@ -123,17 +108,17 @@ def test_a_job_of_submitits_local_cluster_runs_stops_and_resumes(folder: Path) -
     pytest.importorskip("submitit")
     spec = LaunchSpec(executor=Slurm(cluster="local", hours=0.2), environment={"FAKE_COLOUR": "red"})
     run = launch.launch(spec, folder, "job", arguments=trainer("--steps=100000"))
-    wait_until(lambda: run_view.look(run).state == "running")
+    wait_until(lambda: run_view.look(run).state == "running", 120.0)
     assert any("colour red" in line for line in run_view.read_log(run).lines)
     with pytest.raises(InputError, match="running already"):
         launch.resume(run)
     launch.request_stop(run)
-    wait_until(lambda: run_view.look(run).state == "stopped")
+    wait_until(lambda: run_view.look(run).state == "stopped", 120.0)
     stopped = run_view.look(run)
-    wait_until(lambda: not run_view.processes(run))
+    wait_until(lambda: not run_view.processes(run), 120.0)
     launch.resume(run, arguments=trainer(f"--steps={stopped.step + 5}"))
-    wait_until(lambda: run_view.look(run).state == "finished")
-    wait_until((run / "exit.json").exists)
+    wait_until(lambda: run_view.look(run).state == "finished", 120.0)
+    wait_until((run / "exit.json").exists, 120.0)
     assert json.loads((run / "exit.json").read_text())["code"] == 0
     assert run_view.look(run).executor == "slurm"
 
@@ -143,8 +128,8 @@ def test_a_job_that_fails_at_once_tells_its_sentence(folder: Path) -> None:
     pytest.importorskip("submitit")
     spec = LaunchSpec(executor=Slurm(cluster="local", hours=0.2))
     run = launch.launch(spec, folder, "job", arguments=trainer("--fail=early"))
-    wait_until(lambda: not run_view.look(run).active)
-    wait_until(lambda: run_view.look(run).state == "failed")
+    wait_until(lambda: not run_view.look(run).active, 120.0)
+    wait_until(lambda: run_view.look(run).state == "failed", 120.0)
     assert "unknown setting" in run_view.look(run).message
 
 
@@ -169,7 +154,7 @@ def test_the_jobs_warning_is_a_request_to_stop(tmp_path: Path) -> None:
     command = [sys.executable, TRAINER, f"--run={run}", "--steps=100000"]
     process = subprocess.Popen([sys.executable, "-c", program, str(run), *command], start_new_session=True)
     try:
-        wait_until(lambda: run_view.look(run).state == "running")
+        wait_until(lambda: run_view.look(run).state == "running", 120.0)
         # the job holds the folder
         with pytest.raises(InputError, match="stop it first"), executors.run_lock(run):
             pass

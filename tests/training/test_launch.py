@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,26 +19,10 @@ import pytest
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.training import executors, launch, run_view
 from sai_core.training.launch import LaunchSpec
+from tests.training.stand_in import TRAINER, trainer, wait_until
 
-TRAINER = str(Path(__file__).with_name("fake_trainer.py"))
 SPEC = LaunchSpec(kind="detector")
 FOREVER = ("--steps=100000", "--delay=0.02")
-
-
-def trainer(*options: str) -> launch.Arguments:
-    """The stand-in in place of ``train``."""
-
-    def arguments(spec: LaunchSpec, run: Path, resume: bool) -> list[str]:
-        return [TRAINER, f"--run={run}", *options, *(["--resume"] if resume else [])]
-
-    return arguments
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.05)
 
 
 def wait_for_state(run: Path, *states: str) -> run_view.RunSummary:
