@@ -129,9 +129,12 @@ def heat(scene: Scene) -> None:
         st.caption(
             "Every cell is a full evaluation with that score threshold and NMS IoU, all other settings as they stand."
         )
-        if st.button("Compute the heat map", icon=":material/grid_on:", key=f"{keys.TUNE_HEAT}_go"):
+
+        def compute() -> None:
             scene.bench.background(key, work, again=True)
-            st.rerun()
+
+        # a callback, since a run of the page that the next click cuts short would forget the button
+        st.button("Compute the heat map", icon=":material/grid_on:", key=f"{keys.TUNE_HEAT}_go", on_click=compute)
         return
     if task.result is None:
         _wait(task, "Heat map")
@@ -171,15 +174,17 @@ def search(scene: Scene) -> None:
     n = len(scene.bench.tuning_set)
     settings = scene.settings
     key = ("search", objective, int(seed), settings.part("candidates", "select", "export"))
-    if three.button("Search thresholds", icon=":material/search:", type="primary"):
 
-        def work(tuning_set: TuningSet, progress: Any) -> Any:
-            return settings, search_thresholds(
-                tuning_set, settings, objective=cast(Objective, objective), seed=int(seed), progress=progress
-            )
+    def work(tuning_set: TuningSet, progress: Any) -> Any:
+        return settings, search_thresholds(
+            tuning_set, settings, objective=cast(Objective, objective), seed=int(seed), progress=progress
+        )
 
+    def begin() -> None:
         scene.bench.background(key, work, again=True)
         st.session_state[keys.TUNE_SEARCH] = key
+
+    three.button("Search thresholds", icon=":material/search:", type="primary", on_click=begin)
     # the last search stays, also when its thresholds have been taken over and are the settings now
     task = scene.bench.tasks.find(st.session_state.get(keys.TUNE_SEARCH, key))
     if task is None:
