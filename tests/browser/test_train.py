@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from sai_core.training import launch, run_view
 from tests.browser.conftest import ARTIFACTS
+from tests.training.stand_in import end_runs
 
 pytestmark = [pytest.mark.browser]
 
@@ -31,9 +32,7 @@ N_POINTS = (
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A runs folder; whatever still runs in it at the end is ended."""
     yield tmp_path / "runs"
-    for run in run_view.list_runs(tmp_path / "runs"):
-        for process in run_view.processes(run.path):
-            process.kill()
+    end_runs(tmp_path / "runs")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pages.components import train_charts, train_form
 from sai_core.environment import TorchFacts
 from sai_core.training import launch, run_view
 from sai_core.training.launch import LaunchSpec
-from tests.training.stand_in import trainer, wait_until
+from tests.training.stand_in import end_runs, trainer, wait_until
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train.py")
 
@@ -40,9 +40,7 @@ def _no_state_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A runs folder; whatever still runs in it at the end of a test is ended."""
     yield tmp_path / "runs"
-    for run in run_view.list_runs(tmp_path / "runs"):
-        for process in run_view.processes(run.path):
-            process.kill()
+    end_runs(tmp_path / "runs")
 
 
 def finished_run(folder: Path, name: str, *, state: str = "finished", created: float = 1000.0) -> Path:

@@ -1,12 +1,15 @@
-"""The stand-in trainer (:mod:`tests.training.fake_trainer`) in place of ``train``, and waiting for what it does."""
+"""The stand-in trainer (:mod:`tests.training.fake_trainer`) in place of ``train``; waiting for runs, ending them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from sai_core.training import launch
+import psutil
+
+from sai_core.training import launch, run_view
 from sai_core.training.launch import LaunchSpec
 
 TRAINER = str(Path(__file__).with_name("fake_trainer.py"))
@@ -27,3 +30,11 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition did not come true"
         time.sleep(0.05)
+
+
+def end_runs(folder: Path) -> None:
+    """End whatever still runs in a runs folder; a run may end by itself meanwhile."""
+    for run in run_view.list_runs(folder):
+        for process in run_view.processes(run.path):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()

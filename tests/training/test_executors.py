@@ -16,7 +16,7 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.training import executors, launch, run_view
 from sai_core.training.executors import Local, Slurm, Torchrun
 from sai_core.training.launch import LaunchSpec
-from tests.training.stand_in import TRAINER, trainer, wait_until
+from tests.training.stand_in import TRAINER, end_runs, trainer, wait_until
 
 TRAIN = ["-m", "sai_core", "train", "detector", "--run=/runs/a b"]
 
@@ -25,9 +25,7 @@ TRAIN = ["-m", "sai_core", "train", "detector", "--run=/runs/a b"]
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A runs folder; whatever still runs in it at the end of a test is ended."""
     yield tmp_path / "runs"
-    for run in run_view.list_runs(tmp_path / "runs"):
-        for process in run_view.processes(run.path):
-            process.kill()
+    end_runs(tmp_path / "runs")
 
 
 def test_commands_are_lists() -> None:

@@ -19,7 +19,7 @@ import pytest
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.training import executors, launch, run_view
 from sai_core.training.launch import LaunchSpec
-from tests.training.stand_in import TRAINER, trainer, wait_until
+from tests.training.stand_in import TRAINER, end_runs, trainer, wait_until
 
 SPEC = LaunchSpec(kind="detector")
 FOREVER = ("--steps=100000", "--delay=0.02")
@@ -34,9 +34,7 @@ def wait_for_state(run: Path, *states: str) -> run_view.RunSummary:
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A runs folder; whatever still runs in it at the end of a test is ended."""
     yield tmp_path / "runs"
-    for run in run_view.list_runs(tmp_path / "runs"):
-        for process in run_view.processes(run.path):
-            process.kill()
+    end_runs(tmp_path / "runs")
 
 
 def test_a_run_starts_and_finishes(folder: Path) -> None:
