@@ -40,6 +40,20 @@ def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return raw
 
 
+def with_overrides(kind: Any, overrides: Sequence[str]) -> Any:
+    """Dataclass of flat settings from its defaults and ``key=value`` changes.
+
+    Raises
+    ------
+    InputError
+        An unknown name or a value that the class refuses.
+    """
+    raw: dict[str, Any] = {}
+    for text in overrides:
+        _override(raw, text)
+    return build(kind, raw, "--set")
+
+
 def build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
     """Dataclass from a table; every field must have a default.
 

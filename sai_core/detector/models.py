@@ -61,7 +61,8 @@ from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, N_LATTICE
 from sai_core.taxonomy import N_CLASSES
 
 _RATIOS = (0.5, 1.0, 2.0)
-_HIDDEN = 512
+HIDDEN = 512
+"""Width of what a region is classified from."""
 _RGB_MEAN = (0.485, 0.456, 0.406)
 _RGB_STD = (0.229, 0.224, 0.225)
 
@@ -140,24 +141,24 @@ class SaiDetector(nn.Module):
             if config.gated_fusion:
                 self.fusion = GatedFusion(channels, config.acoustic_channels, circular=circular, levels=self.levels)
             if config.roi_cmaf:
-                self.cmaf = RoiCmaf(channels, config.acoustic_channels, _HIDDEN, width=config.cmaf_width)
+                self.cmaf = RoiCmaf(channels, config.acoustic_channels, HIDDEN, width=config.cmaf_width)
         self.adapter = ConformerAdapter(channels, levels=self.levels) if config.conformer else None
         self.rpn = RpnHead(channels, len(_RATIOS), circular=circular)
         self.box_pool = RegionAlign(list(self.levels), 7)
         self.energy_pool = RegionAlign(list(self.levels), 14)
-        self.box_head = BoxHead(channels, _HIDDEN)
-        self.classifier = nn.Linear(_HIDDEN, N_LABELS)
-        self.box_deltas = nn.Linear(_HIDDEN, 4)
+        self.box_head = BoxHead(channels, HIDDEN)
+        self.classifier = nn.Linear(HIDDEN, N_LABELS)
+        self.box_deltas = nn.Linear(HIDDEN, 4)
         self.energy_head = EnergyHead(channels)
-        self.distance_head = DistanceHead(_HIDDEN)
-        self.embedding_head = nn.Linear(_HIDDEN, config.embedding_dim) if config.embedding_dim else None
+        self.distance_head = DistanceHead(HIDDEN)
+        self.embedding_head = nn.Linear(HIDDEN, config.embedding_dim) if config.embedding_dim else None
         self.decoder = (
             FullEnergyDecoder(channels, max(channels // 2, 32), circular=circular, levels=self.levels)
             if config.full_decoder
             else None
         )
         self.frame_classifier = nn.Linear(channels, N_CLASSES) if config.aux_classifier else None
-        self.spectrum = RoiSpectrum(config.n_bands, _HIDDEN) if config.context_frames else None
+        self.spectrum = RoiSpectrum(config.n_bands, HIDDEN) if config.context_frames else None
         self._rpn_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self._roi_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
         # events are rare: at the start nearly every anchor and every RoI is background

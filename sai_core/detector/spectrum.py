@@ -95,12 +95,33 @@ class RoiSpectrum(nn.Module):
         """
         own, everywhere = [], []
         for power, columns, part in zip(context.power, context.columns, boxes, strict=True):
-            weights = self._weights(part.detach() / SCALE, columns)
-            frames, bands, points = power.shape
-            heard = (weights @ power.reshape(frames * bands, points).T).reshape(len(part), frames, bands)
+            heard = self.listen(power, columns, part.detach() / SCALE)
             own.append(heard)
             everywhere.append(power.mean(dim=-1)[None].expand(len(part), -1, -1))
-        both = torch.cat([torch.cat(own), torch.cat(everywhere)], dim=-1)
+        return self.encode(torch.cat(own), torch.cat(everywhere))
+
+    def listen(self, power: Tensor, columns: Tensor, boxes_deg: Tensor) -> Tensor:
+        """Spectrogram of some directions of one frame.
+
+        Parameters
+        ----------
+        power : Tensor, shape (frames, bands, 484)
+        columns : Tensor, shape (484,)
+            Canvas column of each lattice point.
+        boxes_deg : Tensor, shape (n, 4)
+            Canvas degrees.
+
+        Returns
+        -------
+        own : Tensor, shape (n, frames, bands)
+        """
+        frames, bands, points = power.shape
+        weights = self._weights(boxes_deg, columns)
+        return (weights @ power.reshape(frames * bands, points).T).reshape(len(boxes_deg), frames, bands)
+
+    def encode(self, own: Tensor, everywhere: Tensor) -> Tensor:
+        """Vectors (n, hidden) of spectrograms of directions and of all directions, (n, frames, bands) each."""
+        both = torch.cat([own, everywhere], dim=-1)
         # 60 dB below full scale is the middle of what recordings hold
         levels = ((both.clamp(min=0) + _FLOOR).log10() + 5.0) / 2.0
         x = self.net(levels.transpose(1, 2))

@@ -22,6 +22,7 @@ from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import InputError
 from sai_core.files import content_hash
+from sai_core.taxonomy import N_CLASSES
 
 FULL_HEIGHT, FULL_WIDTH = 45, 90
 """Stored resolution of full-frame maps: four degrees a cell."""
@@ -64,6 +65,9 @@ class NetworkOptions:
         training. Fewer changes what is found.
     precision : {"float32", "bfloat16"}
         ``bfloat16`` runs convolutions and matrix products at 8 bits of precision on processors that have them.
+    classes : int
+        Our own detectors: a region becomes a candidate for each of so many classes, the likeliest first, where their
+        score reaches the floor. (The official baseline does this for all 13.)
     """
 
     floor: float | None = None
@@ -72,6 +76,7 @@ class NetworkOptions:
     full_map: bool = True
     proposals: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
+    classes: int = 1
 
     def __post_init__(self) -> None:
         if self.floor is not None and not 0.0 <= self.floor < 1.0:
@@ -80,6 +85,8 @@ class NetworkOptions:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 1000:
                 raise InputError(f"{name} {value}: a number in 1..1000 is needed.")
+        if not 1 <= self.classes <= N_CLASSES:
+            raise InputError(f"classes {self.classes}: a number in 1..{N_CLASSES} is needed.")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision {self.precision!r}: choose float32 or bfloat16.")
 
@@ -131,9 +138,24 @@ def _describe(options: NetworkOptions) -> dict[str, str]:
             ("full_map", options.full_map, True),
             ("proposals", options.proposals, None),
             ("precision", options.precision, "float32"),
+            ("classes", options.classes, 1),
         )
         if value != default
     }
+
+
+def _likeliest(
+    scores: npt.NDArray[np.float32], count: int, floor: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
+    """Region and class of each candidate from (regions, 13) scores, strongest first; at least one of each region."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    values = np.take_along_axis(scores, order, axis=1)
+    good = values >= floor
+    good[:, :1] = True
+    rows, places = np.nonzero(good)
+    by_score = np.argsort(-values[good], kind="stable")
+    rows, places = rows[by_score], places[by_score]
+    return rows, order[rows, places].astype(np.int16)
 
 
 class BaselineNetwork:
@@ -262,15 +284,16 @@ class OwnNetwork:
         out = []
         for c, f in zip(found, full, strict=True):
             scores = _single(c.class_scores)
+            rows, category_id = _likeliest(scores, self.options.classes, self.floor)
             out.append(
                 FrameOutput(
-                    _single(c.boxes_deg),
-                    scores,
-                    _single(c.objectness),
-                    scores.argmax(axis=1).astype(np.int16) if len(scores) else np.zeros(0, dtype=np.int16),
-                    _half(c.energy),
-                    _single(c.distance_units * DISTANCE_UNIT_CM),
-                    _half(c.embedding),
+                    _single(c.boxes_deg)[rows],
+                    scores[rows],
+                    _single(c.objectness)[rows],
+                    category_id,
+                    _half(c.energy)[rows],
+                    _single(c.distance_units * DISTANCE_UNIT_CM)[rows],
+                    _half(c.embedding)[rows],
                     _half(f),
                 )
             )

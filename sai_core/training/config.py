@@ -191,13 +191,18 @@ class StartSettings:
     Attributes
     ----------
     backbone : str
-        torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; empty for none.
+        torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; ``torchvision`` for one that
+        its cache on this machine holds, where it holds one; empty for none.
     detector : str
         Checkpoint of one of our own detectors; what fits is taken over; empty for none.
+    sounds : str
+        What ``train sounds`` made: the ear and the classifier of a network with ``model.context_frames``; taken over
+        after ``detector``; empty for none.
     """
 
     backbone: str = ""
     detector: str = ""
+    sounds: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ long ago that was written, ends with the numbers of one that was not.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from sai_core.detector.checkpoints import read_state_dict
 from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, weights_folder
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
@@ -35,6 +37,7 @@ from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_ma
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
 from sai_core.training.run_folder import RunFolder
 from sai_core.training.sampler import RareClassSampler, rare_classes
+from sai_core.training.sounds import take_sounds
 from sai_core.training.validation import encoded, scores_on, total_loss, validation_losses
 from sai_core.training.workers import SilentFolder, Workers
 
@@ -50,6 +53,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     progress: Progress = no_progress,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> Path:
     """Train a detector, or go on with a run.
 
@@ -66,6 +70,8 @@ def train(
     resume : bool
         Go on from the last checkpoint (from the start where none was written yet).
     progress : Progress
+    say : callable
+        Told, in a sentence each, what was decided about the weights to start from.
 
     Returns
     -------
@@ -92,6 +98,10 @@ def train(
     else:
         if config is None:
             raise InputError("a new run needs a configuration.")
+        config, decided = resolve_start(config)
+        if workers.first:
+            for sentence in decided:
+                say(sentence)
         roots = list(data_roots)
     if not roots:
         raise InputError("training needs data: give --data with a folder in the official layout.")
@@ -134,6 +144,48 @@ def train(
     folder.clear_stop()
     workers.leave()
     return folder.best if folder.best.exists() else folder.last
+
+
+def resolve_start(config: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+    """Settings with ``start.backbone = "torchvision"`` replaced by a file of torchvision's cache.
+
+    Where the cache has nothing that fits, the backbone starts from random weights; then no layer waits for its epoch
+    and no norm is frozen, since random weights that stay as they are teach nothing. For the same reason an RPN that is
+    to stay frozen learns where only the backbone is given.
+
+    Returns
+    -------
+    config : TrainingConfig
+    decided : list of str
+        What was decided, one sentence each; empty where nothing was asked for.
+    """
+    decided = []
+    if config.start.backbone == IN_CACHE:
+        found = find_cached(config.model.backbone)
+        start = dataclasses.replace(config.start, backbone="" if found is None else str(found))
+        config = dataclasses.replace(config, start=start)
+        if found is None:
+            return _without_cache(config)
+        decided.append(f"The backbone starts from {found} (torchvision's cache).")
+    frozen = config.optimiser.frozen
+    if config.start.backbone and not config.start.detector and "rpn" in frozen:
+        left = tuple(group for group in frozen if group != "rpn")
+        config = dataclasses.replace(config, optimiser=dataclasses.replace(config.optimiser, frozen=left))
+        decided.append("A backbone's file has no RPN of ours, so that the RPN learns (optimiser.frozen names it).")
+    return config, decided
+
+
+def _without_cache(config: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+    names = ", ".join(known_files(config.model.backbone))
+    sentence = f"torchvision's cache ({weights_folder()}) has none of {names}"
+    if config.start.detector:
+        return config, [f"{sentence}; all weights come from {config.start.detector}."]
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, frozen_norm=False),
+        optimiser=dataclasses.replace(config.optimiser, unfreeze={}),
+    )
+    return config, [f"{sentence}; the backbone starts from random weights, and nothing is frozen."]
 
 
 def _device(name: str) -> torch.device:
@@ -561,4 +613,6 @@ def _new_model(config: TrainingConfig) -> tuple[SaiDetector, bool]:
         if len(fitting) < len(own) // 4:
             raise InputError(f"{path}: only {len(fitting)} of {len(own)} tensors fit this network; choose another.")
         model.load_state_dict(fitting, strict=False)
+    if config.start.sounds:
+        take_sounds(model, Path(config.start.sounds))
     return model, bool(config.start.backbone or config.start.detector)

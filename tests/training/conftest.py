@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.material import write_root, write_weights
+from sai_core.training.config import TrainingConfig, read_config
+from tests.training.material import TINY, Configure, write_root, write_weights
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,13 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_weights(tmp_path_factory.mktemp("weights") / "uplam.safetensors")
+
+
+@pytest.fixture
+def tiny(tiny_weights: Path) -> Configure:
+    """Configurations of runs that take seconds."""
+
+    def make(*overrides: str, recipe: str = "small_a") -> TrainingConfig:
+        return read_config(recipe, [*TINY, f"data.weights='{tiny_weights}'", *overrides])
+
+    return make

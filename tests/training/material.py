@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,11 @@ from sai_core.annotations import AnnotationTable, write_label_json
 from sai_core.dataset import Recording
 from sai_core.detector.spectrum import lattice_pixels
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.training.config import DataSettings
+from sai_core.training.config import DataSettings, TrainingConfig
 from sai_core.training.data import FrameSet, LabelColumns, TrainingRecording, columns_of
+
+Configure = Callable[..., TrainingConfig]
+"""Makes a configuration from overrides; see the fixture ``tiny``."""
 
 TINY = (
     "model.width=16",

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +22,9 @@ from sai_core.cli import main
 from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.training import loop
-from sai_core.training.config import TrainingConfig, read_config
+from sai_core.training.config import read_config
 from sai_core.training.loop import train
-from tests.training.material import TINY, write_root
-
-Configure = Callable[..., TrainingConfig]
-
-
-@pytest.fixture
-def tiny(tiny_weights: Path) -> Configure:
-    def make(*overrides: str, recipe: str = "small_a") -> TrainingConfig:
-        return read_config(recipe, [*TINY, f"data.weights='{tiny_weights}'", *overrides])
-
-    return make
+from tests.training.material import TINY, Configure, write_root
 
 
 def _rows(run: Path) -> list[dict[str, str]]:
