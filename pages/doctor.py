@@ -60,9 +60,11 @@ def main() -> None:
             "Devices": ", ".join(f"{d['name']} ({d['model']})" for d in report["devices"]),
             "Video": "decoding works" if report["opencv_works"] else "decoding does not work",
             "H.264 and AAC": "writing works" if report["pyav_works"] else "writing does not work",
-            "Cache": f"{_gib(machine['cache_bytes'])} in {machine['cache_path']}",
+            "Cache": _gib(machine["cache_bytes"]),
         }
         st.dataframe(pd.DataFrame({"what": rows.keys(), "is": rows.values()}), hide_index=True, width="stretch")
+        # below the table: a long path would be cut off in a cell
+        st.caption(f"Cache folder: {plain(machine['cache_path'])}")
         st.caption("The same from a terminal: `python -m sai_core doctor --data ROOT`")
     with packages:
         st.subheader("Packages", anchor=False)

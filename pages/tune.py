@@ -86,7 +86,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             "Raw detections",
             options,
             index=start(keys.TUNE_RAW, options, options[0]),
-            format_func=lambda f: f"{by_folder[f].name}  ·  {len(by_folder[f].stores)} recordings",
+            format_func=lambda f: _raw_line(by_folder[f]),
             key=keys.TUNE_RAW,
             label_visibility="collapsed",
             help="Raw detections, as predict keeps them beside its files.",
@@ -155,6 +155,11 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
     if st.session_state.get(keys.TUNE_LOADED) != mark or not tune_settings.values():
         tune_settings.load(system, mark=mark)
     return Choice(root, raw, scopes[scope], system, systems, Path(teacher).expanduser() if teacher else None)
+
+
+def _raw_line(raw: RawSet) -> str:
+    n = len(raw.stores)
+    return f"{raw.name}  ·  {n} recording{'s' * (n != 1)}"
 
 
 def _scopes(root: DataRoot, raw: RawSet) -> dict[str, list[Recording]]:

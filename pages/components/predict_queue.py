@@ -131,7 +131,7 @@ def _results(job: PredictionJob) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(38 + 35 * len(rows), 248),
+        height="content" if len(rows) <= 6 else 248,
         column_config={
             "open": st.column_config.LinkColumn("", display_text="Open in Explorer", width="small"),
             "frames/s": st.column_config.NumberColumn(format="%.1f", help="Includes the acoustic maps where new."),

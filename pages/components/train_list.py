@@ -120,7 +120,8 @@ def _caption(run: RunSummary) -> str:
     if run.fraction is not None and run.state != "finished":
         parts.append(f"{100 * run.fraction:.0f} %")
     if run.epochs:
-        parts.append(f"epoch {min(run.epoch + 1, run.epochs)}/{run.epochs}")
+        what = "stage" if run.kind == "uplam" else "epoch"
+        parts.append(f"{what} {min(run.epoch + 1, run.epochs)}/{run.epochs}")
     if run.best_score is not None:
         parts.append(f"{plain(run.best_name)} {run.best_score:.3f}")
     if run.updated:

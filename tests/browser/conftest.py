@@ -20,8 +20,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import torch
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.models import SaiDetector, save_detector
 from tests.figures.scenes import write_root
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,6 +62,17 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken.mkdir()
     (broken / "fold4_room23_mix001.json").write_text('{"annotations": [{"metadata_frame_index": 3, "categ')
     return root
+
+
+@pytest.fixture(scope="session")
+def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained tiny network whose scores differ."""
+    torch.manual_seed(0)
+    model = SaiDetector(DetectorConfig.small("A", channels=32, width=16, first_level=3, coarse_stem=True))
+    torch.nn.init.normal_(model.classifier.weight, std=0.5)
+    path = tmp_path_factory.mktemp("checkpoint") / "untrained.safetensors"
+    save_detector(model, path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
-"""The Figures page in a real Chromium: preview, downloads, a video that plays, and the documentation's pictures."""
+"""The Figures page in a real Chromium: preview, downloads, a video that plays."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import ARTIFACTS, REPOSITORY
+from tests.browser.conftest import ARTIFACTS
 from tests.figures.scenes import write_root
 
 pytestmark = [pytest.mark.browser]
@@ -42,10 +40,7 @@ def test_a_newcomer_gets_fig_3_of_a_frame(figures: OpenPage, scheme: str, tmp_pa
     assert data.startswith(b"%PDF")
     assert b"/FontFile2" in data
     ARTIFACTS.mkdir(exist_ok=True)
-    picture = ARTIFACTS / f"figures_{scheme}.png"
-    page.screenshot(path=picture)
-    if os.environ.get("SAI_UPDATE_DOCS"):
-        shutil.copyfile(picture, REPOSITORY / "docs" / "images" / f"figures_{scheme}.png")
+    page.screenshot(path=ARTIFACTS / f"figures_{scheme}.png")
 
 
 @pytest.mark.slow

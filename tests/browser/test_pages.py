@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
+import io
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 from playwright.sync_api import Page
 
+from sai_core.acoustics.simulate.dataset import SimulationOptions, simulate_dataset
 from sai_core.annotations import read_annotations
 from sai_core.dataset import demo_root
+from sai_core.files import cache_root
+from sai_core.training import launch, run_view
 from tests.browser.conftest import ARTIFACTS, REPOSITORY, read, wait_for
+from tests.browser.pictures import IMAGES, SCENES, keep_film, stand_still, take, updates_docs
+from tests.training.stand_in import end_runs, wait_until
+from tests.tuning.stand_in import write_root as write_raw_root
 
 pytestmark = [pytest.mark.browser]
 
 OpenPage = Callable[..., Page]
+TINY_RUN = (
+    "data.blocks=1",
+    "data.block_frames=32",
+    "data.scenes.n_clips=4",
+    "data.scenes.clip_s=1.0",
+    "validation_frames=16",
+    "validate_every=4",
+    "stages.0.steps=20",
+    "stages.0.batch=4",
+    "stages.1.steps=60",
+)
 
 
 @pytest.mark.slow
@@ -47,24 +66,84 @@ def test_a_label_is_made_and_seen(visit: OpenPage, tmp_path: Path) -> None:
     page.screenshot(path=ARTIFACTS / "label_dark.png")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_demo_looks_like_its_pictures(visit: OpenPage, scheme: str) -> None:
-    """Pictures of the documentation; ``SAI_UPDATE_DOCS=1`` takes them over into ``docs/images``."""
-    assert demo_root().is_dir()
-    page = visit("explorer", scheme=scheme, frame=88, a="stand-in-A")
-    page.wait_for_selector(".sx[data-ready]", timeout=60_000)
-    wait_for(page, "p.matches.A && p.timeline.spectrogram", timeout=60_000)
-    page.wait_for_timeout(500)
-    assert page.get_by_text("stand-in-A").count() >= 1
-    assert page.locator(".sx").get_by_text("simulated").count() >= 1
-    ARTIFACTS.mkdir(exist_ok=True)
-    picture = ARTIFACTS / f"demo_{scheme}.png"
-    page.screenshot(path=picture)
-    assert picture.stat().st_size > 50_000
-    if os.environ.get("SAI_UPDATE_DOCS"):
-        target = REPOSITORY / "docs" / "images" / f"explorer_{scheme}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, target)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of what the pictures show."""
+    return tmp_path_factory.mktemp("pictures")
+
+
+@pytest.fixture(scope="module")
+def simulated_root(folder: Path) -> Path:
+    """One simulated recording of two seconds, with all 32 channels and a video."""
+    simulate_dataset(folder / "sim", SimulationOptions(seed=3, seconds=2.0, video_wh=(720, 360)), recordings=1)
+    return folder / "sim"
+
+
+@pytest.fixture(scope="module")
+def tune_root(folder: Path) -> Path:
+    """Labels and stand-in candidates of a recording of twelve seconds."""
+    return write_raw_root(folder / "labelled", n_frames=120)
+
+
+@pytest.fixture(scope="module")
+def finished_run(folder: Path) -> Iterator[Path]:
+    """A run of the real UpLAM training that is over in a minute."""
+    run = launch.launch(launch.LaunchSpec(kind="uplam", overrides=TINY_RUN), folder / "runs", "tiny-uplam")
+    wait_until(lambda: not run_view.look(run).active, 400)
+    yield run
+    end_runs(folder / "runs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("name", list(SCENES))
+def test_every_page_looks_like_its_picture(
+    visit: OpenPage,
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    name: str,
+    scheme: str,
+) -> None:
+    """Each page comes up with something to see; ``SAI_UPDATE_DOCS=1`` renews the documentation's pictures."""
+    page = SCENES[name](partial(visit, scheme=scheme), folder, request.getfixturevalue)
+    stand_still(page)
+    title = "Label audio" if name == "label" else name.capitalize()
+    assert page.get_by_role("link", name=title, exact=True).count() >= 1
+    assert page.get_by_test_id("stException").count() == 0
+    assert page.get_by_test_id("stAlertContentError").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    paths = {
+        str(demo_root()): "assets/demo",
+        str(folder): "~",
+        str(tmp_path_factory.getbasetemp() / "checkpoint0"): "~/checkpoints",
+        str(REPOSITORY): "~/sai-explorer",
+        str(cache_root()): "~/.cache/sai-explorer",
+        str(Path.home()): "~",
+        f"· {socket.gethostname()}": "· this machine",
+    }
+    with Image.open(io.BytesIO(take(page, name, scheme, paths=paths))) as picture:
+        grey = np.asarray(picture.convert("L"), dtype=np.float64)
+    # the theme is the one that was asked for, and the page is not empty
+    assert (np.median(grey) < 80) == (scheme == "dark")
+    assert grey.std() > 8
+
+
+def test_the_film_of_the_explorer(visit: OpenPage) -> None:
+    """Six seconds of a demo recording, frame by frame; ``SAI_UPDATE_DOCS=1`` renews the README's animation."""
+    page = SCENES["explorer"](partial(visit, scheme="dark"), Path(), Path)
+    n, first = (60 if updates_docs() else 3), 70
+    read(page, f"(p.seek({first}), 0)")
+    pictures = []
+    for frame in range(first, first + n):
+        wait_for(page, f"p.drawn === {frame} && p.store.blocks.has(Math.floor({frame} / 20))")
+        page.wait_for_timeout(120)
+        pictures.append(page.screenshot())
+        page.keyboard.press("ArrowRight")
+    assert len(set(pictures)) == n
+    if updates_docs():
+        keep_film(pictures, IMAGES / "explorer.webp", frame_ms=100)
+        assert (IMAGES / "explorer.webp").stat().st_size < 1_500_000
 
 
 def test_the_data_folder_stays_in_the_address_on_every_page(visit: OpenPage, data_root: Path) -> None:

@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from playwright.sync_api import Page, expect
 
 from sai_core.dataset import demo_root, open_data_root
-from sai_core.detector.config import DetectorConfig
-from sai_core.detector.models import SaiDetector, save_detector
 from tests.browser.conftest import ARTIFACTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -33,16 +30,6 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    """An untrained tiny network whose scores differ."""
-    torch.manual_seed(0)
-    model = SaiDetector(DetectorConfig.small("A", channels=32, width=16, first_level=3, coarse_stem=True))
-    torch.nn.init.normal_(model.classifier.weight, std=0.5)
-    save_detector(model, tmp_path / "tiny.safetensors")
-    return tmp_path / "tiny.safetensors"
-
-
-@pytest.fixture
 def predict(visit: Callable[..., Page]) -> Callable[..., Page]:
     """Open the page; a busy machine may take its time."""
 
@@ -55,9 +42,9 @@ def predict(visit: Callable[..., Page]) -> Callable[..., Page]:
 
 
 def test_from_a_recording_to_the_explorer(
-    predict: Callable[..., Page], root: Path, checkpoint: Path, tmp_path: Path
+    predict: Callable[..., Page], root: Path, untrained_checkpoint: Path, tmp_path: Path
 ) -> None:
-    page = predict(root=str(root), predict_path=str(checkpoint))
+    page = predict(root=str(root), predict_path=str(untrained_checkpoint))
     network = page.get_by_role("combobox", name="Network")
     expect(network).to_be_visible(timeout=120_000)
     if not page.get_by_text("Checkpoint file", exact=True).is_visible():

@@ -122,7 +122,10 @@ class Pano {
     for (let el = -60; el <= 60; el += this.view.z > 2 ? 15 : 30) { const y = Math.round(this.toY(90 - el)) + 0.5; ctx.moveTo(0, y); ctx.lineTo(this.w, y); }
     ctx.stroke(); ctx.shadowBlur = 3;
     const base = Math.min(this.toY(H), this.h) - 5;
-    for (const k of copies) for (let az = -180; az < 180; az += step) ctx.fillText(`${az}°`, this.toX(180 - az + k * W) + 3, base);
+    for (const k of copies) for (let az = -180; az < 180; az += step) {
+      const words = `${az}°`, x = this.toX(180 - az + k * W) + 3;
+      if (x + ctx.measureText(words).width <= this.w) ctx.fillText(words, x, base); // not cut off at the edge
+    }
     for (let el = -60; el <= 60; el += 30) ctx.fillText(`${el > 0 ? "+" : ""}${el}°`, 3, this.toY(90 - el) - 3);
     ctx.shadowBlur = 0;
   }
