@@ -61,7 +61,7 @@ def home(open_: Open, folder: Path, material: Material) -> Page:
     page = open_("")
     expect(page.get_by_role("heading", name="SAI Explorer")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_role("link", name="Open this moment")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_role("heading", name="Do next")).to_be_visible()
+    expect(page.get_by_role("heading", name="Do next")).to_be_visible(timeout=PATIENCE_MS)
     return page
 
 
@@ -70,8 +70,8 @@ def explorer(open_: Open, folder: Path, material: Material) -> Page:
     page = open_("explorer", rec="dev-test-sim/fold9_room1_mix001", frame=106, a="stand-in-A")
     page.wait_for_selector(".sx[data-ready]", timeout=PATIENCE_MS)
     wait_for(page, "p.matches.A && p.timeline.spectrogram && p.drawn === 106", timeout=PATIENCE_MS)
-    expect(page.get_by_text("stand-in-A").first).to_be_attached()
-    expect(page.locator(".sx").get_by_text("simulated").first).to_be_visible()
+    expect(page.get_by_text("stand-in-A").first).to_be_attached(timeout=PATIENCE_MS)
+    expect(page.locator(".sx").get_by_text("simulated").first).to_be_visible(timeout=PATIENCE_MS)
     return page
 
 
@@ -107,7 +107,7 @@ def scores(open_: Open, folder: Path, material: Material) -> Page:
     page.wait_for_function(
         "() => document.querySelectorAll('[data-testid=stDataFrame] canvas').length >= 2", timeout=PATIENCE_MS
     )
-    expect(page.get_by_text("Table 1", exact=False).first).to_be_visible()
+    expect(page.get_by_text("Table 1", exact=False).first).to_be_visible(timeout=PATIENCE_MS)
     return page
 
 
@@ -130,7 +130,7 @@ def figures(open_: Open, folder: Path, material: Material) -> Page:
     page.wait_for_function(
         "() => (document.querySelector('[data-testid=stImage] img') || {}).naturalWidth > 1000", timeout=PATIENCE_MS
     )
-    expect(page.get_by_text("frame 106 (10.6–10.7 s)")).to_be_visible()
+    expect(page.get_by_text("frame 106 (10.6–10.7 s)")).to_be_visible(timeout=PATIENCE_MS)
     return page
 
 
@@ -138,7 +138,7 @@ def train(open_: Open, folder: Path, material: Material) -> Page:
     """A tiny run of the real UpLAM training."""
     page = open_("train", train_folder=material("finished_run").parent, train_run="tiny-uplam")
     expect(page.get_by_role("heading", name="tiny-uplam")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_text("finished", exact=True).first).to_be_visible()
+    expect(page.get_by_text("finished", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
     page.wait_for_function(_CHARTS, arg=1, timeout=PATIENCE_MS)
     return page
 
@@ -156,7 +156,7 @@ def label(open_: Open, folder: Path, material: Material) -> Page:
         page.get_by_role("button", name="Make the label").click()
     page.wait_for_selector(".sx[data-ready]", timeout=PATIENCE_MS)
     wait_for(page, "p.timeline.spectrogram && p.drawn >= 0", timeout=PATIENCE_MS)
-    expect(made).to_be_visible()
+    expect(made).to_be_visible(timeout=PATIENCE_MS)
     page.keyboard.press("Shift+ArrowRight")
     wait_for(page, "p.drawn === 10", timeout=PATIENCE_MS)
     return page
@@ -166,7 +166,7 @@ def doctor(open_: Open, folder: Path, material: Material) -> Page:
     """This machine and the demo recordings."""
     page = open_("doctor")
     expect(page.get_by_role("heading", name="Machine")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_role("heading", name="Packages")).to_be_visible()
+    expect(page.get_by_role("heading", name="Packages")).to_be_visible(timeout=PATIENCE_MS)
     page.wait_for_function(
         "() => document.querySelectorAll('[data-testid=stDataFrame] canvas').length >= 2", timeout=PATIENCE_MS
     )

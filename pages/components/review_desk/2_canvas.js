@@ -123,7 +123,7 @@ class Pano {
     ctx.stroke(); ctx.shadowBlur = 3;
     const base = Math.min(this.toY(H), this.h) - 5;
     for (const k of copies) for (let az = -180; az < 180; az += step) {
-      const words = `${az}°`, x = this.toX(180 - az + k * W) + 3;
+      const words = az === -180 ? "±180°" : `${az}°`, x = this.toX(180 - az + k * W) + 3;
       if (x + ctx.measureText(words).width <= this.w) ctx.fillText(words, x, base); // not cut off at the edge
     }
     for (let el = -60; el <= 60; el += 30) ctx.fillText(`${el > 0 ? "+" : ""}${el}°`, 3, this.toY(90 - el) - 3);
