@@ -179,7 +179,8 @@ def _figures(run: RunSummary) -> None:
     if run.best_score is not None:
         cells.append((f"Best {run.best_name}", f"{run.best_score:.3f}"))
     if run.frames_per_s is not None:
-        cells.append(("Frames/s", f"{run.frames_per_s:.3g}"))
+        rate = run.frames_per_s
+        cells.append(("Frames/s", f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"))
     if run.active and run.eta_s is not None:
         cells.append(("Remaining", _duration(run.eta_s)))
     elif run.updated:
