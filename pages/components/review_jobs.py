@@ -111,28 +111,49 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
-_ahead = threading.Semaphore(1)
+_ahead_lock = threading.Lock()
+_ahead: dict[str, Callable[[], None]] = {}
+_ahead_runs: list[bool] = []
+"""Holds one entry while the thread that works ahead lives."""
 
 
-def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item]) -> None:
-    """Open what the next items need in the background, so that it is there when their turn comes."""
-    if not items or not _ahead.acquire(blocking=False):
+def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item], *, reviewer: str) -> None:
+    """Open what the next items need in the background, so that it is there when their turn comes.
+
+    One thread does it for everybody; of one reviewer a newer wish takes the place of one that has not begun.
+    """
+    if not items:
         return
 
     def work() -> None:
+        for item in items:
+            view = view_of(root, systems, item)
+            n_frames = max(view.n_frames, item.end + 1)
+            blocks = sorted(block_range(item, item.frame, n_frames), key=lambda b: abs(b - item.frame // BLOCK_FRAMES))
+            for index in blocks:
+                if index < view.n_blocks:
+                    view.block(index)
+
+    with _ahead_lock:
+        _ahead[reviewer] = work
+        if _ahead_runs:
+            return
+        _ahead_runs.append(True)
+    threading.Thread(target=_work_ahead, name="review-ahead", daemon=True).start()
+
+
+def _work_ahead() -> None:
+    while True:
+        with _ahead_lock:
+            if not _ahead:
+                _ahead_runs.clear()
+                return
+            work = _ahead.pop(next(iter(_ahead)))
         try:
-            for item in items:
-                view = view_of(root, systems, item)
-                n_frames = max(view.n_frames, item.end + 1)
-                blocks = sorted(
-                    block_range(item, item.frame, n_frames), key=lambda b: abs(b - item.frame // BLOCK_FRAMES)
-                )
-                for index in blocks:
-                    if index < view.n_blocks:
-                        view.block(index)
+            work()
         except SaiError:
             pass  # it is told when the item is opened
-        finally:
-            _ahead.release()
-
-    threading.Thread(target=work, name="review-ahead", daemon=True).start()
+        except BaseException:
+            with _ahead_lock:
+                _ahead_runs.clear()
+            raise

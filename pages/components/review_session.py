@@ -97,7 +97,7 @@ def show_desk(
     review_desk.mount(pack(header, parts), key=keys.REVIEW_DESK)
     listed = desk.listed(filters)
     at = next((k for k, other in enumerate(listed) if other.id == current), -1)
-    review_jobs.prepare(root, systems, listed[at + 1 : at + 3])
+    review_jobs.prepare(root, systems, listed[at + 1 : at + 3], reviewer=reviewer)
 
 
 def _current(desk: Desk, filters: Filters) -> str | None:

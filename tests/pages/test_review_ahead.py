@@ -1,0 +1,50 @@
+"""What the Review page opens ahead: the newest wish of each reviewer, by one thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pages.components import review_jobs
+from sai_core.errors import InputError
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_newer_wish_takes_the_place_of_one_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    go_on = threading.Event()
+
+    def view_of(root: object, systems: object, item: Any) -> SimpleNamespace:
+        begun.append(item.id)
+        assert go_on.wait(20)
+        if item.id == "bad":
+            raise InputError("cannot be read")
+        return SimpleNamespace(n_frames=10, n_blocks=0)
+
+    monkeypatch.setattr(review_jobs, "view_of", view_of)
+    monkeypatch.setattr(review_jobs, "block_range", lambda *_: range(0))
+
+    def wish(name: str, reviewer: str) -> None:
+        item: Any = SimpleNamespace(id=name, end=3, frame=1)
+        review_jobs.prepare(SimpleNamespace(), [], [item], reviewer=reviewer)  # type: ignore[arg-type]
+
+    wish("first", "ada")
+    wait_for(lambda: begun == ["first"])
+    for name, reviewer in (("second", "ada"), ("bad", "ben"), ("third", "ada")):
+        wish(name, reviewer)
+    go_on.set()
+    wait_for(lambda: not review_jobs._ahead_runs)
+    assert sorted(begun) == ["bad", "first", "third"]
+    # a file that cannot be read ends nothing
+    wish("fourth", "ben")
+    wait_for(lambda: begun[-1] == "fourth" and not review_jobs._ahead_runs)
