@@ -69,7 +69,11 @@ def form(root: DataRoot) -> PredictionRequest | None:
     magnitude = str(options["magnitude"])
     inputs = None
     if magnitude != _MAGNITUDES[0]:
-        inputs = InputOptions(magnitude=magnitude, grid=network.facts.grid)  # type: ignore[arg-type]
+        inputs = InputOptions(
+            magnitude=magnitude,  # type: ignore[arg-type]
+            grid=network.facts.grid,
+            smooth_frames=network.facts.smooth_frames,
+        )
     return PredictionRequest(
         data=root.path,
         recordings=tuple(able),

@@ -94,10 +94,36 @@ class StoredMaps:
         return self._level
 
     def lattice(
-        self, first: int = 0, last: int | None = None, *, magnitude: Magnitude = "normalised"
+        self,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        magnitude: Magnitude = "normalised",
+        smooth_frames: int = 0,
     ) -> npt.NDArray[np.float32]:
-        """Frames ``first`` to ``last - 1`` as float32, shape (frames, 9, 484); new array."""
-        return np.asarray(self.maps(first, last, magnitude=magnitude).lattice, np.float32)
+        """Frames ``first`` to ``last - 1`` as float32, shape (frames, 9, 484); new array.
+
+        Parameters
+        ----------
+        first, last : int
+        magnitude : {"normalised", "amplitude", "power"}
+        smooth_frames : int
+            Each frame is the mean of so many frames before and after it and itself, with triangular weights; the edge
+            frames of a recording are repeated.
+        """
+        if smooth_frames == 0:
+            return np.asarray(self.maps(first, last, magnitude=magnitude).lattice, np.float32)
+        begin, end, _ = slice(first, last).indices(len(self))
+        around = np.arange(begin - smooth_frames, end + smooth_frames).clip(0, max(len(self) - 1, 0))
+        count = max(end - begin, 0)
+        if count == 0:
+            return self.lattice(begin, begin, magnitude=magnitude)
+        values = self.lattice(int(around[0]), int(around[-1]) + 1, magnitude=magnitude)[around - around[0]]
+        weights = 1.0 - np.abs(np.arange(-smooth_frames, smooth_frames + 1)) / (smooth_frames + 1)
+        out = np.zeros((count, *values.shape[1:]), np.float32)
+        for k, weight in enumerate(weights / weights.sum()):
+            out += np.float32(weight) * values[k : k + count]
+        return out
 
     def canvas(
         self,
@@ -106,13 +132,14 @@ class StoredMaps:
         *,
         magnitude: Magnitude = "normalised",
         grid: Grid = "official",
+        smooth_frames: int = 0,
         device: str = "cpu",
     ) -> Any:
         """Frames expanded to the canvas, (frames, 9, 180, 360): an array, or a tensor on a device that is not the CPU.
 
         Only the lattice values travel to the device; the expansion is done there.
         """
-        values = self.lattice(first, last, magnitude=magnitude)
+        values = self.lattice(first, last, magnitude=magnitude, smooth_frames=smooth_frames)
         if device == "cpu":
             return to_canvas(values, grid=grid)
         import torch

@@ -51,6 +51,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--floor", type=float, help="candidates below are not kept (official 0.05, our own 0.01)")
     parser.add_argument("--candidates", type=int, metavar="N", help="kept of a frame (official 100, our own 50)")
     parser.add_argument(
+        "--classes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="a region of our own detectors becomes a candidate of its N likeliest classes (1)",
+    )
+    parser.add_argument(
         "--proposals", type=int, metavar="N", help="classified of a frame (official 1000, our own 100); changes results"
     )
     parser.add_argument(
@@ -99,7 +106,8 @@ def run(args: argparse.Namespace) -> int:
         )
     inputs = None
     if args.magnitude is not None:
-        inputs = InputOptions(magnitude=args.magnitude, grid=describe_checkpoint(args.checkpoint).grid)
+        facts = describe_checkpoint(args.checkpoint)
+        inputs = InputOptions(magnitude=args.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames)
     request = PredictionRequest(
         data=args.data,
         recordings=tuple(recordings),
@@ -110,7 +118,11 @@ def run(args: argparse.Namespace) -> int:
         weights=args.weights,
         device=args.device,
         network=NetworkOptions(
-            floor=args.floor, at_most=args.candidates, proposals=args.proposals, precision=args.precision
+            floor=args.floor,
+            at_most=args.candidates,
+            proposals=args.proposals,
+            precision=args.precision,
+            classes=args.classes,
         ),
         inputs=inputs,
         batch=args.batch,

@@ -42,7 +42,7 @@ holds config.json, status.json, metrics.csv, tensorboard/, last.safetensors (res
 
 
 _SOUNDS_EXAMPLE = """example:
-  python -m sai_core train sounds --scenes 400 --data /data/sim --run runs/sounds
+  python -m sai_core train sounds --scenes 450 --data /data/sim --run runs/sounds
   python -m sai_core train detector --config small_a --data /data/sim --run runs/small_a \\
       --set start.sounds=runs/sounds/sounds.safetensors
 
@@ -108,7 +108,7 @@ def _add_sounds(kinds: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--run", type=Path, required=True, dest="run_folder", metavar="DIR", help="folder of the run")
-    parser.add_argument("--scenes", type=int, metavar="N", help="simulated scenes (default: 400)")
+    parser.add_argument("--scenes", type=int, metavar="N", help="simulated scenes (default: 450)")
     parser.add_argument(
         "--data", type=Path, action="append", default=[], metavar="ROOT", help="labelled recordings too; repeatable"
     )

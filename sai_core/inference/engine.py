@@ -54,12 +54,15 @@ class InputOptions:
         Whether a quiet source looks quiet; official checkpoints were trained with ``normalised``.
     grid : {"official", "great_circle", "label"}
         Projection to the canvas.
+    smooth_frames : int
+        Maps are averaged over so many frames before and after (:meth:`StoredMaps.lattice`).
     batch : int
         Frames of one forward pass; changes speed and memory, not results.
     """
 
     magnitude: Magnitude = "normalised"
     grid: Grid = "official"
+    smooth_frames: int = 0
     batch: int = 4
 
 
@@ -132,6 +135,8 @@ def predict_recording(
         "features": maps.path.name,
         "magnitude": options.magnitude,
         "grid": options.grid,
+        # left out where it is off, so that stores made before it existed are found
+        **({"smooth_frames": str(options.smooth_frames)} if options.smooth_frames else {}),
         **network.describe(),
     }
     video: FrameSource | None = None
@@ -247,9 +252,11 @@ def _prepared(
 
     def block(first: int, last: int) -> _Block:
         if on_gpu:
-            acoustic = maps.lattice(first, last, magnitude=options.magnitude)
+            acoustic = maps.lattice(first, last, magnitude=options.magnitude, smooth_frames=options.smooth_frames)
         else:
-            acoustic = maps.canvas(first, last, magnitude=options.magnitude, grid=options.grid)
+            acoustic = maps.canvas(
+                first, last, magnitude=options.magnitude, grid=options.grid, smooth_frames=options.smooth_frames
+            )
         power = None
         if network.context_frames:
             around = np.arange(first - network.context_frames, last + network.context_frames)

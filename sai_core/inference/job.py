@@ -192,7 +192,9 @@ def predict_recordings(
     facts = describe_checkpoint(request.checkpoint)
     network = open_network(request.checkpoint, device=choose_device(request.device), options=request.network)
     maker = MapMaker(weights=request.weights, device=request.device)
-    inputs = request.inputs or InputOptions(magnitude=facts.magnitude, grid=facts.grid)
+    inputs = request.inputs or InputOptions(
+        magnitude=facts.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames
+    )
     inputs = replace(inputs, batch=request.batch)
     settings = request.system.settings
     whole_set = settings.keep_classes == "best"

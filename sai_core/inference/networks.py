@@ -312,7 +312,7 @@ class CheckpointFacts:
     needs_rgb : bool
     content : str
         Hash of the file's bytes.
-    magnitude, grid : str
+    magnitude, grid, smooth_frames : str, str and int
         How the acoustic maps were given in training.
     notes : mapping of str to str
         Everything else that the file tells of itself.
@@ -325,6 +325,7 @@ class CheckpointFacts:
     content: str
     magnitude: Magnitude
     grid: Grid
+    smooth_frames: int
     notes: Mapping[str, str]
 
 
@@ -353,13 +354,13 @@ def describe_checkpoint(path: Path) -> CheckpointFacts:
     if metadata is None:
         load_official_baseline(path)
         return CheckpointFacts(
-            path, "official baseline", "resnet50", True, content_hash(path), "normalised", "official", {}
+            path, "official baseline", "resnet50", True, content_hash(path), "normalised", "official", 0, {}
         )
     try:
         config = DetectorConfig.from_json(metadata["sai_detector"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    magnitude, grid = _inputs(metadata)
+    magnitude, grid, smooth_frames = _inputs(metadata)
     return CheckpointFacts(
         path,
         f"track {config.track}",
@@ -368,15 +369,22 @@ def describe_checkpoint(path: Path) -> CheckpointFacts:
         content_hash(path),
         magnitude,
         grid,
+        smooth_frames,
         {key: value for key, value in metadata.items() if key not in ("sai_detector", "format")},
     )
 
 
-def _inputs(metadata: Mapping[str, str]) -> tuple[Magnitude, Grid]:
+def _inputs(metadata: Mapping[str, str]) -> tuple[Magnitude, Grid, int]:
     magnitude, grid = metadata.get("magnitude", "normalised"), metadata.get("grid", "official")
-    if magnitude not in get_args(Magnitude) or grid not in get_args(Grid):
-        return "normalised", "official"
-    return cast(Magnitude, magnitude), cast(Grid, grid)
+    smooth = metadata.get("smooth_frames", "0")
+    if (
+        magnitude not in get_args(Magnitude)
+        or grid not in get_args(Grid)
+        or not smooth.isascii()
+        or not smooth.isdigit()
+    ):
+        return "normalised", "official", 0
+    return cast(Magnitude, magnitude), cast(Grid, grid), int(smooth)
 
 
 def open_network(path: Path, *, device: str | torch.device = "cpu", options: NetworkOptions | None = None) -> Network:

@@ -61,7 +61,7 @@ class DataSettings:
         Draws of an epoch, at most as many as there are frames; 0 for that many.
     rare_share : float
         Share of an epoch drawn from frames with a rare class (see :mod:`sai_core.training.sampler`).
-    grid, magnitude
+    grid, magnitude, smooth_frames
         How lattice maps become the network's input; as :class:`sai_core.inference.engine.InputOptions`.
     weights : str
         UpLAM checkpoint; empty for the one that ships.
@@ -75,6 +75,7 @@ class DataSettings:
     rare_share: float = 0.5
     grid: Grid = "official"
     magnitude: Magnitude = "normalised"
+    smooth_frames: int = 0
     weights: str = ""
 
 
@@ -194,7 +195,7 @@ class StartSettings:
         torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; ``torchvision`` for one that
         its cache on this machine holds, where it holds one; empty for none.
     detector : str
-        Checkpoint of one of our own detectors; what fits is taken over; empty for none.
+        Checkpoint of one of our own detectors, or ``last.safetensors`` of a run; what fits is taken over; empty for none.
     sounds : str
         What ``train sounds`` made: the ear and the classifier of a network with ``model.context_frames``; taken over
         after ``detector``; empty for none.
@@ -315,6 +316,7 @@ def _check(config: TrainingConfig, source: str) -> None:
             "data.magnitude must be normalised, amplitude or power",
             d.magnitude in ("normalised", "amplitude", "power"),
         ),
+        ("data.smooth_frames must be in 0..50", 0 <= d.smooth_frames <= 50),
         ("augment.flip must be in [0, 1]", 0 <= a.flip <= 1),
         ("augment.masked_bands must be in 0..8", 0 <= a.masked_bands <= 8),
         ("augment.noise_sigma must be >= 0", a.noise_sigma >= 0),

@@ -215,7 +215,12 @@ class FrameSet:
     def read(self, places: Sequence[tuple[int, int]]) -> RawBatch:
         """Read frames by recording and frame."""
         lattice = np.concatenate(
-            [self.recordings[r].maps.lattice(f, f + 1, magnitude=self.settings.magnitude) for r, f in places]
+            [
+                self.recordings[r].maps.lattice(
+                    f, f + 1, magnitude=self.settings.magnitude, smooth_frames=self.settings.smooth_frames
+                )
+                for r, f in places
+            ]
         )
         power = None
         if self.context_frames:

@@ -536,6 +536,7 @@ class _Trainer:
             "validation": json.dumps({k: round(float(v), 5) for k, v in row.items()}),
             "grid": self.config.data.grid,
             "magnitude": self.config.data.magnitude,
+            "smooth_frames": str(self.config.data.smooth_frames),
         }
         save_detector(self.model, self.folder.best, notes=notes)
 
@@ -600,6 +601,15 @@ class _Trainer:
         self.folder.forget_after(self.step)
 
 
+def _weights_of_a_run(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from ``last.safetensors`` of a run, the running mean where there is one; other states as they are."""
+    if not any(key.startswith("model/") for key in state):
+        return state
+    plain = {key.removeprefix("model/"): value for key, value in state.items() if key.startswith("model/")}
+    mean = {key.removeprefix("average/"): value for key, value in state.items() if key.startswith("average/")}
+    return {**plain, **mean}
+
+
 def _new_model(config: TrainingConfig) -> tuple[SaiDetector, bool]:
     """Network of a run, and whether it starts from given weights."""
     model = SaiDetector(config.model)
@@ -608,7 +618,7 @@ def _new_model(config: TrainingConfig) -> tuple[SaiDetector, bool]:
     if config.start.detector:
         path = Path(config.start.detector)
         own = model.state_dict()
-        state = read_state_dict(path)
+        state = _weights_of_a_run(read_state_dict(path))
         fitting = {k: v.float() for k, v in state.items() if k in own and own[k].shape == v.shape}
         if len(fitting) < len(own) // 4:
             raise InputError(f"{path}: only {len(fitting)} of {len(own)} tensors fit this network; choose another.")

@@ -87,15 +87,15 @@ class SoundSettings:
     """
 
     seed: int = 7400
-    scenes: int = 400
+    scenes: int = 450
     seconds: float = 10.0
     context_frames: int = 10
     frame_step: int = 2
-    epochs: int = 12
-    batch: int = 128
-    rate: float = 2e-3
-    weight_decay: float = 1e-3
-    smoothing: float = 0.05
+    epochs: int = 4
+    batch: int = 256
+    rate: float = 3e-3
+    weight_decay: float = 1e-2
+    smoothing: float = 0.1
     level_sigma: float = 0.15
     band_sigma: float = 0.08
     noise_sigma: float = 0.05

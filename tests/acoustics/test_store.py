@@ -17,6 +17,7 @@ import torch
 
 from sai_core.acoustics.features import FeatureOptions, MapMaker, extract
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
+from sai_core.acoustics.projection import to_canvas
 from sai_core.acoustics.store import FeatureStore
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError
 
@@ -81,6 +82,19 @@ def test_slices_magnitudes_and_canvas(tmp_path: Path, audio: Path) -> None:
     np.testing.assert_array_equal(stored.canvas(3, 5, magnitude="power"), stored.maps(3, 5, magnitude="power").canvas())
     with pytest.raises(ValueError, match="read-only"):
         stored.level[0] = 1
+
+
+def test_maps_are_smoothed_over_neighbouring_frames(tmp_path: Path, audio: Path) -> None:
+    stored = FeatureStore(tmp_path / "store").open_or_make(audio, options=BEAMFORMER)
+    whole, n = stored.lattice(), len(stored)
+    smooth = stored.lattice(smooth_frames=2)
+    for frame in (0, 1, 60, n - 1):
+        around = [whole[min(max(frame + k, 0), n - 1)] for k in range(-2, 3)]
+        expected = sum(weight * part for weight, part in zip((1, 2, 3, 2, 1), around, strict=True)) / 9
+        np.testing.assert_allclose(smooth[frame], expected, rtol=1e-5, atol=1e-7)
+    for first, last in ((0, 1), (17, 59), (n - 1, n), (n, n)):
+        np.testing.assert_array_equal(stored.lattice(first, last, smooth_frames=2), smooth[first:last])
+    np.testing.assert_array_equal(stored.canvas(5, 6, smooth_frames=2), to_canvas(smooth[5:6]))
 
 
 def test_what_the_maps_depend_on_changes_the_entry(tmp_path: Path, audio: Path, weights: Path) -> None:

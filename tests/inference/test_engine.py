@@ -249,9 +249,52 @@ def test_options_that_change_numbers_are_off_and_part_of_the_key(
         assert (raw.full_energy.size == 0) == (not options.full_map)
         assert np.isfinite(raw.class_scores).all()
     assert len(keys) == 4
-    for wrong in ({"floor": 1.5}, {"at_most": 0}, {"proposals": 5000}, {"precision": "float8"}):
+    for wrong in ({"floor": 1.5}, {"at_most": 0}, {"proposals": 5000}, {"precision": "float8"}, {"classes": 14}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             NetworkOptions(**wrong)
+
+
+def test_a_checkpoint_trained_on_smoothed_maps_gets_them(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path
+) -> None:
+    path = tmp_path / "smooth.safetensors"
+    save_detector(load_detector(checkpoints["A"]), path, notes={"smooth_frames": "2"})
+    assert describe_checkpoint(checkpoints["A"]).smooth_frames == 0
+    smooth_frames = describe_checkpoint(path).smooth_frames
+    assert smooth_frames == 2
+    plain = run(data, path, maker, tmp_path / "plain")
+    raw = run(data, path, maker, tmp_path / "smooth", options=InputOptions(smooth_frames=smooth_frames))
+    assert raw.key != plain.key
+    recording = open_data_root(data).recordings[0]
+    assert recording.mic_path is not None
+    maps = FeatureStore().open_or_make(recording.mic_path, maker=maker)
+    acoustic = torch.from_numpy(np.array(maps.canvas(4, 5, smooth_frames=2), dtype=np.float32))
+    around = np.arange(2, 7)
+    context = SoundContext.of(torch.from_numpy(maps.lattice(2, 7, magnitude="power")[around - 2])[None])
+    model = load_detector(path)
+    with torch.inference_mode():
+        found = model.detect(model.features(acoustic, None, context), floor=0.0, n_candidates=8)[0]
+    np.testing.assert_allclose(raw.boxes_xyxy[raw.frame == 4], found.boxes_deg, rtol=0, atol=1e-2)
+
+
+def test_a_region_may_be_a_candidate_of_several_classes(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path
+) -> None:
+    plain = run(data, checkpoints["A"], maker, tmp_path)
+    recording = open_data_root(data).recordings[0]
+    network = open_network(checkpoints["A"], options=replace(KEEP, classes=3))
+    raw = predict_recording(recording, network, checkpoint_hash="x", out=tmp_path / "three", maker=maker)
+    assert raw.key != plain.key
+    for frame in (0, 11):
+        one, three = np.flatnonzero(plain.frame == frame), np.flatnonzero(raw.frame == frame)
+        expected = np.sort(plain.class_scores[one], axis=1)[:, -3:].ravel()
+        assert len(three) == 3 * len(one)
+        own = np.take_along_axis(raw.class_scores[three], raw.category_id[three, None].astype(int), axis=1)[:, 0]
+        np.testing.assert_allclose(own, np.sort(expected)[::-1], rtol=0, atol=1e-6)
+        assert (np.diff(own) <= 0).all()
+        for row in three:
+            twin = one[np.abs(plain.boxes_xyxy[one] - raw.boxes_xyxy[row]).max(axis=1).argmin()]
+            np.testing.assert_array_equal(plain.energy[twin], raw.energy[row])
 
 
 def test_a_checkpoint_tells_what_it_is(checkpoints: dict[str, Path], tmp_path: Path) -> None:

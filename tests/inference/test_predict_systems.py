@@ -30,7 +30,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def predict(recording: Recording, *args: object, **kwargs: object) -> RawDetections:
         return _raw(recording.name)
 
-    facts = CheckpointFacts(tmp_path, "track A", "resnet18", False, "x", "normalised", "official", {})
+    facts = CheckpointFacts(tmp_path, "track A", "resnet18", False, "x", "normalised", "official", 0, {})
     monkeypatch.setattr(job, "predict_recording", predict)
     monkeypatch.setattr(job, "open_network", lambda *args, **kwargs: None)
     monkeypatch.setattr(job, "describe_checkpoint", lambda path: facts)

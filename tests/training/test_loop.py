@@ -213,6 +213,20 @@ def test_starting_weights_are_taken_and_frozen_parts_stay(
         train(tiny(f"start.detector='{tiny_weights}'"), tmp_path / "other", data_roots=[tiny_root], device="cpu")
 
 
+def test_a_run_may_start_from_the_last_state_of_another(
+    whole: Path, tiny_root: Path, tmp_path: Path, tiny: Configure
+) -> None:
+    last = whole / "last.safetensors"
+    run = tmp_path / "run"
+    config = tiny("epochs=1", f"start.detector='{last}'", "optimiser.rate=1e-12", "optimiser.average=0.0")
+    train(config, run, data_roots=[tiny_root], device="cpu")
+    before, after = _tensors(last), _tensors(run / "last.safetensors")
+    means = [key for key in before if key.startswith("average/")]
+    assert means
+    for key in means:
+        torch.testing.assert_close(after[key.replace("average/", "model/", 1)], before[key], rtol=0, atol=1e-8)
+
+
 def test_a_loss_that_is_not_a_number_ends_with_the_last_checkpoint_kept(
     tiny_root: Path, tmp_path: Path, tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
