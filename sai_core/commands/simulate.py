@@ -57,9 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--snr", type=float, nargs=2, default=(6.0, 30.0), metavar=("MIN", "MAX"), help="signal-to-noise ratio, dB"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace recordings made with other settings")
-    parser.add_argument(
-        "--demo", type=Path, metavar="DIR", help="instead: make the four demo recordings and stand-in predictions"
-    )
+    parser.add_argument("--demo", type=Path, metavar="DIR", help="instead: make the four demo recordings")
     parser.add_argument("--json", action="store_true", help="print what was made as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sai_core.acoustics.simulate import standin
 from sai_core.acoustics.simulate.dataset import SimulationOptions, make_recording, recording_at, simulate_dataset
 from sai_core.acoustics.simulate.demo import RECORDINGS, SPLIT, make_demo
-from sai_core.annotations import AnnotationTable, read_annotations, read_dcase_csv
+from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import demo_root, open_data_root
 from sai_core.errors import InputError
@@ -167,86 +166,6 @@ def test_command_line(tmp_path, capsys):
     assert "not an earlier demo folder" in capsys.readouterr().err
 
 
-# -- stand-ins --------------------------------------------------------------------------------------------------------
-
-
-def _labels() -> AnnotationTable:
-    """One source over the seam in frames 0..39, one ahead in frames 20..59; dense discs."""
-    rows = [(f, 0, 0, 0.0, 80.0) for f in range(40)] + [(f, 8, 1, 180.0, 95.0) for f in range(20, 60)]
-    rows.sort()
-    points, energies = [], []
-    for _, _, _, x, y in rows:
-        dx, dy = np.meshgrid(np.arange(-9, 10), np.arange(-9, 10))
-        keep = dx**2 + dy**2 <= 81
-        points.append(np.stack([(x + dx[keep]) % 360, y + dy[keep]], axis=1))
-        energies.append(0.22 + 0.7 * np.exp(-(dx[keep] ** 2 + dy[keep] ** 2) / 50))
-    n = len(rows)
-    return AnnotationTable(
-        "a",
-        np.array([r[0] for r in rows], dtype=np.int32),
-        np.array([r[1] for r in rows], dtype=np.int16),
-        np.array([r[2] for r in rows], dtype=np.int64),
-        np.full(n, 150.0),
-        np.full(n, np.nan),
-        np.arange(n + 1),
-        np.concatenate([[0], np.cumsum([len(e) for e in energies])]),
-        np.concatenate(points),
-        np.concatenate(energies),
-    )
-
-
-@pytest.mark.parametrize("system", list(standin.PROFILES))
-@pytest.mark.parametrize("seed", range(6))
-def test_stand_ins_look_like_submissions(system, seed):
-    labels = _labels()
-    before = labels.points_xy.copy()
-    table = standin.stand_in(labels, n_frames=60, profile=standin.PROFILES[system], rng=np.random.default_rng(seed))
-    np.testing.assert_array_equal(labels.points_xy, before)
-    assert (np.diff(table.frame) >= 0).all()
-    assert table.frame.max(initial=0) < 60
-    assert ((table.score > 0) & (table.score < 1)).all()
-    assert ((table.points_xy >= 0) & (table.points_xy <= [360, 180])).all()
-    counts = [len(table.points(k)[1]) for k in range(len(table))]
-    assert max(counts) <= 60
-    for k in range(len(table)):
-        for part, _ in table.polygons(k):
-            assert np.ptp(part[:, 0]) <= 180
-
-
-def test_an_undisturbed_stand_in_lies_on_its_labels():
-    perfect = standin.Profile(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5)
-    table = standin.stand_in(_labels(), n_frames=60, profile=perfect, rng=np.random.default_rng(0))
-    assert len(table) == 80
-    np.testing.assert_array_equal(np.unique(table.category_id), [0, 8])
-    for k in range(len(table)):
-        points, _ = table.points(k)
-        middle = np.exp(1j * np.deg2rad(points[:, 0])).mean()
-        expected = 0.0 if table.category_id[k] == 0 else 180.0
-        assert abs((np.rad2deg(np.angle(middle)) - expected + 180) % 360 - 180) < 2.0
-
-
-def test_the_better_stand_in_misses_less():
-    labels = _labels()
-    found = {
-        system: sum(
-            int(
-                (standin.stand_in(labels, n_frames=60, profile=p, rng=np.random.default_rng(k)).instance_id < 500).sum()
-            )
-            for k in range(20)
-        )
-        for system, p in standin.PROFILES.items()
-    }
-    assert found["stand-in-A"] > found["stand-in-B"]
-
-
-def test_without_labels_there_are_only_false_events():
-    table = standin.stand_in(
-        AnnotationTable.empty("a"), n_frames=300, profile=standin.PROFILES["stand-in-B"], rng=np.random.default_rng(1)
-    )
-    assert len(table) > 0
-    assert (table.instance_id >= 1000).all()
-
-
 # -- what ships -------------------------------------------------------------------------------------------------------
 
 
@@ -269,8 +188,9 @@ def test_shipped_demo_is_complete_small_and_covers_all_classes():
         for k in range(len(labels)):
             columns = labels.points(k)[0][:, 0]
             seam |= bool(columns.min() < 10 and columns.max() > 350)
-        for system in standin.PROFILES:
-            table = read_annotations(root / "predictions" / system / f"{name}.json", use_cache=False)
+        assert len(data.prediction_sets) == 2
+        for system in data.prediction_sets:
+            table = read_annotations(system.files[name], use_cache=False)
             assert len(table) > 50
             assert not np.isnan(table.score).any()
     assert seen == set(range(13))

@@ -1,4 +1,8 @@
-"""The demonstration data that ships in ``assets/demo``: four simulated recordings and two stand-ins' predictions."""
+"""The demonstration data that ships in ``assets/demo``: four simulated recordings.
+
+The predictions beside them are those of the detectors that ship, made by the verb ``predict`` (see :data:`README`): the
+simulation knows nothing of detectors.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from sai_core.acoustics.simulate.dataset import (
     SimulationOptions,
     make_recording,
     run_in_workers,
     write_manifest,
 )
-from sai_core.acoustics.simulate.scene import generator
-from sai_core.acoustics.simulate.standin import PROFILES, stand_in
-from sai_core.annotations import read_annotations, write_submission_json
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
@@ -40,13 +39,17 @@ sounds are synthesised, carried to a rigid-sphere microphone array through image
 STAIRS26 recipe; the videos are ray-cast pictures of the same rooms. The 32-channel audio that the labels were made
 from is left out because of its size. manifest.json has every seed and parameter.
 
-predictions/stand-in-A and predictions/stand-in-B are NOT predictions of any system. They are the labels, disturbed in
-a documented way (missed and false events, confused classes, shifted regions, wrong distances, scores that fall with
-the errors), so that the pages have something to show. B is disturbed more than A.
+predictions/track-A and predictions/track-B are what the two detectors that ship (assets/weights/track_a.safetensors and
+track_b.safetensors) predict, by the settings of the system FAO. They were trained on other simulated rooms and sounds
+(docs/training.md), not on these.
 
 To make this folder again:
 
     python -m sai_core simulate --demo assets/demo
+    python -m sai_core predict --data assets/demo --split dev-test-sim --system FAO \\
+        --checkpoint assets/weights/track_a.safetensors --out assets/demo/predictions/track-A
+    python -m sai_core predict --data assets/demo --split dev-test-sim --system FAO \\
+        --checkpoint assets/weights/track_b.safetensors --out assets/demo/predictions/track-B
 """
 
 
@@ -68,9 +71,9 @@ def demo_options(seed: int, seconds: float) -> SimulationOptions:
 
 
 def make_demo(root: Path, *, workers: int = 1, progress: Progress = no_progress) -> tuple[str, ...]:
-    """Write the demo recordings, stand-in predictions, manifest and README; returns the names.
+    """Write the demo recordings, manifest and README; returns the names.
 
-    What an earlier run left in ``root`` is replaced.
+    What an earlier run left in ``root`` is replaced; predictions that are there stay.
 
     Raises
     ------
@@ -87,18 +90,12 @@ def make_demo(root: Path, *, workers: int = 1, progress: Progress = no_progress)
     todo = [(root, k) for k in range(len(RECORDINGS))]
     for done, number in enumerate(run_in_workers(_make, todo, workers), start=1):
         progress(0.9 * done / len(RECORDINGS), RECORDINGS[number][0])
-    for name, seed, _, seconds in RECORDINGS:
-        labels = read_annotations(root / "labels_dev" / SPLIT / f"{name}_std.json.gz", recording=name, use_cache=False)
-        for number, (system, profile) in enumerate(PROFILES.items()):
-            rng = generator(seed, 0, "standin", number)
-            table = stand_in(labels, n_frames=int(np.floor(seconds * 10)), profile=profile, rng=rng)
-            write_submission_json(table, root / "predictions" / system / f"{name}.json", decimals=3)
     write_manifest(root)
     # the entries are in the manifest now, and a demo folder is made in one go
     shutil.rmtree(root / "manifest.d")
     with atomic_write(root / "README.txt", "w") as stream:
         stream.write(README)
-    progress(1.0, "demo recordings and stand-in predictions")
+    progress(1.0, "demo recordings")
     return tuple(name for name, *_ in RECORDINGS)
 
 

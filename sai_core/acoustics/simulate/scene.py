@@ -23,7 +23,7 @@ from sai_core.taxonomy import N_CLASSES
 FloatArray = npt.NDArray[np.float64]
 
 _PURPOSES: Final[dict[str, int]] = {
-    "room": 1, "scene": 2, "sound": 3, "tail": 4, "noise": 5, "picture": 6, "standin": 7,
+    "room": 1, "scene": 2, "sound": 3, "tail": 4, "noise": 5, "picture": 6,
 }  # fmt: skip
 
 _EVENT_S: Final[tuple[tuple[float, float], ...]] = (
