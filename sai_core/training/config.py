@@ -195,7 +195,8 @@ class StartSettings:
         torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; ``torchvision`` for one that
         its cache on this machine holds, where it holds one; empty for none.
     detector : str
-        Checkpoint of one of our own detectors, or ``last.safetensors`` of a run; what fits is taken over; empty for none.
+        Checkpoint of one of our own detectors, or ``last.safetensors`` of a run; what fits is taken over; empty for
+        none.
     sounds : str
         What ``train sounds`` made: the ear and the classifier of a network with ``model.context_frames``; taken over
         after ``detector``; empty for none.
