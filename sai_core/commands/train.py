@@ -64,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_uplam(kinds)
     _add_detector(kinds)
     _add_sounds(kinds)
+    _add_export(kinds)
     add_teacher(kinds, add_run_options)
 
 
@@ -117,6 +118,20 @@ def _add_sounds(kinds: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=_run_sounds)
+
+
+def _add_export(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser(
+        "export",
+        help="a trained detector in half precision, to pass on",
+        description="Write a detector's weights in float16 with what is known of their training.",
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="best.safetensors of a run")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (.safetensors)")
+    parser.add_argument(
+        "--note", action="append", default=[], metavar="K=V", help="provenance to keep in the file; may be repeated"
+    )
+    parser.set_defaults(run=_run_export)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +196,20 @@ def _run_sounds(args: argparse.Namespace) -> int:
         )
     path, scores = train_sounds(args.run_folder, settings, recordings=recordings, progress=progress)
     print(f"{path}: {scores.accuracy:.3f} of the held-out directions are heard as their class (loss {scores.loss:.3f})")
+    return 0
+
+
+def _run_export(args: argparse.Namespace) -> int:
+    from sai_core.detector.models import load_detector, save_detector
+    from sai_core.inference.networks import describe_checkpoint
+
+    notes = [note.partition("=") for note in args.note]
+    if any(not (key and separator) for key, separator, _ in notes):
+        raise InputError("--note: key=value is needed, e.g. data='240 simulated recordings, seed 7100'.")
+    model = load_detector(args.checkpoint)
+    known = describe_checkpoint(args.checkpoint).notes
+    save_detector(model, args.out, notes={**known, **{key: value for key, _, value in notes}}, half=True)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

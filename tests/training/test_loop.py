@@ -21,6 +21,7 @@ from safetensors import safe_open
 from sai_core.cli import main
 from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
+from sai_core.inference.networks import describe_checkpoint
 from sai_core.training import loop
 from sai_core.training.config import read_config
 from sai_core.training.loop import train
@@ -225,6 +226,24 @@ def test_a_run_may_start_from_the_last_state_of_another(
     assert means
     for key in means:
         torch.testing.assert_close(after[key.replace("average/", "model/", 1)], before[key], rtol=0, atol=1e-8)
+
+
+def test_a_detector_is_passed_on_in_half_precision(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, out = whole / "best.safetensors", tmp_path / "small.safetensors"
+    words = ["train", "export", "--checkpoint", str(best), "--out", str(out)]
+    assert main([*words, "--note", "data=made up"]) == 0
+    assert str(out) in capsys.readouterr().out
+    assert out.stat().st_size < 0.6 * best.stat().st_size
+    facts = describe_checkpoint(out)
+    assert facts.notes["data"] == "made up"
+    assert facts.notes["recipe"] == describe_checkpoint(best).notes["recipe"]
+    given, small = load_detector(best).state_dict(), load_detector(out).state_dict()
+    for key, value in given.items():
+        assert small[key].dtype == value.dtype
+        torch.testing.assert_close(small[key], value, rtol=1e-3, atol=1e-6)
+    assert main([*words, "--note", "data"]) == 2
 
 
 def test_a_loss_that_is_not_a_number_ends_with_the_last_checkpoint_kept(
