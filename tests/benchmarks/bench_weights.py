@@ -1,6 +1,6 @@
 """What shipped detectors are worth on a held-out simulated set, and what each option and part is worth to them.
 
-    python -m tests.benchmarks.bench_weights --data ROOT [--weights A.safetensors ...] [--variants] [--recordings N]
+    python -m tests.benchmarks.bench_weights --data ROOT [--weights A.safetensors ...] [--variants N] [--recordings N]
         [--json FILE]
 
 The set of the documented figures is made by
@@ -12,9 +12,9 @@ For each checkpoint: macro mAP, AP50 and Pearson r by the revision 2026-06-30 wi
 share of labels that have a kept detection whose peak is within 20 degrees, and the share of detections that have such
 a label, whatever the classes; the median angle between label and nearest detection. Everything is simulated.
 
-``--variants`` goes on with options that change numbers, with senses taken away (the picture black, the maps silent,
-the two seconds of sound around a region silent), with parts switched off in the trained network (it was not trained
-again without them, which makes a part look more needed than training without it would), and with the seam: every
+``--variants N`` goes on, with N of the recordings: options that change numbers, senses taken away (the picture black,
+the maps silent, the two seconds of sound around a region silent), parts switched off in the trained network (it was not
+trained again without them, which makes a part look more needed than training without it would), and the seam: every
 recording is turned so that its busiest column lies on the seam, and the network is run with circular and with plain
 padding.
 """
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="+", default=WEIGHTS)
     parser.add_argument("--system", default="FAO")
-    parser.add_argument("--variants", action="store_true")
+    parser.add_argument("--variants", type=int, metavar="N", help="variants too, on N recordings")
     parser.add_argument("--recordings", type=int)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args(arguments)
@@ -236,11 +236,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in chosen.weights:
         frames = _frames(chosen.data, path, chosen.recordings)
         print(f"{path.name}: {len(frames.recordings)} recordings, {len(frames)} frames, system {chosen.system}")
-        model = load_detector(path)
-        lines = [Variant("as it is", NetworkOptions()), *(variants(model.config) if chosen.variants else [])]
+        as_it_is = Variant("as it is", NetworkOptions())
+        lines = [(as_it_is, frames)]
+        if chosen.variants:
+            fewer = _frames(chosen.data, path, chosen.variants)
+            named = dataclasses.replace(as_it_is, name=f"as it is, {len(fewer.recordings)} recordings")
+            lines += [(variant, fewer) for variant in (named, *variants(load_detector(path).config))]
         rows: list[Mapping[str, object]] = []
-        for variant in lines:
-            row = measure(load_detector(path), frames, variant, chosen.system)
+        for variant, chosen_frames in lines:
+            row = measure(load_detector(path), chosen_frames, variant, chosen.system)
             rows.append(row)
             print("  " + ", ".join(f"{k} {v}" for k, v in row.items() if k != "per class"), flush=True)
         print(f"  per class: {rows[0]['per class']}")
