@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from sai_core.annotations.names import recording_name
 from sai_core.dataset.layout import label_name, prediction_name
@@ -63,6 +64,10 @@ def find_labels(path: str | os.PathLike[str]) -> dict[str, Path]:
     return _find(Path(path), "label")
 
 
+_STORE_FILES: Final = frozenset({"began.json", "store.json"})
+"""Marks of a store of raw detections (:mod:`sai_core.inference.store`)."""
+
+
 def _find(path: Path, side: str) -> dict[str, Path]:
     parse = _NAMES[side]
     if path.is_file():
@@ -96,7 +101,10 @@ def _of_the_other_side(name: str, side: str) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Files below a folder, sorted, with their depth; linked folders are entered once."""
+    """Files below a folder, sorted, with their depth; linked folders are entered once.
+
+    Stores of raw detections, which ``predict`` keeps beside its submission files, are passed over.
+    """
     seen: set[str] = set()
     for current, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(current)
@@ -104,6 +112,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
             folders.clear()
             continue
         seen.add(real)
+        if not _STORE_FILES.isdisjoint(files):
+            folders.clear()
+            continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         depth = len(Path(current).relative_to(folder).parts)
         for file in sorted(files):

@@ -147,6 +147,16 @@ def test_mistakes_get_one_sentence_and_exit_code_2(
     assert len(errors.strip().splitlines()) == 1
 
 
+def test_raw_detections_beside_predictions_are_no_predictions(folders: tuple[Path, Path]) -> None:
+    expected = find_pairs(*folders)
+    for name in ("a.123", "b.456"):
+        store = folders[1] / "raw" / name
+        store.mkdir(parents=True)
+        for mark in ("began.json", "store.json"):
+            (store / mark).write_text("{}")
+    assert find_pairs(*folders) == expected
+
+
 def test_missing_predictions_are_told_and_can_be_counted(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
