@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
+from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import open_data_root
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
@@ -143,7 +143,7 @@ def measure(model: SaiDetector, frames: FrameSet, variant: Variant, system: str)
         assert recording.recording.label_path is not None
         turn = _turn_to_seam(frames, index) if variant.at_seam else Turn()
         table = read_annotations(recording.recording.label_path, recording=name, unknown_classes="drop")
-        labels[name] = _turned(drop_exact_duplicates(table), turn)
+        labels[name] = _turned(table, turn)
         outputs, took = _run(network, frames, index, variant, turn)
         seconds, n_frames = seconds + took, n_frames + len(outputs)
         predictions[name] = run_pipeline(

@@ -66,11 +66,11 @@ def home(open_: Open, folder: Path, material: Material) -> Page:
 
 
 def explorer(open_: Open, folder: Path, material: Material) -> Page:
-    """A moment of a demo recording with a stand-in's predictions."""
-    page = open_("explorer", rec="dev-test-sim/fold9_room1_mix001", frame=106, a="stand-in-A")
+    """A moment of a demo recording with the predictions of the detector that ships."""
+    page = open_("explorer", rec="dev-test-sim/fold9_room1_mix001", frame=106, a="track-A")
     page.wait_for_selector(".sx[data-ready]", timeout=PATIENCE_MS)
     wait_for(page, "p.matches.A && p.timeline.spectrogram && p.drawn === 106", timeout=PATIENCE_MS)
-    expect(page.get_by_text("stand-in-A").first).to_be_attached(timeout=PATIENCE_MS)
+    expect(page.get_by_text("track-A").first).to_be_attached(timeout=PATIENCE_MS)
     expect(page.locator(".sx").get_by_text("simulated").first).to_be_visible(timeout=PATIENCE_MS)
     return page
 
@@ -102,7 +102,7 @@ def tune(open_: Open, folder: Path, material: Material) -> Page:
 
 
 def scores(open_: Open, folder: Path, material: Material) -> Page:
-    """The report's tables with the stand-ins and the published figures."""
+    """The report's tables with the detectors that ship and the published figures."""
     page = open_("scores", scores_view="Systems")
     page.wait_for_function(
         "() => document.querySelectorAll('[data-testid=stDataFrame] canvas').length >= 2", timeout=PATIENCE_MS
@@ -112,7 +112,7 @@ def scores(open_: Open, folder: Path, material: Material) -> Page:
 
 
 def review(open_: Open, folder: Path, material: Material) -> Page:
-    """A label of the demo that no stand-in finds, on the desk."""
+    """A label of the demo that no system finds, on the desk."""
     page = open_("review", review_file=folder / "review.sqlite", reviewer="you")
     page.wait_for_selector(".rv[data-ready]", timeout=PATIENCE_MS)
     page.locator(".rv-item", has_text="Found by no system").first.click()
@@ -125,7 +125,7 @@ def review(open_: Open, folder: Path, material: Material) -> Page:
 
 
 def figures(open_: Open, folder: Path, material: Material) -> Page:
-    """Fig. 3 of a demo frame with both stand-ins."""
+    """Fig. 3 of a demo frame with both detectors that ship."""
     page = open_("figures", rec="dev-test-sim/fold9_room1_mix001", frame=106)
     page.wait_for_function(
         "() => (document.querySelector('[data-testid=stImage] img') || {}).naturalWidth > 1000", timeout=PATIENCE_MS

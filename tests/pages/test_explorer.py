@@ -72,7 +72,7 @@ def test_the_demo_opens_without_a_word_and_says_what_it_is() -> None:
     assert not app.exception
     assert not app.error
     scene, arrays = unpack(sent(app)[1]["scene"])
-    assert "stand-in" in scene["systems"]["A"]["title"]
+    assert scene["systems"]["A"]["title"] == "track-A"
     assert scene["badges"][0][0] == "simulated"
     assert all(scene["has"].values())
     assert len(arrays["A.frame"]) > 0

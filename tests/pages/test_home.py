@@ -30,7 +30,8 @@ def test_home_counts_the_demo_and_names_three_steps() -> None:
     assert not app.exception
     assert [m.value for m in app.metric][:1] == ["4"]
     assert "simulated" in said(app)
-    assert "stand-in" in said(app)
+    assert "track-A" in said(app)
+    assert "stand-in" not in said(app)
 
 
 def test_home_says_what_an_empty_folder_needs(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_demo_shows_its_most_suspicious_item(tmp_path: Path) -> None:
     moment, inner = unpack(parts["moment"])
     assert any(name.startswith("base.") for name in inner)
     assert any(name.startswith("work.") for name in inner)
-    assert moment["systems"]["A"] == "stand-in-A"
+    assert moment["systems"]["A"] == "track-A"
     # the review file is the user's, not the data root's
     assert list((tmp_path / "home").rglob("*.sqlite"))
 

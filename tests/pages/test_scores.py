@@ -100,7 +100,7 @@ def test_every_view_is_drawn_by_both_revisions(root: Path, revision: str) -> Non
         assert "Behind" in said(test), view
 
 
-def test_the_demo_is_called_simulated_and_stand_in() -> None:
+def test_the_demo_is_called_simulated() -> None:
     test = AppTest.from_file(PAGE, default_timeout=120).run()
     end = time.monotonic() + 120
     while not test.dataframe and time.monotonic() < end:
@@ -108,7 +108,17 @@ def test_the_demo_is_called_simulated_and_stand_in() -> None:
         test.run()
     assert not test.exception
     assert "simulated" in said(test)
-    assert set(test.dataframe[0].value["source"]) >= {"stand-in", "published"}
+    # the names tell the tracks: Table 1 holds one of the two
+    assert list(test.dataframe[0].value["row"])[:2] == ["track-A", "FAO"]
+    assert list(test.dataframe[0].value["source"])[:2] == ["measured", "published"]
+
+
+def test_made_up_predictions_are_called_stand_ins(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "root")
+    (tmp_path / "root" / "predictions" / "first").rename(tmp_path / "root" / "predictions" / "stand-in-first")
+    test = page(tmp_path / "root")
+    assert not test.exception
+    assert set(test.dataframe[0].value["source"]) >= {"stand-in", "measured", "published"}
 
 
 def test_without_labels_it_says_so(root: Path, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ To make this folder again:
         --checkpoint assets/weights/track_a.safetensors --out assets/demo/predictions/track-A
     python -m sai_core predict --data assets/demo --split dev-test-sim --system FAO \\
         --checkpoint assets/weights/track_b.safetensors --out assets/demo/predictions/track-B
+    gzip -n -9 assets/demo/predictions/*/*.json
 """
 
 
