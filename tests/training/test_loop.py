@@ -337,7 +337,7 @@ def test_mistakes_are_told_before_a_folder_is_made(
     with pytest.raises(InputError, match="not a device name"):
         train(tiny(), run, data_roots=[tiny_root], device="abacus")
     with pytest.raises(InputError, match="starts from given weights"):
-        train(read_config("track_b"), run, data_roots=[tiny_root], device="cpu")
+        train(read_config("track_b", ["start.backbone=''"]), run, data_roots=[tiny_root], device="cpu")
     if not torch.cuda.is_available():
         with pytest.raises(EnvironmentProblem, match="no GPU"):
             train(tiny(), run, data_roots=[tiny_root], device="cuda")

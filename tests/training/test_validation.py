@@ -14,7 +14,7 @@ from sai_core.acoustics.store import FeatureStore
 from sai_core.dataset import open_data_root
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.geometry import ERP_WIDTH
-from sai_core.inference.engine import predict_recording
+from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import FrameOutput, open_network
 from sai_core.training import validation
 from sai_core.training.config import TrainingConfig, read_config
@@ -72,6 +72,7 @@ def test_the_engine_predicts_what_validation_saw(
         out=tmp_path / "out",
         maker=map_maker(config.data, device="cpu"),
         features=FeatureStore(),
+        options=InputOptions(smooth_frames=config.data.smooth_frames),
     )
     theirs = raw.detections()
     mine = detections_of(ours)
