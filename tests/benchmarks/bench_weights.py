@@ -234,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--system", default="FAO")
     parser.add_argument("--variants", type=int, metavar="N", help="variants too, on N recordings")
     parser.add_argument("--recordings", type=int)
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="variants whose name has one of these")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args(arguments)
     told: dict[str, list[Mapping[str, object]]] = {}
@@ -245,7 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.variants:
             fewer = _frames(chosen.data, path, chosen.variants)
             named = dataclasses.replace(as_it_is, name=f"as it is, {len(fewer.recordings)} recordings")
-            lines += [(variant, fewer) for variant in (named, *variants(load_detector(path).config))]
+            wanted = [v for v in variants(load_detector(path).config) if any(word in v.name for word in chosen.only)]
+            lines += [(variant, fewer) for variant in (named, *wanted)]
         rows: list[Mapping[str, object]] = []
         for variant, chosen_frames in lines:
             row = measure(load_detector(path), chosen_frames, variant, chosen.system)
