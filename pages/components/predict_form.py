@@ -135,6 +135,9 @@ def _line(recording: Recording, n_recordings: int) -> str:
 def _network() -> _Network | None:
     shipped = {p.name: p for p in predict_jobs.shipped_checkpoints()}
     left, right = st.columns(2)
+    if keys.PREDICT_CHECKPOINT not in st.session_state and st.query_params.get(keys.PREDICT_PATH):
+        # a link that names a file means that file, whatever comes with the program
+        st.session_state[keys.PREDICT_CHECKPOINT] = OTHER
     name = left.selectbox(
         "Network",
         [*shipped, OTHER],

@@ -77,7 +77,7 @@ def explorer(open_: Open, folder: Path, material: Material) -> Page:
 
 def predict(open_: Open, folder: Path, material: Material) -> Page:
     """A finished job on a short simulated recording, and what the network saw in it."""
-    page = open_("predict", root=material("simulated_root"), predict_path=material("untrained_checkpoint"))
+    page = open_("predict", root=material("simulated_root"))
     expect(page.get_by_role("heading", name="Detect sources in recordings")).to_be_visible(timeout=PATIENCE_MS)
     button = page.get_by_role("button", name="Predict 1 recording")
     expect(button).to_be_enabled(timeout=PATIENCE_MS)
