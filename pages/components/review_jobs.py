@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +114,9 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 _ahead_lock = threading.Lock()
+_ahead_pool = ThreadPoolExecutor(1, thread_name_prefix="review-ahead")
 _ahead: dict[str, Callable[[], None]] = {}
-_ahead_runs: list[bool] = []
-"""Holds one entry while the thread that works ahead lives."""
+"""What each reviewer wants next and nobody has begun."""
 
 
 def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item], *, reviewer: str) -> None:
@@ -135,25 +137,14 @@ def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item], *, 
                     view.block(index)
 
     with _ahead_lock:
+        waits = reviewer in _ahead
         _ahead[reviewer] = work
-        if _ahead_runs:
-            return
-        _ahead_runs.append(True)
-    threading.Thread(target=_work_ahead, name="review-ahead", daemon=True).start()
+    if not waits:
+        _ahead_pool.submit(_work_ahead, reviewer)
 
 
-def _work_ahead() -> None:
-    while True:
-        with _ahead_lock:
-            if not _ahead:
-                _ahead_runs.clear()
-                return
-            work = _ahead.pop(next(iter(_ahead)))
-        try:
-            work()
-        except SaiError:
-            pass  # it is told when the item is opened
-        except BaseException:
-            with _ahead_lock:
-                _ahead_runs.clear()
-            raise
+def _work_ahead(reviewer: str) -> None:
+    with _ahead_lock:
+        work = _ahead.pop(reviewer)
+    with suppress(SaiError):  # it is told when the item is opened
+        work()

@@ -228,7 +228,7 @@ class FrameSet:
         rgb = None
         if self.recordings[0].rgb is not None:
             rgb = np.stack([_picture(self.recordings[r], f // self.frame_step) for r, f in places])
-        regions = tuple(tuple(self._regions(r, f)) for r, f in places)
+        regions = tuple(tuple(self.regions_of(r, f)) for r, f in places)
         return RawBatch(lattice, power, rgb, regions)
 
     def _power(self, recording: TrainingRecording, frame: int) -> npt.NDArray[np.float32]:
@@ -237,7 +237,8 @@ class FrameSet:
         around = recording.maps.lattice(first, int(window[-1]) + 1, magnitude="power")
         return around[window - first]
 
-    def _regions(self, index: int, frame: int) -> Iterator[Region]:
+    def regions_of(self, index: int, frame: int) -> Iterator[Region]:
+        """Regions of a frame of a recording."""
         labels = self.recordings[index].labels
         for row in labels.frame_rows(frame):
             part = slice(int(labels.offsets[row]), int(labels.offsets[row + 1]))

@@ -233,7 +233,7 @@ def hear_recordings(frames: FrameSet, settings: SoundSettings) -> list[Examples]
         rng = np.random.default_rng([settings.seed, 10, index])
         numbers = list(range(0, len(recording), settings.frame_step))
         boxes, labels = [], []
-        for (regions,) in (frames.read([(index, frame)]).regions for frame in numbers):
+        for regions in (list(frames.regions_of(index, frame)) for frame in numbers):
             part: list[tuple[float, float, float, float]] = []
             for region in regions:
                 x0, x1 = column_span(region.columns)
@@ -364,7 +364,7 @@ def train_sounds(
     recordings: FrameSet | None = None,
     maker: MapMaker | None = None,
     progress: Progress = no_progress,
-) -> tuple[Path, SoundScores]:
+) -> tuple[Path, SoundScores | None]:
     """Hear scenes (those heard before are kept), learn, and write ``RUN/sounds.safetensors``.
 
     Parameters
@@ -381,8 +381,8 @@ def train_sounds(
     Returns
     -------
     path : Path
-    scores : SoundScores
-        On the held-out scenes and recordings.
+    scores : SoundScores or None
+        On the held-out scenes and recordings; None where nothing was held out.
 
     Raises
     ------
@@ -404,14 +404,13 @@ def train_sounds(
     every = max(2, round(1 / settings.held_out)) if settings.held_out > 0 else len(parts) + 1
     held = [p for k, p in enumerate(parts) if k % every == every - 1]
     taught = [p for k, p in enumerate(parts) if k % every != every - 1]
-    measured = Examples.join(held or taught[:1])
+    measured = Examples.join(held) if held else None
     model, scores = learn(
         Examples.join(taught), settings, held_out=measured, progress=lambda f, m: progress(0.8 + 0.2 * f, m)
     )
-    assert scores is not None
     notes = {
         "sai_sounds": json.dumps(asdict(settings)),
-        "accuracy": f"{scores.accuracy:.4f}",
+        **({} if scores is None else {"accuracy": f"{scores.accuracy:.4f}"}),
         "recordings": str(0 if recordings is None else len(recordings.recordings)),
     }
     path = Path(run) / SOUNDS_FILE
@@ -431,7 +430,6 @@ def _heard(run: Path, index: int, settings: SoundSettings, maker: MapMaker) -> E
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass
     made = hear_scene(index, settings, maker)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as stream:
         np.savez(stream, own=made.own, everywhere=made.everywhere, label=made.label)
     return made

@@ -43,8 +43,9 @@ def test_a_newer_wish_takes_the_place_of_one_that_has_not_begun(monkeypatch: pyt
     for name, reviewer in (("second", "ada"), ("bad", "ben"), ("third", "ada")):
         wish(name, reviewer)
     go_on.set()
-    wait_for(lambda: not review_jobs._ahead_runs)
+    wait_for(lambda: len(begun) == 3)
     assert sorted(begun) == ["bad", "first", "third"]
     # a file that cannot be read ends nothing
     wish("fourth", "ben")
-    wait_for(lambda: begun[-1] == "fourth" and not review_jobs._ahead_runs)
+    wait_for(lambda: len(begun) == 4)
+    assert begun[-1] == "fourth"

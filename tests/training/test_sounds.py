@@ -89,6 +89,9 @@ def test_the_verb_hears_each_scene_once_and_a_detector_takes_it(
     config = tiny(f"start.sounds='{made}'", "epochs=1", "optimiser.rate=1e-12", "model.context_frames=10")
     best = train(config, tmp_path / "run", data_roots=[tiny_root], device="cpu")
     learned = read_state_dict(best)
+    capsys.readouterr()
+    assert main([*words, "--set", "held_out=0", "--data", str(tiny_root)]) == 0
+    assert "nothing was held out" in capsys.readouterr().out
     assert {"spectrum.net.0.weight", "classifier.weight"} <= set(heard)
     for key, value in heard.items():
         torch.testing.assert_close(learned[key].float(), value, rtol=0, atol=1e-6)
