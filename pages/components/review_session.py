@@ -82,6 +82,7 @@ def show_desk(
         "note": note,
         "saved": _clock(state.get(keys.REVIEW_SAID, "")),
         "reviewer": reviewer,
+        "show": filters.show,
         "counts": desk.counts(filters),
         "settling": item is not None and filters.show == "conflict" and desk.state(item).status == "conflict",
         "classes": [

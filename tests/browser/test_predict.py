@@ -45,18 +45,18 @@ def test_from_a_recording_to_the_explorer(
     predict: Callable[..., Page], root: Path, untrained_checkpoint: Path, tmp_path: Path
 ) -> None:
     page = predict(root=str(root), predict_path=str(untrained_checkpoint))
-    network = page.get_by_role("combobox", name="Network")
-    expect(network).to_be_visible(timeout=120_000)
-    if not page.get_by_text("Checkpoint file", exact=True).is_visible():
-        # weights come with the program, and the first of them is chosen
-        network.click()
-        page.get_by_role("option", name="a file of my own").click()
+    # weights come with the program, but the address names another file
+    expect(page.get_by_role("textbox", name="Checkpoint file")).to_have_value(
+        str(untrained_checkpoint), timeout=120_000
+    )
     expect(page.get_by_text("track A", exact=False).first).to_be_visible(timeout=120_000)
     folder = page.get_by_role("textbox", name="Output folder")
     folder.fill(str(tmp_path / "mine"))
     folder.press("Enter")
     page.get_by_role("button", name="Predict 1 recording").click()
-    expect(page.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=180_000)
+    # the list shows the jobs of all tabs
+    job = page.locator("[class*=st-key-predict_job_]", has_text=str(tmp_path / "mine"))
+    expect(job.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=180_000)
     assert len(list((tmp_path / "mine").glob("*.json"))) == 1
 
     image = page.get_by_test_id("stImage").locator("img").first

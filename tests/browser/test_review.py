@@ -90,6 +90,12 @@ def focus(page: Page) -> None:
     page.evaluate(f"() => {DESK}.root.focus()")
 
 
+def list_of(page: Page, name: str, show: str) -> None:
+    """Choose a list and wait until the desk shows all three items of it."""
+    page.get_by_text(name, exact=True).click()
+    wait(page, f"d.desk.show === {show!r} && d.desk.rows.length === 3")
+
+
 def item_of(page: Page, kind: str, show: str | None = None) -> None:
     """Open the item of a kind by a click in the list."""
     page.locator(".rv-item", has_text=kind).first.click()
@@ -136,8 +142,7 @@ def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_pa
     # one key makes the disputed label a Water tap; a box then redraws its region in all frames
     item_of(page, "Class disagreement")
     press(page, "t")
-    page.get_by_text("All", exact=True).click()
-    page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+    list_of(page, "All", "all")
     item_of(page, "Class disagreement")
     focus(page)
     page.keyboard.press("b")
@@ -198,8 +203,7 @@ def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_pa
 
 def test_drawing_shifting_painting_and_keys_that_are_not_for_us(review: OpenPage, tmp_path: Path) -> None:
     page = review()
-    page.get_by_text("All", exact=True).click()
-    page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+    list_of(page, "All", "all")
     item_of(page, "Found by no system")
     focus(page)
     for key in ("Shift+ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowUp"):
@@ -244,8 +248,7 @@ def test_drawing_shifting_painting_and_keys_that_are_not_for_us(review: OpenPage
     assert entries[3].tags == ("seamaxu",)
     # nothing is on the desk that is not in the file: the page opened anew shows the same
     again = review()
-    again.get_by_text("All", exact=True).click()
-    again.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+    list_of(again, "All", "all")
     item_of(again, "Found by no system")
     assert "redrawn" in again.locator(".rv-history").inner_text()
 
@@ -254,8 +257,7 @@ def test_two_reviewers_a_conflict_and_its_end(review: OpenPage, tmp_path: Path) 
     ann = review()
     bob = review(reviewer="bob")
     for page, key in ((ann, "a"), (bob, "x")):
-        page.get_by_text("Not by me", exact=True).click()
-        page.wait_for_function(f"() => {DESK}.desk.rows.length === 3", timeout=60_000)
+        list_of(page, "Not by me", "mine")
         item_of(page, "No label")
         press(page, key)
     assert read(bob, "d.desk.counts.conflict") == 1
@@ -271,6 +273,19 @@ def test_two_reviewers_a_conflict_and_its_end(review: OpenPage, tmp_path: Path) 
         entries = store.entries()
     assert [(e.reviewer, e.action) for e in entries] == [("ann", "accept"), ("bob", "reject"), ("bob", "accept")]
     assert entries[2].after["settles"] is True
+
+
+def test_a_request_waits_for_the_answer_of_the_run_before_it(review: OpenPage) -> None:
+    page = review()
+    wait(page, "d.turn.resting")
+    shown = read(page, "d.item.id")
+    state = "document.querySelector('[data-testid=stApp]').setAttribute('data-test-script-state', '{}')"
+    page.evaluate(state.format("running"))
+    page.locator(".rv-item[aria-selected=false]").first.click()
+    page.wait_for_timeout(500)
+    assert read(page, "[d.item.id, d.waiting.length]") == [shown, 1]
+    page.evaluate(state.format("notRunning"))
+    wait(page, f"d.item.id !== {shown!r} && d.waiting.length === 0")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

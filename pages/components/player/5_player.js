@@ -28,7 +28,7 @@ class Player {
     this.view = { x: 180, y: 90, z: 1 };
     this.frame = 0; this.nFrames = 0; this.loop = null; this.loopOn = false; this.playing = false; this.max = null;
     this.layout = "A"; this.isolate = null; this.singleMode = false; this.showTags = true; this.cursor = null;
-    this.matches = {}; this.status = {}; this.seq = 0; this.pending = null; this.extras = {}; this.decoding = new Set();
+    this.turn = new Turn(); this.matches = {}; this.status = {}; this.seq = 0; this.pending = null; this.extras = {}; this.decoding = new Set();
     this.fields = { L: new Uint8Array(W * H), A: new Uint8Array(W * H), B: new Uint8Array(W * H) };
     this.peaks = { L: 0, A: 0, B: 0 };
     this.stats = { steps: [], sync: [], draws: 0, buffering: 0 };
@@ -64,7 +64,7 @@ class Player {
     listen(scheme, "change", themed);
     this.fillHelp();
   }
-  destroy() { for (const fn of this.undo) fn(); this.sound.close(); this.store.clear(); cancelAnimationFrame(this.raf); clearTimeout(this.timer); clearTimeout(this.urlTimer); this.dead = true; }
+  destroy() { for (const fn of this.undo) fn(); this.turn.close(); this.sound.close(); this.store.clear(); cancelAnimationFrame(this.raf); clearTimeout(this.timer); clearTimeout(this.urlTimer); this.dead = true; }
   focus() { this.root.focus({ preventScroll: true }); }
 
   retheme() {
@@ -92,7 +92,7 @@ class Player {
     this.api = api;
     this.retheme();
     if (!bytes || bytes === this.lastBytes) return;
-    this.lastBytes = bytes;
+    this.lastBytes = bytes; this.turn.answered();
     const { header, arrays } = unpack(bytes);
     if (this.pending && header.ack >= this.pending.seq) this.pending = null;
     if (arrays.scene && (!this.scene || this.scene.id !== header.scene)) this.loadScene(unpack(arrays.scene));
@@ -234,9 +234,8 @@ class Player {
     if (this.dead) return;
     for (const w of want) this.extras[w] = (this.extras[w] || 0) + 1;
     this.pending = { seq: ++this.seq, blocks, at: performance.now() };
-    this.api.setStateValue("request", {
-      seq: this.seq, scene: this.scene ? this.scene.id : "", mode: this.prefs.mode, frame: this.frame, blocks, want: want.slice(0, 8),
-    });
+    const request = { seq: this.seq, scene: this.scene ? this.scene.id : "", mode: this.prefs.mode, frame: this.frame, blocks, want: want.slice(0, 8) };
+    this.turn.take(() => this.api.setStateValue("request", request));
     clearTimeout(this.timer); this.timer = setTimeout(() => this.plan(), 12500);
   }
 

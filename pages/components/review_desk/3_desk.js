@@ -25,7 +25,7 @@ class Desk {
     this.ref = {}; for (const e of this.root.querySelectorAll("[data-ref]")) this.ref[e.dataset.ref] = e;
     this.blocks = new Map(); this.pictures = new Map(); this.decoding = new Set(); this.tries = new Map(); this.rows = {}; this.waiting = []; this.seq = 0; this.sent = 0; this.frame = 0; this.window = [0, 1];
     this.tool = "move"; this.shapes = []; this.shift = { az: 0, el: 0 }; this.radius = 5; this.energy = 1; this.showHeat = true; this.showOthers = true;
-    this.stats = { keys: [] };
+    this.stats = { keys: [] }; this.turn = new Turn();
     this.pano = new Pano(this, this.ref.panel); this.strips = new Strips(this, this.ref.strips);
     this.undo = [];
     const on = (target, type, fn) => { target.addEventListener(type, fn); this.undo.push(() => target.removeEventListener(type, fn)); };
@@ -50,7 +50,7 @@ class Desk {
     this.ref.help.append(el("b", {}, "Keys"), el("dl", {}, ...KEYS.flatMap(([k, words]) => [el("dt", {}, el("kbd", {}, k)), el("dd", {}, words)])));
     this.tools();
   }
-  destroy() { this.dead = true; this.pause(); for (const fn of this.undo) fn(); clearTimeout(this.timer); for (const p of this.pictures.values()) if (p.bitmap) p.bitmap.close(); if (this.audio) this.audio.close(); }
+  destroy() { this.dead = true; this.pause(); for (const fn of this.undo) fn(); this.turn.close(); clearTimeout(this.timer); for (const p of this.pictures.values()) if (p.bitmap) p.bitmap.close(); if (this.audio) this.audio.close(); }
 
   retheme() {
     const s = getComputedStyle(this.root), get = (n, d) => s.getPropertyValue(n).trim() || d;
@@ -73,6 +73,7 @@ class Desk {
     const { header, arrays } = unpack(bytes);
     const drawn = header.handled.includes(this.drawn);
     this.waiting = this.waiting.filter((a) => !header.handled.includes(a.uid));
+    this.turn.answered();
     if (header.ack >= this.sent) this.busySince = 0;
     if (this.waiting.length && header.ack >= this.sent) this.flush(); // asked for while the answer was on its way
     const changed = !this.item || this.item.id !== (header.item || {}).id;
@@ -138,7 +139,7 @@ class Desk {
     if (this.dead || !this.api) return;
     if (this.busySince && performance.now() - this.busySince < 15000) return;
     this.busySince = performance.now(); this.sent = ++this.seq; this.want = false;
-    this.api.setStateValue("request", { seq: this.sent, frame: this.frame, have: [...this.blocks.keys(), ...this.decoding].slice(-60), actions: this.waiting.slice(0, 20) });
+    this.turn.take(() => this.api.setStateValue("request", { seq: this.sent, frame: this.frame, have: [...this.blocks.keys(), ...this.decoding].slice(-60), actions: this.waiting.slice(0, 20) }));
     clearTimeout(this.timer); this.timer = setTimeout(() => { if (this.waiting.length || this.want) { this.busySince = 0; this.flush(); } }, 16000);
   }
   decide(action, more = {}) { return this.item ? this.send({ action, scope: this.ref.scope.value, settles: !!this.desk.settling, ...more }, { guard: true }) : undefined; }
