@@ -9,6 +9,7 @@ from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
 from sai_core.errors import SaiError
+from sai_core.tuning import raw_set
 
 
 def main() -> None:
@@ -41,13 +42,18 @@ def main() -> None:
 
 
 def _show_my_results_everywhere() -> None:
-    """Make the folder of the job that this session started last its *More predictions*, once it holds a file."""
+    """Make the folder of the job that this session started last its *More predictions*, once it holds a file.
+
+    What that network saw is shown below, too.
+    """
     for number in list(st.session_state.get(keys.PREDICT_MINE, [])):
         job = predict_jobs.queue().job(number)
         if job is None or job.written:
             st.session_state[keys.PREDICT_MINE].remove(number)
         if job is not None and job.written:
             st.session_state[keys.PREDICTION_FOLDER] = str(job.request.out)
+            if (seen := raw_set(job.request.out)) is not None:
+                st.session_state[keys.PREDICT_RAW] = str(seen.folder)
 
 
 through_app()

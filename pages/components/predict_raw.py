@@ -25,8 +25,8 @@ _BEHIND = ("Video", "Full-frame map", "Region energy", "Nothing")
 
 
 def raw_sets(root: DataRoot) -> list[RawSet]:
-    """Stores of this root's prediction sets and of the jobs, those of running jobs too, newest jobs first."""
-    folders = [job.request.out for job in predict_jobs.queue().jobs]
+    """Stores of this root's jobs, those of running jobs too, newest jobs first, and of its prediction sets."""
+    folders = [job.request.out for job in predict_jobs.queue().jobs if job.request.data == root.path]
     folders += [s.folder for s in root.prediction_sets]
     return find_raw_sets(dict.fromkeys(folders))
 
@@ -40,6 +40,8 @@ def show_raw(root: DataRoot) -> None:
             "been predicted."
         )
         return
+    if st.session_state.get(keys.PREDICT_RAW) not in sets:
+        st.session_state.pop(keys.PREDICT_RAW, None)
     by_name = {r.name: r for r in root.recordings}
     left, middle, right = st.columns([3, 3, 4], vertical_alignment="bottom")
     folder = left.selectbox(

@@ -169,6 +169,50 @@ def wait_for(page: Page, condition: str, *, timeout: float = 30_000) -> None:
     page.wait_for_function(f"() => {{ const p = {PLAYER}; return {condition}; }}", timeout=timeout)
 
 
+def settle(page: Page, *, timeout: float = 120_000) -> None:
+    """Wait until no run of the page is on, and has not been for half a second."""
+    page.wait_for_function(
+        """() => {
+            const app = document.querySelector('[data-testid=stApp]'), now = performance.now();
+            if (app.getAttribute('data-test-script-state') !== 'notRunning') { window.saiRests = 0; return false; }
+            window.saiRests ||= now;
+            return now - window.saiRests > 500;
+        }""",
+        timeout=timeout,
+    )
+    page.evaluate("window.saiRests = 0")
+
+
+def click_chart(page: Page, place: str, arg: object = None, *, chart: int = 0, timeout: float = 120_000) -> None:
+    """Click on a mark of a chart, as a hand does: once the page stands still and the chart has found the mark.
+
+    ``place`` is a JavaScript function of the Plotly element and ``arg`` that gives the mark's x and y within the
+    chart's axes, in pixels.
+    """
+    page.wait_for_function(
+        "chart => document.querySelectorAll('.js-plotly-plot')[chart]?._fullLayout?.xaxis?.d2p",
+        arg=chart,
+        timeout=timeout,
+    )
+    settle(page, timeout=timeout)
+    x, y = page.evaluate(
+        f"""([chart, arg]) => {{
+            const plot = document.querySelectorAll('.js-plotly-plot')[chart], box = plot.getBoundingClientRect();
+            const axes = plot._fullLayout, [x, y] = ({place})(plot, arg);
+            plot._hoverdata = undefined;
+            return [box.x + axes.xaxis._offset + x, box.y + axes.yaxis._offset + y];
+        }}""",
+        [chart, arg],
+    )
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y, steps=2)
+    page.wait_for_function(
+        "chart => document.querySelectorAll('.js-plotly-plot')[chart]._hoverdata?.length", arg=chart, timeout=timeout
+    )
+    page.mouse.down()
+    page.mouse.up()
+
+
 def report(name: str, figures: dict[str, Any]) -> None:
     """Print measured figures and keep them as JSON under ``tests/artifacts`` (not in git)."""
     ARTIFACTS.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import ARTIFACTS, read
+from tests.browser.conftest import ARTIFACTS, click_chart, read
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -52,23 +52,8 @@ def _click_cell(page: Page, table: int, row: int, x: float) -> None:
 
 def _click_point(page: Page, chart: int, x: float | str, y: float | str) -> None:
     """Click at data coordinates of a chart."""
-    page.wait_for_function(
-        "chart => document.querySelectorAll('.js-plotly-plot')[chart]?._fullLayout?.xaxis?.d2p",
-        arg=chart,
-        timeout=60_000,
-    )
-    place = page.evaluate(
-        """([chart, x, y]) => {
-            const plot = document.querySelectorAll('.js-plotly-plot')[chart], layout = plot._fullLayout;
-            const box = plot.getBoundingClientRect();
-            return [box.x + layout.xaxis._offset + layout.xaxis.d2p(x), box.y + layout.yaxis._offset +
-                layout.yaxis.d2p(y)];
-        }""",
-        [chart, x, y],
-    )
-    page.mouse.move(*place)
-    page.wait_for_timeout(200)  # the chart finds the mark under the pointer first
-    page.mouse.click(*place)
+    place = "(plot, [x, y]) => [plot._fullLayout.xaxis.d2p(x), plot._fullLayout.yaxis.d2p(y)]"
+    click_chart(page, place, [x, y], chart=chart)
 
 
 def test_a_cell_of_the_class_table_leads_to_the_explorer(open_scores: OpenScores) -> None:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from pages.components import state_keys as keys
-from tests.browser.conftest import ARTIFACTS, report
+from tests.browser.conftest import ARTIFACTS, click_chart, report, settle
 from tests.tuning.stand_in import write_root
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -116,21 +116,17 @@ def test_figures_follow_a_slider(tune: Visit) -> None:
 def test_clicks_on_charts_set_thresholds(tune: Visit) -> None:
     page = tune(scheme="light")
     page.get_by_role("radio", name="Curves", exact=True).click()
-    chart = page.locator(".js-plotly-plot").first
-    chart.wait_for(timeout=PATIENCE_MS)
-    page.wait_for_timeout(1500)
+    page.locator(".js-plotly-plot").first.wait_for(timeout=PATIENCE_MS)
+    settle(page)
     before = headline(page)
     # a point in the middle of the first curve
-    place = page.evaluate(
-        """() => {
-          const plot = document.querySelector('.js-plotly-plot'), layout = plot._fullLayout;
-          const box = plot.getBoundingClientRect(), curve = plot.data[0];
-          const at = Math.floor(plot.calcdata[0].length * 0.4), point = plot.calcdata[0][at];
-          return {x: box.left + layout._size.l + layout.xaxis.d2p(point.x),
-                  y: box.top + layout._size.t + layout.yaxis.d2p(point.y)};
-        }"""
+    click_chart(
+        page,
+        """plot => {
+          const point = plot.calcdata[0][Math.floor(plot.calcdata[0].length * 0.4)];
+          return [plot._fullLayout.xaxis.d2p(point.x), plot._fullLayout.yaxis.d2p(point.y)];
+        }""",
     )
-    page.mouse.click(place["x"], place["y"])
     page.get_by_text("Thresholds of single classes: 1 set").wait_for(timeout=PATIENCE_MS)
     page.wait_for_function(
         "before => document.querySelector('.st-key-tune_headline').innerText !== before",
@@ -149,18 +145,14 @@ def test_clicks_on_charts_set_thresholds(tune: Visit) -> None:
     page.get_by_text("Tracking IoU").first.wait_for(timeout=PATIENCE_MS)
     page.get_by_role("radio", name="Selection", exact=True).click()
     page.get_by_text("Click a cell to take it over").wait_for(timeout=3 * PATIENCE_MS)
-    page.wait_for_timeout(1500)
-    place = page.evaluate(
-        """() => {
-          const plot = document.querySelector('.js-plotly-plot'), layout = plot._fullLayout;
-          const box = plot.getBoundingClientRect();
-          // by number: Plotly would read the name '0.5' as half a category
+    # by number: Plotly would read the name '0.5' as half a category
+    click_chart(
+        page,
+        """plot => {
           const at = (axis, name) => axis.d2p(axis._categories.indexOf(name));
-          return {x: box.left + layout._size.l + at(layout.xaxis, '0.5'),
-                  y: box.top + layout._size.t + at(layout.yaxis, '0.2')};
-        }"""
+          return [at(plot._fullLayout.xaxis, '0.5'), at(plot._fullLayout.yaxis, '0.2')];
+        }""",
     )
-    page.mouse.click(place["x"], place["y"])
     field = page.locator(f".st-key-{keys.TUNE_NUMBER}min_score input")
     page.wait_for_function(
         "name => document.querySelector(name).value === '0.5'",

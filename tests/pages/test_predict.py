@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,24 +115,44 @@ def test_a_folder_inside_the_data_is_refused(root: Path, checkpoint: Path) -> No
 
 
 @pytest.mark.slow
+def written(test: AppTest, folder: Path) -> None:
+    """Run the page until the job of a folder has written its recording, and once more."""
+    end = time.monotonic() + 120
+    while not (folder / f"{NAME}.json").exists() or "recordings written" not in said(test):
+        assert time.monotonic() < end, said(test)
+        assert not test.exception
+        time.sleep(0.2)
+        test.run()
+    test.run()
+
+
 def test_a_recording_is_predicted_in_the_background_and_shown(root: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     test = page(root, checkpoint)
     test.text_input(key=keys.PREDICT_FOLDER).set_value(str(out))
     button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
-    end = time.monotonic() + 120
-    while "1 of 1 recordings written" not in said(test):
-        assert time.monotonic() < end, said(test)
-        assert not test.exception
-        time.sleep(0.2)
-        test.run()
+    written(test, out)
     assert not test.error, said(test)
     assert read_annotations(out / f"{NAME}.json").recording == NAME
     # its folder is now among the predictions of every page, and its candidates can be looked at
-    test.run()
     assert test.text_input(key=keys.PREDICTION_FOLDER).value == str(out)
     assert "candidates in 5 frames" in said(test)
     # ended jobs can be taken off the list, their files stay
     button(test, "Remove").click().run()  # type: ignore[attr-defined]
     assert "No jobs yet" in said(test)
     assert (out / f"{NAME}.json").exists()
+
+
+def test_what_is_shown_is_the_own_newest_result_on_this_data(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    test = page(root, checkpoint)
+    for name in ("first", "second"):
+        test.text_input(key=keys.PREDICT_FOLDER).set_value(str(tmp_path / name))
+        button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
+        written(test, tmp_path / name)
+        assert test.selectbox(key=keys.PREDICT_RAW).value == str(tmp_path / name / "raw")
+    # another tab's job on other data is in the list of jobs, and is nothing to look at here
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    elsewhere = page(other, checkpoint)
+    assert said(elsewhere).count("1 of 1 recordings written") == 2
+    assert not [s for s in elsewhere.selectbox if s.key == keys.PREDICT_RAW]

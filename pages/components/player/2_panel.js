@@ -174,7 +174,8 @@ class Panel {
     ctx.setLineDash([]);
   }
 
-  // Tags stand beside their region, where they hide no earlier tag and as little as possible of other regions.
+  // Tags stand beside their region, where they hide no earlier tag and as little as possible of other regions. A region
+  // over the seam is seen at both ends and named once, where more of it is in sight.
   tags(outlines, first, last) {
     const { ctx, plot, player } = this, placed = [], regions = [], narrow = plot.w < 330;
     ctx.font = `500 11px ${player.theme.font}`; ctx.textBaseline = "middle"; ctx.textAlign = "left";
@@ -184,14 +185,18 @@ class Panel {
       for (const line of o.lines) for (let i = 0; i < line.length; i += 2) {
         x0 = Math.min(x0, line[i]); x1 = Math.max(x1, line[i]); y0 = Math.min(y0, line[i + 1]); y1 = Math.max(y1, line[i + 1]);
       }
+      let named = null, most = -1;
       for (let k = first - 1; k <= last; k++) {
         const r = { a: this.toX(x0 + k * W), b: this.toX(x1 + k * W), t: this.toY(y0), u: this.toY(y1), o };
-        if (r.b >= plot.x && r.a <= plot.x + plot.w && r.u >= plot.y && r.t <= plot.y + plot.h) regions.push(r);
+        if (r.b < plot.x || r.a > plot.x + plot.w || r.u < plot.y || r.t > plot.y + plot.h) continue;
+        const seen = Math.min(r.b, plot.x + plot.w) - Math.max(r.a, plot.x);
+        regions.push(r); if (seen > most) { most = seen; named = r; }
       }
+      if (named) named.named = true;
     }
     const overlap = (x, y, w, h, a, t, b, u) => Math.max(0, Math.min(x + w, b) - Math.max(x, a)) * Math.max(0, Math.min(y + h, u) - Math.max(y, t));
-    for (const { a, b, t, u, o } of regions) {
-      const text = narrow ? o.brief : o.tag; if (!text || !o.tag) continue;
+    for (const { a, b, t, u, o, named } of regions) {
+      const text = narrow ? o.brief : o.tag; if (!named || !text || !o.tag) continue;
       const w = Math.ceil(ctx.measureText(text).width) + 15, h = 17, m = (a + b) / 2;
       const spots = [[m - w / 2, t - h - 3], [m - w / 2, u + 3], [b + 3, (t + u - h) / 2], [a - w - 3, (t + u - h) / 2],
         [a, t - 2 * h - 5], [b - w, u + h + 5], [m - w / 2, t - 3 * h - 7], [m - w / 2, u + 2 * h + 7]];
