@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 OTHER = "a file of my own"
 _DEVICES = ("auto", "cpu", "cuda")
 _MAGNITUDES = ("as trained", "normalised", "amplitude", "power")
-_OFFICIAL_SETTINGS = "Baseline"
+_PREFERRED = {"official baseline": "Baseline"}
+_PREFERRED_OF_OURS = "Voted"
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,12 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
     track = "A" if facts.kind == "track A" else "B"
     systems = {s.name: s for s in list_systems(systems_folder())}
     names = sorted(systems, key=lambda n: systems[n].track not in (track, "any"))
-    preferred = _OFFICIAL_SETTINGS if track == "B" else "FAO"
+    preferred = _PREFERRED.get(facts.kind, _PREFERRED_OF_OURS)
     name = column.selectbox(
         "System",
         names,
         index=names.index(preferred) if preferred in names else 0,
-        key=f"{keys.PREDICT_SYSTEM}_{track}",
+        key=f"{keys.PREDICT_SYSTEM}_{facts.kind}",
         persist_state="session",
         format_func=lambda n: (
             systems[n].display_name

@@ -30,7 +30,17 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Classes": ("keep_classes", "best_classes", "reliability", "min_coverage", "coverage_floor"),
     "Tracking": ("track_iou", "max_age", "coast_decay"),
     "Gating": ("min_hits", "min_mean_score", "min_length"),
-    "Export": ("export", "top_k", "min_energy", "region_level", "region_parts", "full_frame", "hull_margin_deg"),
+    "Export": (
+        "export",
+        "top_k",
+        "min_energy",
+        "region_level",
+        "region_parts",
+        "full_frame",
+        "hull_margin_deg",
+        "vote_iou",
+        "vote_frames",
+    ),
     "Teacher": (
         "teacher_radius_deg",
         "teacher_replace_label",
@@ -70,6 +80,8 @@ _NAMES: Final[dict[str, str]] = {
     "region_parts": "Parts of a region",
     "full_frame": "Full-frame map",
     "hull_margin_deg": "Hull margin, degrees",
+    "vote_iou": "Boxes that vote, from IoU",
+    "vote_frames": "Votes from frames around",
     "teacher_radius_deg": "Match radius, degrees",
     "teacher_replace_label": "Matches take the teacher's class",
     "teacher_rerank": "Weight in the score",
@@ -86,6 +98,7 @@ _USEFUL_HIGH: Final[dict[str, float]] = {
     "region_parts": 10,
     "teacher_count_slack": 10,
     "hull_margin_deg": 10,
+    "vote_frames": 10,
 }
 """Where a slider ends, when nobody goes near the allowed end; the number field goes on."""
 

@@ -8,7 +8,7 @@ stage              from                                                settings 
 ``prepare``        raw detections, the teacher's CSV                   none
 ``candidates``     prepared: final class and score of each candidate   ``"candidates"``
 ``select_tracks``  candidates: which are kept, and linked over time    ``"select"``
-``regions_of``     RoI maps of candidates: points of their regions     ``"export"``
+``regions_of``     candidates around (voting), points of their regions ``"export"``
 ``annotate``       tracks and regions: the table                       none
 =================  ==================================================  ==================
 
@@ -37,6 +37,7 @@ from sai_core.postprocess.facts import CandidateFacts, candidate_facts
 from sai_core.postprocess.select import cap_by_count, lower_to_coverage, nms_per_class, score_threshold
 from sai_core.postprocess.teacher import TeacherMatch, match_teacher, rerank, teacher_counts
 from sai_core.postprocess.tracking import Tracks, gate_tracks, track
+from sai_core.postprocess.voting import vote_regions
 from sai_core.taxonomy import N_CLASSES
 
 if TYPE_CHECKING:
@@ -209,6 +210,16 @@ class PipelineSettings:
     )
     hull_margin_deg: float = _setting(
         0.0, "export", "how far the region reaches beyond the hull of its cells, in degrees (hull)", low=0, high=45
+    )
+    vote_iou: float = _setting(
+        1.0,
+        "export",
+        "smallest IoU of a candidate's box with a region's for its vote on the region's box and energies; 1 is off",
+        low=0.05,
+        high=1,
+    )
+    vote_frames: int = _setting(
+        0, "export", "frames before and after a region's frame whose candidates vote on it", low=0, high=20
     )
 
     def __post_init__(self) -> None:
@@ -608,14 +619,22 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
     settings : PipelineSettings
     """
     s, d = settings, chosen_from.detections
-    full = None
-    if chosen_from.prepared is not None and chosen_from.prepared.raw.full_energy.size:
-        full = chosen_from.prepared.raw.full_energy
-    return export_regions(
-        d.energy,
-        d.boxes_xyxy,
-        d.frame,
-        rows,
+    full, strongest = None, d.score
+    if chosen_from.prepared is not None:
+        raw = chosen_from.prepared.raw
+        full = raw.full_energy if raw.full_energy.size else None
+        # not the score after ranking and teacher: a region depends on no setting of the candidates
+        strongest = np.asarray(raw.class_scores).max(axis=1, initial=0.0)
+    energy, boxes, frame, at = d.energy, d.boxes_xyxy, d.frame, np.asarray(rows, dtype=np.int64)
+    if s.vote_iou < 1.0:
+        at = np.unique(at)
+        boxes, energy = vote_regions(frame, boxes, energy, strongest, at, iou=s.vote_iou, n_frames=s.vote_frames)
+        frame, rows, at = frame[at], at, np.arange(len(at))
+    regions = export_regions(
+        energy,
+        boxes,
+        frame,
+        at,
         method=s.export,
         top_k=s.top_k,
         min_energy=s.min_energy,
@@ -624,6 +643,7 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
         full_energy=full if s.full_frame == "fallback" else None,
         hull_margin_deg=s.hull_margin_deg,
     )
+    return replace(regions, rows=np.unique(rows))
 
 
 def annotate(

@@ -40,8 +40,9 @@ _ORDER: Final[tuple[str, ...]] = (
     "Router",
     "Coverage",
     "Legacy",
+    "Voted",
 )
-"""The report's order, diagnostics after the systems."""
+"""The report's order, diagnostics after the systems; our own at the end."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}", flags=re.ASCII)
 _KEYS: Final[tuple[str, ...]] = (

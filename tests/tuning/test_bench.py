@@ -81,6 +81,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "points": {"top_k": 8, "min_energy": 0.5},
     "region": {"export": "region"},
     "hull": {"export": "hull", "top_k": 200},
+    "votes": {"export": "region", "vote_iou": 0.3, "vote_frames": 3},
     "objectness": {"ranking": "objectness"},
     "router": {"router_weight": 0.5},
     "best": {"keep_classes": "best", "best_classes": 2},
