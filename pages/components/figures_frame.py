@@ -69,6 +69,17 @@ def choose_options(prefix: str = keys.FIGURES_PANELS, *, layouts: bool = True) -
             help="One row a system, four columns; or RGB and ground truth once on top, which "
             "suits one column of a journal.",
         )
+    min_score = st.slider(
+        "Predictions from a score of",
+        0.0,
+        1.0,
+        0.0,
+        0.05,
+        key=f"{prefix}min_score",
+        persist_state="session",
+        help="Weaker ones are left out of the figure; its note says so. A submission keeps many, which cost average "
+        "precision nothing and a figure its clarity.",
+    )
     with st.expander("Maps, names, note"):
         mode: MapMode = st.selectbox(
             "Maps",
@@ -106,6 +117,7 @@ def choose_options(prefix: str = keys.FIGURES_PANELS, *, layouts: bool = True) -
         outlines=outlines,
         scale_bar=scale_bar,
         note=note,
+        min_score=min_score,
     )
 
 
@@ -135,9 +147,9 @@ def show(
         preview = common.picture(("frame", *signature, repr(options), repr(seen)), lambda: file("png", seen))
         with opened() as material:
             text = caption(
-                frame_rows(material, frame, mode=options.mode),
+                frame_rows(material, frame, mode=options.mode, min_score=options.min_score),
                 options,
-                note=frame_note(material, frame),
+                note=frame_note(material, frame, min_score=options.min_score),
                 number="Fig. 3",
             )
             problems = material.problems

@@ -62,6 +62,9 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             begin, end = st.slider(
                 "Part (s)", 0.0, seconds, (0.0, seconds), 0.1, format="%.1f", key=f"{prefix}part_{recording.name}"
             )
+        min_score = st.slider(
+            "Predictions from a score of", 0.0, 1.0, 0.0, 0.05, key=f"{prefix}min_score", persist_state="session"
+        )
         with st.expander("Maps"):
             mode: MapMode = st.selectbox("Maps", get_args(MapMode), key=f"{prefix}mode", persist_state="session")
             scale: Scale = st.selectbox(
@@ -80,7 +83,15 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
         )
         start = min(round(begin * FRAME_RATE_HZ), max(n_frames - 1, 0))
         stop = max(round(end * FRAME_RATE_HZ), start + 1)
-        options = VideoOptions(layout=layout, mode=mode, scale=scale, colormap=colormap, start=start, stop=stop)
+        options = VideoOptions(
+            layout=layout,
+            mode=mode,
+            scale=scale,
+            colormap=colormap,
+            start=start,
+            stop=stop,
+            min_score=min_score,
+        )
         name = common.safe_name(recording.name, system.title, str(layout), *_part(start, stop, n_frames)) + ".mp4"
         paths = [recording.label_path, recording.video_path, recording.audio_path, system.path]
         key = ("video", str(root.path), system.title, repr(options), common.stamps(paths), folder.strip())

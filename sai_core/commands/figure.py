@@ -70,6 +70,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default="figure",
         help="recording and origin below it, or in the caption",
     )
+    what.add_argument(
+        "--min-score", type=float, default=0.0, metavar="P", help="leave out predictions below this score (0)"
+    )
     what.add_argument("--gallery", action="store_true", help="best, median and worst frames of every class instead")
     parser.add_argument("--quiet", action="store_true", help="no progress, no caption")
     parser.set_defaults(run=run)
@@ -117,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         outlines=not args.no_outlines,
         scale_bar=not args.no_scale_bar,
         note=args.note,
+        min_score=args.min_score,
     )
     root = open_data_root(args.data)
     if args.gallery:
@@ -139,8 +143,8 @@ def _frame(args: argparse.Namespace, root: DataRoot, options: PanelOptions, styl
         systems = rename(systems, args.names)
     out = check_output(args.out, root, inputs=[recording.label_path, *(system.path for system in systems)])
     with open_material(recording, systems, progress=_progress(args)) as material:
-        rows = frame_rows(material, args.frame, mode=options.mode)
-        note = frame_note(material, args.frame)
+        rows = frame_rows(material, args.frame, mode=options.mode, min_score=options.min_score)
+        note = frame_note(material, args.frame, min_score=options.min_score)
         data = render_panels(rows, file_format, options=options, style=style, note=note)
         problems = material.problems
     with atomic_write(out) as stream:

@@ -46,6 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="of libx264: slower ones make smaller files (superfast)",
     )
     parser.add_argument("--crf", type=int, default=21, help="quality, 0 (lossless) to 51 (21)")
+    parser.add_argument(
+        "--min-score", type=float, default=0.0, metavar="P", help="leave out predictions below this score (0)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     parser.set_defaults(run=run)
 
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         stop=args.stop,
         preset=args.preset,
         crf=args.crf,
+        min_score=args.min_score,
     )
     root = open_data_root(args.data)
     recording = root.recording(args.recording, args.split)

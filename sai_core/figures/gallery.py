@@ -29,6 +29,7 @@ from sai_core.figures.paper.panels import (
     made_up,
     render_document,
     render_panels,
+    score_note,
     side_of,
 )
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
@@ -311,7 +312,7 @@ def _page(one: ClassExamples, system: PredictionSet, materials: Sequence[Materia
         f"{class_name(one.category_id)} · {system_title(system)} · {one.n_labels} labels, {one.n_detections} "
         f"detections, {one.n_overlapping} overlapping pairs"
     )
-    said = made_up(any(m.simulated for m in materials), system.is_stand_in)
+    said = score_note(options.min_score) + made_up(any(m.simulated for m in materials), system.is_stand_in)
     return PanelPage(tuple(rows), heading, " · ".join([*places, *said]))
 
 
@@ -321,7 +322,13 @@ def _row(example: Example, material: Material, options: PanelOptions) -> PanelRo
         f"{example.kind} {example.soft_iou:.2f}",
         material.picture(example.frame),
         side_of(material.labels, example.frame, mode=options.mode, focus=example.label_row),
-        side_of(predictions, example.frame, mode=options.mode, focus=example.prediction_row),
+        side_of(
+            predictions,
+            example.frame,
+            mode=options.mode,
+            focus=example.prediction_row,
+            min_score=options.min_score,
+        ),
     )
 
 

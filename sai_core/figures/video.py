@@ -97,6 +97,8 @@ class VideoOptions:
         Of libx264: faster ones make larger files of the same look.
     crf : int
         Quality, 0 (lossless) to 51.
+    min_score : float
+        Predictions with a lower score are not shown, in [0, 1]; 0 shows all, those without a score always. Said on top.
     """
 
     layout: VideoLayout = "panels"
@@ -107,6 +109,7 @@ class VideoOptions:
     stop: int | None = None
     preset: str = "superfast"
     crf: int = 21
+    min_score: float = 0.0
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -120,6 +123,8 @@ class VideoOptions:
                 raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
         if not 0 <= self.crf <= 51:
             raise InputError(f"A crf of {self.crf} is out of range; choose 0 to 51.")
+        if not 0.0 <= self.min_score <= 1.0:
+            raise InputError(f"The smallest score {self.min_score} is not in [0, 1].")
 
 
 @dataclass(frozen=True)
@@ -390,6 +395,8 @@ class _Canvas:
         self.material, self.options, self.start, self.stop = material, options, start, stop
         self.system = material.systems[0]
         self.labels, self.predictions = material.labels, material.tables[0]
+        if self.predictions is not None and options.min_score > 0:
+            self.predictions = self.predictions.take(~(self.predictions.score < options.min_score))
         self.energy_lut = sequential_lut(options.colormap)
         self.residual_lut = diverging_lut(dark=True)
         self.colours: list[Colour] = [(int(r), int(g), int(b)) for r, g, b in class_colors_rgb()]
@@ -409,6 +416,8 @@ class _Canvas:
         canvas = np.empty((height, width, 3), dtype=np.uint8)
         canvas[:] = _PAGE
         title = f"{self.material.place}   ·   {self.system.title}"
+        if self.options.min_score > 0:
+            title += f", scores from {self.options.min_score:g}"
         said = ["simulated"] * self.material.simulated + ["stand-in predictions"] * self.system.stand_in
         right = _text("   ·   ".join(said), 15, (255, 196, 94), bold=True) if said else None
         room = SIZE_WH[0] - _LEFT - 230 - (right.shape[1] + 24 if right is not None else 0)

@@ -237,6 +237,23 @@ def test_one_source_alone_and_back(open_page: OpenPage) -> None:
     wait_for(page, "p.visible.length === 4")
 
 
+def test_weak_predictions_are_hidden_on_demand(open_page: OpenPage) -> None:
+    page = open_page(a="first", frame=250)
+    wait_for(page, "p.matches.A")
+    scores = read(page, "p.rows('A').map((r) => p.scene.columns.A.score[r])")
+    drawn = "p.outlineSet(p.blockOf(p.frame)).A.length"
+    assert read(page, drawn) == len(scores) > 1
+    floor = next(f for f in ("0.7", "0.5", "0.3", "0.2", "0.1") if any(s < float(f) for s in scores))
+    page.locator("select[data-pref=floor]").select_option(floor)
+    strong = sum(s >= float(floor) for s in scores)
+    wait_for(page, f"{drawn} === {strong}")
+    assert strong < len(scores)
+    # labels stay, and so do the official scores
+    assert read(page, "p.outlineSet(p.blockOf(p.frame)).L.length === p.rows('L').length")
+    page.locator("select[data-pref=floor]").select_option("0")
+    wait_for(page, f"{drawn} === {len(scores)}")
+
+
 def test_typing_in_a_field_does_not_move_the_frame(open_page: OpenPage) -> None:
     page = open_page(a="first", frame=10)
     page.get_by_role("button", name="Data").click()

@@ -43,6 +43,7 @@ from sai_core.figures.paper.panels import (
     panel_figure,
     render_frame,
     render_panels,
+    side_of,
 )
 from sai_core.figures.paper.style import FORMATS, FigureFormat, PaperStyle, drawing, format_of, suggested_fonts
 from sai_core.metrics import merge, score_recording
@@ -342,7 +343,32 @@ def test_wrong_looks_are_refused(options: dict[str, object], message: str) -> No
         PaperStyle(**options)  # type: ignore[arg-type]
 
 
+def test_weak_predictions_can_be_left_out_and_the_note_says_so(material: Material) -> None:
+    table = material.tables[0]
+    assert table is not None
+    frame = int(np.bincount(table.frame).argmax())
+    score = table.score[table.frame_slice(frame)]
+    middle = float(np.median(score))
+    everything = frame_rows(material, frame)[0].prediction
+    strong = frame_rows(material, frame, min_score=middle)[0].prediction
+    assert everything is not None
+    assert strong is not None
+    assert len(everything.regions) == len(score)
+    assert len(strong.regions) == int((score >= middle).sum()) < len(score)
+    assert strong.energy.sum() < everything.energy.sum()
+    weakest = table.frame_slice(frame).start + int(score.argmin())
+    focused = side_of(table, frame, focus=weakest, min_score=middle)
+    assert focused is not None
+    assert len(focused.regions) == len(strong.regions) + 1
+    assert "score" not in frame_note(material, frame)
+    assert frame_note(material, frame, min_score=0.5).endswith("predictions with a score of at least 0.5")
+    options = PanelOptions(min_score=0.5, note="caption")
+    assert render_frame(material, frame, "svg", options=options) != render_frame(material, frame, "svg")
+
+
 def test_wrong_options_and_endings_are_refused() -> None:
+    with pytest.raises(InputError, match="smallest score"):
+        PanelOptions(min_score=1.5)
     with pytest.raises(InputError, match="Layout 'round'"):
         PanelOptions(layout="round")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no room"):

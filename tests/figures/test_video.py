@@ -159,6 +159,16 @@ def _canvas(material: Material, **options: object) -> video._Canvas:
     return video._Canvas(material, VideoOptions(**options), 0, material.n_frames)  # type: ignore[arg-type]
 
 
+def test_weak_predictions_can_be_left_out(recording: Recording, system: System) -> None:
+    with open_material(recording, [system]) as material:
+        table = material.tables[0]
+        assert table is not None
+        middle = float(np.median(table.score))
+        shown = _canvas(material, min_score=middle).predictions
+        assert shown is not None
+        assert len(shown) == int((table.score >= middle).sum()) < len(table)
+
+
 def test_maps_are_where_the_labels_are(recording: Recording, system: System) -> None:
     """The energy panel's peak is at the label's place; without energy it has the map's first colour."""
     with open_material(recording, [system]) as material:
@@ -250,7 +260,9 @@ def test_wrong_calls_are_one_sentence(
         write_video(recording, system, tmp_path / name, options=VideoOptions(**options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"layout": "round"}, {"colormap": "jet"}, {"preset": "fastest"}, {"crf": 99}])
+@pytest.mark.parametrize(
+    "options", [{"layout": "round"}, {"colormap": "jet"}, {"preset": "fastest"}, {"crf": 99}, {"min_score": -1.0}]
+)
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         VideoOptions(**options)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ const LAYOUTS = {
   B: [["rgb", "gt"], ["predB", "resB"]],
   AB: [["rgb", "predA", "predB"], ["gt", "resA", "resB"]],
 };
-const PREFS = { overlay: "none", opacity: 0.7, cmap: "magma", scale: "fixed", mode: "full", rate: "1", threshold: "0.25", bands: "median" };
+const PREFS = { overlay: "none", opacity: 0.7, cmap: "magma", scale: "fixed", mode: "full", rate: "1", threshold: "0.25", floor: "0", bands: "median" };
 const HELP = [
   ["← →", "one frame back, on"], ["Shift ← →", "ten frames"], ["Space", "play, pause"], ["Home End", "first, last frame"],
   ["N P", "next, previous error (also E, Shift E)"], ["+ −", "zoom (also the wheel); drag pans, across the seam too"],
@@ -457,9 +457,11 @@ class Player {
     const s = this.isolate, c = this.scene.columns[table];
     return !!s && s.table === table && row >= 0 && c.category[row] === s.category && c.instance[row] === s.instance;
   }
+  // A prediction below the lowest score is not drawn; official figures count it all the same. Without a score it is.
+  scored(table, row) { return table === "L" || row < 0 || !(this.scene.columns[table].score[row] < Number(this.prefs.floor)); }
   // Rows of a table that the isolated source stands for: itself, and in the other tables what it is matched with.
   accepts(table) {
-    if (!this.isolate) return () => true;
+    if (!this.isolate) return (row) => this.scored(table, row);
     const s = this.isolate;
     if (s.table === table) return (row) => this.isIsolated(table, row);
     const chosen = new Set();
@@ -795,11 +797,11 @@ class Player {
           const l = e.label[i], p = e.prediction[i];
           if (e.kind[i] === 2) body.push({ t: "L", k: l, sys: tagCell, c: L.category[l], err: 2, text: "taken for " + this.classes.get(P.category[p]).name });
           else if (e.kind[i] === 0 && !seenL.has(l)) body.push({ t: "L", k: l, sys: tagCell, c: L.category[l], err: 0, text: "missed" });
-          else if (e.kind[i] === 1 && !seenP.has(p)) body.push({ t, k: p, sys: tagCell, c: P.category[p], err: 1, text: "false positive" + (isFinite(P.score[p]) ? ` · score ${P.score[p].toFixed(2)}` : "") });
+          else if (e.kind[i] === 1 && !seenP.has(p) && this.scored(t, p)) body.push({ t, k: p, sys: tagCell, c: P.category[p], err: 1, text: "false positive" + (isFinite(P.score[p]) ? ` · score ${P.score[p].toFixed(2)}` : "") });
         }
       } else {
         if (L && !body.some((b) => b.t === "L")) for (const row of this.rows("L")) body.push({ t: "L", k: row, sys: "L", c: L.category[row], text: "label" + (isFinite(L.distance[row]) ? ` · ${(L.distance[row] / 100).toFixed(1)} m` : "") });
-        if (t && P) for (const row of this.rows(t)) body.push({ t, k: row, sys: t, c: P.category[row], text: "prediction" + (isFinite(P.score[row]) ? ` · score ${P.score[row].toFixed(2)}` : "") });
+        if (t && P) for (const row of this.rows(t)) if (this.scored(t, row)) body.push({ t, k: row, sys: t, c: P.category[row], text: "prediction" + (isFinite(P.score[row]) ? ` · score ${P.score[row].toFixed(2)}` : "") });
       }
     }
     const key = this.frame + JSON.stringify(body) + JSON.stringify(this.isolate);

@@ -77,6 +77,9 @@ class PanelOptions:
     note : {"figure", "caption"}
         Where recording, frame and "simulated" or "stand-in" are said: in a line under the figure, or in the caption
         text alone.
+    min_score : float
+        Predictions with a lower score are not drawn, in [0, 1]; 0 draws all, those without a score always. Said in the
+        note.
     """
 
     mode: MapMode = "full"
@@ -86,6 +89,7 @@ class PanelOptions:
     outlines: bool = True
     scale_bar: bool = True
     note: Note = "figure"
+    min_score: float = 0.0
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -97,6 +101,8 @@ class PanelOptions:
         ):
             if value not in known:
                 raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
+        if not 0.0 <= self.min_score <= 1.0:
+            raise InputError(f"The smallest score {self.min_score} is not in [0, 1].")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +152,12 @@ class PanelRow:
 
 
 def side_of(
-    table: AnnotationTable | None, frame: int, *, mode: MapMode = "full", focus: int | None = None
+    table: AnnotationTable | None,
+    frame: int,
+    *,
+    mode: MapMode = "full",
+    focus: int | None = None,
+    min_score: float = 0.0,
 ) -> Side | None:
     """Map and outlines of a frame.
 
@@ -160,19 +171,22 @@ def side_of(
         Rendering.
     focus : int, optional
         Row of the table that the figure is about; the others are muted. -1 mutes all.
+    min_score : float
+        Rows with a lower score are left out, but for the focus.
     """
     if table is None:
         return None
-    rows = table.frame_slice(frame)
-    patches = [annotation_patch(table, i, mode=mode) for i in range(rows.start, rows.stop)]
+    all_rows = table.frame_slice(frame)
+    rows = [i for i in range(all_rows.start, all_rows.stop) if i == focus or not table.score[i] < min_score]
+    patches = [annotation_patch(table, i, mode=mode) for i in rows]
     regions = tuple(
         Region(int(table.category_id[i]), tuple(outlines(patch)), focus is not None and i != focus)
-        for i, patch in zip(range(rows.start, rows.stop), patches, strict=True)
+        for i, patch in zip(rows, patches, strict=True)
     )
     return Side(merged_canvas(patches), regions)
 
 
-def frame_rows(material: Material, frame: int, *, mode: MapMode = "full") -> list[PanelRow]:
+def frame_rows(material: Material, frame: int, *, mode: MapMode = "full", min_score: float = 0.0) -> list[PanelRow]:
     """Rows of Fig. 3 for a frame, one a system (one without prediction where there is no system).
 
     Raises
@@ -185,7 +199,7 @@ def frame_rows(material: Material, frame: int, *, mode: MapMode = "full") -> lis
     if not material.systems:
         return [PanelRow("", picture, truth, None)]
     return [
-        PanelRow(system.title, picture, truth, side_of(table, frame, mode=mode))
+        PanelRow(system.title, picture, truth, side_of(table, frame, mode=mode, min_score=min_score))
         for system, table in zip(material.systems, material.tables, strict=True)
     ]
 
@@ -208,11 +222,17 @@ def check_frame(material: Material, frame: int) -> None:
         )
 
 
-def frame_note(material: Material, frame: int) -> str:
-    """The line under a figure: which moment it shows, and what of it is made up."""
+def frame_note(material: Material, frame: int, *, min_score: float = 0.0) -> str:
+    """The line under a figure: which moment it shows, what is left out, and what of it is made up."""
     begin = frame / FRAME_RATE_HZ
     parts = [material.place, f"frame {frame} ({begin:.1f}–{begin + 1 / FRAME_RATE_HZ:.1f} s)"]
+    parts += score_note(min_score)
     return " · ".join(parts + made_up(material.simulated, any(s.stand_in for s in material.systems)))
+
+
+def score_note(min_score: float) -> list[str]:
+    """What must be said where predictions are left out."""
+    return [f"predictions with a score of at least {min_score:g}"] * (min_score > 0)
 
 
 def made_up(simulated: bool, stand_in: bool) -> list[str]:
@@ -333,8 +353,9 @@ def render_frame(
         A frame that the recording does not have.
     """
     options = options or PanelOptions()
-    rows = frame_rows(material, frame, mode=options.mode)
-    return render_panels(rows, file_format, options=options, style=style, note=frame_note(material, frame))
+    rows = frame_rows(material, frame, mode=options.mode, min_score=options.min_score)
+    note = frame_note(material, frame, min_score=options.min_score)
+    return render_panels(rows, file_format, options=options, style=style, note=note)
 
 
 @dataclass(frozen=True)
