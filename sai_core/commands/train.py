@@ -129,6 +129,10 @@ def _add_export(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="best.safetensors of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (.safetensors)")
     parser.add_argument(
+        "--mean-with", type=Path, metavar="FILE", help="average the weights with those of the detector it went on from"
+    )
+    parser.add_argument("--share", type=float, default=0.5, metavar="S", help="weight of --mean-with in [0, 1] (0.5)")
+    parser.add_argument(
         "--note", action="append", default=[], metavar="K=V", help="provenance to keep in the file; may be repeated"
     )
     parser.set_defaults(run=_run_export)
@@ -203,14 +207,18 @@ def _run_sounds(args: argparse.Namespace) -> int:
 
 
 def _run_export(args: argparse.Namespace) -> int:
-    from sai_core.detector.models import load_detector, save_detector
+    from sai_core.detector.models import load_detector, mean_of, save_detector
     from sai_core.inference.networks import describe_checkpoint
 
     notes = [note.partition("=") for note in args.note]
     if any(not (key and separator) for key, separator, _ in notes):
         raise InputError("--note: key=value is needed, e.g. data='240 simulated recordings, seed 7100'.")
     model = load_detector(args.checkpoint)
-    known = describe_checkpoint(args.checkpoint).notes
+    known = dict(describe_checkpoint(args.checkpoint).notes)
+    if args.mean_with is not None:
+        model = mean_of(model, load_detector(args.mean_with), share=args.share)
+        content = describe_checkpoint(args.mean_with).content[:12]
+        known["mean_with"] = f"{args.share:g} of the weights of {args.mean_with.name}, content {content}"
     save_detector(model, args.out, notes={**known, **{key: value for key, _, value in notes}}, half=True)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
     return 0

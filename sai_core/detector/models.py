@@ -590,6 +590,32 @@ def save_detector(
         stream.write(save(state, metadata=metadata))
 
 
+def mean_of(model: SaiDetector, other: SaiDetector, *, share: float) -> SaiDetector:
+    """Network whose weights are ``(1 - share) * model + share * other``, in evaluation mode.
+
+    Of two states of one training the mean is often better than either (Wortsman et al., CVPR 2022: "Robust fine-tuning
+    of zero-shot models"). Running statistics are averaged too.
+
+    Raises
+    ------
+    InputError
+        The networks have other configurations, or ``share`` is not in [0, 1].
+    """
+    if model.config != other.config:
+        raise InputError("The two detectors have other configurations; only states of one network can be averaged.")
+    if not 0.0 <= share <= 1.0:
+        raise InputError(f"A share of {share} is not in [0, 1].")
+    result = SaiDetector(model.config)
+    theirs = other.state_dict()
+    result.load_state_dict(
+        {
+            key: torch.lerp(value, theirs[key], share) if value.is_floating_point() else value
+            for key, value in model.state_dict().items()
+        }
+    )
+    return result.eval()
+
+
 def load_detector(path: Path, *, device: str | torch.device = "cpu") -> SaiDetector:
     """Open what :func:`save_detector` wrote, in evaluation mode.
 

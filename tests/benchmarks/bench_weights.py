@@ -1,7 +1,7 @@
 """What shipped detectors are worth on a held-out simulated set, and what each option and part is worth to them.
 
-    python -m tests.benchmarks.bench_weights --data ROOT [--weights A.safetensors ...] [--variants N] [--recordings N]
-        [--json FILE]
+    python -m tests.benchmarks.bench_weights --data ROOT [--weights A.safetensors ...] [--system NAME ...]
+        [--variants N] [--recordings N] [--json FILE]
 
 The set of the documented figures is made by
 
@@ -9,7 +9,7 @@ The set of the documented figures is made by
         --video-size 720x360 --no-foa --no-eigen --gzip-labels
 
 For each checkpoint: macro mAP, AP50, Pearson r and the mAP with all classes taken as one, by the revision 2026-06-30
-with the named system; "within 20": the share of labels that have a kept detection whose peak is within 20 degrees,
+with each named system; "within 20": the share of labels that have a kept detection whose peak is within 20 degrees,
 and the share of detections that have such a label, whatever the classes; the median angle between label and nearest
 detection. Everything is simulated.
 
@@ -44,7 +44,7 @@ from sai_core.inference.networks import FrameOutput, NetworkOptions, OwnNetwork,
 from sai_core.metrics import evaluate
 from sai_core.metrics.diagnostics import class_agnostic_figures
 from sai_core.metrics.directions import region_peak_direction
-from sai_core.postprocess import run_pipeline
+from sai_core.postprocess import Detections, run_pipeline
 from sai_core.postprocess.systems import load_system
 from sai_core.taxonomy import SHORT_NAMES
 from sai_core.training.augment import Batch, Turn, make_batch
@@ -132,13 +132,11 @@ def _nearest(one: AnnotationTable, other: AnnotationTable) -> npt.NDArray[np.flo
     return out
 
 
-def measure(model: SaiDetector, frames: FrameSet, variant: Variant, system: str) -> dict[str, object]:
-    """One line of the table."""
+def measure(model: SaiDetector, frames: FrameSet, variant: Variant, systems: Sequence[str]) -> list[dict[str, object]]:
+    """One line of the table for each system, from one run of the network."""
     network = OwnNetwork(variant.model(model).eval(), variant.options)
-    settings = load_system(system).settings
     labels: dict[str, AnnotationTable] = {}
-    predictions: dict[str, AnnotationTable] = {}
-    to_detection, to_label = [], []
+    streams: dict[str, tuple[Detections, int]] = {}
     seconds, n_frames = 0.0, 0
     for index, recording in enumerate(frames.recordings):
         name = recording.recording.name
@@ -148,17 +146,33 @@ def measure(model: SaiDetector, frames: FrameSet, variant: Variant, system: str)
         labels[name] = _turned(table, turn)
         outputs, took = _run(network, frames, index, variant, turn)
         seconds, n_frames = seconds + took, n_frames + len(outputs)
-        predictions[name] = run_pipeline(
-            detections_of(outputs), recording=name, n_frames=len(outputs), settings=settings
-        )
-        to_detection.append(_nearest(labels[name], predictions[name]))
-        to_label.append(_nearest(predictions[name], labels[name]))
+        streams[name] = detections_of(outputs), len(outputs)
+    rate = n_frames / seconds
+    return [_row(labels, streams, variant, system, n_frames=n_frames, rate=rate) for system in systems]
+
+
+def _row(
+    labels: Mapping[str, AnnotationTable],
+    streams: Mapping[str, tuple[Detections, int]],
+    variant: Variant,
+    system: str,
+    *,
+    n_frames: int,
+    rate: float,
+) -> dict[str, object]:
+    settings = load_system(system).settings
+    predictions = {
+        name: run_pipeline(stream, recording=name, n_frames=length, settings=settings)
+        for name, (stream, length) in streams.items()
+    }
+    to_detection = [_nearest(labels[name], predictions[name]) for name in streams]
+    to_label = [_nearest(predictions[name], labels[name]) for name in streams]
     found = evaluate(labels, predictions, use_cache=not variant.at_seam, allow_large=True)
     angle, back = np.concatenate(to_detection), np.concatenate(to_label)
     macro = found.macro
     one_class = class_agnostic_figures(labels, predictions, use_cache=not variant.at_seam, allow_large=True)
     return {
-        "variant": variant.name,
+        "variant": f"{variant.name}, {system}",
         "mAP": round(float(macro.mean_ap), 4),
         "AP50": round(float(macro.ap[1]), 4),
         "one class mAP": round(float(one_class.mean_ap), 4),
@@ -167,7 +181,7 @@ def measure(model: SaiDetector, frames: FrameSet, variant: Variant, system: str)
         "detections within 20": round(float((back <= WITHIN_DEG).mean()), 3),
         "median angle": round(float(np.median(angle)), 1),
         "detections a frame": round(len(back) / n_frames, 2),
-        "frames/s": round(n_frames / seconds, 1),
+        "frames/s": round(rate, 1),
         "per class": {
             name: None if math.isnan(f.mean_ap) else round(float(f.mean_ap), 3)
             for name, f in zip(SHORT_NAMES, found.per_class, strict=True)
@@ -231,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="+", default=WEIGHTS)
-    parser.add_argument("--system", default="FAO")
+    parser.add_argument("--system", nargs="+", default=["FAO", "Voted"], help="variants take the last one alone")
     parser.add_argument("--variants", type=int, metavar="N", help="variants too, on N recordings")
     parser.add_argument("--recordings", type=int)
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="variants whose name has one of these")
@@ -240,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told: dict[str, list[Mapping[str, object]]] = {}
     for path in chosen.weights:
         frames = _frames(chosen.data, path, chosen.recordings)
-        print(f"{path.name}: {len(frames.recordings)} recordings, {len(frames)} frames, system {chosen.system}")
+        print(f"{path.name}: {len(frames.recordings)} recordings, {len(frames)} frames")
         as_it_is = Variant("as it is", NetworkOptions())
         lines = [(as_it_is, frames)]
         if chosen.variants:
@@ -250,10 +264,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lines += [(variant, fewer) for variant in (named, *wanted)]
         rows: list[Mapping[str, object]] = []
         for variant, chosen_frames in lines:
-            row = measure(load_detector(path), chosen_frames, variant, chosen.system)
-            rows.append(row)
-            print("  " + ", ".join(f"{k} {v}" for k, v in row.items() if k != "per class"), flush=True)
-        print(f"  per class: {rows[0]['per class']}")
+            systems = chosen.system if variant is as_it_is else chosen.system[-1:]
+            for row in measure(load_detector(path), chosen_frames, variant, systems):
+                rows.append(row)
+                print("  " + ", ".join(f"{k} {v}" for k, v in row.items() if k != "per class"), flush=True)
+        for row in rows[: len(chosen.system)]:
+            print(f"  per class, {row['variant']}: {row['per class']}")
         told[path.name] = rows
     if chosen.json:
         chosen.json.write_text(json.dumps(told, indent=1))

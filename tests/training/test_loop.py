@@ -19,7 +19,8 @@ import torch
 from safetensors import safe_open
 
 from sai_core.cli import main
-from sai_core.detector.models import SaiDetector, load_detector
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.models import SaiDetector, load_detector, mean_of, save_detector
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.inference.networks import describe_checkpoint
 from sai_core.training import loop
@@ -244,6 +245,31 @@ def test_a_detector_is_passed_on_in_half_precision(
         assert small[key].dtype == value.dtype
         torch.testing.assert_close(small[key], value, rtol=1e-3, atol=1e-6)
     assert main([*words, "--note", "data"]) == 2
+
+
+def test_a_detector_can_be_averaged_with_the_one_it_came_from(whole: Path, tmp_path: Path) -> None:
+    best = whole / "best.safetensors"
+    model = load_detector(best)
+    other = load_detector(best)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    save_detector(other, tmp_path / "other.safetensors")
+    words = ["train", "export", "--checkpoint", str(best), "--out", str(tmp_path / "mean.safetensors")]
+    words += ["--mean-with", str(tmp_path / "other.safetensors")]
+    assert main([*words, "--share", "0.25"]) == 0
+    assert (
+        "0.25 of the weights of other.safetensors"
+        in describe_checkpoint(tmp_path / "mean.safetensors").notes["mean_with"]
+    )
+    mean = load_detector(tmp_path / "mean.safetensors").state_dict()
+    changed = dict(other.named_parameters())
+    for key, value in model.state_dict().items():
+        expected = value + 0.25 if key in changed else value
+        torch.testing.assert_close(mean[key], expected, rtol=2e-3, atol=2e-3)
+    assert main([*words, "--share", "1.5"]) == 2
+    with pytest.raises(InputError, match="other configurations"):
+        mean_of(model, SaiDetector(DetectorConfig.small("B")), share=0.5)
 
 
 def test_a_loss_that_is_not_a_number_ends_with_the_last_checkpoint_kept(
