@@ -268,8 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for row in measure(load_detector(path), chosen_frames, variant, systems):
                 rows.append(row)
                 print("  " + ", ".join(f"{k} {v}" for k, v in row.items() if k != "per class"), flush=True)
-        for row in rows[: len(chosen.system)]:
-            print(f"  per class, {row['variant']}: {row['per class']}")
+        for told_row in rows[: len(chosen.system)]:
+            print(f"  per class, {told_row['variant']}: {told_row['per class']}")
         told[path.name] = rows
     if chosen.json:
         chosen.json.write_text(json.dumps(told, indent=1))
