@@ -107,6 +107,22 @@ def stamps(paths: Sequence[Path | None]) -> tuple[Any, ...]:
     return tuple(parts)
 
 
+def choose_min_score(prefix: str) -> float:
+    """Widget of the lowest score of a prediction that is drawn."""
+    score: float = st.slider(
+        "Predictions from a score of",
+        0.0,
+        1.0,
+        0.0,
+        0.05,
+        key=f"{prefix}min_score",
+        persist_state="session",
+        help="Weaker ones are left out, and it is said. A submission keeps many of them: they cost average precision "
+        "little and a figure its clarity.",
+    )
+    return score
+
+
 def choose_style(*, panels: bool = True) -> PaperStyle | None:
     """Widgets of the look; None when a value is refused, which has been told."""
     prefix = keys.FIGURES_STYLE

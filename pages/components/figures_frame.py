@@ -69,17 +69,7 @@ def choose_options(prefix: str = keys.FIGURES_PANELS, *, layouts: bool = True) -
             help="One row a system, four columns; or RGB and ground truth once on top, which "
             "suits one column of a journal.",
         )
-    min_score = st.slider(
-        "Predictions from a score of",
-        0.0,
-        1.0,
-        0.0,
-        0.05,
-        key=f"{prefix}min_score",
-        persist_state="session",
-        help="Weaker ones are left out of the figure; its note says so. A submission keeps many, which cost average "
-        "precision nothing and a figure its clarity.",
-    )
+    min_score = common.choose_min_score(prefix)
     with st.expander("Maps, names, note"):
         mode: MapMode = st.selectbox(
             "Maps",

@@ -62,9 +62,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             begin, end = st.slider(
                 "Part (s)", 0.0, seconds, (0.0, seconds), 0.1, format="%.1f", key=f"{prefix}part_{recording.name}"
             )
-        min_score = st.slider(
-            "Predictions from a score of", 0.0, 1.0, 0.0, 0.05, key=f"{prefix}min_score", persist_state="session"
-        )
+        min_score = common.choose_min_score(prefix)
         with st.expander("Maps"):
             mode: MapMode = st.selectbox("Maps", get_args(MapMode), key=f"{prefix}mode", persist_state="session")
             scale: Scale = st.selectbox(

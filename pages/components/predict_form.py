@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 OTHER = "a file of my own"
 _DEVICES = ("auto", "cpu", "cuda")
 _MAGNITUDES = ("as trained", "normalised", "amplitude", "power")
-_PREFERRED = {"official baseline": "Baseline"}
-_PREFERRED_OF_OURS = "Voted"
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
     track = "A" if facts.kind == "track A" else "B"
     systems = {s.name: s for s in list_systems(systems_folder())}
     names = sorted(systems, key=lambda n: systems[n].track not in (track, "any"))
-    preferred = _PREFERRED.get(facts.kind, _PREFERRED_OF_OURS)
+    preferred = "Baseline" if facts.kind == "official baseline" else "Voted"
     name = column.selectbox(
         "System",
         names,

@@ -619,17 +619,15 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
     settings : PipelineSettings
     """
     s, d = settings, chosen_from.detections
-    full, strongest = None, d.score
-    if chosen_from.prepared is not None:
-        raw = chosen_from.prepared.raw
-        full = raw.full_energy if raw.full_energy.size else None
-        # not the score after ranking and teacher: a region depends on no setting of the candidates
-        strongest = np.asarray(raw.class_scores).max(axis=1, initial=0.0)
-    energy, boxes, frame, at = d.energy, d.boxes_xyxy, d.frame, np.asarray(rows, dtype=np.int64)
+    raw = chosen_from.prepared.raw if chosen_from.prepared is not None else None
+    full = raw.full_energy if raw is not None and raw.full_energy.size else None
+    rows = np.unique(np.asarray(rows, dtype=np.int64))
+    energy, boxes, frame, at = d.energy, d.boxes_xyxy, d.frame, rows
     if s.vote_iou < 1.0:
-        at = np.unique(at)
-        boxes, energy = vote_regions(frame, boxes, energy, strongest, at, iou=s.vote_iou, n_frames=s.vote_frames)
-        frame, rows, at = frame[at], at, np.arange(len(at))
+        # not the score after ranking and teacher: a region depends on no setting of the candidates
+        strongest = d.score if raw is None else np.asarray(raw.class_scores).max(axis=1, initial=0.0)
+        boxes, energy = vote_regions(frame, boxes, energy, strongest, rows, iou=s.vote_iou, n_frames=s.vote_frames)
+        frame, at = frame[rows], np.arange(len(rows))
     regions = export_regions(
         energy,
         boxes,
@@ -643,7 +641,7 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
         full_energy=full if s.full_frame == "fallback" else None,
         hull_margin_deg=s.hull_margin_deg,
     )
-    return replace(regions, rows=np.unique(rows))
+    return replace(regions, rows=rows)
 
 
 def annotate(

@@ -3,7 +3,7 @@
 A detector puts many candidates on one source, in its frame and in those around it, each with a box and an energy map
 that are a little off in another way. NMS keeps the one with the highest score, which need not be the one that fits
 best. Voting leaves choice and score alone and gives the kept region the weighted mean of box and map of all candidates
-that overlap with it (Gidaris and Komodakis, ICCV 2015, equation 5, here also over time and over energy maps). A
+that overlap with it (after Gidaris and Komodakis, ICCV 2015; here also over time and over energy maps). A
 candidate's vote weighs
 
     score of its strongest class x IoU of the boxes x (1 - |frames apart| / (n_frames + 1))
