@@ -15,7 +15,11 @@ examples:
   python -m sai_core simulate --out /data/sim --recordings 20 --seconds 30 --seed 1 --workers 2
   python -m sai_core simulate --out /data/sim --recordings 2000 --seconds 20 --seed 7 --split dev-train-sim \\
       --video-size 720x360 --gzip-labels --workers 8
+  python -m sai_core simulate --out /data/sim --recordings 20 --seconds 30 --seed 1 --sounds /data/sounds
   python -m sai_core simulate --demo assets/demo
+
+--sounds takes a folder with a sub-folder for each class (female_speech, walk_footsteps, ...) and plays its
+recordings in the simulated rooms; classes without one are synthesised.
 
 A run that was stopped goes on where it was: complete recordings are skipped. The same seed gives the same audio,
 metadata and labels, whatever the number of workers. manifest.json tells every seed and parameter.
@@ -56,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--snr", type=float, nargs=2, default=(6.0, 30.0), metavar=("MIN", "MAX"), help="signal-to-noise ratio, dB"
     )
+    parser.add_argument("--sounds", type=Path, metavar="DIR", help="recordings to play, in a sub-folder for each class")
     parser.add_argument("--overwrite", action="store_true", help="replace recordings made with other settings")
     parser.add_argument("--demo", type=Path, metavar="DIR", help="instead: make the four demo recordings")
     parser.add_argument("--json", action="store_true", help="print what was made as JSON")
@@ -75,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         raise InputError(f"simulate needs {', '.join(missing)} (or --demo DIR); see simulate --help.")
     from sai_core.acoustics.simulate.dataset import SimulationOptions, simulate_dataset
+    from sai_core.acoustics.simulate.recorded import open_recorded
 
     options = SimulationOptions(
         seed=args.seed,
@@ -90,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         mixes_per_room=args.mixes_per_room,
         rt60_s=(args.rt60[0], args.rt60[1]),
         snr_db=(args.snr[0], args.snr[1]),
+        sounds=None if args.sounds is None else open_recorded(args.sounds.resolve()),
     )
     report = simulate_dataset(
         args.out,

@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="best.safetensors of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for <recording>.csv")
     parser.add_argument(
-        "--threshold", type=float, default=0.5, metavar="T", help="least activity (default: %(default)s)"
+        "--threshold", type=float, metavar="T", help="least activity (default: what was best on validation recordings)"
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table")
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.teacher.network import load_teacher
     from sai_core.teacher.training import predict_recording
 
-    if not 0.0 < args.threshold < 1.7:
+    if args.threshold is not None and not 0.0 < args.threshold < 1.7:
         raise InputError(f"--threshold {args.threshold}: the length of a vector between 0 and 1.7 is needed.")
     root = open_data_root(args.data)
     recordings = root.recordings if args.split == "all" else root.in_split(args.split)
@@ -48,12 +48,13 @@ def run(args: argparse.Namespace) -> int:
     if any(out.is_relative_to(args.data.resolve() / f"{k}_dev") for k in ("metadata", "labels", "mic", "foa")):
         raise InputError(f"{args.out}: lies inside the data; choose another folder.")
     model = load_teacher(args.weights)
+    threshold = model.threshold if args.threshold is None else args.threshold
     progress = no_progress if args.quiet else TerminalProgress("teacher")
     truth, found, failed = [], [], []
     for number, recording in enumerate(recordings):
         progress(number / max(len(recordings), 1), recording.name)
         try:
-            rows = predict_recording(model, recording, threshold=args.threshold)
+            rows = predict_recording(model, recording, threshold=threshold)
             write_dcase_csv(rows, out / f"{recording.name}.csv")
             if recording.metadata_path is not None:
                 truth.append(read_dcase_csv(recording.metadata_path))
@@ -62,7 +63,13 @@ def run(args: argparse.Namespace) -> int:
             failed.append(str(error))
     progress(1.0, f"{len(recordings) - len(failed)} files in {args.out}")
     scores = seld_scores(truth, found)
-    facts = {"recordings": len(found), "f20": scores.f_score, "error_deg": scores.error_deg, "recall": scores.recall}
+    facts = {
+        "recordings": len(found),
+        "threshold": threshold,
+        "f20": scores.f_score,
+        "error_deg": scores.error_deg,
+        "recall": scores.recall,
+    }
     if args.json:
         print(json.dumps({k: (None if v != v else v) for k, v in facts.items()}))
     elif not args.quiet and truth:

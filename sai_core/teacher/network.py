@@ -35,6 +35,8 @@ from sai_core.teacher.features import CHANNELS, HOPS_PER_FRAME, N_MELS, VISUAL_G
 
 N_TRACKS: Final[int] = 3
 DISTANCE_UNIT_CM: Final[float] = 500.0
+DEFAULT_THRESHOLD: Final[float] = 0.5
+"""Least length of an active vector where nothing better is known (Multi-ACCDOA paper)."""
 _VISUAL: Final[int] = VISUAL_GRID_HW[0] * VISUAL_GRID_HW[1] * 3
 
 
@@ -77,6 +79,7 @@ class AvSeldNet(nn.Module):
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
         self.config = config
+        self.threshold = DEFAULT_THRESHOLD
         width = config.filters
         blocks: list[nn.Module] = []
         channels = CHANNELS[config.audio]
@@ -175,16 +178,23 @@ def adpit_loss(predicted: Tensor, sources: Tensor, count: Tensor) -> Tensor:
     return total.mean()
 
 
-def save_teacher(model: AvSeldNet, path: Path, *, notes: Mapping[str, str] | None = None) -> None:
-    """Write weights and configuration to one safetensors file, atomically."""
-    metadata = {"sai_teacher": json.dumps(dataclasses.asdict(model.config)), **(notes or {})}
+def save_teacher(
+    model: AvSeldNet,
+    path: Path,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights, configuration and activity threshold to one safetensors file, atomically."""
+    settings = {"sai_teacher": json.dumps(dataclasses.asdict(model.config)), "threshold": repr(float(threshold))}
+    metadata = {**settings, **(notes or {})}
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with atomic_write(Path(path)) as stream:
         stream.write(save(state, metadata=metadata))
 
 
 def load_teacher(path: Path, *, device: str | torch.device = "cpu") -> AvSeldNet:
-    """Open what :func:`save_teacher` wrote, in evaluation mode.
+    """Open what :func:`save_teacher` wrote, in evaluation mode; the file's activity threshold becomes ``threshold``.
 
     Raises
     ------
@@ -198,8 +208,10 @@ def load_teacher(path: Path, *, device: str | torch.device = "cpu") -> AvSeldNet
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}
         config = TeacherConfig(**json.loads(metadata["sai_teacher"]))
+        threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a teacher of this program ({type(error).__name__}: {error}).") from error
     model = AvSeldNet(config)
+    model.threshold = threshold
     load_into(model, read_state_dict(path), path, what="a teacher with this configuration")
     return model.to(device).eval()

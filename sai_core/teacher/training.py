@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,15 +26,37 @@ from sai_core.annotations import DcaseMetadata, read_dcase_csv
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
+from sai_core.geometry import directions_to_vectors, vectors_to_directions
 from sai_core.progress import Progress, no_progress
 from sai_core.settings import build, read_toml, table
-from sai_core.teacher.decode import decode, encode, seld_scores
-from sai_core.teacher.features import HOPS_PER_FRAME, N_MELS, recording_features, visual_features
-from sai_core.teacher.network import AvSeldNet, TeacherConfig, adpit_loss, save_teacher
+from sai_core.taxonomy import N_CLASSES
+from sai_core.teacher.decode import SeldScores, decode, encode, seld_scores
+from sai_core.teacher.features import (
+    HOPS_PER_FRAME,
+    N_MELS,
+    VISUAL_GRID_HW,
+    AudioKind,
+    recording_features,
+    visual_features,
+)
+from sai_core.teacher.network import DEFAULT_THRESHOLD, N_TRACKS, AvSeldNet, TeacherConfig, adpit_loss, save_teacher
 from sai_core.training.run_folder import RunFolder
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
-_COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "f20", "error_deg", "recall", "rate")
+_COLUMNS: Final[tuple[str, ...]] = (
+    "epoch",
+    "step",
+    "seconds",
+    "kind",
+    "total",
+    "f20",
+    "error_deg",
+    "recall",
+    "threshold",
+    "rate",
+)
+THRESHOLDS: Final[tuple[float, ...]] = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+"""Activity thresholds that validation chooses from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +71,7 @@ class TeacherTraining:
     rate: float = 1e-3
     weight_decay: float = 1e-4
     clip: float = 2.0
-    threshold: float = 0.5
+    threshold: float = 0.0
     model: TeacherConfig = field(default_factory=TeacherConfig)
 
 
@@ -106,17 +129,60 @@ def _clips(roots: Sequence[DataRoot], split: str, config: TeacherConfig, progres
 
 
 _LAG_REVERSED: Final = (-np.arange(N_MELS)) % N_MELS
+_DIRECTIONAL: Final[tuple[int, int, int]] = (1, 2, 0)
+"""Axis (x, y, z) of the ambisonic channels Y, Z, X and of their intensities."""
 
 
-def symmetries() -> list[tuple[tuple[int, int, int, int], np.ndarray]]:
-    """Capsule permutations of the UpLAM tetrahedron with the map of directions that goes with each.
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """A turn or reflection of the whole scene that the features follow exactly.
 
-    Returns
-    -------
-    list of (order, matrix)
-        New channel ``c`` is old channel ``order[c]``; a source at unit vector ``v`` is then heard from ``matrix @ v``.
-        The first is the identity.
+    Attributes
+    ----------
+    channels : tuple of int
+        New feature channel ``c`` is old channel ``channels[c]``.
+    opposite : tuple of bool
+        Channels that change sign (intensities) or read their lags from the other end (GCC).
+    matrix : float64, shape (3, 3)
+        A source at unit vector ``v`` is then heard from ``matrix @ v``.
     """
+
+    channels: tuple[int, ...]
+    opposite: tuple[bool, ...]
+    matrix: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def symmetries(kind: AudioKind, upright: bool = False) -> tuple[Symmetry, ...]:
+    """The eight of the UpLAM tetrahedron, or the sixteen of ambisonics that keep the vertical axis; the first is none.
+
+    Parameters
+    ----------
+    kind : {"mic", "foa"}
+    upright : bool
+        Only those that leave up and down as they are, as pictures need it.
+    """
+    found = _of_ambisonics() if kind == "foa" else _of_tetrahedron()
+    return tuple(s for s in found if not upright or s.matrix[2, 2] > 0)
+
+
+def _of_ambisonics() -> list[Symmetry]:
+    """Azimuth by multiples of 90 degrees, mirrored or not, upside down or not: x and y may change places, all signs."""
+    out = []
+    for swap, sign_x, sign_y, sign_z in product((False, True), (1.0, -1.0), (1.0, -1.0), (1.0, -1.0)):
+        source = (1, 0, 2) if swap else (0, 1, 2)  # new axis k has old axis source[k]
+        signs = (sign_x, sign_y, sign_z)
+        matrix = np.zeros((3, 3))
+        matrix[range(3), source] = signs
+        moved = [_DIRECTIONAL.index(source[axis]) for axis in _DIRECTIONAL]
+        turned_over = [signs[axis] < 0 for axis in _DIRECTIONAL]
+        # powers of the directional channels (1 to 3) change places and never sign; intensities (4 to 6) do both
+        channels = (0, *(1 + i for i in moved), *(4 + i for i in moved))
+        out.append(Symmetry(channels, (False, False, False, False, *turned_over), matrix))
+    return out
+
+
+def _of_tetrahedron() -> list[Symmetry]:
     half_turn = ((3, 2, 1, 0), np.diag([-1.0, -1.0, 1.0]))
     mirror = ((1, 0, 3, 2), np.diag([1.0, -1.0, -1.0]))
     quarter = ((2, 0, 3, 1), np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]))
@@ -130,22 +196,33 @@ def symmetries() -> list[tuple[tuple[int, int, int, int], np.ndarray]]:
                 if new not in found:
                     found[new] = turn @ matrix
                     grown = True
-    return [((o[0], o[1], o[2], o[3]), m) for o, m in found.items()]
-
-
-def turned(spectral: Tensor, sources: Tensor, order: Sequence[int], matrix: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Apply one of :func:`symmetries` to features (..., 10, time, 64) and targets (..., 4)."""
     pairs = list(combinations(range(4), 2))
-    channels, reverse = list(order), [False] * 4
-    for a, b in pairs:
-        one, two = order[a], order[b]
-        channels.append(4 + pairs.index((min(one, two), max(one, two))))
-        reverse.append(one > two)
-    moved = spectral[..., channels, :, :]
-    flipped = moved[..., torch.from_numpy(_LAG_REVERSED)]
-    which = torch.tensor(reverse)[:, None, None]
-    vectors = sources[..., :3] @ torch.from_numpy(matrix.T).to(sources.dtype)
-    return torch.where(which, flipped, moved), torch.cat([vectors, sources[..., 3:]], dim=-1)
+    out = []
+    for order, matrix in found.items():
+        ends = [(order[a], order[b]) for a, b in pairs]
+        lags = (4 + pairs.index((min(e), max(e))) for e in ends)
+        out.append(Symmetry((*order, *lags), (False, False, False, False, *(a > b for a, b in ends)), matrix))
+    return out
+
+
+def turned(spectral: Tensor, sources: Tensor, symmetry: Symmetry, kind: AudioKind) -> tuple[Tensor, Tensor]:
+    """Apply one of :func:`symmetries` to features (..., 10 or 7, time, 64) and targets (..., 4)."""
+    moved = spectral[..., list(symmetry.channels), :, :]
+    other = -moved if kind == "foa" else moved[..., torch.from_numpy(_LAG_REVERSED)]
+    which = torch.tensor(symmetry.opposite)[:, None, None]
+    vectors = sources[..., :3] @ torch.from_numpy(symmetry.matrix.T).to(sources.dtype)
+    return torch.where(which, other, moved), torch.cat([vectors, sources[..., 3:]], dim=-1)
+
+
+def turned_picture(visual: Tensor, symmetry: Symmetry) -> Tensor:
+    """Apply an upright one of :func:`symmetries` to pictures (..., 216); what is seen goes where it is heard."""
+    rows, columns = VISUAL_GRID_HW
+    azimuth = 180.0 - (np.arange(columns) + 0.5) * 360.0 / columns
+    there = directions_to_vectors(azimuth, np.zeros(columns)) @ symmetry.matrix  # the inverse is the transpose
+    old_azimuth, _ = vectors_to_directions(there)
+    old = np.mod(np.round((180.0 - old_azimuth) / 360.0 * columns - 0.5), columns).astype(np.int64)
+    cells = visual.reshape(*visual.shape[:-1], rows, columns, 3)
+    return cells[..., torch.from_numpy(old), :].reshape(visual.shape)
 
 
 def train(
@@ -252,24 +329,22 @@ def _train(
             )
             progress(0.12 + 0.88 * done / total, f"epoch {epoch + 1} of {config.epochs}: loss {np.mean(losses):.4f}")
         seconds += time.monotonic() - started
-        scores = seld_scores(
-            [_within(c) for c in held_out], [_predict(model, c.spectral, c.visual, config.threshold) for c in held_out]
-        )
+        threshold, scores = _validate(model, held_out, config.threshold)
         base = {"epoch": epoch, "step": (epoch + 1) * per_epoch, "seconds": round(seconds, 2)}
         folder.append({**base, "kind": "train", "total": float(np.mean(losses)), "rate": rate})
         figures = {"f20": scores.f_score, "error_deg": scores.error_deg, "recall": scores.recall}
-        folder.append({**base, "kind": "validation", **figures})
+        folder.append({**base, "kind": "validation", **figures, "threshold": threshold})
         if scores.f_score > best:
             best = scores.f_score
             notes = {"epoch": str(epoch), "seed": str(config.seed), "f20": f"{best:.4f}", "data": train_split}
-            save_teacher(model, folder.best, notes=notes)
+            save_teacher(model, folder.best, threshold=threshold, notes=notes)
         _save(folder.last, model, optimiser, epoch + 1, best, seconds)
         if folder.stop_wanted() and epoch + 1 < config.epochs:
             folder.clear_stop()
             folder.status(force=True, state="stopped", epoch=epoch + 1, message="stopped on request; can be resumed")
             return folder.best
     if not folder.best.exists():
-        save_teacher(model, folder.best)
+        save_teacher(model, folder.best, threshold=config.threshold or DEFAULT_THRESHOLD)
     folder.status(force=True, state="finished", epoch=config.epochs, step=total, steps=total, eta_s=0.0, message="")
     progress(1.0, f"finished: {folder.best}")
     return folder.best
@@ -308,27 +383,44 @@ def _batch(
         count.append(np.pad(clip.count[start:stop], ((0, pad), (0, 0))))
         if clip.visual is not None:
             visual.append(np.pad(clip.visual[start:stop], ((0, pad), (0, 0))))
-    features, targets = torch.from_numpy(np.stack(spectral)), torch.from_numpy(np.stack(sources))
-    if config.model.audio == "mic" and not config.model.visual:
-        # one for the whole batch; pictures could not be turned upside down with it
-        order, matrix = symmetries()[int(rng.integers(8))]
-        features, targets = turned(features, targets, order, matrix)
-    seen = torch.from_numpy(np.stack(visual)) if visual else None
+    kind = config.model.audio
+    choices = symmetries(kind, upright=config.model.visual)
+    drawn = [choices[i] for i in rng.integers(len(choices), size=config.batch).tolist()]
+    both = [
+        turned(torch.from_numpy(x), torch.from_numpy(y), symmetry, kind)
+        for x, y, symmetry in zip(spectral, sources, drawn, strict=True)
+    ]
+    seen = None
+    if visual:
+        seen = torch.stack([turned_picture(torch.from_numpy(v), d) for v, d in zip(visual, drawn, strict=True)])
+    features, targets = (torch.stack(parts) for parts in zip(*both, strict=True))
     return features, seen, targets, torch.from_numpy(np.stack(count))
 
 
 @torch.inference_mode()
-def _predict(model: AvSeldNet, spectral: np.ndarray, visual: np.ndarray | None, threshold: float) -> DcaseMetadata:
+def _output(model: AvSeldNet, spectral: np.ndarray, visual: np.ndarray | None) -> np.ndarray:
+    """Multi-ACCDOA of a whole recording, float32 (frames, 3, 13, 4)."""
     model.eval()
     if spectral.shape[1] == 0:
-        return decode(np.zeros((0, 3, 13, 4)), threshold=threshold)
+        return np.zeros((0, N_TRACKS, N_CLASSES, 4), np.float32)
     seen = None if visual is None else torch.from_numpy(visual)[None]
-    output = model(torch.from_numpy(spectral.astype(np.float32))[None], seen)[0]
-    return decode(output.numpy(), threshold=threshold)
+    output: np.ndarray = model(torch.from_numpy(spectral.astype(np.float32))[None], seen)[0].numpy()
+    return output
 
 
-def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float = 0.5) -> DcaseMetadata:
-    """DCASE rows of a recording by a trained teacher.
+def _validate(model: AvSeldNet, clips: Sequence[_Clip], threshold: float) -> tuple[float, SeldScores]:
+    """Threshold (the given one, or with 0 the best of ``THRESHOLDS``) and the scores with it."""
+    truth = [_within(c) for c in clips]
+    outputs = [_output(model, c.spectral, c.visual) for c in clips]
+    tried = [
+        (value, seld_scores(truth, [decode(output, threshold=value) for output in outputs]))
+        for value in ([threshold] if threshold else THRESHOLDS)
+    ]
+    return max(tried, key=lambda item: np.nan_to_num(item[1].f_score, nan=-1.0))
+
+
+def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float = DEFAULT_THRESHOLD) -> DcaseMetadata:
+    """DCASE rows of a recording by a trained teacher; ``threshold`` is the least length of an active vector.
 
     Raises
     ------
@@ -338,7 +430,7 @@ def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: floa
     spectral = recording_features(recording, model.config.audio)
     frames = spectral.shape[1] // HOPS_PER_FRAME
     visual = visual_features(recording, frames) if model.config.visual else None
-    return _predict(model, spectral, visual, threshold)
+    return decode(_output(model, spectral, visual), threshold=threshold)
 
 
 def _save(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer, epoch: int, best: float, s: float) -> None:

@@ -70,7 +70,7 @@ class Variant:
     at_seam: bool = False
 
 
-def _frames(root: Path, checkpoint: Path, count: int | None) -> FrameSet:
+def frames_for(root: Path, checkpoint: Path, count: int | None) -> FrameSet:
     """The labelled recordings of a root as the checkpoint wants them, evenly chosen where fewer are asked for."""
     facts = describe_checkpoint(checkpoint)
     found = [r for r in open_data_root(root).recordings if r.has_labels and r.array_path is not None]
@@ -253,12 +253,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     told: dict[str, list[Mapping[str, object]]] = {}
     for path in chosen.weights:
-        frames = _frames(chosen.data, path, chosen.recordings)
+        frames = frames_for(chosen.data, path, chosen.recordings)
         print(f"{path.name}: {len(frames.recordings)} recordings, {len(frames)} frames")
         as_it_is = Variant("as it is", NetworkOptions())
         lines = [(as_it_is, frames)]
         if chosen.variants:
-            fewer = _frames(chosen.data, path, chosen.variants)
+            fewer = frames_for(chosen.data, path, chosen.variants)
             named = dataclasses.replace(as_it_is, name=f"as it is, {len(fewer.recordings)} recordings")
             wanted = [v for v in variants(load_detector(path).config) if any(word in v.name for word in chosen.only)]
             lines += [(variant, fewer) for variant in (named, *wanted)]

@@ -21,7 +21,7 @@ from sai_core.errors import InputError
 from sai_core.geometry import UPLAM_CAPSULES, directions_to_vectors, great_circle_deg, vectors_to_directions
 from sai_core.teacher import training
 from sai_core.teacher.decode import decode, encode, seld_scores
-from sai_core.teacher.features import CHANNELS, spectral_features
+from sai_core.teacher.features import CHANNELS, AudioKind, spectral_features
 from sai_core.teacher.network import AvSeldNet, TeacherConfig, adpit_loss, load_teacher, save_teacher
 
 
@@ -61,20 +61,64 @@ def heard(azimuth: float, elevation: float, sound: np.ndarray) -> np.ndarray:
     return np.fft.irfft(response, len(sound), axis=0)
 
 
+def target_of(azimuth: float, elevation: float) -> torch.Tensor:
+    source = torch.tensor(directions_to_vectors(azimuth, elevation), dtype=torch.float32)
+    return torch.cat([source, torch.tensor([0.3])])[None]
+
+
+def direction_of(target: torch.Tensor) -> tuple[float, float]:
+    azimuth, elevation = vectors_to_directions(target[0, :3].numpy().astype(np.float64))
+    return float(azimuth), float(elevation)
+
+
 def test_a_turned_recording_is_the_recording_of_a_turned_source(rng: np.random.Generator) -> None:
     sound = rng.normal(size=4800)
-    azimuth, elevation = 33.0, 12.0
-    features = torch.from_numpy(spectral_features(heard(azimuth, elevation, sound), "mic"))
-    source = torch.tensor(directions_to_vectors(azimuth, elevation), dtype=torch.float32)
-    target = torch.cat([source, torch.tensor([0.3])])[None]
-    assert len(training.symmetries()) == 8
-    for order, matrix in training.symmetries():
-        moved, turned = training.turned(features, target, order, matrix)
-        new_azimuth, new_elevation = vectors_to_directions(turned[0, :3].numpy().astype(np.float64))
-        wanted = spectral_features(heard(float(new_azimuth), float(new_elevation), sound), "mic")
+    features = torch.from_numpy(spectral_features(heard(33.0, 12.0, sound), "mic"))
+    target = target_of(33.0, 12.0)
+    found = training.symmetries("mic")
+    assert len(found) == 8
+    assert len(training.symmetries("mic", upright=True)) == 4
+    for symmetry in found:
+        moved, new = training.turned(features, target, symmetry, "mic")
+        wanted = spectral_features(heard(*direction_of(new), sound), "mic")
         # a lag of -32 has no opposite among the 64
         np.testing.assert_allclose(moved[:4].numpy(), wanted[:4], atol=2e-3)
         np.testing.assert_allclose(moved[4:, :, 1:].numpy(), wanted[4:, :, 1:], atol=2e-3)
+
+
+def test_turned_ambisonics_are_those_of_a_turned_source(rng: np.random.Generator) -> None:
+    sound = rng.normal(size=4800)
+
+    def ambisonics(azimuth: float, elevation: float) -> np.ndarray:
+        x, y, z = directions_to_vectors(azimuth, elevation)
+        return spectral_features(np.stack([sound, sound * y, sound * z, sound * x], axis=1), "foa")
+
+    features = torch.from_numpy(ambisonics(33.0, 12.0))
+    found = training.symmetries("foa")
+    np.testing.assert_array_equal(found[0].matrix, np.eye(3))
+    seen = set()
+    for symmetry in found:
+        moved, new = training.turned(features, target_of(33.0, 12.0), symmetry, "foa")
+        np.testing.assert_allclose(moved.numpy(), ambisonics(*direction_of(new)), atol=1e-4)
+        seen.add(tuple(round(v) for v in direction_of(new)))
+    assert len(seen) == len(found) == 16
+    assert len(training.symmetries("foa", upright=True)) == 8
+
+
+@pytest.mark.parametrize("kind", ["mic", "foa"])
+def test_a_turned_picture_shows_the_thing_where_it_is_heard(kind: AudioKind) -> None:
+    def cell(azimuth: float) -> int:
+        return int(((180.0 - azimuth) % 360.0) // 30.0)
+
+    picture = torch.zeros(6, 12, 3)
+    picture[1, cell(47.0)] = 1.0
+    for symmetry in training.symmetries(kind, upright=True):
+        vector = symmetry.matrix @ directions_to_vectors(47.0, 40.0)
+        azimuth, elevation = vectors_to_directions(vector)
+        assert float(elevation) == pytest.approx(40.0)
+        turned = training.turned_picture(picture.reshape(216), symmetry).reshape(6, 12, 3)
+        assert turned[1, cell(float(azimuth))].tolist() == [1.0, 1.0, 1.0]
+        assert float(turned.sum()) == 3.0
 
 
 # ---------------------------------------------------------------------------------------------------------------- loss

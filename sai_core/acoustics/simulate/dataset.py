@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import SAMPLE_RATE_HZ, UPLAM_CAPSULES
 from sai_core.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from sai_core.acoustics.simulate.audio import RenderedAudio
+    from sai_core.acoustics.simulate.recorded import RecordedSounds
 
 FORMAT: Final[int] = 1
 """Raised whenever the same seed would give another recording."""
@@ -62,6 +66,8 @@ class SimulationOptions:
         Recordings that share a room.
     rt60_s, snr_db : pair of float
         Ranges that reverberation time and signal-to-noise ratio are drawn from.
+    sounds : RecordedSounds, optional
+        Recordings of the classes (:func:`sai_core.acoustics.simulate.recorded.open_recorded`); None to synthesise all.
     """
 
     seed: int
@@ -78,6 +84,7 @@ class SimulationOptions:
     mixes_per_room: int = 1
     rt60_s: tuple[float, float] = (0.2, 0.8)
     snr_db: tuple[float, float] = (6.0, 30.0)
+    sounds: RecordedSounds | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -214,6 +221,7 @@ def make_recording(
         max_overlap=options.max_overlap,
         rt60_s=options.rt60_s,
         snr_db=options.snr_db,
+        recorded=options.sounds,
     )
     sound = render_audio(scene)
     files: list[str] = []
@@ -254,11 +262,17 @@ def make_recording(
             "metadata_rows": len(sound.metadata),
         },
         "labels": regions,
+        **({"recorded_sounds": _recordings_of(sound)} if options.sounds is not None else {}),
         "files": {relative: (root / relative).stat().st_size for relative in files},
     }
     with atomic_write(_entry_path(root, options.split, recording), "w") as stream:
         json.dump(entry, stream, indent=1)
     return entry
+
+
+def _recordings_of(sound: RenderedAudio) -> list[list[str]]:
+    """For each source the file of each event; empty for what was synthesised."""
+    return [[take.recording for _, take in takes] for takes in sound.heard]
 
 
 def write_manifest(root: Path) -> None:
@@ -269,7 +283,12 @@ def write_manifest(root: Path) -> None:
         if entry is not None:
             entries.append(entry)
     document = {
-        "what": "simulated recordings (python -m sai_core simulate); nothing in here was recorded",
+        "what": "simulated recordings (python -m sai_core simulate); "
+        + (
+            "rooms, places and pictures are simulated, recorded_sounds tells which sounds are recordings"
+            if any("recorded_sounds" in entry for entry in entries)
+            else "nothing in here was recorded"
+        ),
         "format": FORMAT,
         "program_version": __version__,
         "recordings": entries,
@@ -286,7 +305,10 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _options_json(options: SimulationOptions) -> dict[str, Any]:
     # through JSON, so that tuples compare equal to the lists that come back from the file
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(options) | {"format": FORMAT}))
+    values = {k: v for k, v in vars(options).items() if k != "sounds"} | {"format": FORMAT}
+    if options.sounds is not None:
+        values["sounds"] = options.sounds.digest
+    plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
 

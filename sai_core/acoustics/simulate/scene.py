@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sai_core.acoustics.simulate import sounds
 from sai_core.acoustics.simulate.propagate import Path
+from sai_core.acoustics.simulate.recorded import RecordedSounds
 from sai_core.acoustics.simulate.room import Listener, Room, draw_room
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, great_circle_deg, vectors_to_directions
@@ -138,6 +139,8 @@ class Scene:
         Ratio of the sources' mean power while any of them is active to the noise, 500 Hz to 5 kHz, at the capsules.
     noise_slope_db_per_octave : float
         Fall of the background noise above 200 Hz.
+    recorded : RecordedSounds, optional
+        Recordings to play; what has none is synthesised.
     """
 
     recording: str
@@ -151,10 +154,15 @@ class Scene:
     decor: tuple[Prop, ...]
     snr_db: float
     noise_slope_db_per_octave: float
+    recorded: RecordedSounds | None = None
 
     def sound(self, actor: Actor, event: Event) -> sounds.Sound:
-        """Synthesise one event."""
+        """One event: taken from a recording where there are any of its class, else synthesised."""
         rng = generator(self.seed, self.index, "sound", event.sound_seed)
+        if self.recorded is not None:
+            taken = self.recorded.take(actor.category_id, event.duration_s, rng, variant=actor.variant)
+            if taken is not None:
+                return taken
         return sounds.synthesise(actor.category_id, event.duration_s, rng, variant=actor.variant)
 
     def to_json(self) -> dict[str, Any]:
@@ -209,6 +217,7 @@ def draw_scene(
     max_overlap: int = 3,
     rt60_s: tuple[float, float] = (0.2, 0.8),
     snr_db: tuple[float, float] = (6.0, 30.0),
+    recorded: RecordedSounds | None = None,
 ) -> Scene:
     """Draw the scene of one recording.
 
@@ -228,6 +237,8 @@ def draw_scene(
         Most sources that sound at once, 1 to 4.
     rt60_s, snr_db : pair of float
         Ranges of the reverberation time and the signal-to-noise ratio.
+    recorded : RecordedSounds, optional
+        Recordings to play; they change nothing of what is drawn.
 
     Raises
     ------
@@ -278,6 +289,7 @@ def draw_scene(
         stage.furnish(),
         float(rng.uniform(*snr_db)),
         float(rng.uniform(2.0, 5.0)),
+        recorded,
     )
 
 

@@ -43,7 +43,7 @@ VARIANTS: Final[tuple[tuple[str, ...], ...]] = (
 
 @dataclass(frozen=True)
 class Sound:
-    """A synthesised sound.
+    """A sound to be played in a scene.
 
     Attributes
     ----------
@@ -59,6 +59,8 @@ class Sound:
         Moments in seconds at which something strikes; empty for steady sounds.
     motion : float64, shape (about n / 240,)
         In [0, 1], 100 values a second: mouth opening, door angle, or loudness.
+    recording : str
+        File that it was taken from; empty for a synthesised sound.
     """
 
     category_id: int
@@ -67,6 +69,7 @@ class Sound:
     level_db: float
     strokes_s: FloatArray
     motion: FloatArray
+    recording: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -103,9 +106,24 @@ def synthesise(category_id: int, duration_s: float, rng: np.random.Generator, *,
         raise InputError(f"variant is {variant!r}; class {category_id} has {', '.join(VARIANTS[category_id])}.")
     n = round(duration_s * SAMPLE_RATE_HZ)
     raw, strokes, motion = _MAKERS[category_id](n, rng, variant)
-    raw = dsp.highpass(raw, 50.0)
+    return at_class_level(
+        category_id, raw, rng, variant=variant, strokes_s=strokes[strokes < duration_s], motion=motion
+    )
+
+
+def at_class_level(
+    category_id: int,
+    raw: FloatArray,
+    rng: np.random.Generator,
+    *,
+    variant: str,
+    strokes_s: FloatArray,
+    motion: FloatArray,
+    recording: str = "",
+) -> Sound:
+    """Remove rumble, make the RMS while sounding 1, draw a level of the class; arguments as in :class:`Sound`."""
     # short ramps: a sound that is cut by its duration must not click
-    raw = dsp.fade(raw, 0.002, 0.02)
+    raw = dsp.fade(dsp.highpass(raw, 50.0), 0.002, 0.02)
     level = dsp.active_rms(raw)
     low, high = _LEVEL_DB[category_id]
     return Sound(
@@ -113,8 +131,9 @@ def synthesise(category_id: int, duration_s: float, rng: np.random.Generator, *,
         variant,
         raw / level if level > 0 else raw,
         float(rng.uniform(low, high)),
-        strokes[strokes < duration_s],
+        strokes_s,
         motion,
+        recording,
     )
 
 
