@@ -21,9 +21,14 @@ _SUMMARY: Final[str] = "background-color: rgba(125, 134, 148, 0.14)"
 _PUBLISHED: Final[str] = "background-color: rgba(125, 134, 148, 0.10); font-style: italic"
 
 
-def height_px(n_rows: int, *, at_most: int = 640) -> int:
+def height_px(n_rows: int, *, at_most: int = 640, head_rows: int = 1) -> int:
     """Height of a table that shows all its rows."""
-    return min(_HEAD_HEIGHT_PX + n_rows * ROW_HEIGHT_PX + 3, at_most)
+    return min(head_rows * _HEAD_HEIGHT_PX + n_rows * ROW_HEIGHT_PX + 3, at_most)
+
+
+def head_rows(table: Table) -> int:
+    """Rows of a table's head: one of groups (macro, micro) where columns have any, and one of titles."""
+    return 2 if any(column.group for column in table.columns) else 1
 
 
 def cell_key(key: str) -> tuple[int, str] | None:
@@ -83,20 +88,23 @@ def draw(
         config["source"] = text("Figures", width=78)
     for k, column in enumerate(table.columns):
         columns[column.key] = table.values[:, k]
-        title = f"{column.group} {column.title}" if column.group not in ("", "Diagnostics") else column.title
         config[column.key] = number(
-            title,
+            column.title,
             format="%d" if column.digits == 0 else f"%.{column.digits}f",
             help=column.help or None,
-            width=None if table.row_title != "System" else 96 if "pearson" in column.key else 76,
+            width=None if table.row_title != "System" else _system_width(column.title),
             alignment="right",
         )
     frame = pd.DataFrame(columns)
+    if head_rows(table) == 2:
+        before = [""] * (len(columns) - len(table.columns))
+        groups = [*before, *(column.group for column in table.columns)]
+        frame.columns = pd.MultiIndex.from_arrays([groups, list(columns)])
     (container or st).dataframe(
         frame.style.apply(_style, axis=None, table=table, is_classes=is_classes),
         hide_index=True,
         column_config=config,
-        height=height_px(len(frame), at_most=at_most),
+        height=height_px(len(frame), at_most=at_most, head_rows=head_rows(table)),
         row_height=ROW_HEIGHT_PX,
         placeholder="–",
         key=key,
@@ -104,6 +112,11 @@ def draw(
         selection_mode="single-cell",
         alt=table.title,
     )
+
+
+def _system_width(title: str) -> int:
+    """Pixels that a figure and its title need; all columns of the report's Table 2 fit beside the chart at 1440."""
+    return max(62, 10 + 7 * len(title))
 
 
 def _style(frame: pd.DataFrame, *, table: Table, is_classes: bool) -> pd.DataFrame:

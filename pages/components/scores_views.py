@@ -159,7 +159,8 @@ def draw_systems(scene: Scene) -> None:
                 on_select=_system_cell,
                 args=(key, table, threshold_choice(scene.revision)),
                 kinds=dict(scene.kinds),
-                at_most=300,
+                at_most=330,
+                name_width=min(170, 26 + 7 * max(len(name) for name in table.rows)),
             )
         notes = [CAVEAT] if any("published" in t.sources for t in made) else []
         if scene.revision != REVISIONS[0]:
