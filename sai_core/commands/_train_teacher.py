@@ -13,7 +13,7 @@ from sai_core.progress import Progress, TerminalProgress, no_progress
 _EXAMPLE = """examples:
   python -m sai_core train teacher --data /data/sim --split dev-train-sim --validation dev-val-sim --run runs/teacher
   python -m sai_core train teacher --data /data/STARSS23 --split dev-train-sony --validation dev-test-sony \\
-      --run runs/teacher --set model.audio=\\"foa\\" --set epochs=80
+      --run runs/teacher --set model.audio=\\"mic\\" --set epochs=80
 
 Needs audio (mic_dev or foa_dev) and metadata_dev, no labels. best.safetensors in the run folder is for
 `python -m sai_core teacher`, which writes the CSVs that `predict --teacher` takes.
@@ -35,6 +35,7 @@ def add_teacher(kinds: argparse._SubParsersAction, add_run_options: Callable[[ar
     )
     parser.add_argument("--split", required=True, metavar="S", help="split to train on")
     parser.add_argument("--validation", required=True, metavar="S", help="split to choose the best epoch on")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add_run_options(parser)
     parser.set_defaults(run=_run)
 
@@ -55,6 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         roots=[open_data_root(path) for path in args.data],
         train_split=args.split,
         validation_split=args.validation,
+        device=args.device,
         resume=args.resume,
         progress=progress,
     )

@@ -27,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--threshold", type=float, metavar="T", help="least activity (default: what was best on validation recordings)"
     )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table")
     parser.set_defaults(run=run)
@@ -34,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the CSVs; print scores over the recordings that have metadata."""
+    from sai_core.acoustics.features import choose_device
     from sai_core.annotations import read_dcase_csv, write_dcase_csv
     from sai_core.dataset import open_data_root
     from sai_core.teacher.decode import seld_scores
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     if any(out.is_relative_to(args.data.resolve() / f"{k}_dev") for k in ("metadata", "labels", "mic", "foa")):
         raise InputError(f"{args.out}: lies inside the data; choose another folder.")
-    model = load_teacher(args.weights)
+    model = load_teacher(args.weights, device=choose_device(args.device))
     threshold = model.threshold if args.threshold is None else args.threshold
     progress = no_progress if args.quiet else TerminalProgress("teacher")
     truth, found, failed = [], [], []

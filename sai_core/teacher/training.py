@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sai_core.acoustics.features import choose_device
 from sai_core.annotations import DcaseMetadata, read_dcase_csv
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import InputError, SaiError
@@ -232,6 +233,7 @@ def train(
     roots: Sequence[DataRoot],
     train_split: str,
     validation_split: str,
+    device: str = "auto",
     resume: bool = False,
     progress: Progress = no_progress,
 ) -> Path:
@@ -245,6 +247,8 @@ def train(
         Folder of the run (:mod:`sai_core.training.run_folder`); its ``best.safetensors`` is the result.
     roots : sequence of DataRoot
     train_split, validation_split : str
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or a torch device name.
     resume : bool
     progress : Progress
 
@@ -256,7 +260,9 @@ def train(
     Raises
     ------
     InputError
-        Nothing to train on, a run in the folder already, or nothing to resume.
+        Nothing to train on, a run in the folder already, nothing to resume, or no device name.
+    EnvironmentProblem
+        The device is not there.
     SaiError
         The loss is not finite.
     """
@@ -265,6 +271,7 @@ def train(
         config = config_from({k: v for k, v in folder.config().items() if k != "data"}, str(run))
     if config is None:
         raise InputError("a new run needs a configuration.")
+    chosen = choose_device(device)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     if not resume:
@@ -272,7 +279,7 @@ def train(
         folder.begin({**asdict(config), "data": data})
     folder.clear_stop()
     try:
-        return _train(config, folder, roots, train_split, validation_split, resume, progress)
+        return _train(config, folder, roots, train_split, validation_split, chosen, resume, progress)
     except Exception as error:
         folder.status(force=True, state="failed", message=str(error).splitlines()[0] if str(error) else repr(error))
         raise
@@ -284,6 +291,7 @@ def _train(
     roots: Sequence[DataRoot],
     train_split: str,
     validation_split: str,
+    device: torch.device,
     resume: bool,
     progress: Progress,
 ) -> Path:
@@ -291,7 +299,7 @@ def _train(
     clips = _clips(roots, train_split, config.model, lambda f, m: progress(0.1 * f, m))
     held_out = _clips(roots, validation_split, config.model, lambda f, m: progress(0.1 + 0.02 * f, m))
     clips = [c for c in clips if c.count.shape[0] >= 1]
-    model = AvSeldNet(config.model)
+    model = AvSeldNet(config.model).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
     frames = sum(c.count.shape[0] for c in clips)
     per_epoch = max(1, frames // (config.segment_frames * config.batch))
@@ -312,7 +320,8 @@ def _train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             spectral, visual, sources, count = _batch(config, clips, epoch, step)
-            loss = adpit_loss(model(spectral, visual), sources, count)
+            seen = None if visual is None else visual.to(device)
+            loss = adpit_loss(model(spectral.to(device), seen), sources.to(device), count.to(device))
             if not bool(torch.isfinite(loss)):
                 raise SaiError(
                     f"{folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start anew."
@@ -403,8 +412,9 @@ def _output(model: AvSeldNet, spectral: np.ndarray, visual: np.ndarray | None) -
     model.eval()
     if spectral.shape[1] == 0:
         return np.zeros((0, N_TRACKS, N_CLASSES, 4), np.float32)
-    seen = None if visual is None else torch.from_numpy(visual)[None]
-    output: np.ndarray = model(torch.from_numpy(spectral.astype(np.float32))[None], seen)[0].numpy()
+    device = next(model.parameters()).device
+    seen = None if visual is None else torch.from_numpy(visual)[None].to(device)
+    output: np.ndarray = model(torch.from_numpy(spectral.astype(np.float32))[None].to(device), seen)[0].cpu().numpy()
     return output
 
 

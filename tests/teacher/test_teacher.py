@@ -227,7 +227,7 @@ def root(tmp_path: Path, rng: np.random.Generator) -> Path:
     return base
 
 
-TINY = ["epochs=3", "batch=4", "segment_frames=10", "model.filters=8", "model.hidden=16"]
+TINY = ["model.audio='mic'", "epochs=3", "batch=4", "segment_frames=10", "model.filters=8", "model.hidden=16"]
 
 
 @pytest.mark.slow

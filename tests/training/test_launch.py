@@ -332,7 +332,7 @@ def test_the_kinds_are_those_of_the_command_line() -> None:
     assert launch.train_arguments(spec, run) == fresh
     assert launch.train_arguments(spec, run, resume=True) == [*fresh[:5], "--resume"]
     teacher = LaunchSpec(kind="teacher", data=("/d",), options={"--split": "dev-train-x", "--validation": "dev-val-x"})
-    own = ["--data=/d", "--split=dev-train-x", "--validation=dev-val-x"]
+    own = ["--data=/d", "--split=dev-train-x", "--validation=dev-val-x", "--device=auto"]
     assert launch.train_arguments(teacher, run)[5:] == own
     assert launch.train_arguments(teacher, run, resume=True)[5:] == ["--resume", *own]
     with pytest.raises(InputError, match="needs --validation"):
