@@ -16,6 +16,7 @@ from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
 from sai_core.postprocess import System, list_systems
 from sai_core.postprocess.systems import systems_folder
+from sai_core.teacher import SHIPPED_TEACHER
 
 if TYPE_CHECKING:
     from sai_core.inference.job import PredictionRequest
@@ -51,12 +52,11 @@ def form(root: DataRoot) -> PredictionRequest | None:
         help="One JSON a recording, in the submission format; every candidate before thresholds is kept in *raw* "
         "inside. Outside of the data. Left empty: the folder shown in grey.",
     ).strip()
-    needs = network.system.needs_teacher and network.teacher is None
     pressed = st.button(
         f"Predict {len(able)} recording{'s' * (len(able) != 1)}",
         type="primary",
         icon=":material/play_arrow:",
-        disabled=not able or needs,
+        disabled=not able,
         key="predict_go",
     )
     if not pressed:
@@ -195,14 +195,14 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
     teacher = None
     if system.needs_teacher:
         text = st.text_input(
-            "Teacher folder",
+            "Teacher",
             key=keys.PREDICT_TEACHER,
             persist_state="session",
-            placeholder="folder with <recording>.csv of a DCASE 2023 system",
+            placeholder="the one that ships: trained on simulated recordings, listens to foa_dev",
+            help="Folder with the CSV files of a DCASE 2023 system (*recording*.csv), or the weights of a teacher "
+            "(.safetensors, page **Train**), which then listens to the recordings. Left empty: the teacher that ships.",
         ).strip()
-        teacher = Path(text).expanduser() if text else None
-        if teacher is None:
-            st.caption(f"{plain(system.name)} needs a teacher: the output CSV files of a DCASE system.")
+        teacher = Path(text).expanduser() if text else SHIPPED_TEACHER
     return system, teacher
 
 

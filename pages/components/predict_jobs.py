@@ -27,8 +27,10 @@ def queue() -> PredictionQueue:
 
 
 def shipped_checkpoints() -> list[Path]:
-    """Detectors that ship with the program, by name; not the front end's weights."""
-    return sorted(p for p in SHIPPED.glob("*.safetensors") if p.name != "uplam.safetensors")
+    """Detectors that ship with the program, by name; neither the front end's weights nor the teacher's."""
+    return sorted(
+        p for p in SHIPPED.glob("*.safetensors") if p.name not in ("uplam.safetensors", "teacher.safetensors")
+    )
 
 
 @st.cache_resource(max_entries=32, show_spinner="Opening the checkpoint ...")

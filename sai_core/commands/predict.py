@@ -72,7 +72,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="named system (see the verb systems) or its .toml file; the official settings on the cylinder if left out",
     )
     parser.add_argument(
-        "--teacher", type=Path, metavar="DIR", help="folder of a DCASE system's CSV files, for systems that need it"
+        "--teacher",
+        type=Path,
+        metavar="DIR_OR_FILE",
+        help="for systems that need it: folder of a DCASE system's CSV files, or a teacher's weights (.safetensors)",
     )
     parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
     parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")
@@ -164,5 +167,8 @@ def _system(args: argparse.Namespace) -> System:
     if args.official_plane:
         changes["wrap_seam"] = False
     if system.needs_teacher and args.teacher is None:
-        raise InputError(f"--teacher: {system.name} needs the folder of a DCASE system's CSV files.")
+        raise InputError(
+            f"--teacher: {system.name} needs the folder of a DCASE system's CSV files, or the weights of a teacher "
+            "(assets/weights/teacher.safetensors ships, trained on simulated recordings)."
+        )
     return replace(system, settings=replace(system.settings, **changes))

@@ -22,7 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data root")
     parser.add_argument("--split", required=True, metavar="S", help="split, or all")
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="best.safetensors of a run")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="best.safetensors of a run (default: the teacher that ships)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for <recording>.csv")
     parser.add_argument(
         "--threshold", type=float, metavar="T", help="least activity (default: what was best on validation recordings)"
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.acoustics.features import choose_device
     from sai_core.annotations import read_dcase_csv, write_dcase_csv
     from sai_core.dataset import open_data_root
+    from sai_core.teacher import SHIPPED_TEACHER
     from sai_core.teacher.decode import seld_scores
     from sai_core.teacher.network import load_teacher
     from sai_core.teacher.training import predict_recording
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     if any(out.is_relative_to(args.data.resolve() / f"{k}_dev") for k in ("metadata", "labels", "mic", "foa")):
         raise InputError(f"{args.out}: lies inside the data; choose another folder.")
-    model = load_teacher(args.weights, device=choose_device(args.device))
+    model = load_teacher(args.weights or SHIPPED_TEACHER, device=choose_device(args.device))
     threshold = model.threshold if args.threshold is None else args.threshold
     progress = no_progress if args.quiet else TerminalProgress("teacher")
     truth, found, failed = [], [], []

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sai_core.dataset import Recording
 from sai_core.errors import CancelledError, InputError, SaiError
@@ -28,8 +28,14 @@ from sai_core.postprocess.pipeline import KeepClasses
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name
 
+if TYPE_CHECKING:
+    from sai_core.annotations import DcaseMetadata
+
 RAW_FOLDER = "raw"
 """Sub-folder of the output folder with the stores of raw detections."""
+
+TEACHER_FOLDER = "teacher"
+"""Sub-folder of the output folder with the CSV files of a teacher that listened."""
 
 _DATA_KINDS = ("labels", "metadata", "mic", "foa", "eigen", "video", "frames")
 
@@ -51,7 +57,8 @@ class PredictionRequest:
     system : System
         From raw detections to a submission.
     teacher : Path, optional
-        Folder of a DCASE system's CSV files, for systems that need it.
+        For systems that need it: folder of a DCASE system's CSV files, or weights of a teacher of ours
+        (``.safetensors``), which then listens to the recordings and leaves its CSV files in ``teacher`` in ``out``.
     weights : Path, optional
         UpLAM weights; the shipped ones when left out.
     device : str
@@ -120,6 +127,8 @@ def check_request(request: PredictionRequest) -> None:
         that is needed and missing; a file where the folder is to be.
     """
     from sai_core.postprocess.teacher_files import find_teacher_csv
+    from sai_core.teacher.network import load_teacher
+    from sai_core.teacher.training import check_audio
 
     if not request.recordings:
         raise InputError("no recordings are chosen; choose at least one.")
@@ -136,9 +145,17 @@ def check_request(request: PredictionRequest) -> None:
         raise InputError(f"{request.out}: is a file; choose a folder for predictions.")
     if request.system.needs_teacher:
         if request.teacher is None:
-            raise InputError(f"{request.system.name} needs a teacher; give the folder of a DCASE system's CSV files.")
+            raise InputError(
+                f"{request.system.name} needs a teacher; give the folder of a DCASE system's CSV files, or the weights "
+                "of a teacher."
+            )
+        listens = _is_weights(request.teacher)
+        model = load_teacher(request.teacher) if listens else None
         for recording in request.recordings:
-            find_teacher_csv(request.teacher, recording.name)
+            if model is not None:
+                check_audio(model, recording)
+            else:
+                find_teacher_csv(request.teacher, recording.name)
 
 
 def lacks(recording: Recording, *, needs_rgb: bool) -> str:
@@ -186,7 +203,6 @@ def predict_recordings(
     """
     from sai_core.acoustics.features import MapMaker, choose_device
     from sai_core.annotations import write_submission_json
-    from sai_core.postprocess.teacher_files import read_teacher
 
     check_request(request)
     facts = describe_checkpoint(request.checkpoint)
@@ -196,6 +212,7 @@ def predict_recordings(
         magnitude=facts.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames
     )
     inputs = replace(inputs, batch=request.batch)
+    teacher_of = _teacher(request)
     settings = request.system.settings
     whole_set = settings.keep_classes == "best"
     results: list[RecordingResult] = []
@@ -213,11 +230,7 @@ def predict_recordings(
                 options=inputs,
                 progress=progress_of(index, recording),
             )
-            teacher = None
-            if request.system.needs_teacher:
-                assert request.teacher is not None
-                teacher = read_teacher(request.teacher, raw.recording)
-            ready = prepare(raw, teacher=teacher)
+            ready = prepare(raw, teacher=teacher_of(recording))
             result = RecordingResult(
                 recording,
                 raw=store_folder(request.out / RAW_FOLDER, raw.recording, raw.key),
@@ -248,6 +261,34 @@ def predict_recordings(
             results[index] = replace(results[index], path=path, n_annotations=len(table))
             on_result(index, results[index])
     return tuple(results)
+
+
+def _is_weights(teacher: Path) -> bool:
+    return teacher.suffix == ".safetensors"
+
+
+def _teacher(request: PredictionRequest) -> Callable[[Recording], DcaseMetadata | None]:
+    """What gives a recording's teacher rows: nothing, the CSV files of a folder, or a network that listens."""
+    from sai_core.acoustics.features import choose_device
+    from sai_core.annotations import write_dcase_csv
+    from sai_core.postprocess.teacher_files import read_teacher
+    from sai_core.teacher.network import load_teacher
+    from sai_core.teacher.training import predict_recording as listen
+
+    given = request.teacher
+    if not request.system.needs_teacher or given is None:
+        return lambda recording: None
+    if not _is_weights(given):
+        return lambda recording: read_teacher(given, recording.name)
+    model = load_teacher(given, device=choose_device(request.device))
+
+    def heard(recording: Recording) -> DcaseMetadata:
+        path = request.out / TEACHER_FOLDER / f"{recording.name}.csv"
+        write_dcase_csv(listen(model, recording), path)
+        # read back, so that the same rows come from the folder later
+        return read_teacher(path.parent, recording.name)
+
+    return heard
 
 
 def _class_names(classes: KeepClasses) -> str:

@@ -3,3 +3,11 @@
 The report's Track B systems take a pretrained DCASE 2023 model as a prior. Any system's CSVs will do for that; this
 room trains one where there is none.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+SHIPPED_TEACHER: Final[Path] = Path(__file__).resolve().parents[2] / "assets" / "weights" / "teacher.safetensors"
+"""Trained on simulated recordings (docs/systems.md); listens to ambisonics."""

@@ -56,7 +56,7 @@ _COLUMNS: Final[tuple[str, ...]] = (
     "threshold",
     "rate",
 )
-THRESHOLDS: Final[tuple[float, ...]] = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+THRESHOLDS: Final[tuple[float, ...]] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 """Activity thresholds that validation chooses from."""
 
 
@@ -429,18 +429,37 @@ def _validate(model: AvSeldNet, clips: Sequence[_Clip], threshold: float) -> tup
     return max(tried, key=lambda item: np.nan_to_num(item[1].f_score, nan=-1.0))
 
 
-def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float = DEFAULT_THRESHOLD) -> DcaseMetadata:
-    """DCASE rows of a recording by a trained teacher; ``threshold`` is the least length of an active vector.
+def check_audio(model: AvSeldNet, recording: Recording) -> None:
+    """Raise :class:`InputError` where a recording lacks the audio that a teacher listens to."""
+    kind = model.config.audio
+    if (recording.foa_path if kind == "foa" else recording.array_path) is None:
+        raise InputError(f"{recording.name}: there is no {kind}_dev audio for the teacher to listen to.")
+
+
+def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float | None = None) -> DcaseMetadata:
+    """DCASE rows of a recording by a trained teacher.
+
+    Parameters
+    ----------
+    model : AvSeldNet
+    recording : Recording
+    threshold : float, optional
+        Least length of an active vector; the model's own when left out.
 
     Raises
     ------
     InputError
         The recording lacks the audio that the teacher listens to.
     """
+    check_audio(model, recording)
     spectral = recording_features(recording, model.config.audio)
     frames = spectral.shape[1] // HOPS_PER_FRAME
     visual = visual_features(recording, frames) if model.config.visual else None
-    return decode(_output(model, spectral, visual), threshold=threshold)
+    return decode(
+        _output(model, spectral, visual),
+        threshold=model.threshold if threshold is None else threshold,
+        recording=recording.name,
+    )
 
 
 def _save(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer, epoch: int, best: float, s: float) -> None:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from sai_core.annotations import read_annotations
+from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.dataset import find_prediction_set, open_data_root
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, save_detector
@@ -28,6 +28,7 @@ from sai_core.inference.job import (
 )
 from sai_core.inference.networks import NetworkOptions
 from sai_core.postprocess import PipelineSettings, System, load_system
+from sai_core.teacher.network import AvSeldNet, TeacherConfig, save_teacher
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,35 @@ def test_a_system_that_looks_at_all_recordings_first(request_: PredictionRequest
     assert notes[0].startswith("best keeps ")
     classes = {int(c) for r in results if r.path for c in read_annotations(r.path).category_id}
     assert len(classes) <= 1
+
+
+def test_a_teacher_that_listens_leaves_the_rows_that_it_was_asked_with(
+    request_: PredictionRequest, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    model = AvSeldNet(TeacherConfig(audio="mic", filters=8, hidden=16))
+    # an untrained network says little: this one is sure of a class somewhere
+    with torch.no_grad():
+        model.head[-1].bias[:4] = torch.tensor([2.0, 0.5, 0.1, 0.4])
+    weights = tmp_path / "teacher.safetensors"
+    save_teacher(model, weights, threshold=0.3)
+    listening = replace(request_, out=tmp_path / "a", system=load_system("TPAV"), teacher=weights)
+    results = predict_recordings(listening)
+    assert not [r.error for r in results if r.error]
+    for recording in listening.recordings:
+        rows = read_dcase_csv(listening.out / "teacher" / f"{recording.name}.csv")
+        assert len(rows)
+        assert set(rows.category_id.tolist()) >= {0}
+    reading = replace(listening, out=tmp_path / "b", teacher=listening.out / "teacher")
+    for one, other in zip(results, predict_recordings(reading), strict=True):
+        assert one.path is not None
+        assert other.path is not None
+        assert one.path.read_bytes() == other.path.read_bytes()
+    silent = replace(listening.recordings[0], mic_path=None, eigen_path=None)
+    with pytest.raises(InputError, match="no mic_dev audio for the teacher to listen to"):
+        check_request(replace(listening, recordings=(silent,)))
+    with pytest.raises(InputError, match="no such file"):
+        check_request(replace(listening, teacher=tmp_path / "gone.safetensors"))
 
 
 def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path: Path) -> None:
