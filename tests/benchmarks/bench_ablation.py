@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ PARTS = (
     Part("all parts, other seed", (), seed=2),
     Part("without RoI-CMAF", ("model.roi_cmaf=false",), "B"),
     Part("without gated fusion", ("model.gated_fusion=false",), "B"),
-    Part("without either: sight alone", ("model.roi_cmaf=false", "model.gated_fusion=false"), "B"),
+    Part("without either (the sound of a region stays)", ("model.roi_cmaf=false", "model.gated_fusion=false"), "B"),
     Part("without the sound of a region", ("model.context_frames=0",)),
     Part("maps of single frames", ("data.smooth_frames=0",), "A"),
     Part("without the full-frame decoder", ("model.full_decoder=false",)),
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for part in PARTS:
         if chosen.track not in part.tracks or not any(word in part.name for word in chosen.only):
             continue
-        folder = chosen.out / f"{chosen.track}-{part.name.replace(' ', '-').replace(',', '').replace(':', '')}"
+        folder = chosen.out / f"{chosen.track}-{'-'.join(re.findall('[A-Za-z]+', part.name))}"
         known = folder / "held_out.json"
         if not known.exists():
             roots = [*chosen.train, chosen.validation]
