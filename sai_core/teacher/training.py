@@ -433,7 +433,10 @@ def check_audio(model: AvSeldNet, recording: Recording) -> None:
     """Raise :class:`InputError` where a recording lacks the audio that a teacher listens to."""
     kind = model.config.audio
     if (recording.foa_path if kind == "foa" else recording.array_path) is None:
-        raise InputError(f"{recording.name}: there is no {kind}_dev audio for the teacher to listen to.")
+        raise InputError(
+            f"{recording.name}: there is no {kind}_dev audio for the teacher to listen to; give another teacher, or "
+            "the folder of a DCASE system's CSV files."
+        )
 
 
 def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float | None = None) -> DcaseMetadata:

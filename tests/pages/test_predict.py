@@ -156,3 +156,16 @@ def test_what_is_shown_is_the_own_newest_result_on_this_data(root: Path, checkpo
     elsewhere = page(other, checkpoint)
     assert said(elsewhere).count("1 of 1 recordings written") == 2
     assert not [s for s in elsewhere.selectbox if s.key == keys.PREDICT_RAW]
+
+
+def test_a_system_with_a_teacher_takes_the_one_that_ships_and_says_what_it_cannot_hear(
+    root: Path, checkpoint: Path
+) -> None:
+    test = page(root, checkpoint)
+    test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A").set_value("TPAV").run()
+    assert not test.exception
+    assert "the one that ships" in test.text_input(key=keys.PREDICT_TEACHER).placeholder
+    test.button(key="predict_go").click().run()
+    assert not test.exception
+    said_wrong = " ".join(e.value for e in test.error).replace("\\", "")
+    assert "no foa_dev audio for the teacher to listen to" in said_wrong
