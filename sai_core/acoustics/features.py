@@ -45,7 +45,14 @@ from sai_core.acoustics.audio_input import AudioArray, AudioFormat, AudioInput
 from sai_core.acoustics.beamformer import first_order_steering, steered_response
 from sai_core.acoustics.networks import LAM, Psd, UpLAM, load_lam32, load_uplam
 from sai_core.acoustics.projection import Grid, to_canvas
-from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, N_BANDS, Normalise, Recipe, visibility_tensors
+from sai_core.acoustics.visibility import (
+    FEATURE_CENTRES_HZ,
+    N_BANDS,
+    Normalise,
+    Recipe,
+    halo_frames,
+    visibility_tensors,
+)
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.geometry import (
     FRAME_RATE_HZ,
@@ -153,8 +160,9 @@ class FeatureOptions:
     Attributes
     ----------
     kind : {"uplam", "lam32", "beamformer"}
-    visibility : {"official", "report"} or None
-        Recipe; ``None`` takes the one that the weights were trained with, else the official one.
+    visibility : {"official", "report", "precedence"} or None
+        Recipe of :mod:`sai_core.acoustics.visibility`; ``None`` takes the one that the weights were trained with, else
+        the official one.
     dtype : {"float32", "float64"}
         Precision of all arithmetic.
     audio_format : {"auto", "mic", "foa", "eigen"}
@@ -268,33 +276,45 @@ class MapMaker:
             )
         return source
 
-    def maps_of(self, samples: AudioArray, audio_format: AudioFormat = "mic") -> tuple[FloatMaps, FloatMaps]:
+    def maps_of(
+        self, samples: AudioArray, audio_format: AudioFormat = "mic", *, before: int = 0, after: int = 0
+    ) -> tuple[FloatMaps, FloatMaps]:
         """Maps of whole frames of 24 kHz audio.
 
         Parameters
         ----------
         samples : float32, shape (frames * 2400, channels)
+        before, after : int
+            Frames at the beginning and at the end of ``samples`` that are only heard: recipes that listen around a
+            frame need them where the recording goes on, see :func:`~sai_core.acoustics.visibility.halo_frames`.
 
         Returns
         -------
-        lattice : shape (frames, 9, 484)
-        level : shape (frames, 9)
+        lattice : shape (frames - before - after, 9, 484)
+        level : shape (frames - before - after, 9)
             Both in the precision of the options.
         """
-        frames = len(samples) // SAMPLES_PER_FRAME
+        total = len(samples) // SAMPLES_PER_FRAME
+        frames = max(total - before - after, 0)
+        behind, ahead = halo_frames(self.recipe)
         lattice = np.empty((frames, N_BANDS, N_LATTICE), self.options.dtype)
         level = np.empty((frames, N_BANDS), self.options.dtype)
         with torch.inference_mode(), _exact_convolutions(self.device):
             for first in range(0, frames, self._chunk):
                 piece = slice(first, min(first + self._chunk, frames))
-                part = samples[first * SAMPLES_PER_FRAME : piece.stop * SAMPLES_PER_FRAME]
+                heard = slice(max(before + first - behind, 0), min(before + piece.stop + ahead, total))
+                part = samples[heard.start * SAMPLES_PER_FRAME : heard.stop * SAMPLES_PER_FRAME]
                 audio = torch.from_numpy(np.ascontiguousarray(part)).to(self.device, self.dtype)
-                values, levels = self._chunk_maps(audio, audio_format)
+                seen = slice(before + first - heard.start, before + piece.stop - heard.start)
+                values, levels = self._chunk_maps(audio, seen, audio_format)
                 lattice[piece], level[piece] = values.cpu().numpy(), levels.cpu().numpy()
         return lattice, level
 
-    def _chunk_maps(self, audio: torch.Tensor, audio_format: AudioFormat) -> tuple[torch.Tensor, torch.Tensor]:
+    def _chunk_maps(
+        self, audio: torch.Tensor, seen: slice, audio_format: AudioFormat
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         matrices, level = visibility_tensors(audio, recipe=self.recipe, normalise=self.normalise)
+        matrices, level = matrices[seen], level[seen]
         if isinstance(self._model, UpLAM):
             # the back-projection's activations want small batches, LAM's 18 MB of constants want large ones
             batch = _CPU_BATCH if self.device.type == "cpu" else len(matrices)
@@ -359,8 +379,10 @@ class MapMaker:
         pending: deque[tuple[int, Future[tuple[FloatMaps, FloatMaps]] | None]] = deque()
         with _one_torch_thread(on_cpu), ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
             try:
-                for first, samples in source.blocks(length):
-                    work = None if skip(first) else pool.submit(self.maps_of, samples, source.facts.audio_format)
+                for first, samples, before, after in _overlapping(source.blocks(length), *halo_frames(self.recipe)):
+                    work = None
+                    if not skip(first):
+                        work = pool.submit(self.maps_of, samples, source.facts.audio_format, before=before, after=after)
                     pending.append((first, work))
                     # one more than the workers: the next block is read while they work, no more is held in memory
                     if len(pending) > workers:
@@ -505,6 +527,34 @@ def _weights_path(kind: Kind, weights: str | os.PathLike[str] | None) -> Path | 
             "the kind beamformer, which needs none."
         )
     return SHIPPED_UPLAM
+
+
+def _overlapping(
+    blocks: Iterator[tuple[int, AudioArray]], behind: int, ahead: int
+) -> Iterator[tuple[int, AudioArray, int, int]]:
+    """Join the frames around it to each block; yield its first frame, the samples and how many frames were joined.
+
+    Blocks must be at least as long as ``ahead``, except for the last one; the last two may be shorter together than it.
+    """
+    if behind == ahead == 0:
+        for first, samples in blocks:
+            yield first, samples, 0, 0
+        return
+    past: AudioArray | None = None
+    current = next(blocks, None)
+    while current is not None:
+        following = next(blocks, None)
+        first, samples = current
+        before = np.zeros((0, samples.shape[1]), samples.dtype) if past is None else past
+        after = samples[:0] if following is None else following[1][: ahead * SAMPLES_PER_FRAME]
+        yield (
+            first,
+            np.concatenate([before, samples, after]),
+            len(before) // SAMPLES_PER_FRAME,
+            len(after) // SAMPLES_PER_FRAME,
+        )
+        past = np.concatenate([before, samples])[-behind * SAMPLES_PER_FRAME :]
+        current = following
 
 
 def _finished(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sai_core.commands.features import RECIPES
 from sai_core.errors import InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
@@ -47,6 +48,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--magnitude",
         choices=("normalised", "amplitude", "power"),
         help="of the acoustic maps; as the checkpoint was trained if left out",
+    )
+    parser.add_argument(
+        "--visibility",
+        choices=RECIPES,
+        help="recipe of the acoustic maps (see features --help); as the checkpoint was trained if left out",
     )
     parser.add_argument("--floor", type=float, help="candidates below are not kept (official 0.05, our own 0.01)")
     parser.add_argument("--candidates", type=int, metavar="N", help="kept of a frame (official 100, our own 50)")
@@ -128,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
             classes=args.classes,
         ),
         inputs=inputs,
+        visibility=args.visibility,
         batch=args.batch,
     )
     check_request(request)

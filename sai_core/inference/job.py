@@ -29,6 +29,7 @@ from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name
 
 if TYPE_CHECKING:
+    from sai_core.acoustics.visibility import Recipe
     from sai_core.annotations import DcaseMetadata
 
 RAW_FOLDER = "raw"
@@ -66,6 +67,8 @@ class PredictionRequest:
     network : NetworkOptions
     inputs : InputOptions, optional
         As the checkpoint was trained, when left out.
+    visibility : {"official", "report", "precedence"}, optional
+        Recipe of the maps; as the checkpoint was trained, when left out.
     batch : int
         Frames of one forward pass.
     """
@@ -80,6 +83,7 @@ class PredictionRequest:
     device: str = "auto"
     network: NetworkOptions = field(default_factory=NetworkOptions)
     inputs: InputOptions | None = None
+    visibility: Recipe | None = None
     batch: int = 4
 
     def __post_init__(self) -> None:
@@ -201,13 +205,14 @@ def predict_recordings(
     CancelledError
         A watcher said so.
     """
-    from sai_core.acoustics.features import MapMaker, choose_device
+    from sai_core.acoustics.features import FeatureOptions, MapMaker, choose_device
     from sai_core.annotations import write_submission_json
 
     check_request(request)
     facts = describe_checkpoint(request.checkpoint)
     network = open_network(request.checkpoint, device=choose_device(request.device), options=request.network)
-    maker = MapMaker(weights=request.weights, device=request.device)
+    recipe = request.visibility or facts.visibility
+    maker = MapMaker(options=FeatureOptions(visibility=recipe), weights=request.weights, device=request.device)
     inputs = request.inputs or InputOptions(
         magnitude=facts.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames
     )

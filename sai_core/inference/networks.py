@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sai_core.acoustics.features import Magnitude
 from sai_core.acoustics.projection import Grid
+from sai_core.acoustics.visibility import Recipe
 from sai_core.detector.baseline import DISTANCE_UNIT_CM, OfficialBaseline, fold_norms, load_official_baseline
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
@@ -316,6 +317,8 @@ class CheckpointFacts:
         How the acoustic maps were given in training.
     notes : mapping of str to str
         Everything else that the file tells of itself.
+    visibility : str or None
+        Recipe of the matrices that the maps were made from; None for the one that the UpLAM was trained with.
     """
 
     path: Path
@@ -327,6 +330,7 @@ class CheckpointFacts:
     grid: Grid
     smooth_frames: int
     notes: Mapping[str, str]
+    visibility: Recipe | None = None
 
 
 def _header(path: Path) -> dict[str, str] | None:
@@ -371,6 +375,7 @@ def describe_checkpoint(path: Path) -> CheckpointFacts:
         grid,
         smooth_frames,
         {key: value for key, value in metadata.items() if key not in ("sai_detector", "format")},
+        _visibility(metadata),
     )
 
 
@@ -385,6 +390,11 @@ def _inputs(metadata: Mapping[str, str]) -> tuple[Magnitude, Grid, int]:
     ):
         return "normalised", "official", 0
     return cast(Magnitude, magnitude), cast(Grid, grid), int(smooth)
+
+
+def _visibility(metadata: Mapping[str, str]) -> Recipe | None:
+    recipe = metadata.get("visibility", "")
+    return cast(Recipe, recipe) if recipe in get_args(Recipe) else None
 
 
 def open_network(path: Path, *, device: str | torch.device = "cpu", options: NetworkOptions | None = None) -> Network:

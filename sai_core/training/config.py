@@ -65,6 +65,8 @@ class DataSettings:
         How lattice maps become the network's input; as :class:`sai_core.inference.engine.InputOptions`.
     weights : str
         UpLAM checkpoint; empty for the one that ships.
+    visibility : {"", "official", "report", "precedence"}
+        Recipe of the matrices that the maps are made from; empty for the one that the UpLAM was trained with.
     """
 
     train_splits: tuple[str, ...] = ("dev-train*",)
@@ -77,6 +79,7 @@ class DataSettings:
     magnitude: Magnitude = "normalised"
     smooth_frames: int = 0
     weights: str = ""
+    visibility: Literal["", "official", "report", "precedence"] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +321,10 @@ def _check(config: TrainingConfig, source: str) -> None:
             d.magnitude in ("normalised", "amplitude", "power"),
         ),
         ("data.smooth_frames must be in 0..50", 0 <= d.smooth_frames <= 50),
+        (
+            "data.visibility must be empty, official, report or precedence",
+            d.visibility in ("", "official", "report", "precedence"),
+        ),
         ("augment.flip must be in [0, 1]", 0 <= a.flip <= 1),
         ("augment.masked_bands must be in 0..8", 0 <= a.masked_bands <= 8),
         ("augment.noise_sigma must be >= 0", a.noise_sigma >= 0),

@@ -351,7 +351,8 @@ def prepare(
 
 def map_maker(settings: DataSettings, *, device: str) -> MapMaker:
     """Acoustic weights of a run."""
-    return MapMaker(FeatureOptions(), weights=settings.weights or None, device=device)
+    options = FeatureOptions(visibility=settings.visibility or None)
+    return MapMaker(options, weights=settings.weights or None, device=device)
 
 
 def label_columns(path: Path) -> LabelColumns:

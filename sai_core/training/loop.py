@@ -537,6 +537,7 @@ class _Trainer:
             "grid": self.config.data.grid,
             "magnitude": self.config.data.magnitude,
             "smooth_frames": str(self.config.data.smooth_frames),
+            "visibility": self.config.data.visibility,
         }
         save_detector(self.model, self.folder.best, notes=notes)
 

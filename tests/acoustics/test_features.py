@@ -104,10 +104,29 @@ def test_quiet_sources_look_quiet(weights: Path, rng: np.random.Generator) -> No
 def test_beamformer_power_is_mean_square(rng: np.random.Generator) -> None:
     # the same white noise of variance 0.0025 in all capsules has 0.0025 / 36 in each band; a beam sees at most that
     common = np.repeat(0.05 * rng.standard_normal((48000, 1)), 4, axis=1)
-    for recipe in ("official", "report"):
+    for recipe in ("official", "report", "precedence"):
         maps = extract(common, kind="beamformer", visibility=recipe, magnitude="power")
         peak = maps.lattice.max(axis=-1).mean()
         assert 0.2 * 0.0025 / 36 < peak <= 1.1 * 0.0025 / 36
+
+
+def test_recipes_that_listen_around_a_frame_do_not_feel_the_blocks(rng: np.random.Generator) -> None:
+    audio = _tones(rng, 12.7)
+    maker = MapMaker(FeatureOptions(kind="beamformer", visibility="precedence"), device="cpu")
+    whole = maker.maps_of(audio)
+    maker._chunk = 10
+    in_parts = maker.maps_of(audio)
+    for threads in (1, 3):
+        blocks = extract(audio, maker=maker, threads=threads)
+        for made in (in_parts, (blocks.lattice, blocks.level)):
+            np.testing.assert_allclose(made[0], whole[0], rtol=0, atol=1e-6 * whole[0].max())
+            np.testing.assert_allclose(made[1], whole[1], rtol=1e-5, atol=0)
+    # frames that are only heard
+    heard = maker.maps_of(audio[20 * 2400 : 50 * 2400], before=6, after=3)
+    np.testing.assert_allclose(heard[0], whole[0][26:47], rtol=0, atol=1e-6 * whole[0].max())
+    for length in (0.05, 0.1, 0.35):
+        short = extract(audio[: round(length * 24000)], maker=maker)
+        assert len(short) == int(length * 10)
 
 
 @pytest.mark.parametrize("kind", ["uplam", "beamformer"])

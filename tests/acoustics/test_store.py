@@ -146,9 +146,9 @@ def test_cancelled_run_keeps_its_blocks(tmp_path: Path, audio: Path) -> None:
     maker = MapMaker(BEAMFORMER)
     made = maker.maps_of
 
-    def counted(samples: np.ndarray, audio_format: str) -> tuple:
+    def counted(samples: np.ndarray, audio_format: str, **halo: int) -> tuple:
         calls.append(len(samples) // 2400)
-        return made(samples, audio_format)  # type: ignore[arg-type]
+        return made(samples, audio_format, **halo)  # type: ignore[arg-type]
 
     maker.maps_of = counted  # type: ignore[method-assign,assignment]
     stored = store.open_or_make(audio, maker=maker)
@@ -163,11 +163,11 @@ from sai_core.acoustics.features import FeatureOptions, MapMaker
 from sai_core.acoustics.store import FeatureStore
 maker = MapMaker(FeatureOptions(kind="beamformer"))
 made = maker.maps_of
-def slow(samples, audio_format):
+def slow(samples, audio_format, **halo):
     with open(sys.argv[3], "a") as log:
         log.write(f"{len(samples) // 2400}\\n")
     time.sleep(float(sys.argv[4]))
-    return made(samples, audio_format)
+    return made(samples, audio_format, **halo)
 maker.maps_of = slow
 stored = FeatureStore(Path(sys.argv[2])).open_or_make(sys.argv[1], maker=maker)
 print(stored.path.name, len(stored), float(stored.lattice().sum()))
@@ -212,7 +212,7 @@ def test_kill_9_loses_only_unfinished_blocks(tmp_path: Path, audio: Path) -> Non
     # the lock went with the process: the next run does not wait, and does only what is missing
     maker, calls = MapMaker(BEAMFORMER), []
     made = maker.maps_of
-    maker.maps_of = lambda samples, audio_format: calls.append(1) or made(samples, audio_format)  # type: ignore
+    maker.maps_of = lambda *args, **halo: calls.append(1) or made(*args, **halo)  # type: ignore
     stored = store.open_or_make(audio, maker=maker)
     assert len(calls) == 4 - len(finished)
     np.testing.assert_allclose(stored.lattice(), extract(audio, kind="beamformer").lattice, rtol=0, atol=2e-4)
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_maps_with_nan_are_never_stored(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path / "store")
     maker = MapMaker(BEAMFORMER)
-    maker.maps_of = lambda samples, audio_format: (np.full((1, 9, 484), np.nan), np.ones((1, 9)))  # type: ignore
+    maker.maps_of = lambda *args, **halo: (np.full((1, 9, 484), np.nan), np.ones((1, 9)))  # type: ignore
     with pytest.raises(InputError, match="NaN"):
         store.open_or_make(np.zeros((2400, 4)), maker=maker)
 

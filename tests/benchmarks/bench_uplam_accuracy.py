@@ -28,7 +28,7 @@ from sai_core.acoustics.features import SHIPPED_UPLAM
 from sai_core.acoustics.networks import LAM, load_lam32, load_uplam
 from sai_core.acoustics.projection import to_canvas
 from sai_core.acoustics.training.evaluation import HeldOutScene, Tally, held_out_scene, merged, score
-from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, official_bins, visibility_tensors
+from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, Recipe, official_bins, visibility_tensors
 from sai_core.geometry import (
     SAMPLES_PER_FRAME,
     UPLAM_CAPSULES,
@@ -46,6 +46,9 @@ SNRS_DB = (0.0, 10.0, 20.0, 30.0)
 FOUR = list(UPLAM_CAPSULES)
 FREQUENCY_HZ = np.array([50.0 * sum(official_bins(c)) for c in FEATURE_CENTRES_HZ])
 
+OURS = "**UpLAM, shipped weights, precedence** (4 ch)"
+SINGLE = "UpLAM, shipped weights, single frames (4 ch)"
+
 Method = Callable[[HeldOutScene], np.ndarray]
 
 
@@ -60,12 +63,12 @@ class Cell:
 
 
 # ---------------------------------------------------------------------------------------------------------- methods
-def _matrices(scene: HeldOutScene, channels: list[int] | None = None) -> torch.Tensor:
+def _matrices(scene: HeldOutScene, channels: list[int] | None = None, recipe: Recipe = "official") -> torch.Tensor:
     audio = torch.tensor(scene.audio if channels is None else np.ascontiguousarray(scene.audio[:, channels]))
-    return visibility_tensors(audio).matrices
+    return visibility_tensors(audio, recipe=recipe).matrices
 
 
-def _beamformer(channels: list[int] | None, rigid: bool) -> Method:
+def _beamformer(channels: list[int] | None, rigid: bool, recipe: Recipe = "official") -> Method:
     if rigid:
         steering = rigid_sphere.steering(*fibonacci_lattice_deg(), FREQUENCY_HZ)
         steering = steering if channels is None else steering[:, channels]
@@ -77,17 +80,17 @@ def _beamformer(channels: list[int] | None, rigid: bool) -> Method:
         steering = np.stack([plane_wave_steering(capsules, wavelength_m=343.0 / f) for f in FREQUENCY_HZ])
 
     def maps(scene: HeldOutScene) -> np.ndarray:
-        return steered_response(_matrices(scene, channels), steering).mean(dim=1).numpy()
+        return steered_response(_matrices(scene, channels, recipe), steering).mean(dim=1).numpy()
 
     return maps
 
 
-def _uplam(path: Path, rule: str = "mean") -> Method:
+def _uplam(path: Path, rule: str = "mean", recipe: Recipe = "official") -> Method:
     model = load_uplam(path)
 
     def maps(scene: HeldOutScene) -> np.ndarray:
         with torch.inference_mode():
-            latent = model(_matrices(scene, FOUR))
+            latent = model(_matrices(scene, FOUR, recipe))
         return (latent.mean(dim=1) if rule == "mean" else latent.median(dim=1).values).numpy()
 
     return maps
@@ -101,12 +104,12 @@ def _lam32(model: LAM) -> Method:
     return maps
 
 
-def _rigid_spectrum(kind: str) -> Method:
+def _rigid_spectrum(kind: str, recipe: Recipe = "official") -> Method:
     steering = rigid_sphere.steering(*fibonacci_lattice_deg(), FREQUENCY_HZ)[:, FOUR]
     unit = torch.tensor(steering / np.linalg.norm(steering, axis=1, keepdims=True)).to(torch.complex64)
 
     def maps(scene: HeldOutScene) -> np.ndarray:
-        values, basis = torch.linalg.eigh(_matrices(scene, FOUR))
+        values, basis = torch.linalg.eigh(_matrices(scene, FOUR, recipe))
         values = values.clamp_min(0.0)
         seen = (basis.mH @ unit).abs().square()  # (frames, bands, eigenvectors, points)
         if kind == "capon":
@@ -147,7 +150,8 @@ def _library(name: str) -> Method:
 
 def methods(weights: Path) -> dict[str, Method]:
     found: dict[str, Method] = {
-        "**UpLAM, shipped weights** (4 ch)": _uplam(weights),
+        OURS: _uplam(weights, recipe="precedence"),
+        SINGLE: _uplam(weights),
         "the same, median over bands": _uplam(weights, "median"),
         "(a) steered response, plane waves (4 ch)": _beamformer(FOUR, rigid=False),
         "(a) steered response, rigid sphere (4 ch)": _beamformer(FOUR, rigid=True),
@@ -157,6 +161,9 @@ def methods(weights: Path) -> dict[str, Method]:
         "minimum variance, rigid sphere (4 ch)": _rigid_spectrum("capon"),
         "(c) beamformer, plane waves (32 ch)": _beamformer(None, rigid=False),
         "(c) beamformer, rigid sphere (32 ch)": _beamformer(None, rigid=True),
+        "precedence, steered response, rigid sphere (4 ch)": _beamformer(FOUR, rigid=True, recipe="precedence"),
+        "precedence, minimum variance, rigid sphere (4 ch)": _rigid_spectrum("capon", recipe="precedence"),
+        "precedence, beamformer, rigid sphere (32 ch)": _beamformer(None, rigid=True, recipe="precedence"),
     }
     if LAM32.exists():
         found["(c) LAM-32, published checkpoint (32 ch)"] = _lam32(load_lam32(LAM32))

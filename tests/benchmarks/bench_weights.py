@@ -76,7 +76,12 @@ def frames_for(root: Path, checkpoint: Path, count: int | None) -> FrameSet:
     found = [r for r in open_data_root(root).recordings if r.has_labels and r.array_path is not None]
     if count is not None and count < len(found):
         found = [found[int(i)] for i in np.linspace(0, len(found) - 1, count).round()]
-    settings = DataSettings(grid=facts.grid, magnitude=facts.magnitude, smooth_frames=facts.smooth_frames)
+    settings = DataSettings(
+        grid=facts.grid,
+        magnitude=facts.magnitude,
+        smooth_frames=facts.smooth_frames,
+        visibility=facts.visibility or "",
+    )
     config = load_detector(checkpoint).config
     return prepare(
         found,
