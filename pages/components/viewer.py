@@ -67,7 +67,11 @@ def _answer_acoustic(
         kind, _, block = rest.partition(".")
         if prefix != "ac" or kind not in view.layers or not block.isdecimal() or len(block) > 6:
             continue
-        weights = {"uplam": keys.UPLAM_WEIGHTS, "lam32": keys.LAM32_WEIGHTS}.get(kind)
+        weights = {
+            "uplam": keys.UPLAM_WEIGHTS,
+            "precedence": keys.UPLAM_WEIGHTS,
+            "lam32": keys.LAM32_WEIGHTS,
+        }.get(kind)
         path = str(st.session_state.get(weights, "")).strip() if weights else ""
         job = sources.acoustic_layer(view, kind, path)
         if f"ac.{kind}" not in status:

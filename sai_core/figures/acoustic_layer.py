@@ -27,9 +27,10 @@ from sai_core.progress import Progress, no_progress
 if TYPE_CHECKING:
     from sai_core.acoustics.store import StoredMaps
 
-LayerKind = Literal["uplam", "beamformer", "lam32"]
+LayerKind = Literal["uplam", "precedence", "beamformer", "lam32"]
 LAYER_TITLES: Final[dict[str, str]] = {
     "uplam": "UpLAM, 4 channels",
+    "precedence": "UpLAM, what comes first",
     "beamformer": "beamformer",
     "lam32": "LAM, 32 channels",
 }
@@ -42,7 +43,8 @@ class AcousticLayer:
 
     Attributes
     ----------
-    kind : {"uplam", "beamformer", "lam32"}
+    kind : {"uplam", "precedence", "beamformer", "lam32"}
+        ``precedence`` is UpLAM on matrices of the precedence recipe, the others on those of single frames.
     maps : StoredMaps
     loudness : float32, shape (frames,)
         Largest amplitude of each frame over bands and directions, relative to the recording's largest; what turns a
@@ -81,7 +83,7 @@ def layer_kinds(recording: Recording, *, lam32_weights: str = "") -> tuple[Layer
     """Kinds of maps that a recording's files allow; whether weights are at hand shows when one is opened."""
     kinds: list[LayerKind] = []
     if recording.array_path is not None:
-        kinds.append("uplam")
+        kinds += ["uplam", "precedence"]
     if recording.audio_path is not None:
         kinds.append("beamformer")
     if recording.eigen_path is not None and lam32_weights:
@@ -101,9 +103,9 @@ def open_layer(
     Parameters
     ----------
     recording : Recording
-    kind : {"uplam", "beamformer", "lam32"}
+    kind : {"uplam", "precedence", "beamformer", "lam32"}
     weights : str
-        Weights file; "" takes those that ship (``uplam`` only).
+        Weights file; "" takes those that ship (``uplam`` and ``precedence`` only).
     progress : Progress
 
     Returns
@@ -122,9 +124,10 @@ def open_layer(
     from sai_core.acoustics.features import FeatureOptions
     from sai_core.acoustics.store import FeatureStore
 
-    maps = FeatureStore().open_or_make(
-        path, options=FeatureOptions(kind=kind), weights=weights or None, progress=progress
+    options = (
+        FeatureOptions(kind="uplam", visibility="precedence") if kind == "precedence" else FeatureOptions(kind=kind)
     )
+    maps = FeatureStore().open_or_make(path, options=options, weights=weights or None, progress=progress)
     index_table()  # here, in whatever thread this is, and not when a page first asks for it
     loudness = np.zeros(len(maps), dtype=np.float32)
     for start in range(0, len(maps), _CHUNK_FRAMES):
@@ -145,10 +148,11 @@ def index_table() -> bytes:
 def _audio_of(recording: Recording, kind: str) -> Path:
     path = {
         "uplam": recording.array_path,
+        "precedence": recording.array_path,
         "beamformer": recording.audio_path,
         "lam32": recording.eigen_path,
     }[kind]
     if path is None:
-        wanted = {"uplam": "mic_dev or eigen_dev", "beamformer": "mic_dev, foa_dev or eigen_dev", "lam32": "eigen_dev"}
-        raise InputError(f"{recording.name}: no audio for {LAYER_TITLES[kind]}; expected a file under {wanted[kind]}.")
+        wanted = {"beamformer": "mic_dev, foa_dev or eigen_dev", "lam32": "eigen_dev"}.get(kind, "mic_dev or eigen_dev")
+        raise InputError(f"{recording.name}: no audio for {LAYER_TITLES[kind]}; expected a file under {wanted}.")
     return path

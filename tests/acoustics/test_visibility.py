@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from sai_core.acoustics.visibility import (
     report_visibility,
     visibility_tensors,
 )
+from sai_core.commands.features import RECIPES
 from sai_core.errors import InputError
 from sai_core.geometry import UPLAM_CAPSULES
 
@@ -193,6 +195,10 @@ def test_precedence_follows_its_definition(rng: np.random.Generator) -> None:
             # white noise of variance 1 has 1 / 36 in each band
             expected *= 1 / (36 * 10 * len(bins) * np.sum(window**2))
             np.testing.assert_allclose(made[band, frame], expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_the_command_line_knows_every_recipe() -> None:
+    assert get_args(Recipe) == RECIPES
 
 
 def test_precedence_points_to_what_came_first() -> None:

@@ -34,7 +34,7 @@ def test_a_complete_recording(root_path):
     assert not any(view.messages.values())
     header, arrays = unpack(view.scene())
     assert header["has"] == {"labels": True, "video": True, "audio": True}
-    assert [layer["kind"] for layer in header["acoustic"]] == ["uplam", "beamformer"]
+    assert [layer["kind"] for layer in header["acoustic"]] == ["uplam", "precedence", "beamformer"]
     assert [badge[0] for badge in header["badges"]] == ["0:04.5", "dev-test-sony"]
     assert len(header["luts"]["magma"]) == 256 * 6
     assert len(arrays["B.frame"]) == len(view.tables["B"])
@@ -163,6 +163,22 @@ def test_acoustic_maps_come_in_blocks_with_their_loudness(root_path):
     index = unpack(index_table())[1]["index"]
     assert index.shape == (180 * 360,)
     assert index.max() == 483
+
+
+def test_precedence_maps_are_those_of_the_recipe(root_path):
+    from sai_core.acoustics.features import extract
+    from sai_core.figures.acoustic_layer import open_layer
+
+    recording = open_data_root(root_path).recordings[0]
+    layer = open_layer(recording, "precedence")
+    assert recording.mic_path is not None
+    maps = extract(recording.mic_path, visibility="precedence", magnitude="amplitude").lattice
+    _, block = unpack(layer.block(0))
+    values = np.frombuffer(zlib.decompress(block["values"]), np.uint8).reshape(20, 9, 484) / 255
+    peak = maps[:20].max(axis=(1, 2))
+    np.testing.assert_allclose(values, maps[:20] / peak[:, None, None], rtol=0, atol=0.5 / 255 + 2e-3)
+    single = open_layer(recording, "uplam").block(0)
+    assert unpack(single)[1]["values"] != block["values"]
 
 
 def test_acoustic_maps_need_fitting_audio(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.dataset import find_prediction_set, open_data_root
 from sai_core.detector.config import DetectorConfig
-from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.detector.models import SaiDetector, load_detector, save_detector
 from sai_core.errors import CancelledError, InputError
 from sai_core.inference.job import (
     PredictionJob,
@@ -26,7 +27,7 @@ from sai_core.inference.job import (
     lacks,
     predict_recordings,
 )
-from sai_core.inference.networks import NetworkOptions
+from sai_core.inference.networks import NetworkOptions, describe_checkpoint
 from sai_core.postprocess import PipelineSettings, System, load_system
 from sai_core.teacher.network import AvSeldNet, TeacherConfig, save_teacher
 
@@ -82,6 +83,34 @@ def test_files_results_and_the_checkpoints_own_inputs(request_: PredictionReques
     found = find_prediction_set(request.out)
     assert sorted(found.files) == ["fold9_room1_mix001", "fold9_room1_mix002"]
     assert found.problems == ()
+
+
+def test_maps_are_made_by_the_recipe_that_the_checkpoint_or_the_request_names(
+    request_: PredictionRequest, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "precedence.safetensors"
+    save_detector(load_detector(request_.checkpoint), checkpoint, notes={"visibility": "precedence"})
+    assert describe_checkpoint(request_.checkpoint).visibility is None
+    assert describe_checkpoint(checkpoint).visibility == "precedence"
+    one = request_.recordings[:1]
+    features: list[str] = []
+    for number, request in enumerate(
+        (
+            replace(request_, recordings=one),
+            replace(request_, recordings=one, checkpoint=checkpoint),
+            replace(request_, recordings=one, visibility="precedence"),
+            replace(request_, recordings=one, checkpoint=checkpoint, visibility="official"),
+        )
+    ):
+        (result,) = predict_recordings(replace(request, out=tmp_path / str(number)))
+        assert result.raw is not None
+        features.append(str(json.loads((result.raw / "store.json").read_text())["notes"]["features"]))
+    assert features[0] == features[3]
+    assert features[1] == features[2]
+    assert features[0] != features[1]
+    wrong = tmp_path / "wrong.safetensors"
+    save_detector(load_detector(request_.checkpoint), wrong, notes={"visibility": "by ear"})
+    assert describe_checkpoint(wrong).visibility is None
 
 
 def test_one_bad_recording_does_not_end_a_run(request_: PredictionRequest, tmp_path: Path) -> None:
