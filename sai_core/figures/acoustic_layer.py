@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LayerKind = Literal["uplam", "precedence", "beamformer", "lam32"]
 LAYER_TITLES: Final[dict[str, str]] = {
     "uplam": "UpLAM, 4 channels",
-    "precedence": "UpLAM, what comes first",
+    "precedence": "UpLAM, precedence",
     "beamformer": "beamformer",
     "lam32": "LAM, 32 channels",
 }
