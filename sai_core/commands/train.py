@@ -193,7 +193,7 @@ def _run_sounds(args: argparse.Namespace) -> int:
     progress: Progress = no_progress if args.quiet else TerminalProgress("train sounds")
     recordings = None
     if args.data:
-        data = DataSettings()
+        data = DataSettings(visibility=settings.visibility)
         chosen, _, _ = choose_recordings(args.data, data)
         recordings = prepare(
             chosen, settings=data, maker=map_maker(data, device="cpu"), with_rgb=False, progress=progress

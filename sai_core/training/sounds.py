@@ -26,7 +26,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,8 @@ class SoundSettings:
         Weight of the directions where nothing is.
     held_out : float
         Share of the scenes and recordings that measure instead of teach.
+    visibility : {"", "official", "report", "precedence"}
+        Recipe of the maps, as ``data.visibility`` of the detector that is to start from it.
     """
 
     seed: int = 7400
@@ -101,6 +103,7 @@ class SoundSettings:
     noise_sigma: float = 0.05
     nothing_share: float = 0.5
     held_out: float = 0.1
+    visibility: Literal["", "official", "report", "precedence"] = "precedence"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -109,6 +112,8 @@ class SoundSettings:
         ):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; {low} to {high} is needed.")
+        # an unknown recipe is refused where all are
+        FeatureOptions(visibility=self.visibility or None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,7 +396,7 @@ def train_sounds(
     EnvironmentProblem
         The folder cannot be written.
     """
-    maker = maker or MapMaker(FeatureOptions(), weights=None, device="cpu")
+    maker = maker or MapMaker(FeatureOptions(visibility=settings.visibility or None), weights=None, device="cpu")
     parts: list[Examples] = []
     for index in range(settings.scenes):
         parts.append(_heard(run, index, settings, maker))
