@@ -103,7 +103,7 @@ class SoundSettings:
     noise_sigma: float = 0.05
     nothing_share: float = 0.5
     held_out: float = 0.1
-    visibility: Literal["", "official", "report", "precedence"] = "precedence"
+    visibility: Literal["", "official", "report", "precedence"] = ""
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -17,7 +17,7 @@ from sai_core.metrics import evaluate
 WEIGHTS = demo_root().parent / "weights"
 SETS = {"track-A": WEIGHTS / "track_a.safetensors", "track-B": WEIGHTS / "track_b.safetensors"}
 
-MEAN_AP: dict[str, float] = {"track-A": 0.3535, "track-B": 0.5005}
+MEAN_AP: dict[str, float] = {"track-A": 0.3883, "track-B": 0.5005}
 """Macro mAP (2026-06-30) of the shipped predictions on the four simulated demo recordings."""
 
 
