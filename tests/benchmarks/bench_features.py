@@ -63,6 +63,8 @@ def _stages(maker: MapMaker, wave: Path) -> dict[str, float]:
             work = {
                 "read": lambda: source.read(0, frames),
                 "visibility": lambda: visibility_tensors(tensor),
+                "(visibility by the report's recipe)": lambda: visibility_tensors(tensor, recipe="report"),
+                "(visibility by precedence)": lambda: visibility_tensors(tensor, recipe="precedence"),
                 "upsample": lambda: [model.upsample(part) for part in matrices.split(20)],
                 "lam": lambda: model.lam(upsampled, packed=True),
                 "lam: positive part": lambda: psd_part(upsampled),
