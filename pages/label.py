@@ -137,22 +137,27 @@ def _choose_recording() -> tuple[DataRoot, Recording] | None:
 
 
 def _form(root: DataRoot, recording: Recording, job_id: str) -> None:
+    # the form is away while a label is made, and must come back as it was
     with st.form("label", border=True):
         folder = st.text_input(
             "Output folder",
             value=str(Path.home() / "sai-labels"),
             key=keys.LABEL_FOLDER,
+            persist_state="session",
             help="Outside of the data root. The file is <split>/<recording>_std.json in it.",
         )
         options = st.container(horizontal=True, gap="large")
         fixed = options.checkbox(
             "Without the official code's quirks",
             key=keys.LABEL_FIXED,
+            persist_state="session",
             help="Off: agrees with the published labels to the pixel. On: no gap at seam and poles, regions of two "
             "parts are written once, no row of the metadata is lost (docs/labels.md lists all).",
         )
-        with_raw = options.checkbox("Also write raw amplitudes", key=keys.LABEL_RAW)
-        replace_older = options.checkbox("Replace an older file of this folder", key=keys.LABEL_REPLACE)
+        with_raw = options.checkbox("Also write raw amplitudes", key=keys.LABEL_RAW, persist_state="session")
+        replace_older = options.checkbox(
+            "Replace an older file of this folder", key=keys.LABEL_REPLACE, persist_state="session"
+        )
         go = st.form_submit_button("Make the label", type="primary", icon=":material/graphic_eq:")
     if not go:
         return

@@ -75,7 +75,8 @@ def test_an_output_inside_the_root_is_refused(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_label_is_made_and_shown(root: Path, tmp_path: Path) -> None:
+def test_a_label_is_made_and_shown(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     test = page(root)
     test.text_input(key=keys.LABEL_FOLDER).set_value(str(tmp_path / "out"))
     test.button[0].click().run()
@@ -85,10 +86,12 @@ def test_a_label_is_made_and_shown(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "out" / "dev-x" / "fold1_room1_mix001_std.json"
     table = read_annotations(path)
     assert f"{len(table)} annotations in 5 frames" in said(test), said(test)
-    # again, into the same folder: refused until it is allowed
+    # again, into the same folder, which the form remembers: refused until it is allowed
+    assert test.text_input(key=keys.LABEL_FOLDER).value == str(tmp_path / "out")
     test.button[0].click().run()
     _wait(test)
     assert "exists already" in said(test).replace("\\", ""), said(test)
+    assert not (tmp_path / "home").exists()
 
 
 def _wait(test: AppTest, seconds: float = 90.0) -> None:
