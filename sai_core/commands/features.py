@@ -24,7 +24,7 @@ or 32 of an Eigenmike; other sample rates than 24 kHz are resampled, and that is
 
 --visibility says what a frame is made from: official, ten blocks of 10 ms and one or two bins a band; report, nine
 windows of 512 samples and every bin of a band; precedence, what gets louder, over five frames: in rooms it points far
-better (docs/uplam.md), and it costs about 0.2 ms a frame. Left out: the recipe that the weights were trained with.
+better (docs/uplam.md), and it costs about 0.1 ms a frame. Left out: the recipe that the weights were trained with.
 """
 
 
