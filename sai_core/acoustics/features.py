@@ -534,7 +534,7 @@ def _overlapping(
 ) -> Iterator[tuple[int, AudioArray, int, int]]:
     """Join the frames around it to each block; yield its first frame, the samples and how many frames were joined.
 
-    Blocks must be at least as long as ``ahead``, except for the last one; the last two may be shorter together than it.
+    Every block but the last must hold at least ``ahead`` frames: what is ahead is taken from the next block alone.
     """
     if behind == ahead == 0:
         for first, samples in blocks:

@@ -119,7 +119,7 @@ class UpLAMConfig:
         The official network: 9, 32, 128, 8. ``scale`` times 4 channels must be 32.
     hermitian : {"lower", "mean"}
         How the enlarged matrix becomes Hermitian: its lower triangle (official weights), or ``(S + S^H) / 2``.
-    recipe : {"official", "report"}
+    recipe : {"official", "report", "precedence"}
         Visibilities that the weights were trained with; used when the caller does not choose.
     normalise : {"largest_eigenvalue", "frame", "none"}
         Normalisation of the network's input.

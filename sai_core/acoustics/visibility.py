@@ -70,6 +70,9 @@ from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 Recipe = Literal["official", "report", "precedence"]
+RecipeOrOwn = Literal["", "official", "report", "precedence"]
+"""A recipe in settings; empty for the one that the acoustic weights were trained with."""
+
 Normalise = Literal["largest_eigenvalue", "frame", "none"]
 ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 

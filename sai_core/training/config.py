@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from sai_core.acoustics.features import Magnitude
 from sai_core.acoustics.projection import Grid
+from sai_core.acoustics.visibility import RecipeOrOwn
 from sai_core.detector.config import DetectorConfig
 from sai_core.errors import InputError
 from sai_core.settings import build, read_toml, table
@@ -79,7 +80,7 @@ class DataSettings:
     magnitude: Magnitude = "normalised"
     smooth_frames: int = 0
     weights: str = ""
-    visibility: Literal["", "official", "report", "precedence"] = ""
+    visibility: RecipeOrOwn = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,7 +324,7 @@ def _check(config: TrainingConfig, source: str) -> None:
         ("data.smooth_frames must be in 0..50", 0 <= d.smooth_frames <= 50),
         (
             "data.visibility must be empty, official, report or precedence",
-            d.visibility in ("", "official", "report", "precedence"),
+            d.visibility in get_args(RecipeOrOwn),
         ),
         ("augment.flip must be in [0, 1]", 0 <= a.flip <= 1),
         ("augment.masked_bands must be in 0..8", 0 <= a.masked_bands <= 8),

@@ -26,7 +26,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sai_core.acoustics.features import FeatureOptions, MapMaker
+from sai_core.acoustics.visibility import RecipeOrOwn
 from sai_core.detector.checkpoints import read_state_dict
 from sai_core.detector.heads import N_LABELS
 from sai_core.detector.models import HIDDEN, SaiDetector
@@ -103,7 +104,7 @@ class SoundSettings:
     noise_sigma: float = 0.05
     nothing_share: float = 0.5
     held_out: float = 0.1
-    visibility: Literal["", "official", "report", "precedence"] = ""
+    visibility: RecipeOrOwn = ""
 
     def __post_init__(self) -> None:
         for name, low, high in (

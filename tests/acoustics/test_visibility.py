@@ -15,6 +15,7 @@ from sai_core.acoustics.visibility import (
     FEATURE_CENTRES_HZ,
     LABEL_CENTRES_HZ,
     Recipe,
+    RecipeOrOwn,
     halo_frames,
     official_bins,
     official_visibility,
@@ -199,6 +200,7 @@ def test_precedence_follows_its_definition(rng: np.random.Generator) -> None:
 
 def test_the_command_line_knows_every_recipe() -> None:
     assert get_args(Recipe) == RECIPES
+    assert get_args(RecipeOrOwn) == ("", *RECIPES)
 
 
 def test_precedence_points_to_what_came_first() -> None:

@@ -91,6 +91,9 @@ def test_what_a_run_leaves_behind(whole: Path, tiny_root: Path) -> None:
     with safe_open(str(whole / "best.safetensors"), framework="pt") as stored:
         notes = stored.metadata()
     assert notes["recipe"] == "small_a"
+    # prediction makes the maps as training did
+    assert notes["visibility"] == "precedence"
+    assert describe_checkpoint(whole / "best.safetensors").visibility == "precedence"
     assert {"seed", "epoch", "hours", "validation"} <= set(notes)
 
 
