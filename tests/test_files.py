@@ -179,6 +179,27 @@ def test_signatures_follow_the_file(tmp_path: Path) -> None:
     assert file_signature(path) != first
 
 
+def test_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"old")
+    (folder / "broken.png").symlink_to(tmp_path / "nowhere")
+    before, signature = folder.stat(), file_signature(folder)
+    assert signature == file_signature(folder)
+    # in place, of the same size, with the old time put back as rsync and tar do
+    inner = folder / "1.png"
+    times = inner.stat()
+    with open(inner, "r+b") as stream:
+        stream.write(b"new")
+    os.utime(inner, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert folder.stat().st_mtime_ns == before.st_mtime_ns
+    assert file_signature(folder) != signature
+    renamed = file_signature(folder)
+    (folder / "0.png").rename(folder / "7.png")
+    assert file_signature(folder) != renamed
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         content_hash(tmp_path)

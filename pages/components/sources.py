@@ -12,11 +12,12 @@ from typing import Final, Generic, TypeVar
 import streamlit as st
 
 from sai_core.dataset import DataRoot, PredictionSet, Recording, open_data_root
-from sai_core.errors import SaiError
+from sai_core.errors import InputError, SaiError
 from sai_core.figures.acoustic_layer import AcousticLayer, LayerKind, open_layer
 from sai_core.figures.comparison import Comparison, compare
 from sai_core.figures.overview import overview
 from sai_core.figures.recording_view import BytesCache, RecordingView, open_view
+from sai_core.files import file_signature
 from sai_core.progress import Progress
 
 Result = TypeVar("Result")
@@ -192,10 +193,9 @@ def _stamp(path: Path | None) -> tuple[str, int, int] | None:
     if path is None:
         return None
     try:
-        status = path.stat()
-    except OSError:
+        return file_signature(path)
+    except InputError:
         return (str(path), -1, -1)
-    return (str(path), status.st_size, status.st_mtime_ns)
 
 
 _LONG_LIST: Final[int] = 500

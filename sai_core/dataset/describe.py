@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from sai_core.dataset.audio import AudioReader
 from sai_core.dataset.root import Recording
 from sai_core.dataset.video import FramesReader, VideoReader
 from sai_core.errors import InputError
+from sai_core.files import file_signature
 from sai_core.geometry import FRAME_RATE_HZ
 
 
@@ -84,15 +84,15 @@ def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
     seen: VideoInfo | None = None
     if recording.audio_path is not None:
         try:
-            audio = _audio_info(recording.audio_path, *_stamp(recording.audio_path))
+            audio = _audio_info(recording.audio_path, file_signature(recording.audio_path))
         except InputError as error:
             problems.append(str(error))
     if video or audio is None:
         try:
             if recording.frames_dir is not None:
-                seen = _frames_info(recording.frames_dir, *_stamp(recording.frames_dir))
+                seen = _frames_info(recording.frames_dir, file_signature(recording.frames_dir))
             elif recording.video_path is not None:
-                seen = _video_info(recording.video_path, *_stamp(recording.video_path))
+                seen = _video_info(recording.video_path, file_signature(recording.video_path))
         except InputError as error:
             problems.append(str(error))
     if audio is not None:
@@ -105,28 +105,20 @@ def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
     return RecordingInfo(duration, n_frames, audio, seen, tuple(problems))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    return status.st_size, status.st_mtime_ns
-
-
 @lru_cache(maxsize=4096)
-def _audio_info(path: Path, size: int, mtime_ns: int) -> AudioInfo:
+def _audio_info(path: Path, signature: tuple[str, int, int]) -> AudioInfo:
     reader = AudioReader(path)
     return AudioInfo(reader.sample_rate_hz, reader.n_channels, reader.n_samples)
 
 
 @lru_cache(maxsize=4096)
-def _video_info(path: Path, size: int, mtime_ns: int) -> VideoInfo:
+def _video_info(path: Path, signature: tuple[str, int, int]) -> VideoInfo:
     with VideoReader(path, cache_bytes=0) as reader:
         return VideoInfo(reader.fps, reader.width, reader.height, reader.duration_s, reader.n_frames)
 
 
 @lru_cache(maxsize=4096)
-def _frames_info(path: Path, size: int, mtime_ns: int) -> VideoInfo:
+def _frames_info(path: Path, signature: tuple[str, int, int]) -> VideoInfo:
     with FramesReader(path, cache_bytes=0) as reader:
         width, height = reader.source_size_wh()
         return VideoInfo(float(FRAME_RATE_HZ), width, height, reader.n_frames / FRAME_RATE_HZ, reader.n_frames)

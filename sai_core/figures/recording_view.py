@@ -332,7 +332,7 @@ def open_view(
             if recording.has_video
             else f"No video in this root: expected {place.format('video_dev')}.mp4"
         )
-    for path in (recording.audio_path, recording.video_path):
+    for path in (recording.audio_path, recording.frames_dir, recording.video_path):
         if path is not None:
             try:
                 signatures.append(file_signature(path))

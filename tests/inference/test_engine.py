@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import soundfile
@@ -127,6 +128,22 @@ def test_engine_equals_a_plain_loop(
         small = full.reshape(45, 4, 90, 4).mean(dim=(1, 3))
         np.testing.assert_allclose(raw.full_energy[k], small, rtol=0, atol=1e-3)
     video.close()
+
+
+def test_frames_extracted_again_under_the_same_names_are_predicted_again(
+    data: Path, checkpoints: dict[str, Path], maker: MapMaker, tmp_path: Path
+) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    recording = replace(open_data_root(data).recordings[0], frames_dir=frames)
+    network = open_network(checkpoints["B"], options=NetworkOptions())
+    found = []
+    for level in (30, 220):
+        for k in range(12):
+            cv2.imwrite(str(frames / f"r_{k:04d}.png"), np.full((180, 360, 3), level, dtype=np.uint8))
+        raw = predict_recording(recording, network, checkpoint_hash="x", out=tmp_path, maker=maker)
+        found.append(np.array(raw.class_scores))
+    assert found[0].shape != found[1].shape or not np.array_equal(found[0], found[1])
 
 
 @pytest.mark.oracle

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -90,6 +91,14 @@ def test_pictures_are_kept_and_found_again(tiny_root: Path, monkeypatch: pytest.
     assert np.array_equal(pictures(recording, n_frames=8, frame_step=2), made)
     with pytest.raises(InputError, match="no video"):
         pictures(Recording("x"), n_frames=8, frame_step=2)
+
+
+def test_frames_extracted_again_under_the_same_names_are_seen(tmp_path: Path) -> None:
+    for level in (40, 200):
+        for k in range(2):
+            cv2.imwrite(str(tmp_path / f"r_{k:04d}.png"), np.full((180, 360, 3), level, dtype=np.uint8))
+        made = pictures(Recording("r", frames_dir=tmp_path), n_frames=2, frame_step=1)
+        assert (made == level).all()
 
 
 def test_prepared_frames_are_those_of_the_files(tiny_root: Path, tiny_weights: Path) -> None:
