@@ -8,7 +8,7 @@ from pages.components import state_keys as keys
 from pages.components import train_form, train_list, train_live
 from pages.components.entry import through_app
 from pages.components.text import plain
-from sai_core.training import run_view
+from sai_core.runs import watch
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     with left:
         bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
         folder = train_list.choose_folder(bar)
-        runs = run_view.list_runs(folder)
+        runs = watch.list_runs(folder)
         if keys.TRAIN_PANEL not in st.session_state:
             st.session_state[keys.TRAIN_PANEL] = train_form.RUNS if runs else train_form.NEW
         panel = bar.segmented_control(

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sai_core.training.run_view import Curve
+from sai_core.runs.watch import Curve
 
 Axis = Literal["step", "epoch", "hours"]
 

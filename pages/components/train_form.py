@@ -15,10 +15,10 @@ from pages.components.text import plain
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
 from sai_core.errors import InputError, SaiError
-from sai_core.training import executors, launch, run_view
-from sai_core.training.executors import Executor, Local, Slurm, Torchrun
-from sai_core.training.launch import LaunchSpec, TrainingKind
-from sai_core.training.run_view import RunSummary
+from sai_core.runs import executors, launch, watch
+from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
+from sai_core.runs.launch import LaunchSpec, TrainingKind
+from sai_core.runs.watch import RunSummary
 
 RUNS: Final[str] = "Runs"
 NEW: Final[str] = "New run"
@@ -165,7 +165,7 @@ def preview(folder: Path) -> None:
         st.caption(f"Recipe {plain(Path(spec.recipe).name)}")
         try:
             with st.container(height=430, border=False):
-                st.code(run_view.read_text(Path(spec.recipe)), language="toml")
+                st.code(watch.read_text(Path(spec.recipe)), language="toml")
         except SaiError as error:
             st.warning(plain(error))
     if isinstance(spec.executor, Slurm):

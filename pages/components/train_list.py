@@ -12,8 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from sai_core.training import launch, run_view
-from sai_core.training.run_view import RunState, RunSummary
+from sai_core.runs import launch, watch
+from sai_core.runs.watch import RunState, RunSummary
 
 _LOOKS: Final[dict[RunState, tuple[str, str]]] = {
     "waiting": ("violet", "schedule"),
@@ -75,7 +75,7 @@ def badge(run: RunSummary) -> str:
 
 
 def _draw(folder: Path, drawn: tuple[tuple[str, bool], ...], drawn_name: str) -> None:
-    runs = run_view.list_runs(folder)
+    runs = watch.list_runs(folder)
     now = chosen_name(runs)
     if tuple((run.name, run.active) for run in runs) != drawn or now != drawn_name:
         st.rerun()

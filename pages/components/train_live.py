@@ -16,8 +16,8 @@ from pages.components import train_charts, train_form
 from pages.components.text import plain
 from pages.components.train_list import age, badge
 from sai_core.errors import SaiError
-from sai_core.training import launch, run_view
-from sai_core.training.run_view import RunSummary
+from sai_core.runs import launch, watch
+from sai_core.runs.watch import RunSummary
 
 _EVERY: Final[str] = "2s"
 _VIEWS: Final[tuple[str, ...]] = ("Curves", "Samples", "Log", "Settings")
@@ -33,7 +33,7 @@ def live(folder: Path, run: RunSummary, names: list[str]) -> None:
 
 
 def _draw(folder: Path, path: Path, name: str, names: list[str], drawn_active: bool) -> None:
-    run = run_view.look(path, name=name)
+    run = watch.look(path, name=name)
     if run.active != drawn_active or not path.is_dir():
         st.rerun()  # begins or stops to refresh
     _head(folder, run)
@@ -224,8 +224,8 @@ def _curves(bar: DeltaGenerator, folder: Path, run: RunSummary, names: list[str]
                 label_visibility="collapsed",
                 width="stretch",
             )
-    runs = {run.name: run_view.read_curves(run.path)}
-    runs |= {name: run_view.read_curves(folder / name) for name in compared}
+    runs = {run.name: watch.read_curves(run.path)}
+    runs |= {name: watch.read_curves(folder / name) for name in compared}
     chosen = _AXES[axis]
     if chosen == "epoch" and not train_charts.has_epochs(runs):
         st.caption("Not every run counts epochs; steps are shown.")
@@ -250,7 +250,7 @@ def _curves(bar: DeltaGenerator, folder: Path, run: RunSummary, names: list[str]
 def _samples(run: RunSummary) -> None:
     pictures: list[tuple[str, bytes]] = []
     newest = 0.0
-    for path in run_view.read_samples(run.path, limit=24):
+    for path in watch.read_samples(run.path, limit=24):
         try:  # the next validation may just replace them
             content, newest = path.read_bytes(), max(newest, path.stat().st_mtime)
         except OSError:
@@ -274,7 +274,7 @@ def _log(bar: DeltaGenerator, run: RunSummary) -> None:
     query = bar.text_input(
         "Search", key=keys.TRAIN_LOG_QUERY, placeholder="search the log", label_visibility="collapsed", width=320
     ).strip()
-    tail = run_view.read_log(run.path, query=query)
+    tail = watch.read_log(run.path, query=query)
     if not tail.n_bytes:
         st.info(
             "The log is empty so far."
@@ -293,7 +293,7 @@ def _log(bar: DeltaGenerator, run: RunSummary) -> None:
 
 
 def _settings(run: RunSummary) -> None:
-    launched = run_view.read_json(run.path / run_view.LAUNCH_NAME)
+    launched = watch.read_json(run.path / watch.LAUNCH_NAME)
     command = launched.get("command")
     if isinstance(command, list):
         attempt = launched.get("attempt")
@@ -305,11 +305,11 @@ def _settings(run: RunSummary) -> None:
     left, right = st.columns(2)
     with left:
         st.caption("Settings (config.json)")
-        st.json(run_view.read_json(run.path / "config.json"), expanded=1)
+        st.json(watch.read_json(run.path / "config.json"), expanded=1)
     with right:
         st.caption("Environment (environment.json)")
-        st.json(run_view.read_json(run.path / "environment.json"), expanded=1)
-        data = run_view.read_json(run.path / "data.json")
+        st.json(watch.read_json(run.path / "environment.json"), expanded=1)
+        data = watch.read_json(run.path / "data.json")
         if data:
             st.caption("Data (data.json)")
             st.json(data, expanded=False)

@@ -29,6 +29,7 @@ from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.geometry import directions_to_vectors, vectors_to_directions
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.folder import RunFolder
 from sai_core.settings import build, read_toml, table
 from sai_core.taxonomy import N_CLASSES
 from sai_core.teacher.decode import SeldScores, decode, encode, seld_scores
@@ -41,7 +42,6 @@ from sai_core.teacher.features import (
     visual_features,
 )
 from sai_core.teacher.network import DEFAULT_THRESHOLD, N_TRACKS, AvSeldNet, TeacherConfig, adpit_loss, save_teacher
-from sai_core.training.run_folder import RunFolder
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
 _COLUMNS: Final[tuple[str, ...]] = (
@@ -244,7 +244,7 @@ def train(
     config : TeacherTraining, optional
         Not needed on ``resume``.
     run : Path
-        Folder of the run (:mod:`sai_core.training.run_folder`); its ``best.safetensors`` is the result.
+        Folder of the run (:mod:`sai_core.runs.folder`); its ``best.safetensors`` is the result.
     roots : sequence of DataRoot
     train_split, validation_split : str
     device : str

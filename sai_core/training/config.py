@@ -44,6 +44,19 @@ LOSS_TERMS: Final[tuple[str, ...]] = (
     "frame_class",
 )
 
+SCORES: Final[tuple[str, ...]] = ("mAP", "AP50", "pearson")
+COLUMNS: Final[tuple[str, ...]] = (
+    "epoch",
+    "step",
+    "seconds",
+    "kind",
+    "total",
+    *LOSS_TERMS,
+    *SCORES,
+    *(f"rate_{group}" for group in GROUPS),
+)
+"""Of a detector's ``metrics.csv``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:

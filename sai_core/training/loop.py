@@ -31,11 +31,11 @@ from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, wei
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.folder import RunFolder
 from sai_core.training.augment import make_batch
-from sai_core.training.config import TrainingConfig, config_from
+from sai_core.training.config import COLUMNS, TrainingConfig, config_from
 from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_maker, prepare
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
-from sai_core.training.run_folder import RunFolder
 from sai_core.training.sampler import RareClassSampler, rare_classes
 from sai_core.training.sounds import take_sounds
 from sai_core.training.validation import encoded, scores_on, total_loss, validation_losses
@@ -62,7 +62,7 @@ def train(
     config : TrainingConfig
         None on ``resume``: the run's own settings are used.
     run : Path
-        Folder of the run; see :mod:`sai_core.training.run_folder`.
+        Folder of the run; see :mod:`sai_core.runs.folder`.
     data_roots : sequence of Path
         Data in the official layout; on ``resume`` those of the run when left out.
     device : str
@@ -90,7 +90,7 @@ def train(
         From ``progress``; a checkpoint is written.
     """
     workers = Workers()
-    folder = RunFolder(run) if workers.first else SilentFolder(run)
+    folder = (RunFolder if workers.first else SilentFolder)(run, columns=COLUMNS)
     if resume:
         raw = folder.config()
         roots = list(data_roots) or [Path(p) for p in raw.get("data_roots", [])]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed
 
 from sai_core.errors import InputError
-from sai_core.training.run_folder import RunFolder
+from sai_core.runs.folder import RunFolder
 
 _PATIENCE: Final[datetime.timedelta] = datetime.timedelta(hours=2)
 """How long the others wait for rank 0, which validates and decodes data on its own."""

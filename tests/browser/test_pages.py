@@ -19,10 +19,10 @@ from sai_core.acoustics.simulate.dataset import SimulationOptions, simulate_data
 from sai_core.annotations import read_annotations
 from sai_core.dataset import demo_root
 from sai_core.files import cache_root
-from sai_core.training import launch, run_view
+from sai_core.runs import launch, watch
 from tests.browser.conftest import ARTIFACTS, REPOSITORY, read, wait_for
 from tests.browser.pictures import IMAGES, SCENES, keep_film, stand_still, take, updates_docs
-from tests.training.stand_in import end_runs, wait_until
+from tests.runs.stand_in import end_runs, wait_until
 from tests.tuning.stand_in import write_root as write_raw_root
 
 pytestmark = [pytest.mark.browser]
@@ -89,7 +89,7 @@ def tune_root(folder: Path) -> Path:
 def finished_run(folder: Path) -> Iterator[Path]:
     """A run of the real UpLAM training that is over in a minute."""
     run = launch.launch(launch.LaunchSpec(kind="uplam", overrides=TINY_RUN), folder / "runs", "tiny-uplam")
-    wait_until(lambda: not run_view.look(run).active, 400)
+    wait_until(lambda: not watch.look(run).active, 400)
     yield run
     end_runs(folder / "runs")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from sai_core.training import launch, run_view
+from sai_core.runs import launch, watch
 from tests.browser.conftest import ARTIFACTS
-from tests.training.stand_in import end_runs
+from tests.runs.stand_in import end_runs
 
 pytestmark = [pytest.mark.browser]
 
@@ -78,7 +78,7 @@ def test_a_real_run_is_started_watched_and_stopped(train: Callable[..., Page], f
     for tab in (page, second):
         expect(tab.get_by_role("button", name="Resume", exact=True)).to_be_visible()
         expect(tab.get_by_text(re.compile("Stopped at step"))).to_be_visible()
-    stopped = run_view.look(folder / "tiny")
+    stopped = watch.look(folder / "tiny")
     assert stopped.state == "stopped"
     assert (folder / "tiny" / "last.safetensors").is_file()
     # a picture of the log, with a search
@@ -89,7 +89,7 @@ def test_a_real_run_is_started_watched_and_stopped(train: Callable[..., Page], f
 
 
 def test_a_stopped_refresh_keeps_a_zoom(train: Callable[..., Page], folder: Path) -> None:
-    trainer = str(Path(__file__).resolve().parents[1] / "training" / "fake_trainer.py")
+    trainer = str(Path(__file__).resolve().parents[1] / "runs" / "fake_trainer.py")
     launch.launch(
         launch.LaunchSpec(),
         folder,

@@ -19,9 +19,9 @@ from streamlit.testing.v1 import AppTest
 from pages.components import state_keys as keys
 from pages.components import train_charts, train_form
 from sai_core.environment import TorchFacts
-from sai_core.training import launch, run_view
-from sai_core.training.launch import LaunchSpec
-from tests.training.stand_in import end_runs, trainer, wait_until
+from sai_core.runs import launch, watch
+from sai_core.runs.launch import LaunchSpec
+from tests.runs.stand_in import end_runs, trainer, wait_until
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train.py")
 
@@ -211,7 +211,7 @@ def test_a_run_is_watched_stopped_resumed_and_cloned(folder: Path, monkeypatch: 
     assert not test.exception
     assert not test.error, said(test)
     run = folder / "mine"
-    wait_until(lambda: run_view.look(run).state == "running")
+    wait_until(lambda: watch.look(run).state == "running")
     test.run()
     assert "#### mine" in said(test)
     assert "running" in said(test)
@@ -219,13 +219,13 @@ def test_a_run_is_watched_stopped_resumed_and_cloned(folder: Path, monkeypatch: 
     other = page(folder)
     assert "#### mine" in said(other)
     click(other, "Stop")
-    wait_until(lambda: run_view.look(run).state == "stopped")
-    wait_until(lambda: not run_view.processes(run))
+    wait_until(lambda: watch.look(run).state == "stopped")
+    wait_until(lambda: not watch.processes(run))
     test.run()
     assert "stopped" in said(test)
-    step = run_view.look(run).step
+    step = watch.look(run).step
     click(test, "Resume")
-    wait_until(lambda: run_view.look(run).step > step)
+    wait_until(lambda: watch.look(run).step > step)
     launch.stop(run)
     monkeypatch.setattr(launch, "train_arguments", real)
     test.run()
@@ -239,12 +239,12 @@ def test_a_run_is_watched_stopped_resumed_and_cloned(folder: Path, monkeypatch: 
 @pytest.mark.slow
 def test_a_run_that_hears_nothing_can_be_ended(folder: Path) -> None:
     run = launch.launch(LaunchSpec(), folder, "deaf", arguments=trainer("--steps=100000", "--deaf"))
-    wait_until(lambda: run_view.look(run).state == "running")
+    wait_until(lambda: watch.look(run).state == "running")
     test = page(folder)
     click(test, "Stop")
     assert button(test, "End now") is not None
     click(test, "End now")
-    wait_until(lambda: run_view.look(run).state == "interrupted")
+    wait_until(lambda: watch.look(run).state == "interrupted")
     test.run()
     assert "can be resumed from its last checkpoint" in said(test)
     assert not test.exception
@@ -252,7 +252,7 @@ def test_a_run_that_hears_nothing_can_be_ended(folder: Path) -> None:
 
 def test_a_stop_that_comes_too_late_is_one_sentence(folder: Path) -> None:
     run = launch.launch(LaunchSpec(), folder, "brief", arguments=trainer("--steps=100000"))
-    wait_until(lambda: run_view.look(run).state == "running")
+    wait_until(lambda: watch.look(run).state == "running")
     test = page(folder)
     launch.stop(run)
     click(test, "Stop")
@@ -261,8 +261,8 @@ def test_a_stop_that_comes_too_late_is_one_sentence(folder: Path) -> None:
 
 
 def test_charts_name_runs_parts_and_units(folder: Path) -> None:
-    one = run_view.read_curves(finished_run(folder, "one"))
-    two = run_view.read_curves(finished_run(folder, "<b>two</b>"))
+    one = watch.read_curves(finished_run(folder, "one"))
+    two = watch.read_curves(finished_run(folder, "<b>two</b>"))
     chart = train_charts.figure({"one": one}, axis="step", log_scale=False)
     assert chart is not None
     assert {t.name for t in chart.data} == {"training", "validation", "heads", "stem"}

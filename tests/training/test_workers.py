@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sai_core.errors import InputError
-from sai_core.training.run_folder import RunFolder
+from sai_core.runs.folder import RunFolder
 from sai_core.training.workers import SilentFolder, Workers
 from tests.training.material import TINY
 

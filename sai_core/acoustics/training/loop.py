@@ -42,8 +42,8 @@ from sai_core.environment import run_environment
 from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.folder import RunFolder
 from sai_core.settings import build, read_toml, table
-from sai_core.training.run_folder import RunFolder
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
 _VALIDATION_BLOCK: Final[int] = 1_000_000
@@ -169,7 +169,7 @@ def train(
         Folder of the run; made. Holds ``config.json``, ``environment.json``, ``metrics.csv``, ``last.safetensors`` (the
         whole state), ``best.safetensors`` (weights with the lowest validation loss) and, at the end,
         ``uplam.safetensors`` (the same, ready for use). ``status.json`` tells how far it is; a file ``stop`` asks it to
-        write a checkpoint and end (as :mod:`sai_core.training.run_folder` describes; here an epoch is a stage).
+        write a checkpoint and end (as :mod:`sai_core.runs.folder` describes; here an epoch is a stage).
     resume : bool
         Continue from ``last.safetensors``.
     progress : Progress

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sai_core.errors import InputError
-from sai_core.training import run_view
+from sai_core.runs import watch
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def curves(run: Path, **options: int) -> dict[tuple[str, str], run_view.Curve]:
-    return {(c.part, c.name): c for c in run_view.read_curves(run, **options)}
+def curves(run: Path, **options: int) -> dict[tuple[str, str], watch.Curve]:
+    return {(c.part, c.name): c for c in watch.read_curves(run, **options)}
 
 
 def test_curves_of_rows_that_name_their_kind(run: Path) -> None:
@@ -50,7 +50,7 @@ def test_curves_of_rows_that_name_their_kind(run: Path) -> None:
     assert_array_equal(found["train", "box"].step, [10, 20, 30])
     assert_array_equal(found["train", "total"].step, [10, 30])
     assert_allclose(found["validation", "box"].hours, [80 / 3600], rtol=0, atol=1e-12)
-    assert run_view.best_of(run) == (0.1, "mAP")
+    assert watch.best_of(run) == (0.1, "mAP")
 
 
 def test_curves_of_columns_that_name_their_kind_with_steps_that_begin_anew(run: Path) -> None:
@@ -71,9 +71,9 @@ def test_a_torn_row_and_rubbish_are_left_out(run: Path) -> None:
     assert_array_equal(curves(run)["train", "total"].value, [5.0, 10.0])
     for text in (b"", b"\n", b"epoch,step", b"\x00\x00\x00\n"):
         path.write_bytes(text)
-        assert run_view.read_curves(run) == ()
+        assert watch.read_curves(run) == ()
     path.unlink()
-    assert run_view.read_curves(run) == ()
+    assert watch.read_curves(run) == ()
 
 
 def test_long_curves_are_thinned_by_means(run: Path) -> None:
@@ -91,22 +91,22 @@ def test_long_curves_are_thinned_by_means(run: Path) -> None:
 def test_best_score_prefers_map_then_ap50(run: Path) -> None:
     head, row = "epoch,step,kind,total,AP50,mAP\n", "0,5,validation,1,0.5,0.2\n1,9,validation,1,0.4,0.3\n"
     (run / "metrics.csv").write_text(head + row)
-    assert run_view.best_of(run) == (0.3, "mAP")
+    assert watch.best_of(run) == (0.3, "mAP")
     (run / "metrics.csv").write_text(head.replace(",mAP", ",pearson") + row)
-    assert run_view.best_of(run) == (0.5, "AP50")
+    assert watch.best_of(run) == (0.5, "AP50")
     (run / "metrics.csv").write_text("epoch,step,kind,total\n0,5,validation,1\n")
-    assert run_view.best_of(run) == (None, "")
+    assert watch.best_of(run) == (None, "")
 
 
 def test_the_log_is_a_bounded_tail_without_control_characters(run: Path) -> None:
     lines = [f"step {k}" for k in range(60_000)]
     (run / "log.txt").write_text("\n".join([*lines, "  10 %\r  20 %\r  30 %\r", "\x1b[31merror: x\x1b[0m \x07y", ""]))
-    tail = run_view.read_log(run, max_lines=3)
+    tail = watch.read_log(run, max_lines=3)
     assert tail.lines == ("step 59999", "  30 %", "error: x y")
     assert tail.cut
     assert tail.n_bytes == (run / "log.txt").stat().st_size
     # the search goes further back than the tail
-    found = run_view.read_log(run, query="STEP 17", max_lines=5000)
+    found = watch.read_log(run, query="STEP 17", max_lines=5000)
     # 17, 170 to 179, 1700 to 1799, 17000 to 17999
     assert found.n_found == len(found.lines) == 1 + 10 + 100 + 1000
     assert found.lines[0] == "step 17"
@@ -114,13 +114,13 @@ def test_the_log_is_a_bounded_tail_without_control_characters(run: Path) -> None
 
 
 def test_no_log_is_no_lines(run: Path) -> None:
-    assert run_view.read_log(run) == run_view.LogTail()
+    assert watch.read_log(run) == watch.LogTail()
     (run / "log.txt").write_text("")
-    assert run_view.read_log(run, query="x").lines == ()
+    assert watch.read_log(run, query="x").lines == ()
 
 
 def test_samples_are_the_newest_pictures_in_the_folder_itself(run: Path, tmp_path: Path) -> None:
-    assert run_view.read_samples(run) == ()
+    assert watch.read_samples(run) == ()
     folder = run / "samples"
     folder.mkdir()
     outside = tmp_path / "secret.png"
@@ -133,16 +133,16 @@ def test_samples_are_the_newest_pictures_in_the_folder_itself(run: Path, tmp_pat
         (folder / name).write_bytes(b"x")
         stamp = time.time() - 100 * age
         os.utime(folder / name, (stamp, stamp))
-    assert [p.name for p in run_view.read_samples(run)] == ["new.png", "old.png"]
-    assert [p.name for p in run_view.read_samples(run, limit=1)] == ["new.png"]
+    assert [p.name for p in watch.read_samples(run)] == ["new.png", "old.png"]
+    assert [p.name for p in watch.read_samples(run, limit=1)] == ["new.png"]
 
 
 def test_an_old_run_without_status_is_shown_as_it_is(run: Path) -> None:
-    seen = run_view.look(run)
+    seen = watch.look(run)
     assert (seen.state, seen.kind, seen.fraction) == ("unknown", "detector", None)
     assert "no status" in seen.message
     (run / "config.json").write_text('{"stages": []}')
-    assert run_view.look(run).kind == "uplam"
+    assert watch.look(run).kind == "uplam"
 
 
 @pytest.mark.parametrize(
@@ -151,44 +151,44 @@ def test_an_old_run_without_status_is_shown_as_it_is(run: Path) -> None:
 def test_damaged_files_break_nothing(run: Path, text: str) -> None:
     for name in ("status.json", "launch.json", "exit.json", "config.json", "environment.json"):
         (run / name).write_text(text)
-    seen = run_view.look(run)
+    seen = watch.look(run)
     assert seen.state in ("unknown", "interrupted")
     assert not seen.active
     assert seen.rates == {}
-    assert len(run_view.list_runs(run.parent)) == 1
+    assert len(watch.list_runs(run.parent)) == 1
 
 
 def test_numbers_that_are_none_are_none(run: Path) -> None:
     (run / "status.json").write_text(
         '{"state": "running", "host": "elsewhere", "updated": NaN, "eta_s": Infinity, "step": -3, "epoch": 1e300}'
     )
-    seen = run_view.look(run)
+    seen = watch.look(run)
     assert (seen.step, seen.epoch, seen.eta_s) == (0, 0, None)
 
 
 def test_a_run_on_another_machine_counts_by_its_last_word(run: Path) -> None:
     told = {"state": "running", "host": "elsewhere", "pid": 1, "pid_started": 1.0, "updated": time.time()}
     (run / "status.json").write_text(json.dumps(told))
-    assert run_view.look(run).state == "running"
+    assert watch.look(run).state == "running"
     (run / "status.json").write_text(json.dumps({**told, "updated": time.time() - 3600}))
-    seen = run_view.look(run)
+    seen = watch.look(run)
     assert seen.state == "interrupted"
     assert "No word from elsewhere for 60 min" in seen.message
     (run / "status.json").write_text(json.dumps({**told, "state": "finished", "updated": time.time() - 3600}))
-    assert run_view.look(run).state == "finished"
+    assert watch.look(run).state == "finished"
 
 
 def test_the_last_words_of_a_failure(run: Path) -> None:
     trace = "Traceback (most recent call last):\n  File x\nValueError: no such layer\nsome warning at exit\n"
     (run / "log.txt").write_text(trace)
-    assert run_view.last_words(run) == "ValueError: no such layer"
+    assert watch.last_words(run) == "ValueError: no such layer"
     (run / "log.txt").write_text("a\nerror: a.toml: no such file.\n")
-    assert run_view.last_words(run) == "a.toml: no such file."
+    assert watch.last_words(run) == "a.toml: no such file."
     torchrun = "torch.x.ChildFailedError: \n===\nerror_file: <N/A>\n"
     (run / "log.txt").write_text(f"error: old.\n== attempt 2, now: x\nerror: new.\n{torchrun}")
-    assert run_view.last_words(run) == "new."
+    assert watch.last_words(run) == "new."
     (run / "log.txt").write_text("just a line\n")
-    assert run_view.last_words(run) == "just a line"
+    assert watch.last_words(run) == "just a line"
 
 
 def test_runs_are_listed_newest_first_one_level_deep(tmp_path: Path) -> None:
@@ -196,13 +196,13 @@ def test_runs_are_listed_newest_first_one_level_deep(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir(parents=True)
         (folder / "launch.json").write_text(json.dumps({"created": 1000.0 + k, "launched": 1000.0 + k}))
-    assert [r.name for r in run_view.list_runs(tmp_path)] == ["group/c", "group/b", "a"]
-    assert run_view.list_runs(tmp_path / "nowhere") == ()
+    assert [r.name for r in watch.list_runs(tmp_path)] == ["group/c", "group/b", "a"]
+    assert watch.list_runs(tmp_path / "nowhere") == ()
 
 
 def test_text_files_only(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not a text file"):
-        run_view.read_text(tmp_path / "a.toml")
+        watch.read_text(tmp_path / "a.toml")
     with pytest.raises(InputError, match="cannot be read"):
-        run_view.read_text(tmp_path / "b.toml")
+        watch.read_text(tmp_path / "b.toml")

@@ -1,4 +1,4 @@
-"""The stand-in trainer (:mod:`tests.training.fake_trainer`) in place of ``train``; waiting for runs, ending them."""
+"""The stand-in trainer (:mod:`tests.runs.fake_trainer`) in place of ``train``; waiting for runs, ending them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import psutil
 
-from sai_core.training import launch, run_view
-from sai_core.training.launch import LaunchSpec
+from sai_core.runs import launch, watch
+from sai_core.runs.launch import LaunchSpec
 
 TRAINER = str(Path(__file__).with_name("fake_trainer.py"))
 
 
 def trainer(*options: str) -> launch.Arguments:
-    """Arguments of the stand-in, for :func:`sai_core.training.launch.launch`."""
+    """Arguments of the stand-in, for :func:`sai_core.runs.launch.launch`."""
 
     def arguments(spec: LaunchSpec, run: Path, resume: bool) -> list[str]:
         return [TRAINER, f"--run={run}", *options, *(["--resume"] if resume else [])]
@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
 def end_runs(folder: Path) -> None:
     """End whatever still runs in a runs folder; a run may end by itself meanwhile."""
-    for run in run_view.list_runs(folder):
-        for process in run_view.processes(run.path):
+    for run in watch.list_runs(folder):
+        for process in watch.processes(run.path):
             with suppress(psutil.NoSuchProcess):
                 process.kill()

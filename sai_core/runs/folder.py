@@ -41,19 +41,6 @@ import psutil
 from sai_core.environment import run_environment
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
-from sai_core.training.config import GROUPS, LOSS_TERMS
-
-SCORES: Final[tuple[str, ...]] = ("mAP", "AP50", "pearson")
-COLUMNS: Final[tuple[str, ...]] = (
-    "epoch",
-    "step",
-    "seconds",
-    "kind",
-    "total",
-    *LOSS_TERMS,
-    *SCORES,
-    *(f"rate_{group}" for group in GROUPS),
-)
 
 _STATUS_SECONDS: Final[float] = 2.0
 
@@ -68,7 +55,7 @@ class RunFolder:
         Of ``metrics.csv``; begins with ``epoch``, ``step``, ``seconds``, ``kind``, figures follow.
     """
 
-    def __init__(self, path: Path, *, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(self, path: Path, *, columns: Sequence[str] = ()) -> None:
         self.path = Path(path)
         self.columns = tuple(columns)
         self._last_status = 0.0

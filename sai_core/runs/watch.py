@@ -31,7 +31,7 @@ import pandas as pd
 import psutil
 
 from sai_core.errors import InputError
-from sai_core.training import executors
+from sai_core.runs import executors
 
 RunState = Literal[
     "waiting", "starting", "running", "stopping", "finished", "stopped", "failed", "interrupted", "unknown"

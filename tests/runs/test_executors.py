@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.training import executors, launch, run_view
-from sai_core.training.executors import Local, Slurm, Torchrun
-from sai_core.training.launch import LaunchSpec
-from tests.training.stand_in import TRAINER, end_runs, trainer, wait_until
+from sai_core.runs import executors, launch, watch
+from sai_core.runs.executors import Local, Slurm, Torchrun
+from sai_core.runs.launch import LaunchSpec
+from tests.runs.stand_in import TRAINER, end_runs, trainer, wait_until
 
 TRAIN = ["-m", "sai_core", "train", "detector", "--run=/runs/a b"]
 
@@ -80,11 +80,11 @@ def test_wrong_executors_are_one_sentence(raw: dict, message: str) -> None:
 def test_two_gloo_processes_meet_by_torchrun(folder: Path) -> None:
     spec = LaunchSpec(executor=Torchrun(processes=2), environment={"OMP_NUM_THREADS": "1"})
     run = launch.launch(spec, folder, "pair", arguments=trainer("--steps=5"))
-    wait_until(lambda: not run_view.look(run).active, 120.0)
-    done = run_view.look(run)
-    assert done.state == "finished", run_view.read_log(run).lines
+    wait_until(lambda: not watch.look(run).active, 120.0)
+    done = watch.look(run)
+    assert done.state == "finished", watch.read_log(run).lines
     # both took part: 1 + 2
-    assert any("rank 0 of 2, sum 3" in line for line in run_view.read_log(run).lines)
+    assert any("rank 0 of 2, sum 3" in line for line in watch.read_log(run).lines)
     assert done.executor == "torchrun"
 
 
@@ -92,13 +92,13 @@ def test_two_gloo_processes_meet_by_torchrun(folder: Path) -> None:
 def test_a_torchrun_launch_is_ended_with_its_workers(folder: Path) -> None:
     spec = LaunchSpec(executor=Torchrun(processes=2), environment={"OMP_NUM_THREADS": "1"})
     run = launch.launch(spec, folder, "pair", arguments=trainer("--steps=100000"))
-    wait_until(lambda: run_view.look(run).step > 0, 120.0)
-    parent, worker = run_view.processes(run)
-    assert worker.pid == run_view.look(run).pid
+    wait_until(lambda: watch.look(run).step > 0, 120.0)
+    parent, worker = watch.processes(run)
+    assert worker.pid == watch.look(run).pid
     assert parent.pid != worker.pid
     launch.terminate(run, force=True)
     wait_until(lambda: not parent.is_running() and not worker.is_running(), 120.0)
-    assert run_view.look(run).state == "interrupted"
+    assert watch.look(run).state == "interrupted"
 
 
 @pytest.mark.slow
@@ -106,19 +106,19 @@ def test_a_job_of_submitits_local_cluster_runs_stops_and_resumes(folder: Path) -
     pytest.importorskip("submitit")
     spec = LaunchSpec(executor=Slurm(cluster="local", hours=0.2), environment={"FAKE_COLOUR": "red"})
     run = launch.launch(spec, folder, "job", arguments=trainer("--steps=100000"))
-    wait_until(lambda: run_view.look(run).state == "running", 120.0)
-    assert any("colour red" in line for line in run_view.read_log(run).lines)
+    wait_until(lambda: watch.look(run).state == "running", 120.0)
+    assert any("colour red" in line for line in watch.read_log(run).lines)
     with pytest.raises(InputError, match="running already"):
         launch.resume(run)
     launch.request_stop(run)
-    wait_until(lambda: run_view.look(run).state == "stopped", 120.0)
-    stopped = run_view.look(run)
-    wait_until(lambda: not run_view.processes(run), 120.0)
+    wait_until(lambda: watch.look(run).state == "stopped", 120.0)
+    stopped = watch.look(run)
+    wait_until(lambda: not watch.processes(run), 120.0)
     launch.resume(run, arguments=trainer(f"--steps={stopped.step + 5}"))
-    wait_until(lambda: run_view.look(run).state == "finished", 120.0)
+    wait_until(lambda: watch.look(run).state == "finished", 120.0)
     wait_until((run / "exit.json").exists, 120.0)
     assert json.loads((run / "exit.json").read_text())["code"] == 0
-    assert run_view.look(run).executor == "slurm"
+    assert watch.look(run).executor == "slurm"
 
 
 @pytest.mark.slow
@@ -126,9 +126,9 @@ def test_a_job_that_fails_at_once_tells_its_sentence(folder: Path) -> None:
     pytest.importorskip("submitit")
     spec = LaunchSpec(executor=Slurm(cluster="local", hours=0.2))
     run = launch.launch(spec, folder, "job", arguments=trainer("--fail=early"))
-    wait_until(lambda: not run_view.look(run).active, 120.0)
-    wait_until(lambda: run_view.look(run).state == "failed", 120.0)
-    assert "unknown setting" in run_view.look(run).message
+    wait_until(lambda: not watch.look(run).active, 120.0)
+    wait_until(lambda: watch.look(run).state == "failed", 120.0)
+    assert "unknown setting" in watch.look(run).message
 
 
 def test_the_batch_script_is_shown(tmp_path: Path) -> None:
@@ -146,25 +146,25 @@ def test_the_jobs_warning_is_a_request_to_stop(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     program = (
-        "import sys; from pathlib import Path; from sai_core.training.executors import run_attached\n"
+        "import sys; from pathlib import Path; from sai_core.runs.executors import run_attached\n"
         "sys.exit(run_attached(Path(sys.argv[1]), sys.argv[2:], {'FAKE_COLOUR': 'green'}))"
     )
     command = [sys.executable, TRAINER, f"--run={run}", "--steps=100000"]
     process = subprocess.Popen([sys.executable, "-c", program, str(run), *command], start_new_session=True)
     try:
-        wait_until(lambda: run_view.look(run).state == "running", 120.0)
+        wait_until(lambda: watch.look(run).state == "running", 120.0)
         # the job holds the folder
         with pytest.raises(InputError, match="stop it first"), executors.run_lock(run):
             pass
         # Slurm sends it to every process of a job
-        os.kill(run_view.look(run).pid, signal.SIGUSR2)
+        os.kill(watch.look(run).pid, signal.SIGUSR2)
         process.send_signal(signal.SIGUSR2)
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
-    assert run_view.look(run).state == "stopped"
-    assert any("colour green" in line for line in run_view.read_log(run).lines)
+    assert watch.look(run).state == "stopped"
+    assert any("colour green" in line for line in watch.read_log(run).lines)
     with executors.run_lock(run):
         pass
 
@@ -202,14 +202,14 @@ def test_a_waiting_slurm_job_is_seen_and_cancelled(
     monkeypatch.setattr(executors, "_asked", {})
     spec = LaunchSpec(executor=Slurm(gpus=1, partition="gpu"))
     run = launch.launch(spec, folder, "job", arguments=trainer())
-    waiting = run_view.look(run)
+    waiting = watch.look(run)
     assert (waiting.state, waiting.job_id, waiting.message) == ("waiting", "71", "Slurm: pending")
     assert "#SBATCH --partition=gpu" in (tmp_path / "script").read_text()
     with pytest.raises(InputError, match="waiting already"):
         launch.resume(run)
     launch.request_stop(run)
     assert (tmp_path / "cancelled").read_text() == "71\n"
-    assert run_view.look(run).state == "stopped"
+    assert watch.look(run).state == "stopped"
 
 
 def test_without_slurm_a_job_is_refused_in_one_sentence(

@@ -17,17 +17,17 @@ import psutil
 import pytest
 
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.training import executors, launch, run_view
-from sai_core.training.launch import LaunchSpec
-from tests.training.stand_in import TRAINER, end_runs, trainer, wait_until
+from sai_core.runs import executors, launch, watch
+from sai_core.runs.launch import LaunchSpec
+from tests.runs.stand_in import TRAINER, end_runs, trainer, wait_until
 
 SPEC = LaunchSpec(kind="detector")
 FOREVER = ("--steps=100000", "--delay=0.02")
 
 
-def wait_for_state(run: Path, *states: str) -> run_view.RunSummary:
-    wait_until(lambda: run_view.look(run).state in states)
-    return run_view.look(run)
+def wait_for_state(run: Path, *states: str) -> watch.RunSummary:
+    wait_until(lambda: watch.look(run).state in states)
+    return watch.look(run)
 
 
 @pytest.fixture
@@ -40,15 +40,15 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_run_starts_and_finishes(folder: Path) -> None:
     run = launch.launch(SPEC, folder, "one", arguments=trainer())
     assert run == folder / "one"
-    assert run_view.look(run).state in ("starting", "running", "finished")
+    assert watch.look(run).state in ("starting", "running", "finished")
     done = wait_for_state(run, "finished")
     assert (done.step, done.steps, done.epoch, done.epochs) == (10, 10, 2, 2)
     assert (done.best_score, done.best_name) == (0.1, "mAP")
     assert not done.active
     assert not done.resumable
     assert done.eta_s is None
-    assert "step 10" in run_view.read_log(run).lines[-1]
-    assert [r.name for r in run_view.list_runs(folder)] == ["one"]
+    assert "step 10" in watch.read_log(run).lines[-1]
+    assert [r.name for r in watch.list_runs(folder)] == ["one"]
 
 
 def test_a_process_has_a_session_of_its_own_and_leaves_no_zombie(folder: Path) -> None:
@@ -66,12 +66,12 @@ def test_a_process_has_a_session_of_its_own_and_leaves_no_zombie(folder: Path) -
 @pytest.mark.slow
 def test_a_run_outlives_the_app_and_is_found_again(folder: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from sai_core.training import launch\n"
+        "import sys; from pathlib import Path; from sai_core.runs import launch\n"
         "launch.launch(launch.LaunchSpec(), Path(sys.argv[1]), 'one',\n"
         "    arguments=lambda s, r, again: [sys.argv[2], f'--run={r}', '--steps=100000'])\n"
     )
     subprocess.run([sys.executable, "-c", program, str(folder), TRAINER], check=True, timeout=120)
-    (found,) = run_view.list_runs(folder)
+    (found,) = watch.list_runs(folder)
     running = wait_for_state(found.path, "running")
     assert running.step < running.steps
     launch.request_stop(found.path)
@@ -81,13 +81,13 @@ def test_a_run_outlives_the_app_and_is_found_again(folder: Path) -> None:
 def test_stop_then_resume_goes_on_at_the_same_step(folder: Path) -> None:
     run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER))
     wait_for_state(run, "running")
-    assert run_view.look(run).state == "running"
+    assert watch.look(run).state == "running"
     launch.request_stop(run)
     stopped = wait_for_state(run, "stopped")
     assert stopped.resumable
-    wait_until(lambda: not run_view.processes(run))
+    wait_until(lambda: not watch.processes(run))
     launch.resume(run, arguments=trainer("--steps=100000", "--delay=0.001"))
-    wait_until(lambda: run_view.look(run).step > stopped.step)
+    wait_until(lambda: watch.look(run).step > stopped.step)
     assert not (run / "stop").exists()
     launch.stop(run)
     wait_for_state(run, "stopped")
@@ -99,11 +99,11 @@ def test_stop_then_resume_goes_on_at_the_same_step(folder: Path) -> None:
 def test_a_killed_run_is_interrupted_and_can_be_resumed(folder: Path) -> None:
     run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER))
     wait_for_state(run, "running")
-    wait_until(lambda: run_view.look(run).step >= 2)
+    wait_until(lambda: watch.look(run).step >= 2)
     launch.terminate(run, force=True)
     gone = wait_for_state(run, "interrupted")
     assert gone.resumable
-    wait_until(lambda: "signal 9" in run_view.look(run).message)
+    wait_until(lambda: "signal 9" in watch.look(run).message)
     launch.resume(run, arguments=trainer("--steps=20"))
     assert wait_for_state(run, "finished").step == 20
 
@@ -112,7 +112,7 @@ def test_a_run_that_hears_nothing_is_ended_after_its_grace(folder: Path) -> None
     run = launch.launch(SPEC, folder, "one", arguments=trainer(*FOREVER, "--deaf"))
     wait_for_state(run, "running")
     launch.request_stop(run)
-    assert run_view.look(run).state == "stopping"
+    assert watch.look(run).state == "stopping"
     assert launch.stop(run, grace_s=0.3) is False
     assert wait_for_state(run, "interrupted").resumable
 
@@ -168,8 +168,8 @@ def test_a_number_that_another_process_has_now_gets_no_signal(folder: Path) -> N
             for name, key in (("launch.json", "started"), ("status.json", "")):
                 told = json.loads((run / name).read_text())
                 (run / name).write_text(json.dumps({**told, key: identity} if key else {**told, **identity}))
-            assert run_view.processes(run) == ()
-            assert run_view.look(run).state == "interrupted"
+            assert watch.processes(run) == ()
+            assert watch.look(run).state == "interrupted"
             with pytest.raises(InputError, match="no process"):
                 launch.terminate(run, force=True)
             with pytest.raises(InputError, match="not running"):
@@ -187,7 +187,7 @@ def test_a_zombie_is_no_process(folder: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass", str(run)])
     created = psutil.Process(process.pid).create_time()
     wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
-    assert run_view.find_process(run, process.pid, created, socket.gethostname()) is None
+    assert watch.find_process(run, process.pid, created, socket.gethostname()) is None
     process.wait()
 
 
@@ -199,13 +199,13 @@ def test_an_early_failure_tells_its_sentence(folder: Path) -> None:
     # also when the app that waited for the process has gone
     wait_until((run / "exit.json").exists)
     (run / "exit.json").unlink()
-    assert run_view.look(run).state == "failed"
-    assert run_view.look(run).message == failed.message
+    assert watch.look(run).state == "failed"
+    assert watch.look(run).message == failed.message
     # there is nothing to go on from, so it starts anew
     launch.resume(run, arguments=trainer("--delay=0"))
     wait_for_state(run, "finished")
     # what an earlier attempt said is no word of the last one
-    assert run_view.last_words(run).startswith("step 10")
+    assert watch.last_words(run).startswith("step 10")
 
 
 def test_a_late_failure_tells_what_the_trainer_said_and_can_be_resumed(folder: Path) -> None:
@@ -232,8 +232,8 @@ def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_
     )
     run = launch.launch(replace(spec, executor=executors.Local()), folder, "group/one", arguments=trainer())
     wait_for_state(run, "finished")
-    assert run_view.read_log(run).lines[0].startswith("== attempt 1, ")
-    assert "colour blue" in run_view.read_log(run).lines[1]
+    assert watch.read_log(run).lines[0].startswith("== attempt 1, ")
+    assert "colour blue" in watch.read_log(run).lines[1]
     recipe.write_text("seed = 8\n")
     again = launch.spec_of(run)
     assert Path(again.recipe).read_text() == "seed = 7\n"
@@ -242,7 +242,7 @@ def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_
     copy = launch.launch(again, folder, "group/one-2", cloned_from="group/one", arguments=trainer())
     wait_for_state(copy, "finished")
     assert (copy / "recipe.toml").read_text() == "seed = 7\n"
-    assert {r.name for r in run_view.list_runs(folder)} == {"group/one", "group/one-2"}
+    assert {r.name for r in watch.list_runs(folder)} == {"group/one", "group/one-2"}
     with pytest.raises(InputError, match="cannot hold another"):
         launch.launch(SPEC, folder / "group", "one/inner", arguments=trainer())
 
@@ -262,7 +262,7 @@ def test_a_link_out_of_the_runs_folder_is_refused(folder: Path, tmp_path: Path) 
         launch.launch(SPEC, folder, "group/one", arguments=trainer())
     (outside / "one").mkdir()
     (outside / "one" / "config.json").write_text("{}")
-    assert run_view.list_runs(folder) == ()
+    assert watch.list_runs(folder) == ()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_missing_data_or_recipe_start_nothing(folder: Path, tmp_path: Path) -> N
         launch.launch(replace(SPEC, data=(str(tmp_path / "none"),)), folder, "one", arguments=trainer())
     with pytest.raises(InputError, match="no such recipe"):
         launch.launch(replace(SPEC, recipe=str(tmp_path / "none.toml")), folder, "one", arguments=trainer())
-    assert run_view.list_runs(folder) == ()
+    assert watch.list_runs(folder) == ()
 
 
 def test_a_start_that_fails_leaves_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +299,7 @@ def test_a_runs_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(EnvironmentProblem, match="cannot be made"):
         launch.launch(SPEC, tmp_path / "runs", "one", arguments=trainer())
-    assert run_view.list_runs(tmp_path / "runs") == ()
+    assert watch.list_runs(tmp_path / "runs") == ()
 
 
 def test_a_damaged_description_is_one_sentence(folder: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_damaged_description_is_one_sentence(folder: Path) -> None:
         (run / "launch.json").write_text(text)
         with pytest.raises(InputError):
             launch.spec_of(run)
-        assert run_view.look(run).state == "interrupted"
+        assert watch.look(run).state == "interrupted"
 
 
 def test_the_kinds_are_those_of_the_command_line() -> None:

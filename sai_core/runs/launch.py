@@ -3,8 +3,8 @@
 A launch is described by a :class:`LaunchSpec` and kept as ``launch.json`` in the run folder, with a copy of the recipe
 (``recipe.toml``) that the run was started with, so that a clone repeats it whatever became of the recipe since.
 What can be trained is read off the command line's own ``train`` verb, so that a new kind of training appears here by
-itself. How processes are made is the business of :mod:`sai_core.training.executors`, how a run is looked at that of
-:mod:`sai_core.training.run_view`.
+itself. How processes are made is the business of :mod:`sai_core.runs.executors`, how a run is looked at that of
+:mod:`sai_core.runs.watch`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import psutil
 
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, confine
-from sai_core.training import executors, run_view
-from sai_core.training.executors import Executor, Local
+from sai_core.runs import executors, watch
+from sai_core.runs.executors import Executor, Local
 
 RECIPE_COPY: Final[str] = "recipe.toml"
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
@@ -251,7 +251,7 @@ def launch(
         raise InputError(f"Run name {name!r}: use letters, digits and . _ - (and one / to group runs), e.g. track-a-1.")
     run = confine(folder, name)
     spec = _checked(spec)
-    if run.parent != folder.resolve() and run_view.is_run(run.parent):
+    if run.parent != folder.resolve() and watch.is_run(run.parent):
         raise InputError(f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -262,12 +262,12 @@ def launch(
         if any(entry.name != executors.LOCK_NAME for entry in run.iterdir()):
             raise InputError(f"{name}: this folder is not empty; choose another name, or resume the run in it.")
         if spec.recipe:
-            _write_text(run / RECIPE_COPY, run_view.read_text(Path(spec.recipe)))
+            _write_text(run / RECIPE_COPY, watch.read_text(Path(spec.recipe)))
             spec = replace(spec, recipe=str(run / RECIPE_COPY))
         try:
             _start(spec, run, lock, resume=False, created=time.time(), cloned_from=cloned_from, arguments=arguments)
         except (EnvironmentProblem, InputError):
-            for leftover in (RECIPE_COPY, run_view.LAUNCH_NAME, executors.LOG_NAME, executors.LOCK_NAME):
+            for leftover in (RECIPE_COPY, watch.LAUNCH_NAME, executors.LOG_NAME, executors.LOCK_NAME):
                 (run / leftover).unlink(missing_ok=True)
             with suppress(OSError):
                 run.rmdir()
@@ -292,17 +292,17 @@ def resume(run: Path, *, executor: Executor | None = None, arguments: Arguments 
         It is running, or it has finished.
     """
     run = Path(run).absolute()
-    if not run_view.is_run(run):
+    if not watch.is_run(run):
         raise InputError(f"{run}: there is no run in this folder.")
-    if (now := run_view.look(run)).active:
+    if (now := watch.look(run)).active:
         raise InputError(f"{run.name}: this run is {now.state} already.")
     # a process that has just told its end still holds the lock for a moment
     with executors.run_lock(run, wait_s=_ENDING_S) as lock:
-        if (now := run_view.look(run)).active:
+        if (now := watch.look(run)).active:
             raise InputError(f"{run.name}: this run is {now.state} already.")
         if now.state == "finished":
             raise InputError(f"{run.name}: this run has finished; clone it to train again.")
-        launched = run_view.read_json(run / run_view.LAUNCH_NAME)
+        launched = watch.read_json(run / watch.LAUNCH_NAME)
         spec = spec_of(run) if launched else LaunchSpec(kind=now.kind, device="auto")
         if executor is not None:
             spec = replace(spec, executor=executor)
@@ -330,8 +330,8 @@ def spec_of(run: Path) -> LaunchSpec:
     InputError
         It was not started by the launcher, or its ``launch.json`` is damaged.
     """
-    source = Path(run) / run_view.LAUNCH_NAME
-    raw = run_view.read_json(source)
+    source = Path(run) / watch.LAUNCH_NAME
+    raw = watch.read_json(source)
     if not raw:
         raise InputError(f"{Path(run).name}: it was started on the command line; how is not known, so it has no clone.")
     epochs, environment, options = raw.get("epochs"), raw.get("environment", {}), raw.get("options", {})
@@ -378,7 +378,7 @@ def request_stop(run: Path) -> None:
         Nothing of it is running.
     """
     run = Path(run)
-    now = run_view.look(run)
+    now = watch.look(run)
     if not now.active:
         raise InputError(f"{run.name}: this run is not running.")
     _write_text(run / executors.STOP_NAME, "asked by the user\n")
@@ -407,8 +407,8 @@ def terminate(run: Path, *, force: bool = False) -> None:
     """
     run = Path(run)
     number = signal.SIGKILL if force else signal.SIGTERM
-    own = run_view.processes(run)
-    job = run_view.look(run).job_id
+    own = watch.processes(run)
+    job = watch.look(run).job_id
     if job and not own:
         executors.cancel_job(job)
         return
@@ -457,7 +457,7 @@ def stop(run: Path, *, grace_s: float = 60.0) -> bool:
 
 def _gone(run: Path, wait_s: float) -> bool:
     end = time.monotonic() + wait_s
-    while run_view.processes(run) or run_view.look(run).active or executors.is_watched(Path(run).absolute()):
+    while watch.processes(run) or watch.look(run).active or executors.is_watched(Path(run).absolute()):
         if time.monotonic() >= end:
             return False
         time.sleep(0.1)
@@ -516,7 +516,7 @@ def _start(
 
 
 def _write_launch(run: Path, told: Mapping[str, Any]) -> None:
-    _write_text(run / run_view.LAUNCH_NAME, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    _write_text(run / watch.LAUNCH_NAME, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:

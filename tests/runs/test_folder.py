@@ -11,7 +11,8 @@ import pytest
 
 from sai_core.environment import run_environment
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.training.run_folder import COLUMNS, EventFile, RunFolder
+from sai_core.runs.folder import EventFile, RunFolder
+from sai_core.training.config import COLUMNS
 
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
 
 
 def test_status_keeps_what_it_was_told(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunFolder(tmp_path, columns=COLUMNS)
     folder.status(force=True, epochs=4, message="one")
     folder.status(message="two")  # too soon to be written
     assert json.loads((tmp_path / "status.json").read_text())["message"] == "one"
@@ -42,7 +43,7 @@ def test_status_keeps_what_it_was_told(tmp_path: Path) -> None:
 
 
 def test_the_wish_to_stop(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunFolder(tmp_path, columns=COLUMNS)
     assert not folder.stop_wanted()
     (tmp_path / "stop").touch()
     assert folder.stop_wanted()
@@ -52,7 +53,7 @@ def test_the_wish_to_stop(tmp_path: Path) -> None:
 
 
 def test_metrics_grow_and_forget(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunFolder(tmp_path, columns=COLUMNS)
     for step in (1, 2, 3):
         folder.append({"epoch": 0, "step": step, "seconds": 1.5, "kind": "train", "total": 0.1 + step, "class": 1 / 3})
     text = (tmp_path / "metrics.csv").read_text()
@@ -69,7 +70,7 @@ def test_metrics_grow_and_forget(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(EnvironmentProblem, match=r"metrics\.csv"):
-        RunFolder(tmp_path).append({"epoch": 0, "step": 1, "seconds": 0.0, "kind": "train"})
+        RunFolder(tmp_path, columns=COLUMNS).append({"epoch": 0, "step": 1, "seconds": 0.0, "kind": "train"})
 
 
 def _crc32c(data: bytes) -> int:
@@ -96,7 +97,7 @@ def _records(data: bytes) -> list[bytes]:
 
 def test_event_files_have_the_format_of_tensorboard(tmp_path: Path) -> None:
     assert _crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
-    folder = RunFolder(tmp_path)
+    folder = RunFolder(tmp_path, columns=COLUMNS)
     folder.append(
         {"epoch": 0, "step": 300, "seconds": 1.0, "kind": "validation", "total": 2.5, "mAP": 0.25, "box": math.nan}
     )
@@ -156,7 +157,7 @@ def test_the_environment_is_told() -> None:
 
 
 def test_samples_are_replaced(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunFolder(tmp_path, columns=COLUMNS)
     folder.clear_samples()
     folder.save_sample("a", b"x")
     folder.clear_samples()

@@ -1,0 +1,1 @@
+"""Training runs, whatever is trained: their folder, their life, how they are launched and watched."""
