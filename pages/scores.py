@@ -17,14 +17,13 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
-from sai_core.metrics import REVISIONS, Revision
+from sai_core.metrics import REVISION_NOTES, REVISIONS, Revision, is_soft
 from sai_core.metrics.published import PUBLISHED
 from sai_core.metrics.score_store import SystemResult
 
 ALL_SPLITS: Final[str] = "all splits"
-_REVISION_HELP: Final[str] = (
-    "2026-06-30: soft IoU on 100 x 50, ranking of the challenge and the report's tables. "
-    "2026-04-02: COCO masks on 360 x 180, '(4.2)' in papers."
+_REVISION_HELP: Final[str] = "Revision of the official evaluator.\n\n" + "\n\n".join(
+    f"{revision}: {note}." for revision, note in REVISION_NOTES.items()
 )
 
 
@@ -155,6 +154,13 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> tuple[tuple[Recording, ...],
             resamples = st.number_input(
                 "Bootstrap resamples", 100, 10_000, 1000, 100, key=keys.SCORES_RESAMPLES, persist_state="session"
             )
+            st.toggle(
+                "Published figures of all revisions",
+                key=keys.SCORES_ALL_REVISIONS,
+                persist_state="session",
+                help="Also those by other revisions of the evaluator than the chosen one, each marked with its own. "
+                "Figures of different revisions are not comparable.",
+            )
             seed = st.number_input("Seed", 0, 2**31 - 1, 0, key=keys.SCORES_SEED, persist_state="session")
             st.caption("Recordings are drawn with replacement; the same seed gives the same intervals.")
     return tuple(recordings), revision or REVISIONS[0], int(resamples), int(seed), bool(common)
@@ -243,7 +249,7 @@ def _headline(scene: views.Scene) -> None:
     evaluation = scene.chosen.evaluation
     samples = scene.intervals.get(scene.chosen.name)
     agnostic = scene.agnostic.get(scene.chosen.name)
-    april = scene.revision == REVISIONS[1]
+    april = not is_soft(scene.revision)
     row = "micro" if april else "macro"
 
     def interval(name: str, row: str) -> str | None:

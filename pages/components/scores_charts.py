@@ -13,6 +13,7 @@ from pages.components.plotting import GREY, is_dark, styled, text_color
 from sai_core.metrics.calibration import ReliabilityCurve, curve_points
 from sai_core.metrics.diagnostics import Interval, PrecisionRecallCurve
 from sai_core.metrics.published import PublishedRow
+from sai_core.metrics.scores import Revision
 from sai_core.metrics.tables import Table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES, SHORT_NAMES
 
@@ -67,11 +68,16 @@ def class_bars(table: Table, *, height: int) -> Any:
 
 
 def system_dots(
-    names: Sequence[str], intervals: Sequence[Interval], published: Sequence[PublishedRow], *, height: int
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    published: Sequence[PublishedRow],
+    revision: Revision,
+    *,
+    height: int,
 ) -> Any:
     """Macro mAP of each system with its interval, published ones as hollow diamonds."""
     figure = go.Figure()
-    labels = [*names, *(row.system for row in published)]
+    labels = [*names, *(row.label(revision) for row in published)]
     value = np.array([i.value for i in intervals])
     low, high = np.array([i.low for i in intervals]), np.array([i.high for i in intervals])
     figure.add_scatter(
@@ -99,7 +105,9 @@ def system_dots(
         mode="markers",
         name="published",
         marker={"size": 10, "symbol": "diamond-open", "color": GREY, "line": {"width": 1.6}},
-        hovertemplate=[f"{row.system}, {row.data}: %{{x:.4f}}<extra>published</extra>" for row in published],
+        hovertemplate=[
+            f"{row.system}, {row.data}: %{{x:.4f}}<extra>published, {row.revision}</extra>" for row in published
+        ],
         customdata=[["", row.source] for row in published],
         unselected={"marker": {"opacity": 1}},
     )

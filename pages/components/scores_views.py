@@ -17,10 +17,10 @@ from pages.components.scores_moments import Focus, focus_of_cell
 from pages.components.text import plain
 from sai_core.dataset import DataRoot
 from sai_core.errors import SaiError
-from sai_core.metrics import REVISIONS, THRESHOLDS, Revision, confusion_matrix
+from sai_core.metrics import THRESHOLDS, Revision, confusion_matrix, is_soft
 from sai_core.metrics.calibration import reliability_curve
 from sai_core.metrics.diagnostics import BootstrapResult, Interval
-from sai_core.metrics.published import CAVEAT, Track, published_rows, track_of_name
+from sai_core.metrics.published import Track, published_rows, track_of_name
 from sai_core.metrics.score_store import SystemResult
 from sai_core.metrics.scores import Figures
 from sai_core.metrics.tables import Table, class_table, difference_table, recordings_table, systems_table
@@ -130,19 +130,25 @@ def _system_dot(key: str) -> None:
         _set(SYSTEMS, Focus(SYSTEMS, "ap", str(data[0]), "mAP · macro", row="macro"))
 
 
+def _all_revisions() -> bool:
+    return bool(st.session_state.get(keys.SCORES_ALL_REVISIONS, False))
+
+
 def systems_of(scene: Scene) -> list[Table]:
-    """Tables 1 and 2, or the one table of 2026-04-02."""
-    tracks: tuple[Track, ...] = ("A", "B") if scene.revision == REVISIONS[0] else ("A",)
-    return [
+    """Tables 1 and 2 where they have rows, or the one table of 2026-04-02."""
+    tracks: tuple[Track, ...] = ("A", "B") if is_soft(scene.revision) else ("A",)
+    made = [
         systems_table(
             list(scene.systems.values()),
             revision=scene.revision,
             track=track,
+            all_revisions=_all_revisions(),
             agnostic=scene.agnostic,
             simulated=scene.simulated,
         )
         for track in tracks
     ]
+    return [table for table in made if table.rows]
 
 
 def draw_systems(scene: Scene) -> None:
@@ -162,10 +168,10 @@ def draw_systems(scene: Scene) -> None:
                 at_most=330,
                 name_width=min(170, 26 + 7 * max(len(name) for name in table.rows)),
             )
-        notes = [CAVEAT] if any("published" in t.sources for t in made) else []
-        if scene.revision != REVISIONS[0]:
-            notes.append("Nothing is published for this revision: the report's tables are of 2026-06-30.")
-        elif any(track_of_name(name) is None for name in scene.systems):
+        notes = [max((t.note for t in made), key=len)]
+        if not any("published" in t.sources for t in made):
+            notes.append("Nothing is published by this revision; **Options** adds what is by the others.")
+        if is_soft(scene.revision) and any(track_of_name(name) is None for name in scene.systems):
             notes.append(
                 "Files do not tell their system's inputs, so one whose name does not either is in both tables."
             )
@@ -176,12 +182,14 @@ def draw_systems(scene: Scene) -> None:
         published = [
             row
             for track in cast(tuple[Track, ...], ("A", "B"))
-            for row in published_rows(track, scene.revision)
+            for row in published_rows(track, None if _all_revisions() else scene.revision)
             if "macro_mAP" in row.figures
         ]
         key = f"scores_dots_{scene.revision}"
         plotting.draw(
-            charts.system_dots(names, intervals, published, height=90 + 30 * (len(names) + len(published))),
+            charts.system_dots(
+                names, intervals, published, scene.revision, height=90 + 30 * (len(names) + len(published))
+            ),
             key=key,
             on_select=_system_dot,
             args=(key,),

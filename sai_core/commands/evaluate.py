@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
 if TYPE_CHECKING:
-    from sai_core.metrics import Evaluation, Revision
+    from sai_core.metrics import Revision
 
 _EXAMPLE = """example:
   python -m sai_core evaluate --labels DATA/labels_dev/dev-test-tau --predictions runs/fao --json fao.json
@@ -19,7 +19,7 @@ _EXAMPLE = """example:
 Label files are found by recording name in any sub-folder (NAME_std.json or NAME.json), prediction files as NAME.json
 or NAME_inference.json, each optionally .gz; two files are compared whatever their names are. Recordings without a
 prediction file are left out, as by the official evaluator; --count-missing counts their labels as missed. The limit
-of 20 MB (revision 2026-06-30) is on the unpacked JSON of a prediction file.
+of 20 MB (all revisions but 2026-04-02) is on the unpacked JSON of a prediction file.
 """
 
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="official scores of predictions, per class, macro and micro",
-        description="Score predictions against labels by either revision of the official evaluator.",
+        description="Score predictions against labels by any revision of the official evaluator.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -36,9 +36,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--predictions", type=Path, required=True, metavar="DIR_OR_FILE", help="predictions likewise")
     parser.add_argument(
         "--revision",
-        choices=("2026-06-30", "2026-04-02", "both"),
+        choices=("2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02", "both", "all"),
         default="2026-06-30",
-        help="official evaluator: soft IoU on 100 x 50 (2026-06-30), COCO masks on 360 x 180 (2026-04-02), or both",
+        help="official evaluator: soft IoU on 100 x 50 (2026-06-30; 2026-05-28 and 2026-05-18 leave classes without "
+        "detections out of the macro mean), COCO masks on 360 x 180 (2026-04-02), 06-30 and 04-02 (both), or all four",
     )
     parser.add_argument("--json", metavar="OUT", help="also write the figures as JSON (- for standard output)")
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (1)")
@@ -56,34 +57,32 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from sai_core.metrics import REVISIONS, evaluate
+    from sai_core.metrics import REVISIONS, evaluate_revisions
     from sai_core.metrics.discovery import find_pairs
     from sai_core.metrics.report import evaluation_table
 
     labels, predictions = find_pairs(args.labels, args.predictions)
-    revisions: tuple[Revision, ...] = REVISIONS if args.revision == "both" else (args.revision,)
-    results: list[Evaluation] = []
-    for revision in revisions:
-        evaluation = evaluate(
-            labels,
-            predictions,
-            revision=revision,
-            workers=args.workers,
-            progress=_progress(args, f"evaluate {revision}"),
-            count_missing_recordings=args.count_missing,
-            allow_large=args.allow_large,
-            use_cache=not args.no_cache,
-        )
-        results.append(evaluation)
-        if not args.quiet:
-            for warning in evaluation.warnings:
-                print(f"warning: {warning}", file=sys.stderr)
+    several: dict[str, tuple[Revision, ...]] = {"all": REVISIONS, "both": (REVISIONS[0], REVISIONS[-1])}
+    revisions = several.get(args.revision, (args.revision,))
+    results = evaluate_revisions(
+        labels,
+        predictions,
+        revisions,
+        workers=args.workers,
+        progress=_progress(args, f"evaluate {args.revision}"),
+        count_missing_recordings=args.count_missing,
+        allow_large=args.allow_large,
+        use_cache=not args.no_cache,
+    )
+    if not args.quiet:
+        for warning in dict.fromkeys(w for evaluation in results for w in evaluation.warnings):
+            print(f"warning: {warning}", file=sys.stderr)
     to_stdout = args.json == "-"
     if not args.quiet:
         tables = "\n\n".join(evaluation_table(evaluation) for evaluation in results)
         print(tables, file=sys.stderr if to_stdout else sys.stdout)
     if args.json:
-        _write_json([evaluation.to_json() for evaluation in results], args.json, as_list=args.revision == "both")
+        _write_json([evaluation.to_json() for evaluation in results], args.json, as_list=args.revision in several)
     if args.diagnostics:
         text = _diagnostics(args, labels, predictions, revisions)
         print(f"\n{text}", file=sys.stderr if to_stdout else sys.stdout)
@@ -111,7 +110,7 @@ def _diagnostics(
 ) -> str:
     """Class-agnostic figures of each revision, and the F1 of classes among pairs that point the same way."""
     from sai_core.annotations.reading import read_annotations
-    from sai_core.metrics import class_agnostic_figures, matched_class_f1, spatial_matches
+    from sai_core.metrics import class_agnostic_figures, is_soft, matched_class_f1, spatial_matches
 
     lines = []
     for revision in revisions:
@@ -126,7 +125,7 @@ def _diagnostics(
         )
         lines.append(f"class-agnostic AP (revision {revision}): {figures.mean_ap:.4f}")
     names = sorted(set(labels) & set(predictions))
-    strict = "2026-06-30" in revisions
+    strict = any(is_soft(revision) for revision in revisions)
     matches = []
     for name in names:
         tables = [

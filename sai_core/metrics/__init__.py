@@ -1,4 +1,4 @@
-"""Both revisions of the official metrics, and what users want beside them."""
+"""All four revisions of the official metrics, and what users want beside them."""
 
 from sai_core.metrics.blobs_0402 import render_map_0402
 from sai_core.metrics.diagnostics import (
@@ -18,7 +18,7 @@ from sai_core.metrics.diagnostics import (
     precision_recall_curve,
 )
 from sai_core.metrics.directions import region_centroid_direction, region_peak_direction
-from sai_core.metrics.evaluation import evaluate, score_recording, score_recordings
+from sai_core.metrics.evaluation import evaluate, evaluate_revisions, score_recording, score_recordings
 from sai_core.metrics.matching import (
     MATCH_ANGLE_DEG,
     RecordingMatches,
@@ -28,12 +28,16 @@ from sai_core.metrics.matching import (
 )
 from sai_core.metrics.rendering_0630 import SparseMaps, render_map_0630, render_table_0630
 from sai_core.metrics.scores import (
+    REVISION_NOTES,
     REVISIONS,
+    SOFT_REVISIONS,
     THRESHOLDS,
     Evaluation,
     Figures,
     RecordingScores,
     Revision,
+    as_revision,
+    is_soft,
     load_scores,
     merge,
     save_scores,
@@ -43,6 +47,8 @@ from sai_core.metrics.scores import (
 __all__ = [
     "MATCH_ANGLE_DEG",
     "REVISIONS",
+    "REVISION_NOTES",
+    "SOFT_REVISIONS",
     "THRESHOLDS",
     "BootstrapResult",
     "ErrorCounts",
@@ -56,13 +62,16 @@ __all__ = [
     "Revision",
     "SparseMaps",
     "SpatialMatches",
+    "as_revision",
     "bootstrap",
     "class_agnostic_figures",
     "confusion_matrix",
     "count_errors",
     "evaluate",
+    "evaluate_revisions",
     "find_false_positives",
     "find_missed",
+    "is_soft",
     "load_scores",
     "match_recording",
     "matched_class_f1",

@@ -27,6 +27,8 @@ from sai_core.metrics.scores import (
     RecordingScores,
     Revision,
     best_first,
+    is_soft,
+    leaves_out_absent_classes,
     merge,
     ordered,
 )
@@ -181,7 +183,7 @@ def find_missed(scores: RecordingScores, *, threshold: float = 0.5) -> tuple[Int
         A threshold that the revision does not have, or that does not tell labels apart.
     """
     column = _threshold_column(scores.revision, threshold)
-    if scores.revision == "2026-04-02" and column:
+    if not is_soft(scores.revision) and column:
         raise InputError("Revision 2026-04-02 keeps the labels behind its detections at the threshold 0.5 only.")
     found = scores.detection_label[scores.detection_hit[:, column]]
     left = ~np.isin(scores.label_index, found)
@@ -366,7 +368,8 @@ def class_agnostic_figures(
 
     Labels and predictions are matched across classes within each frame; everything else is as in
     :func:`sai_core.metrics.evaluate`, whose options these are. SAID calls the ``mean_ap`` of 2026-06-30
-    "class-agnostic AP" and that of 2026-04-02 "Mask AP".
+    "class-agnostic AP" and that of 2026-04-02 "Mask AP". A class is then present wherever anything is, so that
+    2026-05-28 and 2026-06-30 differ for a set without any detection alone.
 
     Returns
     -------
@@ -510,13 +513,13 @@ def bootstrap(
     table = np.full((N_CLASSES + 1, n, width), np.nan)
     for row, (classes, chosen) in enumerate(groups):
         # 2026-04-02 has no pooled AP, and none at all without any detection in the set
-        if evaluation.revision == "2026-06-30" or (row < N_CLASSES and len(hit)):
-            table[row, :, : len(thresholds)] = _weighted_ap(
-                hit[chosen],
-                weights[:, source[chosen]],
-                n_labels[:, classes].sum(axis=1),
-                single=evaluation.revision == "2026-06-30",
-            )
+        soft = is_soft(evaluation.revision)
+        if soft or (row < N_CLASSES and len(hit)):
+            drawn = weights[:, source[chosen]]
+            ap = _weighted_ap(hit[chosen], drawn, n_labels[:, classes].sum(axis=1), single=soft)
+            if leaves_out_absent_classes(evaluation.revision):
+                ap[drawn.sum(axis=1) == 0] = np.nan
+            table[row, :, : len(thresholds)] = ap
         table[row, :, len(thresholds)] = table[row, :, : len(thresholds)].mean(axis=1)
         total, count = (sums[:, classes].sum(axis=1) for sums in (totals, counts))
         np.divide(total, count, out=table[row, :, len(thresholds) + 1 :], where=count > 0)
@@ -547,7 +550,7 @@ _BOOTSTRAP_CELLS: Final[int] = 4_000_000
 def _weighted_ap(hit: npt.NDArray[np.bool_], weights: Float64, n_labels: Float64, *, single: bool) -> Float64:
     """101-point AP of detections (best score first) that count several times, shape (n_resamples, n_thresholds).
 
-    NaN without labels. With ``single`` a level counts as reached as in the float32 comparison of 2026-06-30.
+    NaN without labels. With ``single`` a level counts as reached as in the float32 comparison of the soft metric.
     """
     n, n_detections = weights.shape
     result = np.where(n_labels > 0, 0.0, np.nan)[:, None] * np.ones(hit.shape[1])

@@ -29,7 +29,7 @@ from sai_core.metrics.average_precision import RECALL_LEVELS
 from sai_core.metrics.calibration import threshold_column
 from sai_core.metrics.matching import SpatialMatches
 from sai_core.metrics.score_store import RecordingResult
-from sai_core.metrics.scores import THRESHOLDS, best_first
+from sai_core.metrics.scores import THRESHOLDS, best_first, is_soft, leaves_out_absent_classes
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
 Int64 = npt.NDArray[np.int64]
@@ -230,7 +230,7 @@ def ap_losses(hit: Bool, n_labels: int, *, single: bool = False) -> ApLosses:
     n_labels : int
         Labels that could be found.
     single : bool
-        A recall level counts as reached as in the float32 comparison of 2026-06-30.
+        A recall level counts as reached as in the float32 comparison of the soft metric.
 
     Returns
     -------
@@ -368,7 +368,7 @@ def ap_moments(
     else:
         columns = [threshold_column(revision, threshold)]
     if_absent, if_right, if_found = _losses(in_order, row, columns)
-    label_column = columns[0] if revision == "2026-06-30" else 0
+    label_column = columns[0] if is_soft(revision) else 0
     # a label that a detection overlaps, though too little, is that detection's moment
     parts, start = [], 0
     thresholds = np.array(THRESHOLDS[revision])[columns]
@@ -414,14 +414,18 @@ def ap_moments(
 def _losses(results: Sequence[RecordingResult], row: Row, columns: list[int]) -> tuple[Float64, Float64, Float64]:
     """Cost of each detection (concatenated, one column per threshold) and of a missed label of each class (mean)."""
     scores = [r.scores for r in results]
-    single = scores[0].revision == "2026-06-30"
+    revision = scores[0].revision
+    single = is_soft(revision)
     order, _ = best_first(scores)
     category = np.concatenate([s.detection_category for s in scores])[order]
     hit = np.concatenate([s.detection_hit for s in scores])[order][:, columns]
     n_labels = np.sum([s.n_labels for s in scores], axis=0)
     if_absent, if_right = np.zeros((2, len(order), len(columns)))
     if_found = np.zeros((N_CLASSES, len(columns)))
-    n_defined = max(int(np.count_nonzero(n_labels)), 1)
+    counted = n_labels > 0
+    if leaves_out_absent_classes(revision):
+        counted &= np.sum([s.n_detections for s in scores], axis=0) > 0
+    n_defined = max(int(np.count_nonzero(counted)), 1)
     groups: list[tuple[Any, Bool, int]]
     if row == "micro":
         groups = [(slice(None), np.ones(len(order), np.bool_), int(n_labels.sum()))]
@@ -433,6 +437,8 @@ def _losses(results: Sequence[RecordingResult], row: Row, columns: list[int]) ->
             losses = ap_losses(hit[chosen, t], labels, single=single)
             if_absent[position, t], if_right[position, t] = losses.if_absent, losses.if_right
             if_found[classes, t] = np.nan_to_num(losses.if_found)
+    if row != "micro":
+        if_found[~counted] = 0.0  # a class that is left out of the mean costs nothing
     share = 1 / n_defined if row == "macro" else 1.0
     return if_absent * share, if_right * share, if_found.mean(axis=1) * share
 
@@ -482,7 +488,7 @@ def label_moments(
     parts = []
     for result in sorted(results, key=lambda r: r.recording):
         one = result.scores
-        column = threshold_column(one.revision, threshold) if one.revision == "2026-06-30" else 0
+        column = threshold_column(one.revision, threshold) if is_soft(one.revision) else 0
         chosen = _chosen(one.label_category, category_id)
         index = one.label_index[chosen]
         n = len(result.label_energy)
@@ -817,7 +823,7 @@ def difference_moments(
 def _true_positives(result: RecordingResult, threshold: float) -> Int64:
     """Positions of the detections that take a label at a threshold (2026-04-02: at 0.5)."""
     scores = result.scores
-    column = threshold_column(scores.revision, threshold) if scores.revision == "2026-06-30" else 0
+    column = threshold_column(scores.revision, threshold) if is_soft(scores.revision) else 0
     return np.flatnonzero(scores.detection_hit[:, column] & (scores.detection_label >= 0))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -26,7 +26,18 @@ from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.pairing_0630 import assign_pairs
 from sai_core.metrics.rendering_0630 import render_table_0630
-from sai_core.metrics.scores import REVISIONS, THRESHOLDS, Evaluation, RecordingScores, Revision, distance_ape, merge
+from sai_core.metrics.scores import (
+    REVISIONS,
+    Evaluation,
+    RecordingScores,
+    Revision,
+    as_revision,
+    base_revision,
+    distance_ape,
+    is_soft,
+    merge,
+    soft_hits,
+)
 from sai_core.metrics.scoring_0402 import score_recording_0402
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
@@ -34,7 +45,7 @@ from sai_core.taxonomy import N_CLASSES
 Source = AnnotationTable | str | os.PathLike[str]
 
 MAX_SUBMISSION_BYTES: Final[int] = 20 * 1024 * 1024
-"""Largest prediction file that the evaluator of 2026-06-30 accepts."""
+"""Largest prediction file that the evaluators since 2026-05-18 accept."""
 
 
 def evaluate(
@@ -54,8 +65,8 @@ def evaluate(
     ----------
     labels, predictions : mapping of recording name to AnnotationTable or path
         Coordinates on the label grid. Files are read when their turn comes.
-    revision : {"2026-06-30", "2026-04-02"}
-        Which official evaluator.
+    revision : str
+        Which official evaluator: one of :data:`sai_core.metrics.REVISIONS`.
     workers : int
         Processes; 1 works in this one. More are started by "spawn" (a script needs the usual
         ``if __name__ == "__main__"``). The figures do not depend on it.
@@ -66,7 +77,7 @@ def evaluate(
         Count the labels of recordings without predictions as missed. The official evaluator leaves such recordings
         out altogether, and so does this function by default, with a warning.
     allow_large : bool
-        Accept prediction files above 20 MB in revision 2026-06-30, which the official evaluator refuses.
+        Accept prediction files above 20 MB, which the official evaluators since 2026-05-18 refuse.
     use_cache : bool
         Keep rendered label maps on disk and read annotations through their cache.
 
@@ -81,22 +92,69 @@ def evaluate(
 
     See Also
     --------
+    evaluate_revisions : several revisions with one matching.
     score_recordings : the same, one RecordingScores at a time.
     """
-    names, warnings = _common_recordings(labels, predictions, count_missing_recordings)
-    chosen = {name: predictions.get(name, AnnotationTable.empty(name)) for name in names}
-    scores = score_recordings(
+    return evaluate_revisions(
         labels,
-        chosen,
-        revision=revision,
+        predictions,
+        (revision,),
         workers=workers,
         progress=progress,
+        count_missing_recordings=count_missing_recordings,
         allow_large=allow_large,
         use_cache=use_cache,
-    )
-    merged = merge(scores, warnings=warnings)
-    # an empty set has no scores that could tell the revision
-    return merged if names else replace(merged, revision=revision)
+    )[0]
+
+
+def evaluate_revisions(
+    labels: Mapping[str, Source],
+    predictions: Mapping[str, Source],
+    revisions: Sequence[Revision],
+    *,
+    workers: int = 1,
+    progress: Progress = no_progress,
+    count_missing_recordings: bool = False,
+    allow_large: bool = False,
+    use_cache: bool = True,
+) -> list[Evaluation]:
+    """Evaluate by several revisions; those of the soft metric share one matching. Options as :func:`evaluate`.
+
+    Returns
+    -------
+    list of Evaluation
+        One per revision, in the order asked for.
+
+    Raises
+    ------
+    InputError
+        As :func:`evaluate`.
+    """
+    for revision in revisions:
+        _check_revision(revision)
+    names, warnings = _common_recordings(labels, predictions, count_missing_recordings)
+    chosen = {name: predictions.get(name, AnnotationTable.empty(name)) for name in names}
+    bases = list(dict.fromkeys(base_revision(r) for r in revisions))
+    scored = {
+        base: score_recordings(
+            labels,
+            chosen,
+            revision=base,
+            workers=workers,
+            progress=part_of(progress, k / len(bases), (k + 1) / len(bases)),
+            allow_large=allow_large,
+            use_cache=use_cache,
+        )
+        for k, base in enumerate(bases)
+    }
+    return [
+        merge((as_revision(s, r) for s in scored[base_revision(r)]), revision=r, warnings=warnings) for r in revisions
+    ]
+
+
+def _check_revision(revision: str) -> None:
+    if revision not in REVISIONS:
+        raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
 
 
 def _common_recordings(
@@ -165,8 +223,7 @@ def score_recordings(
     InputError
         As :func:`evaluate`; also for a recording of ``predictions`` that ``labels`` lacks.
     """
-    if revision not in REVISIONS:
-        raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
+    _check_revision(revision)
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}.")
     jobs = []
@@ -229,7 +286,7 @@ def _score_job(job: _Job, progress: Progress = no_progress) -> RecordingScores:
 
 
 def _load(source: Source, job: _Job, side: str) -> AnnotationTable:
-    strict = job.revision == "2026-06-30"
+    strict = is_soft(job.revision)
     if isinstance(source, AnnotationTable):
         return source
     path = Path(source)
@@ -237,7 +294,7 @@ def _load(source: Source, job: _Job, side: str) -> AnnotationTable:
         size = submission_bytes(path)
         if size > MAX_SUBMISSION_BYTES:
             raise InputError(
-                f"{path}: holds {size / 2**20:.1f} MB of JSON, and the evaluator of 2026-06-30 accepts at most 20 MB; "
+                f"{path}: holds {size / 2**20:.1f} MB of JSON, and the official evaluator accepts at most 20 MB; "
                 "compress the submission (verb compress) or allow large files."
             )
     return read_annotations(
@@ -286,8 +343,8 @@ def score_recording(
         Coordinates on the label grid; classes 0..12.
     recording : str, optional
         Name in the result; by default that of ``labels``.
-    revision : {"2026-06-30", "2026-04-02"}
-        Which official evaluator.
+    revision : str
+        Which official evaluator: one of :data:`sai_core.metrics.REVISIONS`.
     use_cache : bool
         Keep the rendered label maps on disk.
     progress : Progress
@@ -300,13 +357,12 @@ def score_recording(
     Raises
     ------
     InputError
-        Coordinates outside [0, 360] x [0, 180] in revision 2026-06-30.
+        Coordinates outside [0, 360] x [0, 180], except by 2026-04-02; an unknown revision.
     """
     name = labels.recording if recording is None else recording
-    if revision == "2026-04-02":
+    _check_revision(revision)
+    if not is_soft(revision):
         return score_recording_0402(labels, predictions, recording=name, progress=progress)
-    if revision != "2026-06-30":
-        raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
     for table, side in ((labels, "labels"), (predictions, "predictions")):
         check_canvas(table, f"{name} ({side})")
     label_maps = cached_maps_0630(labels, use_cache=use_cache, progress=part_of(progress, 0.0, 0.8))
@@ -318,7 +374,7 @@ def score_recording(
     assigned[pairs.prediction], iou[pairs.prediction] = pairs.label, pairs.iou
     return RecordingScores(
         recording=name,
-        revision="2026-06-30",
+        revision=revision,
         n_labels=np.bincount(labels.category_id, minlength=N_CLASSES),
         n_detections=np.bincount(predictions.category_id, minlength=N_CLASSES),
         detection_frame=predictions.frame,
@@ -327,7 +383,7 @@ def score_recording(
         detection_score=np.nan_to_num(predictions.score, nan=0.0),
         detection_iou=iou,
         detection_label=assigned,
-        detection_hit=(iou[:, None] >= np.array(THRESHOLDS["2026-06-30"])) & (assigned >= 0)[:, None],
+        detection_hit=soft_hits(iou, assigned, revision),
         label_frame=labels.frame,
         label_category=labels.category_id,
         label_index=np.arange(len(labels)),

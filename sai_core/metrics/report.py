@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sai_core.metrics.scores import Evaluation, Figures
+from sai_core.metrics.scores import Evaluation, Figures, is_soft
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
@@ -14,7 +14,7 @@ def evaluation_table(evaluation: Evaluation) -> str:
     Parameters
     ----------
     evaluation : Evaluation
-        Either revision.
+        Any revision.
 
     Returns
     -------
@@ -23,24 +23,24 @@ def evaluation_table(evaluation: Evaluation) -> str:
     """
     n = len(evaluation.recordings)
     title = f"revision {evaluation.revision} · {n} recording{'' if n == 1 else 's'}"
-    official = evaluation.revision == "2026-06-30"
+    soft = is_soft(evaluation.revision)
     head = ["class", "labels", "detections"]
-    if official:
-        head += [f"AP{100 * t:.0f}" for t in evaluation.thresholds] + ["mAP", "Pearson r", "pairs"]
+    if soft:
+        head += [*evaluation.ap_at(evaluation.macro), "mAP", "Pearson r", "pairs"]
     else:
         head += ["AP", "AP50", "Pearson r", "pairs", "distance error"]
-    rows = [[str(c), *_cells(row, official)] for c, row in enumerate(evaluation.per_class)]
+    rows = [[str(c), *_cells(evaluation, row)] for c, row in enumerate(evaluation.per_class)]
     body = [[f"{cells[0]:>2} {cells[1]}", *cells[2:]] for cells in rows]
-    averages = [_cells(row, official) for row in (evaluation.macro, evaluation.micro)]
+    averages = [_cells(evaluation, row) for row in (evaluation.macro, evaluation.micro)]
     averages[0][1:3] = ["", ""]  # means have no counts of their own
-    averages[0][-1 if official else -2] = ""
+    averages[0][-1 if soft else -2] = ""
     return "\n".join([title, *_aligned([head, None, *body, None, *averages])])
 
 
-def _cells(row: Figures, official: bool) -> list[str]:
+def _cells(evaluation: Evaluation, row: Figures) -> list[str]:
     counts = [row.name, str(row.n_labels), str(row.n_detections)]
-    if official:
-        return [*counts, *map(_figure, (*row.ap, row.mean_ap, row.pearson_r)), str(row.n_pairs)]
+    if is_soft(evaluation.revision):
+        return [*counts, *map(_figure, (*evaluation.ap_at(row).values(), row.mean_ap, row.pearson_r)), str(row.n_pairs)]
     distance = "-" if math.isnan(row.distance_mape) else f"{row.distance_mape:.2f} %"
     return [*counts, _figure(row.mean_ap), _figure(row.ap[0]), _figure(row.pearson_r), str(row.n_pairs), distance]
 

@@ -46,6 +46,9 @@ from sai_core.metrics.scores import (
     Figures,
     RecordingScores,
     Revision,
+    as_revision,
+    base_revision,
+    is_soft,
     load_scores,
     merge,
     save_scores,
@@ -151,21 +154,22 @@ class ScoreStore:
             A file that cannot be read or breaks a rule of the revision.
         """
         key = _key("result", label_path, prediction_path, recording, revision)
+        base = base_revision(revision)
         found = self._get(key)
         if isinstance(found, RecordingResult):
-            return found
+            return _judged(found, revision)
         path = self._path(key)
         result = _load_result(path) if path is not None else None
         if result is None:
-            labels, predictions = _tables(label_path, prediction_path, recording, revision)
-            result = result_of_tables(labels, predictions, recording=recording, revision=revision, progress=progress)
+            labels, predictions = _tables(label_path, prediction_path, recording, base)
+            result = result_of_tables(labels, predictions, recording=recording, revision=base, progress=progress)
             if submission_bytes(prediction_path) > MAX_SUBMISSION_BYTES:
                 result = replace(result, oversized=True)
             if path is not None:
                 with contextlib.suppress(SaiError, OSError):
                     _save_result(result, path)
         self._put(key, result)
-        return result
+        return _judged(result, revision)
 
     def class_agnostic(
         self,
@@ -185,20 +189,21 @@ class ScoreStore:
         """
         key = _key("agnostic", label_path, prediction_path, recording, revision)
         found = self._get(key)
+        base = base_revision(revision)
         if isinstance(found, RecordingScores):
-            return found
+            return as_revision(found, revision)
         path = self._path(key)
         scores = _load_scores(path) if path is not None else None
         if scores is None:
-            labels, predictions = _tables(label_path, prediction_path, recording, revision)
+            labels, predictions = _tables(label_path, prediction_path, recording, base)
             scores = score_recordings(
-                {recording: labels}, {recording: predictions}, revision=revision, class_agnostic=True, progress=progress
+                {recording: labels}, {recording: predictions}, revision=base, class_agnostic=True, progress=progress
             )[0]
             if path is not None:
                 with contextlib.suppress(SaiError, OSError):
                     save_scores(scores, path)
         self._put(key, scores)
-        return scores
+        return as_revision(scores, revision)
 
     def _path(self, key: str) -> Path | None:
         return cache_root() / "scores" / f"{key}.npz" if self._use_disk else None
@@ -220,14 +225,26 @@ class ScoreStore:
 def _key(kind: str, label_path: Path, prediction_path: Path, recording: str, revision: Revision) -> str:
     if revision not in REVISIONS:
         raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
-    parts = (_FORMAT, kind, revision, recording, file_signature(label_path), file_signature(prediction_path))
+    # one matching serves all revisions of the soft metric
+    parts = (
+        _FORMAT,
+        kind,
+        base_revision(revision),
+        recording,
+        file_signature(label_path),
+        file_signature(prediction_path),
+    )
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _judged(result: RecordingResult, revision: Revision) -> RecordingResult:
+    return replace(result, scores=as_revision(result.scores, revision))
 
 
 def _tables(
     label_path: Path, prediction_path: Path, recording: str, revision: Revision
 ) -> tuple[AnnotationTable, AnnotationTable]:
-    strict = revision == "2026-06-30"
+    strict = is_soft(revision)
     labels, predictions = (
         read_annotations(path, recording=recording, check_canvas=strict, unknown_classes="drop")
         for path in (label_path, prediction_path)
@@ -300,13 +317,13 @@ class SystemResult:
         """Official figures."""
         warnings = []
         large = [r.recording for r in self.results if r.oversized]
-        if large and self.revision == "2026-06-30":
+        if large and is_soft(self.revision):
             files = "1 prediction file is" if len(large) == 1 else f"{len(large)} prediction files are"
             warnings.append(
                 f"{files} over 20 MB ({large[0]}{', ...' if len(large) > 1 else ''}), which the official evaluator "
                 "refuses; the figures are what it would give without that limit."
             )
-        return replace(merge(self.scores, warnings=warnings), revision=self.revision)
+        return merge(self.scores, revision=self.revision, warnings=warnings)
 
     @property
     def scores(self) -> list[RecordingScores]:
@@ -362,7 +379,8 @@ def score_system(
         The system's.
     labels, predictions : mapping of str to Path
         Files by recording name.
-    revision : {"2026-06-30", "2026-04-02"}
+    revision : str
+        One of :data:`sai_core.metrics.REVISIONS`.
     progress : Progress
         Told after each recording and within it; may raise CancelledError.
 

@@ -30,14 +30,56 @@ from sai_core.files import atomic_write
 from sai_core.metrics.average_precision import average_precision_0630, interpolated_precision_coco
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
-Revision = Literal["2026-06-30", "2026-04-02"]
-REVISIONS: Final[tuple[Revision, ...]] = ("2026-06-30", "2026-04-02")
+Revision = Literal["2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02"]
+REVISIONS: Final[tuple[Revision, ...]] = ("2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02")
+"""Official evaluators, newest first: commits d4df662, d47b751, 2bbbe41, 84b2cd1."""
+
+SOFT_REVISIONS: Final[tuple[Revision, ...]] = REVISIONS[:3]
+"""Those that match soft maps: one matching serves all three (:func:`as_revision`)."""
 
 THRESHOLDS: Final[Mapping[str, tuple[float, ...]]] = {
     "2026-06-30": (0.25, 0.50, 0.75),
+    "2026-05-28": (0.25, 0.50, 0.75),
+    "2026-05-18": tuple(np.linspace(0.5, 0.95, 10).tolist()),
     "2026-04-02": tuple(np.linspace(0.5, 0.95, 10).tolist()),
 }
 """IoU thresholds of each revision."""
+
+REVISION_NOTES: Final[Mapping[Revision, str]] = {
+    "2026-06-30": "soft IoU on 100 x 50 at 0.25, 0.50, 0.75; a class with labels but no detections counts 0: the "
+    "challenge's ranking",
+    "2026-05-28": "as 2026-06-30, but a class without detections is left out of the macro mean: the report's tables",
+    "2026-05-18": "as 2026-05-28, at ten thresholds from 0.50 to 0.95",
+    "2026-04-02": "COCO masks of Gaussian blobs on 360 x 180; '(4.2)' in papers",
+}
+"""What each revision is, in a phrase."""
+
+
+def is_soft(revision: Revision) -> bool:
+    """Whether a revision matches soft maps on 100 x 50; the other one, 2026-04-02, matches COCO masks."""
+    return revision in SOFT_REVISIONS
+
+
+def base_revision(revision: Revision) -> Revision:
+    """Revision whose matching serves this one.
+
+    Examples
+    --------
+    >>> base_revision("2026-05-28"), base_revision("2026-04-02")
+    ('2026-06-30', '2026-04-02')
+    """
+    return SOFT_REVISIONS[0] if is_soft(revision) else revision
+
+
+def leaves_out_absent_classes(revision: Revision) -> bool:
+    """Whether a class with labels but without any detection in the set has no AP, where 2026-06-30 counts 0."""
+    return revision in ("2026-05-28", "2026-05-18")
+
+
+def shown_thresholds(revision: Revision) -> tuple[float, ...]:
+    """IoU thresholds with a column of their own in tables; the mean is over all of :data:`THRESHOLDS`."""
+    return THRESHOLDS[revision] if len(THRESHOLDS[revision]) <= 3 else (0.5, 0.75)
+
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -53,8 +95,8 @@ class RecordingScores:
     ----------
     recording : str
         Its name.
-    revision : {"2026-06-30", "2026-04-02"}
-        Which metric.
+    revision : str
+        Which metric: one of :data:`REVISIONS`.
     n_labels, n_detections : int64, shape (13,)
         Annotations per class that count. (2026-04-02 drops those whose rendered peak is below 1e-9.)
     detection_frame : int32, shape (n,)
@@ -67,10 +109,10 @@ class RecordingScores:
     detection_score : float64, shape (n,)
         Its score; 0 where the file has none.
     detection_iou : float64, shape (n,)
-        2026-06-30: soft IoU with the assigned label, 0 without one. 2026-04-02: largest mask IoU with a label of its
+        Soft IoU with the assigned label, 0 without one. 2026-04-02: largest mask IoU with a label of its
         frame and class.
     detection_label : int64, shape (n,)
-        2026-06-30: annotation index of the assigned label, -1 without one. 2026-04-02: of the label matched at IoU
+        Annotation index of the assigned label, -1 without one. 2026-04-02: of the label matched at IoU
         0.50, -1 without one.
     detection_hit : bool, shape (n, n_thresholds)
         True positive at each of :data:`THRESHOLDS`.
@@ -81,7 +123,7 @@ class RecordingScores:
     label_index : int64, shape (m,)
         Its annotation index in the label table.
     pair_frame, pair_category, pair_label, pair_prediction : int32, int16, int64, int64, shape (k,)
-        Matched pairs: the official assignment (2026-06-30), or peaks within 20 degrees (2026-04-02).
+        Matched pairs: the official assignment, or (2026-04-02) peaks within 20 degrees.
     pair_pearson : float64, shape (k,)
         Pearson r; NaN where undefined.
     pair_distance_ape : float64, shape (k,)
@@ -150,6 +192,57 @@ _COLUMNS: Final[dict[str, type]] = {
     "pair_pearson": np.float64,
     "pair_distance_ape": np.float64,
 }
+
+
+def as_revision(scores: RecordingScores, revision: Revision) -> RecordingScores:
+    """The same matching judged by another revision of the soft metric.
+
+    Parameters
+    ----------
+    scores : RecordingScores
+        Of any revision in :data:`SOFT_REVISIONS`, or of ``revision`` itself.
+    revision : str
+
+    Returns
+    -------
+    RecordingScores
+        Bit for bit what scoring by ``revision`` gives: rendering, assignment and Pearson r are the same in all of them,
+        true positives follow from the IoU.
+
+    Raises
+    ------
+    InputError
+        The matching of one revision does not serve the other.
+    """
+    if scores.revision == revision:
+        return scores
+    if not (is_soft(scores.revision) and is_soft(revision)):
+        raise InputError(
+            f"{scores.recording}: scores of {scores.revision} cannot be judged by {revision}; score again."
+        )
+    return replace(
+        scores,
+        revision=revision,
+        detection_hit=soft_hits(scores.detection_iou, scores.detection_label, revision),
+    )
+
+
+def soft_hits(iou: Float64, label: Int64, revision: Revision) -> npt.NDArray[np.bool_]:
+    """True positives at the thresholds of a soft revision: an assigned label, and an IoU of at least the threshold.
+
+    Parameters
+    ----------
+    iou : float64, shape (n,)
+        Soft IoU with the assigned label.
+    label : int64, shape (n,)
+        Annotation index of that label, -1 without one.
+    revision : str
+
+    Returns
+    -------
+    hit : bool, shape (n, n_thresholds)
+    """
+    return (iou[:, None] >= np.array(THRESHOLDS[revision])) & (label >= 0)[:, None]
 
 
 def distance_ape(label_cm: npt.NDArray[np.float64], prediction_cm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -247,14 +340,15 @@ class Evaluation:
 
     Attributes
     ----------
-    revision : {"2026-06-30", "2026-04-02"}
+    revision : str
         Which metric: belongs beside every figure.
     thresholds : tuple of float
         IoU thresholds of the AP columns.
     per_class : tuple of Figures
         Index = ``category_id``.
     macro : Figures
-        Mean over the classes that have labels (Pearson r: over those with a value).
+        Mean over the classes that have labels (2026-05-28 and 2026-05-18: labels and detections); Pearson r over those
+        with a value.
     micro : Figures
         All classes pooled. 2026-04-02 defines pooled Pearson r and distance error only; its AP is NaN here.
     recordings : tuple of str
@@ -308,8 +402,15 @@ class Evaluation:
             "recordings": list(self.recordings),
         }
 
-    def _averages(self, row: Figures) -> dict[str, float | None]:
-        ap = {f"AP{100 * t:.0f}": _null(v) for t, v in zip(self.thresholds, row.ap, strict=True)}
+    def ap_at(self, row: Figures) -> dict[str, float]:
+        """AP by column name (``AP25``, ...) at the thresholds that have one; NaN = undefined."""
+        shown = shown_thresholds(self.revision)
+        return {f"AP{100 * t:.0f}": v for t, v in zip(self.thresholds, row.ap, strict=True) if t in shown}
+
+    def _averages(self, row: Figures) -> dict[str, Any]:
+        ap: dict[str, Any] = {name: _null(value) for name, value in self.ap_at(row).items()}
+        if len(ap) < len(self.thresholds):
+            ap["AP"] = {f"{t:.2f}": _null(v) for t, v in zip(self.thresholds, row.ap, strict=True)}
         return {"mAP": _null(row.mean_ap), **ap, "pearson_r": _null(row.pearson_r)}
 
 
@@ -367,14 +468,18 @@ def _joined(scores: Sequence[RecordingScores], name: str) -> npt.NDArray[Any]:
     return np.concatenate([getattr(s, name) for s in scores])
 
 
-def merge(scores: Iterable[RecordingScores], *, warnings: Sequence[str] = ()) -> Evaluation:
+def merge(
+    scores: Iterable[RecordingScores], *, revision: Revision | None = None, warnings: Sequence[str] = ()
+) -> Evaluation:
     """Figures of a set from the scores of its recordings.
 
     Parameters
     ----------
     scores : iterable of RecordingScores
         Each recording once, all of one revision, in any order: the result is the same to the last bit. May be empty
-        (every figure undefined, by revision 2026-06-30).
+        (every figure undefined).
+    revision : str, optional
+        That of the scores; tells an empty set's, which is 2026-06-30 by default.
     warnings : sequence of str
         Sentences to keep; those about ties are added.
 
@@ -388,10 +493,14 @@ def merge(scores: Iterable[RecordingScores], *, warnings: Sequence[str] = ()) ->
         A recording twice, or scores of different revisions.
     """
     in_order = ordered(scores)
-    revision: Revision = in_order[0].revision if in_order else "2026-06-30"
-    evaluation = _merge_0402(in_order) if revision == "2026-04-02" else _merge_0630(in_order)
+    revision = in_order[0].revision if in_order else revision or REVISIONS[0]
+    evaluation = _merge(in_order, revision)
     tie = _tie_warning(in_order, evaluation)
     return replace(evaluation, warnings=(*warnings, *tie))
+
+
+def _merge(scores: Sequence[RecordingScores], revision: Revision) -> Evaluation:
+    return _merge_soft(scores, revision) if is_soft(revision) else _merge_0402(scores)
 
 
 def _pair_means(scores: Sequence[RecordingScores]) -> list[tuple[float, int, float, int]]:
@@ -425,8 +534,9 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(defined)) if defined else math.nan
 
 
-def _merge_0630(scores: Sequence[RecordingScores]) -> Evaluation:
-    thresholds = THRESHOLDS["2026-06-30"]
+def _merge_soft(scores: Sequence[RecordingScores], revision: Revision) -> Evaluation:
+    thresholds = THRESHOLDS[revision]
+    leaves_out = leaves_out_absent_classes(revision)
     n_labels, n_detections = _totals(scores, "n_labels"), _totals(scores, "n_detections")
     order, _ = best_first(scores)
     category = _joined(scores, "detection_category")[order] if scores else np.zeros(0, np.int16)
@@ -435,6 +545,8 @@ def _merge_0630(scores: Sequence[RecordingScores]) -> Evaluation:
 
     def row(name: str, chosen: npt.NDArray[np.bool_] | slice, labels: int, detections: int, k: int) -> Figures:
         ap = tuple(average_precision_0630(column, labels) for column in hit[chosen].T)
+        if leaves_out and not detections:
+            ap = (math.nan,) * len(thresholds)
         pearson, n_pairs, distance, n_distance = means[k]
         return Figures(name, labels, detections, n_pairs, n_distance, ap, float(np.mean(ap)), pearson, distance)
 
@@ -453,14 +565,15 @@ def _merge_0630(scores: Sequence[RecordingScores]) -> Evaluation:
         _mean(figures.pearson_r for figures in per_class),
         _mean(figures.distance_mape for figures in per_class),
     )
-    return Evaluation("2026-06-30", thresholds, per_class, macro, micro, tuple(s.recording for s in scores))
+    return Evaluation(revision, thresholds, per_class, macro, micro, tuple(s.recording for s in scores))
 
 
 def _merge_0402(scores: Sequence[RecordingScores]) -> Evaluation:
     thresholds = THRESHOLDS["2026-04-02"]
     n_labels, n_detections = _totals(scores, "n_labels"), _totals(scores, "n_detections")
     order, _ = best_first(scores)
-    category, hit = _joined(scores, "detection_category")[order], _joined(scores, "detection_hit")[order]
+    category = _joined(scores, "detection_category")[order] if scores else np.zeros(0, np.int16)
+    hit = _joined(scores, "detection_hit")[order] if scores else np.zeros((0, len(thresholds)), np.bool_)
     means = _pair_means(scores)
     undefined = (math.nan,) * len(thresholds)
     # shape (thresholds, recall levels, classes): the official means run over this array in this order
@@ -519,8 +632,8 @@ def tie_range(scores: Iterable[RecordingScores]) -> tuple[float, float]:
     in_order = ordered(scores)
     if not in_order:
         return math.nan, math.nan
-    function = _merge_0402 if in_order[0].revision == "2026-04-02" else _merge_0630
-    return tuple(function([_with_ties(in_order, sign)]).macro.mean_ap for sign in (-1, 1))  # type: ignore[return-value]
+    low, high = (_merge([_with_ties(in_order, sign)], in_order[0].revision).macro.mean_ap for sign in (-1, 1))
+    return low, high
 
 
 def _with_ties(scores: Sequence[RecordingScores], sign: int) -> RecordingScores:

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from sai_core.errors import InputError
 from sai_core.metrics.diagnostics import BootstrapResult, PairErrors, count_errors
-from sai_core.metrics.published import Track, published_rows, track_of_name
+from sai_core.metrics.published import CAVEAT, Track, published_rows, track_of_name
 from sai_core.metrics.score_store import SystemResult
-from sai_core.metrics.scores import Figures, Revision, merge
+from sai_core.metrics.scores import Figures, Revision, is_soft, leaves_out_absent_classes, merge, shown_thresholds
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
 Float64 = npt.NDArray[np.float64]
@@ -147,6 +147,15 @@ TABLE_TITLES: Final[Mapping[Track, str]] = {
     "B": "Table 2 · Track B, audio-visual",
 }
 
+
+def table_columns(track: Track, revision: Revision) -> tuple[Column, ...]:
+    """Columns of the report's Table 1 or 2 that a revision has (2026-05-18 has no AP25), or those of 2026-04-02."""
+    if not is_soft(revision):
+        return COLUMNS_0402
+    known = {f"AP{100 * t:.0f}" for t in shown_thresholds(revision)}
+    return tuple(c for c in TABLE_COLUMNS[track] if c.title in known or not c.title.startswith("AP"))
+
+
 COLUMNS_0402: Final[tuple[Column, ...]] = (
     Column("macro_mAP", "mask mAP", 4, "", "higher", "COCO mask AP, mean over IoU 0.50 to 0.95 and classes."),
     Column("macro_AP50", "mask AP50", 4, "", "higher", "COCO mask AP at IoU 0.50, mean over classes."),
@@ -169,8 +178,7 @@ def figures_of(system: SystemResult, *, agnostic: Figures | None = None) -> dict
     result: dict[str, float] = {}
     for group, row in (("macro", evaluation.macro), ("micro", evaluation.micro)):
         result[f"{group}_mAP"] = row.mean_ap
-        for threshold, value in zip(evaluation.thresholds, row.ap, strict=True):
-            result[f"{group}_AP{100 * threshold:.0f}"] = value
+        result |= {f"{group}_{name}": value for name, value in evaluation.ap_at(row).items()}
         result[f"{group}_pearson_r"] = row.pearson_r
         result[f"{group}_distance_mape"] = row.distance_mape
     result["n_detections"] = evaluation.micro.n_detections
@@ -187,6 +195,7 @@ def systems_table(
     revision: Revision,
     track: Track = "A",
     published: bool = True,
+    all_revisions: bool = False,
     agnostic: Mapping[str, Figures | None] | None = None,
     simulated: bool = False,
 ) -> Table:
@@ -195,40 +204,46 @@ def systems_table(
     Parameters
     ----------
     systems : sequence of SystemResult
-        All of ``revision``. A system whose name tells the other track is left out (2026-06-30).
-    revision : {"2026-06-30", "2026-04-02"}
-        The latter has a table of its own, for both tracks, and nothing published.
+        All of ``revision``. A system whose name tells the other track is left out, except by 2026-04-02.
+    revision : str
+        2026-04-02 has a table of its own, for both tracks.
     track : {"A", "B"}
     published : bool
-        Add the published rows.
+        Add the published rows of this revision.
+    all_revisions : bool
+        Add published rows of the other revisions too, each with its revision in its name: not comparable.
     agnostic : mapping of str to Figures
         Class-agnostic figures by system, where they are known.
     simulated : bool
         The recordings are; said in the note.
     """
-    official = revision == "2026-06-30"
-    columns = (*(TABLE_COLUMNS[track] if official else COLUMNS_0402), *EXTRA_COLUMNS)
+    soft = is_soft(revision)
+    columns = (*table_columns(track, revision), *EXTRA_COLUMNS)
     rows: list[str] = []
     sources: list[Source] = []
     figures: list[Mapping[str, float]] = []
     for system in systems:
-        if official and track_of_name(system.name) not in (None, track):
+        if soft and track_of_name(system.name) not in (None, track):
             continue
         rows.append(system.name)
         sources.append("measured")
         figures.append(figures_of(system, agnostic=(agnostic or {}).get(system.name)))
-    others = published_rows(track, revision) if published else ()
-    for row in others:
-        rows.append(row.system if row.data == "dev-test" else f"{row.system}, {row.data}")
+    others = published_rows(track, None if all_revisions else revision) if published else ()
+    for row in sorted(others, key=lambda r: r.revision != revision):
+        rows.append(row.label(revision))
         sources.append("published")
         figures.append(row.figures)
     notes = []
     if others:
-        notes.append("Published figures are on the real dev-test set; yours are on what is loaded.")
+        notes.append(CAVEAT)
+    if any(row.revision != revision for row in others):
+        notes.append("Figures of different revisions of the evaluator are not comparable.")
+    if any(row.inferred for row in others):
+        notes.append("The report does not name its evaluator; 2026-05-28 follows from its figures and dates.")
     if simulated:
         notes.append("The recordings are simulated.")
     values = np.array([[f.get(c.key, math.nan) for c in columns] for f in figures]).reshape(len(rows), len(columns))
-    title = f"{TABLE_TITLES[track]} · revision {revision}" if official else f"Systems · revision {revision}"
+    title = f"{TABLE_TITLES[track]} · revision {revision}" if soft else f"Systems · revision {revision}"
     return Table(title, " ".join(notes), "System", tuple(rows), tuple(sources), columns, values)
 
 
@@ -244,11 +259,8 @@ _MAPE_0402: Final = Column(
 
 def ap_columns(revision: Revision) -> tuple[Column, ...]:
     """AP columns of a revision, the mean last."""
-    if revision == "2026-04-02":
-        keys = [("AP50", "AP50"), ("AP75", "AP75"), ("mAP", "mAP")]
-    else:
-        keys = [("AP25", "AP25"), ("AP50", "AP50"), ("AP75", "AP75"), ("mAP", "mAP")]
-    return tuple(Column(key, title, 4, "", "higher") for key, title in keys)
+    keys = [*(f"AP{100 * t:.0f}" for t in shown_thresholds(revision)), "mAP"]
+    return tuple(Column(key, key, 4, "", "higher") for key in keys)
 
 
 def class_columns(revision: Revision, *, intervals: bool = False) -> tuple[Column, ...]:
@@ -257,7 +269,7 @@ def class_columns(revision: Revision, *, intervals: bool = False) -> tuple[Colum
     if intervals:
         columns += [Column("mAP_low", "95 % from", 4), Column("mAP_high", "to", 4)]
     columns += [Column("pearson_r", "Pearson r", 4, "", "higher"), Column("n_pairs", "Pairs", 0), *_PLACE_COLUMNS]
-    return (*columns, _MAPE_0402 if revision == "2026-04-02" else _MAPE)
+    return (*columns, _MAPE if is_soft(revision) else _MAPE_0402)
 
 
 def class_table(system: SystemResult, *, bootstrap: BootstrapResult | None = None) -> Table:
@@ -294,6 +306,8 @@ def class_table(system: SystemResult, *, bootstrap: BootstrapResult | None = Non
         "Angle and distance: pairs of one class within 20 degrees. A class without labels is undefined (–) and left "
         "out of macro."
     )
+    if leaves_out_absent_classes(system.revision):
+        note += " So is a class without detections, as by this revision."
     if bootstrap is not None:
         note += f" Intervals: bootstrap over {n} recordings, {len(bootstrap.macro)} resamples."
     return Table(
@@ -348,7 +362,7 @@ def recordings_table(system: SystemResult, *, threshold: float = 0.5) -> Table:
         *(Column(f"macro_{c.key}", c.title, c.digits, "Macro", c.better) for c in ap_columns(revision)),
         Column("macro_pearson_r", "Pearson r", 4, "Macro", "higher"),
         *_PLACE_COLUMNS,
-        _MAPE_0402 if revision == "2026-04-02" else _MAPE,
+        _MAPE if is_soft(revision) else _MAPE_0402,
     )
     parts = [system.only({name}) for name in system.recordings]
     rows = []

@@ -38,11 +38,11 @@ from sai_core.annotations import AnnotationTable
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.errors import InputError
 from sai_core.inference.store import RawDetections
-from sai_core.metrics import THRESHOLDS, Evaluation, RecordingScores, SparseMaps, merge, render_table_0630
+from sai_core.metrics import Evaluation, RecordingScores, SparseMaps, merge, render_table_0630
 from sai_core.metrics.evaluation import check_canvas, group_keys
 from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.pairing_0630 import candidate_pairs, optimal_pairs
-from sai_core.metrics.scores import distance_ape
+from sai_core.metrics.scores import distance_ape, soft_hits
 from sai_core.postprocess import (
     Candidates,
     PipelineSettings,
@@ -214,7 +214,7 @@ class TuningRecording:
             detection_score=table.score,
             detection_iou=iou,
             detection_label=assigned,
-            detection_hit=(iou[:, None] >= np.array(THRESHOLDS["2026-06-30"])) & (assigned >= 0)[:, None],
+            detection_hit=soft_hits(iou, assigned, "2026-06-30"),
             label_frame=labels.frame,
             label_category=labels.category_id,
             label_index=np.arange(len(labels)),

@@ -11,7 +11,7 @@ from sai_core.metrics.calibration import reliability_curve, score_bin, threshold
 from tests.metrics.helpers import made_up_recording, region, table
 
 
-@pytest.fixture(scope="module", params=["2026-06-30", "2026-04-02"])
+@pytest.fixture(scope="module", params=["2026-06-30", "2026-05-18", "2026-04-02"])
 def scores(request: pytest.FixtureRequest) -> list[RecordingScores]:
     pairs = [made_up_recording(20 + k, n_frames=8, name=f"r{k}") for k in range(3)]
     return [score_recording(*pair, revision=request.param, use_cache=False) for pair in pairs]

@@ -31,7 +31,7 @@ def _rows(*entries: tuple[int, int, float, float]) -> list[tuple[int, int, tuple
     return [(frame, category, region(x, y)) for frame, category, x, y in entries]
 
 
-@pytest.fixture(scope="module", params=["2026-06-30", "2026-04-02"])
+@pytest.fixture(scope="module", params=["2026-06-30", "2026-05-18", "2026-04-02"])
 def scores(request: pytest.FixtureRequest) -> list[RecordingScores]:
     pairs = [made_up_recording(80 + k, n_frames=8, name=f"r{k}") for k in range(4)]
     return [score_recording(*pair, revision=request.param, use_cache=False) for pair in pairs]

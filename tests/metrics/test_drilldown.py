@@ -19,7 +19,7 @@ from sai_core.metrics.score_store import RecordingResult, ScoreStore, SystemResu
 from tests.metrics.helpers import made_up_recording, region, table
 
 
-@pytest.fixture(scope="module", params=["2026-06-30", "2026-04-02"])
+@pytest.fixture(scope="module", params=["2026-06-30", "2026-05-18", "2026-04-02"])
 def results(request: pytest.FixtureRequest) -> list[RecordingResult]:
     return _results(request.param)
 

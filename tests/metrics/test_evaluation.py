@@ -45,7 +45,7 @@ def _figures(*args: Any, **options: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("revision", ["2026-06-30", "2026-04-02"])
+@pytest.mark.parametrize("revision", ["2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02"])
 def test_two_processes_give_the_same_bits(
     tables: tuple[Tables, Tables], files: tuple[dict[str, Path], dict[str, Path]], revision: Any
 ) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
 from sai_core.metrics import evaluate
-from tests.metrics.helpers import FIXTURES, assert_agrees_0402, assert_agrees_0630
+from tests.metrics.helpers import AP_ATOL, FIXTURES, assert_agrees_0402, assert_agrees_0630
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads((FIXTURES / "expected.json").read_text())
 
@@ -30,6 +31,15 @@ def test_revision_of_june(case: str) -> None:
     nothing |= dict.fromkeys(("AP25", "AP50", "AP75", "mAP", "pearson_r"))  # type: ignore[arg-type]
     whole = official | {"per_class": {str(c): official["per_class"].get(str(c), nothing) for c in range(13)}}
     assert_agrees_0630(evaluate({case: labels}, {case: predictions}, use_cache=False).to_json(), whole)
+
+
+@pytest.mark.parametrize("case", sorted(EXPECTED))
+def test_revision_of_may_is_the_mean_over_classes_with_detections(case: str) -> None:
+    labels, predictions = _tables(case)
+    classes = EXPECTED[case]["0630"]["per_class"].values()
+    official = [c["mAP"] for c in classes if c["mAP"] is not None and c["n_det"]]
+    found = evaluate({case: labels}, {case: predictions}, revision="2026-05-28", use_cache=False).to_json()
+    assert found["macro"]["mAP"] == (pytest.approx(np.mean(official), abs=AP_ATOL) if official else None)
 
 
 @pytest.mark.parametrize("case", sorted(EXPECTED))

@@ -18,7 +18,7 @@ from sai_core.metrics.average_precision import average_precision_0630, precision
 from tests.benchmarks.literal_metrics import literal_ap
 from tests.metrics.helpers import made_up_recording, region, table
 
-REVISIONS = ("2026-06-30", "2026-04-02")
+REVISIONS = ("2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02")
 
 
 @pytest.fixture(scope="module", params=REVISIONS)

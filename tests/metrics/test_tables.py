@@ -81,13 +81,15 @@ def test_undefined_is_a_dash_and_never_a_number(mine: SystemResult) -> None:
 
 def test_published_rows_stand_beside_and_are_marked(mine: SystemResult, other: SystemResult) -> None:
     first = systems_table([mine, other], revision="2026-06-30", track="A", simulated=True)
-    assert first.rows == ("mine_1", "FAO", "OR-AO", "SAID, PaSST", "SAID, task3a_2, evaluation set")
-    assert first.sources == ("measured", *["published"] * 4)
+    assert first.rows == ("mine_1", "SAID, PaSST", "SAID, AudioMAE", "SAID, task3a_2, evaluation set")
+    assert first.sources == ("measured", *["published"] * 3)
     assert "real dev-test set" in first.note
     assert "simulated" in first.note
-    assert _column(first, "n_detections")[1] == 265_049
-    second = systems_table([mine, other], revision="2026-06-30", track="B")
-    assert second.rows[:3] == ("mine_1", "tpav", "Baseline")
+    every = systems_table([mine, other], revision="2026-06-30", track="A", all_revisions=True)
+    assert every.rows[4:] == ("FAO, by 2026-05-28", "OR-AO, by 2026-05-28", *every.rows[6:])
+    assert _column(every, "n_detections")[4] == 265_049
+    second = systems_table([mine, other], revision="2026-06-30", track="B", all_revisions=True)
+    assert second.rows[:3] == ("mine_1", "tpav", "Baseline, by 2026-05-28")
     assert _column(second, "micro_pearson_r")[2] == 0.4429
     assert "simulated" not in second.note
     # published figures never win
@@ -157,10 +159,10 @@ def test_csv_holds_no_formula() -> None:
 
 
 def test_latex_is_escaped_and_balanced(mine: SystemResult, other: SystemResult) -> None:
-    table = systems_table([mine, other], revision="2026-06-30", track="B", simulated=True)
+    table = systems_table([mine, other], revision="2026-06-30", track="B", simulated=True, all_revisions=True)
     text = to_latex(table)
     assert r"mine\_1" in text
-    assert r"Baseline \emph{(published)}" in text
+    assert r"Baseline, by 2026-05-28 \emph{(published)}" in text
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\cmidrule(lr){2-6}", r"\multicolumn{5}{c}{Macro}"):
         assert rule in text
