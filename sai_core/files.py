@@ -7,16 +7,79 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+from urllib.parse import unquote
 
 from sai_core.errors import EnvironmentProblem, InputError
 
+PRIVATE_UMASK: Final[int] = 0o077
+"""Of every training process: what is in a run folder is its owner's alone."""
+
 _HASH_CHUNK = 1 << 22
+_MAX_NAME: Final[int] = 255
+_MAX_PATH: Final[int] = 4095
+"""Bytes of one name and of a whole path that Linux and its file systems take (``NAME_MAX``, ``PATH_MAX``)."""
+
+
+def user_path(text: str | os.PathLike[str], *, what: str = "path") -> Path:
+    """Path from what a user typed, pasted, or has in an address: the one way in for every field and option.
+
+    Taken as well: quotes around the whole (as file managers and shells copy them), ``file://`` addresses of this
+    machine, ``~`` and ``~user``. Nothing is looked up but the text itself, in case a file has quotes in its name.
+
+    Parameters
+    ----------
+    text : str or path
+    what : str
+        What a sentence about a mistake calls it, e.g. ``"Recipe file"``.
+
+    Returns
+    -------
+    Path
+        With ``~`` resolved; absolute only if the text was.
+
+    Raises
+    ------
+    InputError
+        A NUL byte, text that cannot be a file name, a name or path that is too long, an unknown user behind ``~``, a
+        ``file://`` address of another machine.
+    """
+    given = os.fspath(text)
+    if "\x00" in given:
+        raise InputError(f"The {what} holds a NUL byte; give a plain file name.")
+    _check_lengths(given, what)
+    plain = given.strip()
+    if plain[:1] in ("'", '"') and plain[-1:] == plain[:1] and len(plain) > 2 and not os.path.lexists(plain):
+        plain = plain[1:-1].strip()
+    if plain[:7].lower() == "file://":
+        host, slash, rest = plain[7:].partition("/")
+        if host.lower() not in ("", "localhost") or not slash:
+            raise InputError(f"{plain}: only files of this machine can be opened; give file:///path or a plain path.")
+        plain = unquote("/" + rest, errors="surrogateescape")
+        if "\x00" in plain:
+            raise InputError(f"The {what} holds a NUL byte; give a plain file name.")
+        _check_lengths(plain, what)
+    path = Path(plain)
+    if plain.startswith("~"):
+        try:
+            path = path.expanduser()
+        except RuntimeError as error:
+            raise InputError(f"{plain}: there is no such user on this machine; give the folder itself.") from error
+    return path
+
+
+def _check_lengths(text: str, what: str) -> None:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InputError(f"The {what} {text!a} holds characters that no file name can have.") from error
+    if len(encoded) > _MAX_PATH or max(map(len, encoded.split(b"/"))) > _MAX_NAME:
+        raise InputError(f"The {what} {text[:60]!r}... is longer than a file name can be; give the folder itself.")
 
 
 def confine(root: Path, relative: str | Path) -> Path:
@@ -41,10 +104,17 @@ def confine(root: Path, relative: str | Path) -> Path:
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO]:
+def atomic_write(path: Path, mode: str = "wb", *, private: bool = False) -> Iterator[IO]:
     """Open a temporary file beside ``path`` that replaces it only when the block ends without an error.
 
     Parent folders are made. Nobody ever sees a half-written file; after an error the old one is untouched.
+
+    Parameters
+    ----------
+    path : Path
+    mode : {"wb", "w"}
+    private : bool
+        Readable by its owner alone; else as the process's umask says.
 
     Raises
     ------
@@ -52,16 +122,15 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO]:
         The folder cannot be written or the disk is full.
     """
     path = Path(path)
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, temporary = _new_beside(path, 0o600 if private else 0o666)
         encoding = None if "b" in mode else "utf-8"
         with os.fdopen(handle, mode, encoding=encoding) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -70,6 +139,18 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO]:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+def _new_beside(path: Path, permissions: int) -> tuple[int, Path]:
+    """A new file in the folder of another; the kernel takes the umask off the permissions."""
+    # the start of a long name only: with what is added it must stay a possible one
+    head = os.fsdecode(os.fsencode(path.name)[:180])
+    while True:
+        temporary = path.parent / f".{head}.{secrets.token_hex(6)}.tmp"
+        try:
+            return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, permissions), temporary
+        except FileExistsError:
+            continue
 
 
 def content_hash(path: Path) -> str:

@@ -5,13 +5,73 @@ Every kind of training reads its configuration through here, so that a mistake i
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sai_core.errors import InputError
+
+_MAX_BYTES: Final[int] = 1 << 20
+"""Size of a settings file: a thousand times the largest that ships."""
+
+_MAX_DEPTH: Final[int] = 64
+"""Brackets within brackets; the files that ship have three. The standard parser would run out of stack."""
+
+
+def parse_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file of unknown origin; every reader of settings, recipes and systems begins here.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, is no plain file, larger than a megabyte, no text, or no TOML that this program takes
+        (numbers of thousands of digits, brackets nested more than 64 deep).
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or device could keep its reader waiting for ever
+            raise InputError(f"{path}: is no plain file; give a TOML file.")
+        with open(path, "rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"{path}: is larger than a megabyte; that is no settings file.")
+    try:
+        return _toml(data.decode("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is not a TOML file ({error}).") from error
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Parse TOML; every refusal is a ValueError of one line."""
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"brackets nested more than {_MAX_DEPTH} deep") from None
+    except ValueError as error:
+        # Python's own limit of digits; its sentence speaks of Python functions
+        if "digit" in str(error) and not isinstance(error, (tomllib.TOMLDecodeError, UnicodeDecodeError)):
+            raise ValueError("a number has thousands of digits") from None
+        raise
+    _check_values(values, 0)
+    return values
+
+
+def _check_values(value: Any, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"brackets nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        for inner in value.values():
+            _check_values(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_values(inner, depth + 1)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number is beyond 64 bits")
 
 
 def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -29,12 +89,7 @@ def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     InputError
         No such file, not TOML, an override that names nothing.
     """
-    try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this is not TOML ({error}).") from error
+    raw = parse_toml(path)
     for text in overrides:
         _override(raw, text)
     return raw
@@ -114,9 +169,11 @@ def _override(raw: dict[str, Any], text: str) -> None:
     if not separator or not key.strip():
         raise InputError(f"--set {text}: expected key=value, e.g. epochs=10.")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed = _toml(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value  # a plain word need not be quoted
+    except ValueError as error:
+        raise InputError(f"--set {text[:60]}: {error}.") from error
     target: Any = raw
     above = ""
     *path, last = key.strip().split(".")

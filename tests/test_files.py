@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, cache_root, confine, content_hash, file_signature
+from sai_core.files import atomic_write, cache_root, confine, content_hash, file_signature, user_path
 
 
 @pytest.fixture
@@ -92,7 +92,14 @@ def test_a_write_makes_folders_and_replaces(tmp_path: Path) -> None:
         stream.write("zwölf")
         assert path.read_bytes() == b"one"
     assert path.read_text(encoding="utf-8") == "zwölf"
-    assert path.stat().st_mode & 0o777 == 0o644
+    before = os.umask(0o027)
+    try:
+        for private, mode in ((False, 0o640), (True, 0o600)):
+            with atomic_write(path, private=private) as stream:
+                stream.write(b"")
+            assert path.stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
     assert leftovers(path.parent) == ["file.bin"]
 
 
@@ -218,3 +225,70 @@ def test_where_caches_live(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_root() == tmp_path / "home" / ".cache" / "sai-explorer"
     assert not cache_root().exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/a/b", "/a/b"),
+        ("  /a/b \n", "/a/b"),
+        ('"/a/b c"', "/a/b c"),
+        ("'/a/b c'", "/a/b c"),
+        ("file:///a/b%20c", "/a/b c"),
+        ("FILE://localhost/a", "/a"),
+        ("'file:///a'", "/a"),
+        ("a/../b", "a/../b"),
+        ("'", "'"),
+        ("\"a'", "\"a'"),
+        ("", "."),
+    ],
+)
+def test_paths_as_people_paste_them(text: str, path: str) -> None:
+    assert user_path(text) == Path(path)
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert user_path("~/data") == Path("/home/anna/data")
+    assert user_path("a/~/data") == Path("a/~/data")
+
+
+def test_a_file_with_quotes_in_its_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "'a'").touch()
+    assert user_path("'a'") == Path("'a'")
+    assert user_path("'b'") == Path("b")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("~nosuch", "there is no such user"),
+        ("~nosuch/x", "there is no such user"),
+        ("'~nosuch'", "there is no such user"),
+        ("a\0b", "NUL byte"),
+        ("file:///a%00b", "NUL byte"),
+        ("file://server/share/a", "only files of this machine"),
+        ("file://server", "only files of this machine"),
+        ("\ud800", "no file name can have"),
+        ("a" * 256, "longer than a file name"),
+        ("ä" * 128, "longer than a file name"),
+        ("a/" * 3000, "longer than a file name"),
+    ],
+)
+def test_text_that_is_no_path_is_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        user_path(text, what="data root")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+@given(st.text(st.characters(exclude_categories=())) | st.text("~/.%'\"file:a\0\udcff", max_size=20))
+def test_any_text_is_a_path_or_a_sentence(text: str) -> None:
+    try:
+        path = user_path(text)
+    except InputError:
+        return
+    # what comes back can be asked about
+    path.is_dir()
+    os.fsencode(path)

@@ -15,7 +15,7 @@ from pages.components.text import plain
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
 from sai_core.errors import InputError, SaiError
-from sai_core.runs import executors, launch, watch
+from sai_core.runs import executors, launch
 from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
 from sai_core.runs.launch import LaunchSpec, TrainingKind
 from sai_core.runs.watch import RunSummary
@@ -123,6 +123,7 @@ def form(folder: Path) -> None:
             height=68,
             placeholder="CUDA_VISIBLE_DEVICES=1",
             label_visibility="collapsed",
+            help="NAME=value, one a line. Possible are " + ", ".join(sorted(launch.ALLOWED_VARIABLES)) + ".",
         )
     if not st.session_state.get(keys.TRAIN_NAME):
         st.session_state[keys.TRAIN_NAME] = launch.free_name(folder, _suggestion(kind))
@@ -165,7 +166,7 @@ def preview(folder: Path) -> None:
         st.caption(f"Recipe {plain(Path(spec.recipe).name)}")
         try:
             with st.container(height=430, border=False):
-                st.code(watch.read_text(Path(spec.recipe)), language="toml")
+                st.code(launch.recipe_text(kind.name, spec.recipe), language="toml")
         except SaiError as error:
             st.warning(plain(error))
     if isinstance(spec.executor, Slurm):

@@ -20,7 +20,14 @@ Needs audio (mic_dev or foa_dev) and metadata_dev, no labels. best.safetensors i
 """
 
 
-def add_teacher(kinds: argparse._SubParsersAction, add_run_options: Callable[[argparse.ArgumentParser], None]) -> None:
+_Run = Callable[[argparse.Namespace], int]
+
+
+def add_teacher(
+    kinds: argparse._SubParsersAction,
+    add_run_options: Callable[[argparse.ArgumentParser], None],
+    privately: Callable[[_Run], _Run],
+) -> None:
     """Add the kind to ``train``."""
     parser = kinds.add_parser(
         "teacher",
@@ -37,7 +44,7 @@ def add_teacher(kinds: argparse._SubParsersAction, add_run_options: Callable[[ar
     parser.add_argument("--validation", required=True, metavar="S", help="split to choose the best epoch on")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add_run_options(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=privately(_run))
 
 
 def _run(args: argparse.Namespace) -> int:

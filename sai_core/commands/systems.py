@@ -72,16 +72,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from sai_core.postprocess.systems import list_systems, load_system, systems_folder
+    from sai_core.postprocess.systems import list_systems, refused_systems, systems_folder
 
     folder = systems_folder()
     systems = list_systems(folder)
-    if not args.quiet and folder.is_dir():
-        for path in sorted(folder.glob("*.toml")):
-            try:
-                load_system(path)
-            except InputError as error:
-                print(f"left out: {error}", file=sys.stderr)
+    for sentence in refused_systems(folder):
+        print(f"left out: {sentence}", file=sys.stderr)
     if args.json:
         print(json.dumps([_facts(system) for system in systems], indent=1, ensure_ascii=False))
         return 0

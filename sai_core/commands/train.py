@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sai_core.commands._train_teacher import add_teacher
 from sai_core.errors import InputError
+from sai_core.files import PRIVATE_UMASK
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
 _RECIPES = Path(__file__).parents[1] / "training" / "recipes"
@@ -65,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_detector(kinds)
     _add_sounds(kinds)
     _add_export(kinds)
-    add_teacher(kinds, add_run_options)
+    add_teacher(kinds, add_run_options, privately)
 
 
 def _add_uplam(kinds: argparse._SubParsersAction) -> None:
@@ -78,7 +80,7 @@ def _add_uplam(kinds: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file (the one of the shipped weights)")
     add_run_options(parser)
-    parser.set_defaults(run=_run_uplam)
+    parser.set_defaults(run=privately(_run_uplam))
 
 
 def _add_detector(kinds: argparse._SubParsersAction) -> None:
@@ -97,7 +99,7 @@ def _add_detector(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs (default: as the recipe says)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     add_run_options(parser)
-    parser.set_defaults(run=_run_detector)
+    parser.set_defaults(run=privately(_run_detector))
 
 
 def _add_sounds(kinds: argparse._SubParsersAction) -> None:
@@ -117,7 +119,7 @@ def _add_sounds(kinds: argparse._SubParsersAction) -> None:
         "--set", action="append", default=[], dest="overrides", metavar="K=V", help="e.g. seed=1 or epochs=20"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(run=_run_sounds)
+    parser.set_defaults(run=privately(_run_sounds))
 
 
 def _add_export(kinds: argparse._SubParsersAction) -> None:
@@ -136,6 +138,19 @@ def _add_export(kinds: argparse._SubParsersAction) -> None:
         "--note", action="append", default=[], metavar="K=V", help="provenance to keep in the file; may be repeated"
     )
     parser.set_defaults(run=_run_export)
+
+
+def privately(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The same, with a run folder and files in it that only their owner can read."""
+
+    def run_privately(args: argparse.Namespace) -> int:
+        before = os.umask(PRIVATE_UMASK)
+        try:
+            return run(args)
+        finally:
+            os.umask(before)
+
+    return run_privately
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
-from sai_core.files import atomic_write
+from sai_core.files import atomic_write, user_path
 from sai_core.postprocess.pipeline import PipelineSettings, describe_settings, prepare, run_prepared
+from sai_core.settings import parse_toml
 
 if TYPE_CHECKING:
     from sai_core.inference.store import RawDetections
@@ -56,7 +56,6 @@ _KEYS: Final[tuple[str, ...]] = (
     "checkpoint",
     "settings",
 )
-_MAX_BYTES: Final[int] = 1 << 20
 _MAX_TEXT: Final[int] = 10_000
 
 
@@ -152,23 +151,36 @@ def list_systems(folder: Path | None = None) -> list[System]:
     ----------
     folder : Path, optional
         For example :func:`systems_folder`; may be absent. Files that cannot be read, and names of systems that come
-        with the program, are left out (:func:`load_system` on the path tells what is wrong).
+        with the program, are left out; :func:`refused_systems` tells which and why.
     """
     shipped = sorted(
         (_read(path) for path in _SHIPPED.glob("*.toml")),
         key=lambda s: _ORDER.index(s.name) if s.name in _ORDER else len(_ORDER),
     )
-    seen = {s.name.casefold() for s in shipped}
-    own = []
+    own, _ = _own_systems(folder, {s.name.casefold() for s in shipped})
+    return shipped + sorted(own, key=lambda s: s.name.casefold())
+
+
+def refused_systems(folder: Path | None) -> list[str]:
+    """What :func:`list_systems` leaves out of a folder: one sentence for each file."""
+    return _own_systems(folder, {s.name.casefold() for s in list_systems()})[1]
+
+
+def _own_systems(folder: Path | None, seen: set[str]) -> tuple[list[System], list[str]]:
+    own: list[System] = []
+    refused = []
     for path in _files(folder):
         try:
             system = _read(path)
-        except InputError:
+        except InputError as error:
+            refused.append(str(error))
             continue
-        if system.name.casefold() not in seen:
-            seen.add(system.name.casefold())
-            own.append(system)
-    return shipped + sorted(own, key=lambda s: s.name.casefold())
+        if system.name.casefold() in seen:
+            refused.append(f"{path}: there is another system named {system.name}; give this one another name.")
+            continue
+        seen.add(system.name.casefold())
+        own.append(system)
+    return own, refused
 
 
 def load_system(name_or_path: str | os.PathLike[str], *, folder: Path | None = None) -> System:
@@ -189,7 +201,7 @@ def load_system(name_or_path: str | os.PathLike[str], *, folder: Path | None = N
     """
     text = os.fspath(name_or_path)
     if text.lower().endswith(".toml") or os.sep in text:
-        return _read(Path(text))
+        return _read(user_path(text, what="system"))
     systems = list_systems(folder)
     for system in systems:
         if system.name.casefold() == text.casefold():
@@ -212,16 +224,7 @@ def _files(folder: Path | None) -> list[Path]:
 
 
 def _read(path: Path) -> System:
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise InputError(f"{path}: is larger than a megabyte; that is no system file.")
-        values = tomllib.loads(data.decode("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not a TOML file ({error}).") from error
+    values = parse_toml(path)
     try:
         return parse_system(values)
     except InputError as error:

@@ -36,7 +36,7 @@ from typing import Any, ClassVar, Final, Literal
 import psutil
 
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write
+from sai_core.files import PRIVATE_UMASK, atomic_write
 
 LOG_NAME: Final[str] = "log.txt"
 ATTEMPT_MARK: Final[str] = "== attempt "
@@ -166,6 +166,11 @@ class Started:
     job_id: str = ""
 
 
+def private_opener(path: str, flags: int) -> int:
+    """For :func:`open`: a new file is readable by its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
 def to_plain(executor: Executor) -> dict[str, Any]:
     """Plain form for JSON."""
     return {"kind": executor.kind, **asdict(executor)}
@@ -244,7 +249,7 @@ def run_lock(run: Path, *, wait_s: float = 0.0) -> Iterator[int]:
         The folder cannot be written.
     """
     try:
-        handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise EnvironmentProblem(f"{run}: cannot be written ({error.strerror or error}).") from error
     try:
@@ -289,9 +294,10 @@ def start(
     if isinstance(executor, Slurm):
         return _submit(executor, list(arguments), run, dict(environment or {}))
     try:
-        with open(run / LOG_NAME, "ab", buffering=0) as log:
+        with open(run / LOG_NAME, "ab", buffering=0, opener=private_opener) as log:
             process = subprocess.Popen(
                 command(executor, arguments),
+                umask=PRIVATE_UMASK,
                 cwd=_REPOSITORY,
                 env=variables,
                 stdin=subprocess.DEVNULL,
@@ -478,7 +484,7 @@ def _write_exit(run: Path, started: Started, code: int) -> None:
     told = {**asdict(started), "code": code, "ended": time.time()}
     try:
         if run.is_dir():  # not when the user has deleted it meanwhile
-            with atomic_write(run / EXIT_NAME, "w") as stream:
+            with atomic_write(run / EXIT_NAME, "w", private=True) as stream:
                 json.dump(told, stream)
     except EnvironmentProblem:
         pass  # a full disk: the run then counts as interrupted, which is as true
@@ -541,9 +547,10 @@ def run_attached(run: Path, arguments: Sequence[str], environment: Mapping[str, 
     def watch(lock: int | None) -> int:
         # Slurm sends its warning to every process of the job: the training must not die of it
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-        with open(run / LOG_NAME, "ab", buffering=0) as log:
+        with open(run / LOG_NAME, "ab", buffering=0, opener=private_opener) as log:
             process = subprocess.Popen(
                 list(arguments),
+                umask=PRIVATE_UMASK,
                 cwd=_REPOSITORY,
                 env=variables,
                 stdin=subprocess.DEVNULL,

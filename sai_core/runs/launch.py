@@ -25,15 +25,68 @@ from typing import Any, Final
 import psutil
 
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, confine
+from sai_core.files import atomic_write, confine, user_path
 from sai_core.runs import executors, watch
 from sai_core.runs.executors import Executor, Local
+from sai_core.settings import parse_toml
 
 RECIPE_COPY: Final[str] = "recipe.toml"
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
 _ENDING_S: Final[float] = 5.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VALUE = re.compile(r"[A-Za-z0-9_.,:;=+*^ -]{0,200}", re.ASCII)
+"""No slash: nothing that a variable says can name a file."""
+
+ALLOWED_VARIABLES: Final[frozenset[str]] = frozenset(
+    (
+        # which devices, and in which order
+        "CUDA_DEVICE_ORDER",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUDA_VISIBLE_DEVICES",
+        "HIP_VISIBLE_DEVICES",
+        # threads of the numerical libraries
+        "KMP_BLOCKTIME",
+        "MKL_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "OMP_PROC_BIND",
+        "OPENBLAS_NUM_THREADS",
+        # memory and arithmetic
+        "CUBLAS_WORKSPACE_CONFIG",
+        "MALLOC_ARENA_MAX",
+        "NVIDIA_TF32_OVERRIDE",
+        "PYTORCH_ALLOC_CONF",
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "PYTORCH_ENABLE_MPS_FALLBACK",
+        # how processes find and wait for each other
+        "GLOO_SOCKET_IFNAME",
+        "NCCL_ALGO",
+        "NCCL_BUFFSIZE",
+        "NCCL_CROSS_NIC",
+        "NCCL_DEBUG",
+        "NCCL_DEBUG_SUBSYS",
+        "NCCL_IB_DISABLE",
+        "NCCL_IB_GID_INDEX",
+        "NCCL_IB_HCA",
+        "NCCL_IB_TIMEOUT",
+        "NCCL_NET_GDR_LEVEL",
+        "NCCL_P2P_DISABLE",
+        "NCCL_P2P_LEVEL",
+        "NCCL_PROTO",
+        "NCCL_SHM_DISABLE",
+        "NCCL_SOCKET_FAMILY",
+        "NCCL_SOCKET_IFNAME",
+        "TORCH_CPP_LOG_LEVEL",
+        "TORCH_DISTRIBUTED_DEBUG",
+        "TORCH_NCCL_ASYNC_ERROR_HANDLING",
+        "TORCH_NCCL_BLOCKING_WAIT",
+        "TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC",
+        "TP_SOCKET_IFNAME",
+    )
+)
+"""Environment variables that a launch may set. A variable can name a program or library to run (``LD_PRELOAD``,
+``PYTHONPATH``, ``NCCL_NET_PLUGIN``, ...), so that only these are taken, never a whole family by its first letters."""
+
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=.*", re.DOTALL)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
@@ -113,7 +166,7 @@ class LaunchSpec:
         Values of the kind's own options, e.g. ``{"--split": "dev-train-sim"}``.
     executor : Executor
     environment : mapping
-        Environment variables on top of the app's.
+        Environment variables on top of the app's; some of :data:`ALLOWED_VARIABLES`.
     """
 
     kind: str = "detector"
@@ -135,14 +188,22 @@ class LaunchSpec:
             if not _SETTING.fullmatch(item):
                 raise InputError(f"Setting {item!r}: expected key=value, e.g. optimiser.rate=1e-4.")
         for name, value in self.environment.items():
-            if not _VARIABLE.fullmatch(name) or "\x00" in value:
-                raise InputError(f"Environment variable {name!r}: letters, digits and _ only, and no digit first.")
+            if name not in ALLOWED_VARIABLES:
+                raise InputError(
+                    f"Environment variable {name[:80]!r} cannot be set here; possible are "
+                    f"{', '.join(sorted(ALLOWED_VARIABLES))}. Set any other before the app is started."
+                )
+            if not _VALUE.fullmatch(value):
+                raise InputError(
+                    f"Environment variable {name}: its value may hold letters, digits, spaces and . , : ; = + * ^ - _ "
+                    "only, at most 200 characters."
+                )
 
 
 def default_runs_folder() -> Path:
     """Where runs are kept unless the user chooses: ``$SAI_RUNS_DIR``, else ``runs`` beside the program."""
     chosen = os.environ.get("SAI_RUNS_DIR")
-    return Path(chosen).expanduser() if chosen else _PACKAGE.parent / "runs"
+    return user_path(chosen) if chosen else _PACKAGE.parent / "runs"
 
 
 def training_kinds() -> dict[str, TrainingKind]:
@@ -172,6 +233,52 @@ def recipes(kind: str) -> dict[str, Path]:
     """Recipes that ship, by name."""
     folder = _PACKAGE / _RECIPE_FOLDERS.get(kind, "training/recipes")
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+RECIPE_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "detector": frozenset(
+        (
+            *("name", "seed", "threads", "epochs", "batch", "log_every", "checkpoint_minutes", "proposals", "regions"),
+            *("amp", "cpu_bfloat16", "model", "data", "augment", "optimiser", "validation", "start", "loss"),
+        )
+    ),
+    "uplam": frozenset(
+        (
+            *("seed", "threads", "checkpoint_minutes", "validate_every", "validation_frames"),
+            *("data", "model", "loss", "stages"),
+        )
+    ),
+    "teacher": frozenset(
+        (
+            *("seed", "threads", "epochs", "batch", "segment_frames", "rate", "weight_decay", "clip", "threshold"),
+            "model",
+        )
+    ),
+}
+"""First-level names of each kind's recipes: what tells a recipe from any other TOML file without importing torch."""
+
+
+def recipe_text(kind: str, path: str | os.PathLike[str]) -> str:
+    """Text of a recipe, to be shown and copied; of a file that is none, nothing is read out.
+
+    Raises
+    ------
+    InputError
+        No such file, its name does not end in ``.toml``, it is no TOML, or not a recipe of this kind.
+    """
+    file = user_path(path, what="recipe").absolute()
+    if file.suffix.lower() != ".toml":
+        raise InputError(f"{file}: the name of a recipe ends in .toml.")
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such recipe.")
+    names = set(parse_toml(file))
+    # not which names: they would tell what is in another program's file
+    if not names or not names <= RECIPE_KEYS.get(kind, frozenset()):
+        raise InputError(
+            f"{file}: is no recipe of this kind ({kind}); a recipe has some of these and nothing else: "
+            f"{', '.join(sorted(RECIPE_KEYS.get(kind, ())))}."
+        )
+    return watch.read_text(file, max_bytes=1 << 20)
 
 
 def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> list[str]:
@@ -246,7 +353,7 @@ def launch(
     EnvironmentProblem
         The folder cannot be written, or the process cannot be started.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = user_path(folder, what="runs folder").absolute()
     if not _NAME.fullmatch(name):
         raise InputError(f"Run name {name!r}: use letters, digits and . _ - (and one / to group runs), e.g. track-a-1.")
     run = confine(folder, name)
@@ -254,7 +361,8 @@ def launch(
     if run.parent != folder.resolve() and watch.is_run(run.parent):
         raise InputError(f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
     try:
-        run.mkdir(parents=True, exist_ok=True)
+        run.parent.mkdir(parents=True, exist_ok=True)
+        run.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(f"{run}: cannot be made ({error.strerror or error}).") from error
     with executors.run_lock(run) as lock:
@@ -262,7 +370,7 @@ def launch(
         if any(entry.name != executors.LOCK_NAME for entry in run.iterdir()):
             raise InputError(f"{name}: this folder is not empty; choose another name, or resume the run in it.")
         if spec.recipe:
-            _write_text(run / RECIPE_COPY, watch.read_text(Path(spec.recipe)))
+            _write_text(run / RECIPE_COPY, recipe_text(spec.kind, spec.recipe))
             spec = replace(spec, recipe=str(run / RECIPE_COPY))
         try:
             _start(spec, run, lock, resume=False, created=time.time(), cloned_from=cloned_from, arguments=arguments)
@@ -466,16 +574,14 @@ def _gone(run: Path, wait_s: float) -> bool:
 
 def _checked(spec: LaunchSpec) -> LaunchSpec:
     """The same with absolute paths, which are there."""
-    data = [Path(root).expanduser().absolute() for root in spec.data]
+    data = [user_path(root, what="data folder").absolute() for root in spec.data]
     for root in data:
         if not root.is_dir():
             raise InputError(f"{root}: there is no such data folder.")
     spec = replace(spec, data=tuple(map(str, data)))
     if spec.recipe:
-        recipe = Path(spec.recipe).expanduser().absolute()
-        if not recipe.is_file():
-            raise InputError(f"{recipe}: there is no such recipe.")
-        spec = replace(spec, recipe=str(recipe))
+        recipe_text(spec.kind, spec.recipe)
+        spec = replace(spec, recipe=str(user_path(spec.recipe).absolute()))
     return spec
 
 
@@ -504,7 +610,7 @@ def _start(
         "command": executors.command(spec.executor, listed),
     }
     try:
-        with open(run / executors.LOG_NAME, "a", encoding="utf-8") as log:
+        with open(run / executors.LOG_NAME, "a", encoding="utf-8", opener=executors.private_opener) as log:
             when = time.strftime("%Y-%m-%d %H:%M:%S")
             log.write(f"{executors.ATTEMPT_MARK}{attempt}, {when}: {shlex.join(told['command'])}\n")
     except OSError as error:
@@ -520,7 +626,7 @@ def _write_launch(run: Path, told: Mapping[str, Any]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path, "w") as stream:
+    with atomic_write(path, "w", private=True) as stream:
         stream.write(text)
 
 

@@ -13,6 +13,7 @@ from sai_core.acoustics.projection import Grid
 from sai_core.acoustics.visibility import RecipeOrOwn
 from sai_core.detector.config import DetectorConfig
 from sai_core.errors import InputError
+from sai_core.files import user_path
 from sai_core.settings import build, read_toml, table
 
 RECIPES: Final[Path] = Path(__file__).with_name("recipes")
@@ -280,7 +281,7 @@ def recipe_path(name_or_path: str | Path) -> Path:
     InputError
         Neither.
     """
-    path = Path(name_or_path)
+    path = user_path(name_or_path, what="recipe")
     if path.is_file():
         return path
     shipped = RECIPES / f"{name_or_path}.toml"

@@ -42,7 +42,7 @@ def main() -> int:
         dist.destroy_process_group()
         if rank:
             return 0
-    print(f"rank {rank} of {world}, sum {total:.0f}, colour {os.environ.get('FAKE_COLOUR', 'none')}")
+    print(f"rank {rank} of {world}, sum {total:.0f}, colour {os.environ.get('NCCL_SOCKET_IFNAME', 'none')}")
     if args.fail == "early":
         print("error: model.depth: unknown setting; known are model.width.", file=sys.stderr)
         return 2

@@ -104,7 +104,7 @@ def test_a_torchrun_launch_is_ended_with_its_workers(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_job_of_submitits_local_cluster_runs_stops_and_resumes(folder: Path) -> None:
     pytest.importorskip("submitit")
-    spec = LaunchSpec(executor=Slurm(cluster="local", hours=0.2), environment={"FAKE_COLOUR": "red"})
+    spec = LaunchSpec(executor=Slurm(cluster="local", hours=0.2), environment={"NCCL_SOCKET_IFNAME": "red"})
     run = launch.launch(spec, folder, "job", arguments=trainer("--steps=100000"))
     wait_until(lambda: watch.look(run).state == "running", 120.0)
     assert any("colour red" in line for line in watch.read_log(run).lines)
@@ -147,7 +147,7 @@ def test_the_jobs_warning_is_a_request_to_stop(tmp_path: Path) -> None:
     run.mkdir()
     program = (
         "import sys; from pathlib import Path; from sai_core.runs.executors import run_attached\n"
-        "sys.exit(run_attached(Path(sys.argv[1]), sys.argv[2:], {'FAKE_COLOUR': 'green'}))"
+        "sys.exit(run_attached(Path(sys.argv[1]), sys.argv[2:], {'NCCL_SOCKET_IFNAME': 'green'}))"
     )
     command = [sys.executable, TRAINER, f"--run={run}", "--steps=100000"]
     process = subprocess.Popen([sys.executable, "-c", program, str(run), *command], start_new_session=True)

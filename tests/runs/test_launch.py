@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.runs import executors, launch, watch
@@ -228,7 +231,7 @@ def test_a_clone_repeats_the_launch_with_the_recipe_as_it_was(folder: Path, tmp_
         overrides=("a.b=1", 'name="x y"'),
         executor=executors.Torchrun(processes=3),
         options={"--split": "a"},
-        environment={"FAKE_COLOUR": "blue"},
+        environment={"NCCL_SOCKET_IFNAME": "blue"},
     )
     run = launch.launch(replace(spec, executor=executors.Local()), folder, "group/one", arguments=trainer())
     wait_for_state(run, "finished")
@@ -272,7 +275,10 @@ def test_a_link_out_of_the_runs_folder_is_refused(folder: Path, tmp_path: Path) 
         ({"device": "cuda:x"}, "Device"),
         ({"overrides": ("--run=/tmp",)}, "key=value"),
         ({"overrides": ("a",)}, "key=value"),
-        ({"environment": {"A B": "1"}}, "Environment variable"),
+        ({"environment": {"A B": "1"}}, "Environment variable 'A B' cannot be set"),
+        ({"environment": {"LD_PRELOAD": "1"}}, "'LD_PRELOAD' cannot be set here; possible are CUBLAS"),
+        ({"environment": {"OMP_NUM_THREADS": "1\n2"}}, "OMP_NUM_THREADS: its value may hold"),
+        ({"environment": {"OMP_NUM_THREADS": "/tmp/x.so"}}, "OMP_NUM_THREADS: its value may hold"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(change: dict, message: str) -> None:
@@ -349,3 +355,71 @@ def test_free_names(tmp_path: Path) -> None:
     assert launch.free_name(tmp_path, "a") == "a-2"
     (tmp_path / "a-2").mkdir()
     assert launch.free_name(tmp_path, "a-2") == "a-3"
+
+
+@given(name=st.from_regex(r"(LD|PYTHON|NCCL|TORCH|CUDA|GIT|SAI|BASH|GLIBC)_?[A-Z_]{0,20}", fullmatch=True))
+@example("PATH")
+@example("PYTHONPATH")
+@example("BASH_ENV")
+@example("NCCL_NET_PLUGIN")
+@example("omp_num_threads")
+def test_only_variables_of_the_list_are_set(name: str) -> None:
+    if name in launch.ALLOWED_VARIABLES:
+        assert LaunchSpec(environment={name: "1"}).environment == {name: "1"}
+    else:
+        with pytest.raises(InputError, match="cannot be set here"):
+            LaunchSpec(environment={name: "1"})
+
+
+def test_no_variable_of_the_list_names_a_program_or_file() -> None:
+    for name in launch.ALLOWED_VARIABLES:
+        assert not re.search(r"PATH|PRELOAD|PLUGIN|FILE|PYTHON|LIBRARY|COMMAND|INIT|_DIR|HOME|HOOK", name)
+
+
+def test_a_run_is_its_owners_alone(folder: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        run = launch.launch(replace(SPEC, recipe=""), folder, "group/one", arguments=trainer())
+        wait_for_state(run, "finished")
+        wait_until((run / "exit.json").exists)
+    finally:
+        os.umask(before)
+    assert (run / "log.txt").exists()
+    for path in (run, *run.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_recipe_keys_are_those_of_the_settings() -> None:
+    from sai_core.acoustics.training.loop import TrainingConfig as UplamConfig
+    from sai_core.teacher.training import TeacherTraining
+    from sai_core.training.config import TrainingConfig
+
+    kinds = {"detector": TrainingConfig, "uplam": UplamConfig, "teacher": TeacherTraining}
+    assert {k: {f.name for f in fields(c)} for k, c in kinds.items()} == launch.RECIPE_KEYS
+    for kind in kinds:
+        for path in launch.recipes(kind).values():
+            assert launch.recipe_text(kind, path) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("passwd", "seed = 1"),
+        ("notes.txt", "seed = 1"),
+        ("secrets.toml", 'password = "hunter2"'),
+        ("half.toml", 'seed = 1\npassword = "hunter2"'),
+        ("comment.toml", "# hunter2"),
+        ("no.toml", "hunter2"),
+        ("digits.toml", "seed = " + "9" * 5000),
+    ],
+)
+def test_of_what_is_no_recipe_nothing_is_read_out(folder: Path, tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        launch.recipe_text("detector", path)
+    assert "hunter2" not in str(error.value)
+    assert "password" not in str(error.value)
+    with pytest.raises(InputError):
+        launch.launch(replace(SPEC, recipe=str(path)), folder, "one", arguments=trainer())
+    assert not (folder / "one").exists()

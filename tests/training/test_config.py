@@ -115,10 +115,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_config("large_c")
     path = tmp_path / "bad.toml"
     path.write_text("epochs = = 3")
-    with pytest.raises(InputError, match="not TOML"):
+    with pytest.raises(InputError, match="not a TOML"):
         read_config(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="not TOML"):
+    with pytest.raises(InputError, match="not a TOML"):
         read_config(path)
 
 
