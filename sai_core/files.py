@@ -30,7 +30,7 @@ def user_path(text: str | os.PathLike[str], *, what: str = "path") -> Path:
     """Path from what a user typed, pasted, or has in an address: the one way in for every field and option.
 
     Taken as well: quotes around the whole (as file managers and shells copy them), ``file://`` addresses of this
-    machine, ``~`` and ``~user``. Nothing is looked up but the text itself, in case a file has quotes in its name.
+    machine, ``~`` and ``~user``. A file that is really named so, quotes and spaces included, goes before.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def user_path(text: str | os.PathLike[str], *, what: str = "path") -> Path:
     if "\x00" in given:
         raise InputError(f"The {what} holds a NUL byte; give a plain file name.")
     _check_lengths(given, what)
-    plain = given.strip()
+    plain = given if os.path.lexists(given) else given.strip()
     if plain[:1] in ("'", '"') and plain[-1:] == plain[:1] and len(plain) > 2 and not os.path.lexists(plain):
         plain = plain[1:-1].strip()
     if plain[:7].lower() == "file://":
