@@ -13,6 +13,8 @@ least 35 in each of the three. With thirteen classes colour is never the only si
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Final
 
 import numpy as np
@@ -70,6 +72,90 @@ CLASS_COLORS: Final[tuple[str, ...]] = (
     "#6e6e71",
 )
 """Hex colour of each class, used by every picture, table and chart."""
+
+_OTHER_NAMES: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "Female speech, woman speaking",
+        "femaleSpeech",
+        "Speech, female",
+        "Female speaking",
+        "Woman speaking",
+        "Woman speech",
+        "Female speech, woman",
+        "Female voice",
+        "Female",
+    ),
+    (
+        "Male speech, man speaking",
+        "maleSpeech",
+        "Speech, male",
+        "Male speaking",
+        "Man speaking",
+        "Man speech",
+        "Male speech, man",
+        "Male voice",
+        "Male",
+    ),
+    ("Clap", "Hand clapping", "Hands clapping"),
+    ("Phone", "Telephone ringing", "Phone ringing", "Telephone bell ringing", "Telephone ring", "Phone ring"),
+    ("Laugh", "Laughing"),
+    ("Domestic", "Home sounds", "Household sounds", "Domestic sounds, home sounds", "Domestic noise"),
+    ("Walk, footsteps", "Footsteps", "Walking", "Walk", "Steps", "Walking, footsteps", "Footsteps, walk"),
+    (
+        "Door, open or close",
+        "doorCupboard",
+        "Door",
+        "Door open",
+        "Door close",
+        "Door or cupboard open or close",
+        "Opening or closing door",
+        "Open or close door",
+        "dooropenorclose",
+        "Cupboard open or close",
+    ),
+    ("Background music",),
+    ("musicInstrument", "Instrument", "Playing musical instrument"),
+    ("Water tap, faucet", "waterTap", "Faucet", "Water faucet", "Water, tap", "Running tap", "Tap water"),
+    ("Bell ringing", "Ringing bell"),
+    ("Knocking", "Door knock", "Knock on door", "Knocking on door"),
+)
+"""What others call the classes: AudioSet's names as the DCASE task pages have them (2022 to 2026), the camel-case names
+of the SELD data generators and their baselines, and short forms; index = ``category_id``. Case, spaces, underscores,
+punctuation, numbers and plurals do not matter (:func:`category_of`)."""
+
+_WORD: Final = re.compile(r"[a-z]+")
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_FILLERS: Final[frozenset[str]] = frozenset({"or", "and", "a", "the", "class"})
+
+
+def category_of(name: str) -> int | None:
+    """Class of a name that a file gives, by any name of the field; None where it is none of the 13.
+
+    Parameters
+    ----------
+    name : str
+        E.g. ``"Female speech, woman speaking"``, ``"femaleSpeech"``, ``"DOOR_OPEN_CLOSE"``, ``"06 footstep"``.
+
+    Returns
+    -------
+    int or None
+        ``category_id``, 0..12.
+    """
+    return _BY_KEY.get(_key(name))
+
+
+def _key(name: str) -> str:
+    """Letters alone, words in the singular, without fillers: the same for every spelling of a name."""
+    plain = unicodedata.normalize("NFKD", name)
+    words = _WORD.findall(_CAMEL.sub(" ", plain).lower())
+    return "".join(w if w.endswith("ss") else w.removesuffix("s") for w in words if w not in _FILLERS)
+
+
+_BY_KEY: Final[dict[str, int]] = {
+    _key(name): category
+    for category, others in enumerate(_OTHER_NAMES)
+    for name in (CLASS_NAMES[category], SHORT_NAMES[category], *others)
+}
 
 
 def class_name(category_id: int) -> str:

@@ -15,6 +15,7 @@ from typing import IO, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.annotations.notes import FileNotes
 from sai_core.annotations.table import AnnotationTable
 
 COLUMN_DTYPES: Final[dict[str, np.dtype]] = {
@@ -165,9 +166,9 @@ class FolderSink:
 _ANNOTATION_COLUMNS: Final[tuple[str, ...]] = ("frame", "category_id", "instance_id", "distance_cm", "score")
 
 
-def table_of(recording: str, columns: Columns) -> AnnotationTable:
+def table_of(recording: str, columns: Columns, notes: FileNotes) -> AnnotationTable:
     """Container over the columns (no copy)."""
-    return AnnotationTable(recording, **columns)
+    return AnnotationTable(recording, **columns, notes=notes)
 
 
 def map_columns(folder: Path) -> Columns:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -18,8 +19,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.annotations._classes import ClassIds
 from sai_core.annotations._columns import Columns, Sink
 from sai_core.annotations._scan import Run, show
+from sai_core.annotations.notes import FileNotes, Note, distance_note, left_out_classes
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.taxonomy import N_CLASSES
@@ -29,8 +32,16 @@ MAX_FRAME: Final[int] = 10_000_000
 MAX_POINTS: Final[int] = 2**28
 """As many as fit into the largest text that is read (8 bytes for the shortest point); 6.4 GB of columns."""
 _INT64_LIMIT: Final[int] = 2**63
+_IDS_FROM_ONE: Final[str] = (
+    "no annotation has class 0 and some have 13, so ids seem to count from 1, and every class is then read as the next "
+    "one; subtract 1, or give the file a list 'categories' with ids and names."
+)
 
-Segmentation = list[list[tuple[float, float, float]]]
+NO_VALUE: Final = msgspec.Raw(b"null")
+
+Part = list[tuple[float, float, float]] | npt.NDArray[np.float64]
+"""Points ``[x, y, energy]`` of one part, as a file has them or, where they were made, as an array (n, 3)."""
+Segmentation = list[Part]
 Path = str | os.PathLike[str]
 
 
@@ -43,7 +54,7 @@ class ReadOptions:
     check_canvas : bool
         Coordinates outside [0, 360] x [0, 180] are an error (else any finite coordinate is kept).
     unknown_classes : {"error", "drop"}
-        What becomes of a ``category_id`` outside 0..12.
+        What becomes of a class that is none of the 13.
     """
 
     check_canvas: bool = True
@@ -55,10 +66,11 @@ class LabelAnnotation(msgspec.Struct):
 
     metadata_frame_index: int | float
     category_id: int | float
-    segmentation: Segmentation
+    segmentation: list[list[tuple[float, float, float]]]
     instance_id: int | float | None = -1
     distance: float | None = None
     score: float | None = None
+    video_id: msgspec.Raw = NO_VALUE
 
 
 class BadBatch(Exception):
@@ -75,8 +87,10 @@ class TableBuilder:
         self._n_points = 0
         self._last_frame = -1
         self._sorted = True
+        self._left_out: Counter[int] = Counter()
+        self.classes = ClassIds()
+        self.video_ids: set[bytes] = set()
         self.n_annotations = 0
-        self.n_dropped = 0
         self.has_score = False
         zero = np.zeros(1, dtype=np.int64)
         sink.append("polygon_offsets", zero)
@@ -84,27 +98,36 @@ class TableBuilder:
 
     def add(self, batch: list[LabelAnnotation]) -> None:
         """Take annotations in file order; raises :class:`BadBatch` (and takes none) where one breaks a rule."""
-        category = _whole_numbers([a.category_id for a in batch])
+        file_ids = _whole_numbers([a.category_id for a in batch])
+        category = self.classes.in_batch(file_ids)
         known = (category >= 0) & (category < N_CLASSES)
-        if not known.all():
-            if self._options.unknown_classes == "error":
-                raise BadBatch
-            self.n_dropped += int((~known).sum())
+        if not known.all() and self._options.unknown_classes == "error":
+            raise BadBatch
+        self.video_ids |= {bytes(a.video_id) for a in batch} - {b"null"}
+        left_out = file_ids[~known]
+        if len(left_out):
             batch = [a for a, keep in zip(batch, known.tolist(), strict=True) if keep]
             category = category[known]
-        if not batch:
-            return
+        if batch:
+            self._append(batch, category)
+        # a batch that breaks a rule has been refused by now
+        self._left_out.update(left_out.tolist())
+
+    def _append(self, batch: list[LabelAnnotation], category: npt.NDArray[np.int64]) -> None:
         frame = _whole_numbers([a.metadata_frame_index for a in batch])
         instance = _whole_numbers([-1 if a.instance_id is None else a.instance_id for a in batch])
         # None becomes NaN
         distance = np.array([a.distance for a in batch], dtype=np.float64)
         score = np.array([a.score for a in batch], dtype=np.float64)
         n_lists = [len(a.segmentation) for a in batch]
-        lists = list(chain.from_iterable([a.segmentation for a in batch]))
+        lists: list[Part] = list(chain.from_iterable([a.segmentation for a in batch]))
         sizes = list(map(len, lists))
         n = sum(sizes)
-        points = np.fromiter(chain.from_iterable(chain.from_iterable(lists)), dtype=np.float64, count=3 * n)
-        points = points.reshape(n, 3)
+        if any(isinstance(part, np.ndarray) for part in lists):
+            points = np.concatenate([np.asarray(part, dtype=np.float64).reshape(-1, 3) for part in lists])
+        else:
+            points = np.fromiter(chain.from_iterable(chain.from_iterable(lists)), dtype=np.float64, count=3 * n)
+            points = points.reshape(n, 3)
         # NaN (absent) passes both comparisons of scores
         if frame.min() < 0 or frame.max() > MAX_FRAME or np.any(score < 0.0) or np.any(score > 1.0):
             raise BadBatch
@@ -136,12 +159,22 @@ class TableBuilder:
         """Points moved into the sink so far."""
         return self._n_points
 
-    def finish(self) -> Columns:
-        """All columns, sorted by frame (stable)."""
+    def finish(self, notes: tuple[Note, ...] = ()) -> tuple[Columns, FileNotes]:
+        """All columns, sorted by frame (stable), and what is to be told of the file, with the notes given first."""
         columns = self._sink.finish()
+        counts: Counter[str] = Counter()
+        for file_id, n in self._left_out.items():
+            counts[self.classes.shown(file_id)] += n
+        told = [*notes, *self.classes.notes]
+        from_one = self.classes.known is None and set(self._left_out) == {N_CLASSES}
+        if from_one and not np.any(columns["category_id"] == 0):
+            told.append(Note("ids_from_one", _IDS_FROM_ONE))
+        small = distance_note(columns["distance_cm"])
+        if small is not None:
+            told.append(small)
         if not self._sorted:
             columns = self._sink.reordered(columns, np.argsort(columns["frame"], kind="stable"))
-        return columns
+        return columns, FileNotes(left_out_classes(counts), tuple(told))
 
 
 def _whole_numbers(values: list[int | float]) -> npt.NDArray[np.int64]:
@@ -224,6 +257,13 @@ class FieldChecker:
         if value is not None and not 0 <= value <= MAX_FRAME:
             self.fail(f", field {key!r}: got {value}, expected a frame index from 0 to {MAX_FRAME}.")
 
+    def unknown_class(self, category: int, classes: ClassIds) -> NoReturn:
+        """Refuse a class that is none of the 13, by its name where the file gives one."""
+        if classes.known is not None:
+            self.fail(f", field 'category_id': {classes.shown(category)} is none of the 13 classes.")
+        hint = "; where ids count from 1, a list 'categories' with the names says so" if category == N_CLASSES else ""
+        self.fail(f", field 'category_id': got {category}, expected a class from 0 to {N_CLASSES - 1}{hint}.")
+
     def score(self, record: dict[str, Any]) -> None:
         """A confidence in [0, 1]."""
         value = self.number(record, "score", optional=True)
@@ -252,17 +292,17 @@ class FieldChecker:
             )
 
 
-def explain_label(path: Path, index: int, raw: bytes, options: ReadOptions) -> None:
+def explain_label(path: Path, index: int, raw: bytes, options: ReadOptions, classes: ClassIds) -> None:
     """Raise the InputError that says what is wrong with a label annotation; return if nothing is."""
     checker = FieldChecker(path, index)
     record = checker.parse(raw)
     checker.frame(checker.whole(record, "metadata_frame_index"), "metadata_frame_index")
     category = checker.whole(record, "category_id")
     assert category is not None
-    if not 0 <= category < N_CLASSES:
+    if not 0 <= classes.of(category) < N_CLASSES:
         if options.unknown_classes == "drop":
             return
-        checker.fail(f", field 'category_id': got {category}, expected a class from 0 to {N_CLASSES - 1}.")
+        checker.unknown_class(category, classes)
     checker.whole(record, "instance_id", optional=True)
     checker.number(record, "distance", optional=True)
     checker.score(record)

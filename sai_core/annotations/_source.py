@@ -29,6 +29,8 @@ _MAX_RATIO: Final[int] = 200
 A 258-byte match of deflate costs at least 15 bits when its distance is that of a repeated annotation (kilobytes), which
 is 137 : 1; only runs of a few bytes (bombs) compress better."""
 
+_USUAL_RATIO: Final[int] = 4
+
 _GZIP_MAGIC: Final[bytes] = b"\x1f\x8b"
 _READ_BYTES: Final[int] = 1 << 18
 
@@ -125,6 +127,15 @@ class ByteSource:
     def fraction(self) -> float:
         """Part of the file on disk that has been read, in [0, 1]."""
         return min(self._raw_read / self._size, 1.0) if self._size else 1.0
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text that were read so far; of a packed file at most four times those on disk.
+
+        What a file may unpack to is measured by this: text packs to about a quarter, and a text of one annotation
+        repeated, which packs to a hundredth, is no reason to allow a hundred times more.
+        """
+        return min(self._produced, _USUAL_RATIO * self._raw_read) if self._gzip else self._produced
 
     def read(self, n_bytes: int) -> bytes:
         """Between 1 byte and about ``n_bytes``, or ``b""`` at the end."""

@@ -44,10 +44,11 @@ import numpy.typing as npt
 
 from sai_core.annotations._columns import COLUMN_DTYPES, POINT_COLUMNS, Columns, map_columns
 from sai_core.annotations._decode import ReadOptions
+from sai_core.annotations.notes import FileNotes
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, cache_root, content_hash
 
-FORMAT: Final[int] = 1
+FORMAT: Final[int] = 2
 """Raise when the layout or the meaning of a column changes, or the reader's rules do."""
 
 MIN_BYTES: Final[int] = 1 << 16
@@ -67,7 +68,7 @@ _FREE_BYTES: Final[int] = 1 << 30
 
 class _Entry(msgspec.Struct):
     kind: str
-    n_dropped: int
+    notes: FileNotes
     sizes: dict[str, int]
     checksums: dict[str, int]
 
@@ -84,7 +85,7 @@ class CachedRead:
 
     columns: Columns
     kind: str
-    n_dropped: int
+    notes: FileNotes
 
 
 def file_content_hash(path: str | os.PathLike[str]) -> str:
@@ -126,10 +127,10 @@ def new_work_folder(n_bytes: int) -> Path | None:
         return None
 
 
-def store(work: Path, content: str, options: ReadOptions, columns: Columns, kind: str, n_dropped: int) -> None:
+def store(work: Path, content: str, options: ReadOptions, columns: Columns, kind: str, notes: FileNotes) -> None:
     """Put a filled work folder in place; its maps stay valid. Costs speed only where that fails."""
     try:
-        entry = _Entry(kind, n_dropped, _sizes(work), _checksums(columns))
+        entry = _Entry(kind, notes, _sizes(work), _checksums(columns))
         with atomic_write(work / "entry.json") as stream:
             stream.write(msgspec.json.encode(entry))
         folder = _entry_folder(content, options)
@@ -233,7 +234,7 @@ def _open_entry(folder: Path) -> CachedRead | None:
             return None
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
-    return CachedRead(columns, entry.kind, entry.n_dropped)
+    return CachedRead(columns, entry.kind, entry.notes)
 
 
 def _discard(folder: Path) -> None:

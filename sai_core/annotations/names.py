@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import PurePath
 
 _EXTENSIONS = re.compile(
     r"\.(?:json|gz|csv|wav|flac|mp4|mkv|avi|mov|npz|npy|png|jpg|jpeg|pdf|svg|txt)$", flags=re.IGNORECASE
 )
 _ENDINGS = ("_std", "_inference")
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC), in which names are compared and shown.
+
+    Files that were copied from a Mac are often named in the decomposed form (NFD), which looks the same.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def recording_name(path: str | os.PathLike[str]) -> str:
@@ -25,9 +34,9 @@ def recording_name(path: str | os.PathLike[str]) -> str:
     str
         The last part of the path without known extensions (any number, any case) and without the endings ``_std``
         (standardised labels) and ``_inference`` (official exporter), e.g. ``fold4_room23_mix001``. Where nothing
-        would be left (``_std.json``), the last part that is not empty.
+        would be left (``_std.json``), the last part that is not empty. Composed (:func:`composed`).
     """
-    name = PurePath(os.fspath(path)).name
+    name = composed(PurePath(os.fspath(path)).name)
     while True:
         shorter = _EXTENSIONS.sub("", name)
         for ending in _ENDINGS:

@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.annotations.notes import NO_NOTES, FileNotes
 from sai_core.errors import InputError
 
 _COLUMNS: tuple[tuple[str, type], ...] = (
@@ -59,6 +60,8 @@ class AnnotationTable:
         Canvas coordinates in [0, 360] x [0, 180], label grid, file order.
     energy : float64, shape (n_points,)
         Energy of each point, finite.
+    notes : FileNotes
+        What the reader of the file left out or guessed; empty for a table that was made.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class AnnotationTable:
     point_offsets: npt.NDArray[np.int64]
     points_xy: npt.NDArray[np.float64]
     energy: npt.NDArray[np.float64]
+    notes: FileNotes = NO_NOTES
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS:
@@ -171,6 +175,7 @@ class AnnotationTable:
             point_offsets,
             self.points_xy[point_index],
             self.energy[point_index],
+            self.notes,
         )
 
     @classmethod

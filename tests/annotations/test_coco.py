@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sai_core.annotations import read_annotations, read_annotations_with_report, write_coco_json
 from sai_core.annotations._hull import convex_hull, hull_area
-from sai_core.annotations.coco import decode_rle
+from sai_core.annotations.coco import mask_on_canvas
 from sai_core.errors import InputError
 from sai_core.taxonomy import CLASS_NAMES
 from tests.annotations.helpers import assert_same, make_table, region_table, tables, write_text
@@ -87,7 +87,9 @@ def test_classes_go_by_name_where_names_are_ours(tmp_path):
     assert read_annotations(path).category_id.tolist() == list(range(13))
     foreign = [*categories, {"id": 14, "name": "Dog"}]
     path = _coco(tmp_path, [_record(category_id=14), _record(category_id=1)], categories=foreign)
-    with pytest.raises(InputError, match="annotation 0, field 'category_id': 14 is none of the 13 classes"):
+    with pytest.raises(
+        InputError, match="annotation 0, field 'category_id': 'Dog' \\(id 14\\) is none of the 13 classes"
+    ):
         read_annotations(path)
     result = read_annotations_with_report(path, unknown_classes="drop")
     assert (result.n_dropped, result.table.category_id.tolist()) == (1, [0])
@@ -135,21 +137,34 @@ def test_masks_agree_with_the_reference_decoder(data):
     bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     mask = np.array(bits, dtype=np.uint8).reshape(height, width)
     encoded = mask_api.encode(np.asfortranarray(mask))
-    np.testing.assert_array_equal(decode_rle(encoded["counts"].decode(), size_hw=(height, width)), mask == 1)
+    canvas = mask_on_canvas(encoded["counts"].decode(), size_hw=(height, width))
+    np.testing.assert_array_equal(canvas, _looked_up(mask))
 
 
 def test_long_runs_agree_with_the_reference_decoder():
     rng = np.random.default_rng(0)
     mask = np.kron((rng.random((7, 9)) < 0.5).astype(np.uint8), np.ones((130, 210), dtype=np.uint8))
     encoded = mask_api.encode(np.asfortranarray(mask))
-    np.testing.assert_array_equal(decode_rle(encoded["counts"].decode(), size_hw=tuple(encoded["size"])), mask == 1)
+    canvas = mask_on_canvas(encoded["counts"].decode(), size_hw=tuple(encoded["size"]))
+    np.testing.assert_array_equal(canvas, _looked_up(mask))
+
+
+def _looked_up(mask):
+    """The mask's pixel under the centre of each pixel of the canvas."""
+    height, width = mask.shape
+    rows = [int((row + 0.5) * height / 180) for row in range(180)]
+    columns = [int((column + 0.5) * width / 360) for column in range(360)]
+    return mask[np.ix_(rows, columns)] == 1
 
 
 @pytest.mark.parametrize(
     ("record", "match"),
     [
         (_record(image_id=2), "annotation 0, field 'image_id': 2 is not the id of any entry of 'images'"),
-        (_record(segmentation=...), "annotation 0 has no key 'segmentation'"),
+        (_record(segmentation=...), "annotation 0 has neither 'segmentation' nor 'bbox'"),
+        (_record(segmentation=..., bbox=[1, 2, 3]), "field 'bbox': expected"),
+        (_record(segmentation=[], bbox=[1, 2, -3, 4]), "field 'bbox': has the size -3 x 4"),
+        (_record(segmentation=..., bbox=[350, 2, 30, 4]), r"point 1 of part 0 is at \(380, 2\), outside the canvas"),
         (_record(segmentation=[[1, 2, 3]]), "part 0 has 3 numbers, expected pairs"),
         (_record(segmentation=[[1, 2], [3, 400]]), r"point 0 of part 1 is at \(3, 400\), outside the canvas"),
         (_record(segmentation=[1, 2]), "is neither polygons"),
@@ -159,7 +174,7 @@ def test_long_runs_agree_with_the_reference_decoder():
         (_record(energy=[[1, 2, 3], []]), "field 'energy': has 2 lists for 1 parts"),
         (_record(energy="x"), "field 'energy': expected a list"),
         (_record(score=2), "field 'score': got 2"),
-        (_record(category_id=13), "field 'category_id': 13 is none"),
+        (_record(category_id=13), "field 'category_id': got 13, expected a class"),
         (_record(category_id=1.5), "field 'category_id': got 1.5"),
         (_record(image_id=None), "field 'image_id': got null"),
         (_record(image_id=1.5), "field 'image_id': 1.5 is not the id"),
@@ -201,7 +216,7 @@ def test_bad_images(tmp_path, images, match):
         read_annotations(_coco(tmp_path, [_record()], images=images))
 
 
-@pytest.mark.parametrize("categories", [{"a": 1}, [{"id": 1, "name": "Bell"}, {"id": 1}], [{"id": 0.5}], 3])
+@pytest.mark.parametrize("categories", [{"a": []}, [{"id": 1, "name": "Bell"}, {"id": 1}], [{"id": 0.5}], 3])
 def test_bad_categories(tmp_path, categories):
     with pytest.raises(InputError, match="categor"):
         read_annotations(_coco(tmp_path, [_record()], categories=categories))
