@@ -12,7 +12,7 @@ order matters").
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -79,7 +79,7 @@ class AnnotationTable:
     point_offsets: npt.NDArray[np.int64]
     points_xy: npt.NDArray[np.float64]
     energy: npt.NDArray[np.float64]
-    notes: FileNotes = NO_NOTES
+    notes: FileNotes = field(default=NO_NOTES, kw_only=True)
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS:
@@ -175,7 +175,7 @@ class AnnotationTable:
             point_offsets,
             self.points_xy[point_index],
             self.energy[point_index],
-            self.notes,
+            notes=self.notes,
         )
 
     @classmethod
