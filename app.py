@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.components.text import plain
 from sai_core.environment import check_torch_pair
+from sai_core.threads import limit_blas
 
 # a file of our own: Streamlit fetches icon-font page icons from the network
 ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
@@ -27,6 +28,7 @@ PAGES = [
     st.Page("pages/doctor.py", title="Doctor", icon=":material/stethoscope:"),
 ]
 
+st.cache_resource(limit_blas, show_spinner=False)()
 # looked at once for all sessions: it reads what is installed, which does not change while the app runs
 if problem := st.cache_resource(check_torch_pair, show_spinner=False)():
     st.warning(plain(problem))

@@ -27,11 +27,10 @@ single-threaded. On a GPU one worker takes large batches while the main thread r
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +62,7 @@ from sai_core.geometry import (
     fibonacci_lattice_deg,
 )
 from sai_core.progress import Progress, no_progress
+from sai_core.threads import one_torch_thread, torch_threads
 
 Kind = Literal["uplam", "lam32", "beamformer"]
 Magnitude = Literal["normalised", "amplitude", "power"]
@@ -377,7 +377,7 @@ class MapMaker:
         if length is None:
             length = self.block_frames(len(source), threads=workers)
         pending: deque[tuple[int, Future[tuple[FloatMaps, FloatMaps]] | None]] = deque()
-        with _one_torch_thread(on_cpu), ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
+        with one_torch_thread(on_cpu), ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
             try:
                 for first, samples, before, after in _overlapping(source.blocks(length), *halo_frames(self.recipe)):
                     work = None
@@ -405,7 +405,7 @@ class MapMaker:
     def _workers(self, threads: int | None) -> int:
         if self.device.type != "cpu":
             return 1
-        return _torch_threads() if threads is None else max(1, threads)
+        return torch_threads() if threads is None else max(1, threads)
 
 
 def extract(
@@ -562,35 +562,3 @@ def _finished(
 ) -> tuple[int, tuple[FloatMaps, FloatMaps] | None]:
     first, future = pending.popleft()
     return first, None if future is None else future.result()
-
-
-_threads_lock = threading.Lock()
-_threads_users = 0
-_threads_before = 1
-
-
-def _torch_threads() -> int:
-    """Threads that torch has outside of :func:`_one_torch_thread`, whoever is inside at the moment."""
-    with _threads_lock:
-        return _threads_before if _threads_users else torch.get_num_threads()
-
-
-@contextmanager
-def _one_torch_thread(wanted: bool) -> Iterator[None]:
-    """Let torch work single-threaded in threads that start inside; counts its users, so that runs may overlap."""
-    global _threads_users, _threads_before
-    if not wanted:
-        yield
-        return
-    with _threads_lock:
-        if _threads_users == 0:
-            _threads_before = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _threads_users += 1
-    try:
-        yield
-    finally:
-        with _threads_lock:
-            _threads_users -= 1
-            if _threads_users == 0:
-                torch.set_num_threads(_threads_before)

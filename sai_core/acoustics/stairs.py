@@ -22,7 +22,6 @@ References
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,6 +50,7 @@ from sai_core.geometry import (
     projection_grid_deg,
 )
 from sai_core.progress import Progress, no_progress
+from sai_core.threads import one_torch_thread
 
 if TYPE_CHECKING:
     from sai_core.annotations import DcaseMetadata
@@ -222,36 +222,6 @@ class _BandSolver:
         return solution.intensity.cpu()
 
 
-class _OneThread:
-    """While anybody is inside, torch works with one thread; the setting of before comes back when the last one leaves.
-
-    Two stages run side by side, and the nine rows of the solver are too little work to share: with two threads each, a
-    step is no faster on an idle machine and ten times slower on a busy one. The setting belongs to the whole process,
-    hence the count: two recordings may be labelled at the same time.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = 1
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = torch.get_num_threads()
-            self._inside += 1
-            torch.set_num_threads(1)
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                torch.set_num_threads(self._before)
-
-
-_ONE_THREAD: Final = _OneThread()
-
-
 def _solve_blocks(
     audio: AudioInput,
     n_frames: int,
@@ -270,7 +240,8 @@ def _solve_blocks(
     def prepare(block: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         return solver.prepare(audio.read(*block))
 
-    with _ONE_THREAD, ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as helper:
+    # two stages run side by side, and the nine rows of the solver are too little work to share
+    with one_torch_thread(), ThreadPoolExecutor(1) as helper:
         waiting = helper.submit(prepare, blocks[0])
         for number, (first, last) in enumerate(blocks):
 

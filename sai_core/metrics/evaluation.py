@@ -7,10 +7,9 @@
 from __future__ import annotations
 
 import gzip
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from sai_core.metrics.scores import (
 from sai_core.metrics.scoring_0402 import score_recording_0402
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
+from sai_core.threads import worker_pool
 
 Source = AnnotationTable | str | os.PathLike[str]
 
@@ -252,9 +252,7 @@ def _run(jobs: list[_Job], workers: int, progress: Progress) -> Iterator[Recordi
         for k, job in enumerate(jobs):
             yield _score_job(job, part_of(progress, k / len(jobs), (k + 1) / len(jobs)))
         return
-    # spawn: a forked child inherits locks of threads that it does not have (torch, OpenCV, Streamlit)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with worker_pool(workers) as pool:
         waiting = {pool.submit(_score_job, job) for job in jobs}
         try:
             while waiting:

@@ -42,6 +42,7 @@ from sai_core.teacher.features import (
     visual_features,
 )
 from sai_core.teacher.network import DEFAULT_THRESHOLD, N_TRACKS, AvSeldNet, TeacherConfig, adpit_loss, save_teacher
+from sai_core.threads import use_torch_threads
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
 _COLUMNS: Final[tuple[str, ...]] = (
@@ -272,7 +273,7 @@ def train(
     if config is None:
         raise InputError("a new run needs a configuration.")
     chosen = choose_device(device)
-    torch.set_num_threads(config.threads)
+    use_torch_threads(config.threads)
     torch.manual_seed(config.seed)
     if not resume:
         data = {"roots": [str(r.path) for r in roots], "train": train_split, "validation": validation_split}

@@ -32,6 +32,7 @@ from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiE
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.folder import RunFolder
+from sai_core.threads import use_torch_threads
 from sai_core.training.augment import make_batch
 from sai_core.training.config import COLUMNS, TrainingConfig, config_from
 from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_maker, prepare
@@ -239,8 +240,7 @@ class _Trainer:
     ) -> None:
         self.config, self.folder, self.device, self.progress = config, folder, device, progress
         self.workers = workers
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        use_torch_threads(config.threads)
         train_set, validation_set = self._load_data(roots)
         self.train_set, self.validation_set = train_set, validation_set
         draws = max(config.batch, min(config.data.frames_per_epoch or len(train_set), len(train_set)))

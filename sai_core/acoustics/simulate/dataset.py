@@ -7,15 +7,11 @@ size. A run skips complete recordings, makes the others again, and finally joins
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +23,7 @@ from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import SAMPLE_RATE_HZ, UPLAM_CAPSULES
 from sai_core.progress import Progress, no_progress
+from sai_core.threads import worker_pool
 
 if TYPE_CHECKING:
     from sai_core.acoustics.simulate.audio import RenderedAudio
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 
 FORMAT: Final[int] = 1
 """Raised whenever the same seed would give another recording."""
-
-_THREAD_VARIABLES: Final[tuple[str, ...]] = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -357,37 +352,9 @@ def _write_wav(path: Path, samples: npt.NDArray[np.int16]) -> None:
 # ---------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Environment for child processes: numerical libraries with one thread, whose sums have one fixed order."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _start_worker() -> None:
-    import cv2
-
     # Ctrl-C is for the dispatching process, which lets the recordings under way come to their end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # the others (torch too) read their environment variable when they are imported
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker holds both ends of its queue, so that it would wait for ever after its parent was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for_any([parent.sentinel])
-        os._exit(1)
 
 
 def _work(root: Path, options: SimulationOptions, index: int) -> int:
@@ -407,23 +374,20 @@ def run_in_workers(work: Callable[..., int], arguments: list[tuple[Any, ...]], w
     """Call ``work(*arguments[k])`` in up to ``workers`` fresh single-threaded processes; yields the results."""
     if not arguments:
         return
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(
-            min(workers, len(arguments)), mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-        )
-        pending: set[Future[int]] = set()
-        queue = iter(arguments)
-        try:
-            # a short queue: stopping need not wait for thousands of recordings
-            for item in queue:
-                pending.add(pool.submit(work, *item))
-                if len(pending) >= 2 * workers:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield future.result()
-            while pending:
+    pool = worker_pool(min(workers, len(arguments)), then=_start_worker)
+    pending: set[Future[int]] = set()
+    queue = iter(arguments)
+    try:
+        # a short queue: stopping need not wait for thousands of recordings
+        for item in queue:
+            pending.add(pool.submit(work, *item))
+            if len(pending) >= 2 * workers:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -44,6 +44,7 @@ from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.folder import RunFolder
 from sai_core.settings import build, read_toml, table
+from sai_core.threads import use_torch_threads
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
 _VALIDATION_BLOCK: Final[int] = 1_000_000
@@ -194,7 +195,7 @@ def train(
         config = config_from(_read_json(run / "config.json"), str(run / "config.json"))
     elif (run / "config.json").exists():
         raise InputError(f"{run}: there is a run in this folder already; give --resume, or another folder.")
-    torch.set_num_threads(max(1, config.threads))
+    use_torch_threads(max(1, config.threads))
     if not resume:
         _write_json(run / "config.json", asdict(config))
         _write_json(run / "environment.json", run_environment())
