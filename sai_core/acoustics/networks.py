@@ -52,7 +52,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -73,6 +73,7 @@ from sai_core.acoustics.hermitian import (
     unpack,
 )
 from sai_core.acoustics.visibility import N_BANDS, Normalise, Recipe
+from sai_core.checkpoints import load_into, read_checkpoint, settings_from
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import N_LATTICE
@@ -142,7 +143,11 @@ class UpLAMConfig:
 
     def __post_init__(self) -> None:
         sizes = {name: getattr(self, name) for name in ("n_bands", "base_filter", "features", "scale")}
-        wrong = [f"{k}={v!r}" for k, v in sizes.items() if not isinstance(v, int) or isinstance(v, bool) or v < 1]
+        wrong = [
+            f"{k}={v!r}"
+            for k, v in sizes.items()
+            if not isinstance(v, int) or isinstance(v, bool) or not 1 <= v <= 4096
+        ]
         if self.scale not in _BACK_PROJECTION:
             wrong.append(f"scale={self.scale!r}")
         for name, kinds in (("hermitian", HermitianRule), ("recipe", Recipe), ("normalise", Normalise)):
@@ -469,12 +474,12 @@ def load_uplam(
     state, metadata = _read_state(file)
     config = _config_of(file, metadata)
     # what the published 32-channel file would give is a list of 98 wrong keys
-    if any(key.startswith("bproj_layers.") for key in state):
+    if any("bproj_layers." in key for key in state):
         raise InputError(f"{file}: these are weights of the 32-channel LAM; choose the kind lam32 for them.")
     # made outside of inference mode whatever the caller's is, so that the weights can be used and changed anywhere
     with torch.inference_mode(mode=False):
         model = UpLAM(config, dtype=dtype)
-        _load(model, state, file)
+        load_into(model, state, file, what="UpLAM")
         return model.to(device).eval().requires_grad_(False)
 
 
@@ -487,25 +492,27 @@ def load_lam32(
     """
     file = Path(path)
     state, _ = _read_state(file)
-    layers = any(key.startswith("bproj_layers.") for key in state)
-    if any(key.startswith("cdbpn.") for key in state):
+    layers = any("bproj_layers." in key for key in state)
+    if any("cdbpn." in key for key in state):
         raise InputError(f"{file}: these are weights of UpLAM for 4 channels; choose the kind uplam for them.")
     if layers:
         state = _stacked_bands(state, file)
     with torch.inference_mode(mode=False):
         model = LAM(LamConfig(denoise=False, activation="retanh") if layers else None, dtype=dtype)
-        _load(model, state, file)
+        load_into(model, state, file, what="the 32-channel LAM")
         return model.to(device).eval().requires_grad_(False)
 
 
 def _stacked_bands(state: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
     """One ``tau`` and one ``D`` for all bands from the published file's one per band."""
-    shapes = {"tau": (N_LATTICE,), "D": (N_CAPSULES, N_LATTICE)}
-    expected = {f"bproj_layers.{band}.{name}" for band in range(N_BANDS) for name in shapes}
-    _check_keys(set(state), expected, file)
-    for key in sorted(expected):
-        _check_shape(key, state[key], shapes[key.rsplit(".", 1)[1]], file)
-    return {name: torch.stack([state[f"bproj_layers.{band}.{name}"] for band in range(N_BANDS)]) for name in shapes}
+    layers = [nn.Module() for _ in range(N_BANDS)]
+    for layer in layers:
+        layer.register_buffer("tau", torch.empty(N_LATTICE, dtype=torch.float64))
+        layer.register_buffer("D", torch.empty(N_CAPSULES, N_LATTICE, dtype=torch.complex128))
+    published = nn.Module()
+    published.add_module("bproj_layers", nn.ModuleList(layers))
+    load_into(published, state, file, what="the published 32-channel LAM")
+    return {name: torch.stack([layer.get_buffer(name) for layer in layers]) for name in ("tau", "D")}
 
 
 def save_uplam(model: UpLAM, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
@@ -534,85 +541,17 @@ def save_uplam(model: UpLAM, path: Path, *, metadata: Mapping[str, str] | None =
 def _config_of(file: Path, metadata: Mapping[str, str]) -> UpLAMConfig:
     if "config" not in metadata:
         return UpLAMConfig()
-    try:
-        stored = json.loads(metadata["config"])
-    except ValueError as error:
-        raise InputError(f"{file}: the configuration in the header is not JSON ({error}).") from error
-    known = {field.name for field in fields(UpLAMConfig)}
-    if not isinstance(stored, dict) or set(stored) - known:
-        extra = sorted(set(stored) - known) if isinstance(stored, dict) else type(stored).__name__
-        raise InputError(f"{file}: the configuration in the header has unknown settings: {extra}.")
-    try:
-        return UpLAMConfig(**stored)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+    config: UpLAMConfig = settings_from(UpLAMConfig, metadata["config"], f"{file}: the configuration in the header")
+    return config
 
 
 def _read_state(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors by key and the safetensors header; pickled containers are opened with ``weights_only``."""
-    if file.is_dir():
-        raise InputError(f"{file}: this is a folder; give a weights file.")
-    if not file.exists():
-        raise InputError(f"{file}: there is no such weights file.")
-    if file.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(file), framework="pt", device="cpu") as stored:
-                metadata = stored.metadata() or {}
-                state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InputError(f"{file}: this is not a safetensors file ({error}).") from error
-        # complex values are kept as pairs of reals
-        state = {k: torch.view_as_complex(v) if k == "lam.D" and v.ndim == 4 else v for k, v in state.items()}
-        return state, metadata
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch raises half a dozen types here (unpickling, zip, end of file); each means the same to a user
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{file}: this is not a weights file that can be opened safely ({first[:120]}).") from error
-    for wrapper in ("model", "model_state_dict", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{file}: the file holds {type(content).__name__}; expected a dictionary of tensors.")
-    wrong = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if wrong:
-        raise InputError(f"{file}: {_some(wrong)} of the file are no tensors; expected a state dict.")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}, {}
-
-
-def _load(model: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:
-    """Copy a state dict into a model after naming every difference; values are cast to the model's precision."""
-    own = model.state_dict()
-    _check_keys(set(state), set(own), file)
-    for key, parameter in own.items():
-        _check_shape(key, state[key], tuple(parameter.shape), file)
-        if state[key].is_complex() != parameter.is_complex() or not (
-            state[key].is_complex() or state[key].is_floating_point()
-        ):
-            raise InputError(f"{file}: {key} holds {state[key].dtype}; expected {parameter.dtype}.")
-        if not bool(torch.isfinite(torch.view_as_real(state[key]) if state[key].is_complex() else state[key]).all()):
-            raise InputError(f"{file}: {key} holds NaN or infinite values.")
-    model.load_state_dict({key: state[key].to(parameter.dtype) for key, parameter in own.items()})
-
-
-def _check_keys(found: set[str], expected: set[str], file: Path) -> None:
-    missing, extra = sorted(expected - found), sorted(found - expected)
-    said = []
-    if missing:
-        said.append(f"{len(missing)} of {len(expected)} keys are missing ({_some(missing)})")
-    if extra:
-        said.append(f"{len(extra)} keys are unexpected ({_some(extra)})")
-    if said:
-        raise InputError(f"{file}: {' and '.join(said)}; these are weights of another network.")
-
-
-def _check_shape(key: str, value: torch.Tensor, expected: tuple[int, ...], file: Path) -> None:
-    if tuple(value.shape) != expected:
-        raise InputError(f"{file}: {key} has shape {tuple(value.shape)}; expected {expected}.")
-
-
-def _some(names: list[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    """Tensors by plain name and the header's settings; complex values that are kept as pairs of reals are joined."""
+    made = read_checkpoint(file)
+    state = {
+        key: torch.view_as_complex(value.float().contiguous())
+        if key.rpartition(".")[2] == "D" and value.ndim == 4 and value.shape[-1] == 2 and not value.is_complex()
+        else value
+        for key, value in made.tensors.items()
+    }
+    return state, made.metadata

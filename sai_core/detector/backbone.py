@@ -19,7 +19,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from sai_core.detector.checkpoints import read_state_dict
+from sai_core.checkpoints import read_state_dict
 from sai_core.detector.cylinder import make_circular
 from sai_core.errors import InputError
 

@@ -39,7 +39,7 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from sai_core.detector.checkpoints import load_into, read_state_dict
+from sai_core.checkpoints import load_into, read_state_dict
 from sai_core.detector.region_align import RegionAlign
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
@@ -350,6 +350,7 @@ def load_official_baseline(path: Path, *, device: str | torch.device = "cpu") ->
     InputError
         Not a checkpoint, or one of another network; the sentence names missing, unexpected and misshaped keys.
     """
+    state = read_state_dict(path)
     model = OfficialBaseline()
-    load_into(model, read_state_dict(path), path, what="the official baseline")
+    load_into(model, state, path, what="the official baseline")
     return model.to(device).eval()

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sai_core.checkpoints import settings_from
 from sai_core.errors import InputError
 
 
@@ -103,6 +104,9 @@ class DetectorConfig:
             )
         if len(self.anchor_sizes_deg) != 4 or min(self.anchor_sizes_deg) <= 0:
             raise InputError("detector configuration: anchor_sizes_deg needs four sizes > 0, for P2 to P5.")
+        sizes = (self.channels, self.acoustic_channels, self.embedding_dim, self.n_bands, self.cmaf_width)
+        if max(sizes) > 4096:
+            raise InputError(f"detector configuration: {max(sizes)} is too many; no network here has more than 4096.")
         if self.embedding_dim < 0 or self.n_bands < 1:
             raise InputError("detector configuration: embedding_dim must be >= 0 and n_bands >= 1.")
         if self.width % 8 or not 16 <= self.width <= 64 or (self.width != 64 and self.backbone != "resnet18"):
@@ -133,19 +137,5 @@ class DetectorConfig:
         InputError
             Not JSON, an unknown key, a value out of range.
         """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"detector configuration: not JSON ({error}).") from error
-        if not isinstance(values, dict):
-            raise InputError("detector configuration: an object is needed.")
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise InputError(
-                f"detector configuration: unknown key {unknown[0]!r}; a newer version may have written it."
-            )
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"detector configuration: {error}.") from error
+        config: DetectorConfig = settings_from(cls, text, "detector configuration")
+        return config

@@ -22,15 +22,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.ops import batched_nms, roi_align
 
+from sai_core.checkpoints import load_into, read_metadata, read_state_dict
 from sai_core.detector import losses
 from sai_core.detector.backbone import LEVELS, STRIDES, AcousticPyramid, Pyramid, ResnetPyramid, levels_from
-from sai_core.detector.checkpoints import load_into, read_state_dict
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.context import ConformerAdapter, TransformerNeck
 from sai_core.detector.cylinder import (
@@ -625,19 +624,14 @@ def load_detector(path: Path, *, device: str | torch.device = "cpu") -> SaiDetec
         No such file, not safetensors, not a detector of ours, or weights that do not fit its configuration.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a detector checkpoint (.safetensors).")
-    try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}).") from error
+    metadata = read_metadata(path)
     if "sai_detector" not in metadata:
         raise InputError(f"{path}: not a detector of this program (its metadata has no configuration).")
     try:
         config = DetectorConfig.from_json(metadata["sai_detector"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    state = read_state_dict(path)
     model = SaiDetector(config)
-    load_into(model, read_state_dict(path), path, what="a detector with this configuration")
+    load_into(model, state, path, what="a detector with this configuration")
     return model.to(device).eval()

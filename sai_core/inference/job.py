@@ -269,7 +269,8 @@ def predict_recordings(
 
 
 def _is_weights(teacher: Path) -> bool:
-    return teacher.suffix == ".safetensors"
+    suffix = teacher.suffix.lower()
+    return suffix in (".safetensors", ".pth", ".pt", ".h5") or (teacher.is_file() and suffix not in (".csv", ".gz"))
 
 
 def _teacher(request: PredictionRequest) -> Callable[[Recording], DcaseMetadata | None]:

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sai_core.acoustics.features import Magnitude
 from sai_core.acoustics.projection import Grid
 from sai_core.acoustics.visibility import Recipe
+from sai_core.checkpoints import read_metadata
 from sai_core.detector.baseline import DISTANCE_UNIT_CM, OfficialBaseline, fold_norms, load_official_baseline
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
@@ -335,13 +335,7 @@ class CheckpointFacts:
 
 def _header(path: Path) -> dict[str, str] | None:
     """Metadata of a safetensors file of ours; None for every other checkpoint."""
-    if path.suffix != ".safetensors" or not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as handle:
-            metadata: dict[str, str] = handle.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}).") from error
+    metadata = read_metadata(path)
     return metadata if "sai_detector" in metadata else None
 
 

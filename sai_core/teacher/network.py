@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sai_core.detector.checkpoints import load_into, read_state_dict
+from sai_core.checkpoints import load_into, printable, read_metadata, read_state_dict, settings_from
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.taxonomy import N_CLASSES
@@ -66,7 +65,9 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         if self.audio not in CHANNELS:
             raise InputError(f"teacher configuration: audio is {self.audio!r}; mic or foa is needed.")
-        if self.filters < 8 or self.hidden % (2 * self.heads) or self.attention_layers < 0:
+        if max(self.filters, self.hidden, self.heads, self.attention_layers) > 4096:
+            raise InputError("teacher configuration: sizes above 4096 are none of this program.")
+        if self.filters < 8 or self.heads < 1 or self.hidden % (2 * self.heads) or self.attention_layers < 0:
             raise InputError(
                 "teacher configuration: filters >= 8, hidden a multiple of twice the heads and attention_layers >= 0 "
                 "are needed."
@@ -202,15 +203,16 @@ def load_teacher(path: Path, *, device: str | torch.device = "cpu") -> AvSeldNet
         No such file, or not a teacher of this program.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a teacher's weights (.safetensors).")
+    metadata = read_metadata(path)
     try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-        config = TeacherConfig(**json.loads(metadata["sai_teacher"]))
+        config = settings_from(TeacherConfig, metadata["sai_teacher"], f"{path}: teacher configuration")
         threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a teacher of this program ({type(error).__name__}: {error}).") from error
+    except InputError:
+        raise
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a teacher of this program, whose settings would be in its header ({printable(str(error))})."
+        ) from error
     model = AvSeldNet(config)
     model.threshold = threshold
     load_into(model, read_state_dict(path), path, what="a teacher with this configuration")

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sai_core.detector.checkpoints import read_state_dict
+from sai_core.checkpoints import read_state_dict
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, weights_folder
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from sai_core.acoustics.features import FeatureOptions, MapMaker
 from sai_core.acoustics.visibility import RecipeOrOwn
-from sai_core.detector.checkpoints import read_state_dict
+from sai_core.checkpoints import read_state_dict
 from sai_core.detector.heads import N_LABELS
 from sai_core.detector.models import HIDDEN, SaiDetector
 from sai_core.detector.spectrum import RoiSpectrum, context_window, lattice_pixels

@@ -302,5 +302,5 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         load_detector(tmp_path / "none.safetensors")
     text = tmp_path / "text.safetensors"
     text.write_text("hello")
-    with pytest.raises(InputError, match="not a safetensors file"):
+    with pytest.raises(InputError, match="not a weights file"):
         load_detector(text)

@@ -205,7 +205,7 @@ def test_the_network_answers_every_frame_and_is_saved_whole(tmp_path: Path, visu
 
 def test_a_file_that_is_no_teacher_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"no")
-    with pytest.raises(InputError, match="not a teacher"):
+    with pytest.raises(InputError, match="not a weights file"):
         load_teacher(tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="no such file"):
         load_teacher(tmp_path / "y.safetensors")

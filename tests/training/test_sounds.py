@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sai_core.acoustics.features import FeatureOptions, MapMaker
+from sai_core.checkpoints import read_state_dict
 from sai_core.cli import main
-from sai_core.detector.checkpoints import read_state_dict
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector
 from sai_core.errors import InputError

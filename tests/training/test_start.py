@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sai_core.checkpoints import read_state_dict
 from sai_core.detector import pretrained
-from sai_core.detector.checkpoints import read_state_dict
 from sai_core.detector.models import SaiDetector
 from sai_core.training.config import read_config
 from sai_core.training.loop import resolve_start, train
