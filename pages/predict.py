@@ -49,7 +49,7 @@ def _show_my_results_everywhere() -> None:
     for number in list(st.session_state.get(keys.PREDICT_MINE, [])):
         job = predict_jobs.queue().job(number)
         if job is None or job.written:
-            st.session_state[keys.PREDICT_MINE].remove(number)
+            st.session_state[keys.PREDICT_MINE] = [n for n in st.session_state[keys.PREDICT_MINE] if n != number]
         if job is not None and job.written:
             st.session_state[keys.PREDICTION_FOLDER] = str(job.request.out)
             if (seen := raw_set(job.request.out)) is not None:

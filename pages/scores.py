@@ -67,7 +67,7 @@ def main() -> None:
     problems += [plain(f"{t.title}: {t.error}") for t in every[len(tasks) :] if t.error]
     if running:
         _watch(running)
-    elif any(t.stopped for t in every) and st.button("Go on with what was stopped", icon=":material/play_arrow:"):
+    elif any(t.stopped for t in every) and st.button("Resume what was stopped", icon=":material/play_arrow:"):
         board.forget_failed()
         st.rerun()
     if not systems:

@@ -34,8 +34,9 @@ def _jobs(was_active: bool) -> None:
     jobs = predict_jobs.queue().jobs
     active = any(job.active for job in jobs)
     n_written = sum(len(job.written) for job in jobs)
-    if was_active and (not active or st.session_state.get("predict_seen_written", n_written) != n_written):
-        # the page around shows new results in its own lists
+    written_more = st.session_state.get("predict_seen_written", n_written) != n_written
+    if active != was_active or (active and written_more):
+        # the page around shows new results in its own lists; and it alone starts or ends the refreshing of this one
         st.session_state["predict_seen_written"] = n_written
         st.rerun()
     st.session_state["predict_seen_written"] = n_written
@@ -67,22 +68,12 @@ def _job(job: PredictionJob) -> None:
                 on_click=job.cancel,
                 type="tertiary",
             )
-        else:
-            if job.state != "done":
-                head.button(
-                    "Go on",
-                    key=f"predict_again_{job.number}",
-                    icon=":material/play_arrow:",
-                    on_click=_again,
-                    args=(job,),
-                    type="tertiary",
-                )
+        elif job.state != "done":
             head.button(
-                "Remove",
-                key=f"predict_remove_{job.number}",
-                icon=":material/delete:",
-                help="Takes the job off this list; its files stay.",
-                on_click=predict_jobs.queue().remove,
+                "Resume",
+                key=f"predict_again_{job.number}",
+                icon=":material/play_arrow:",
+                on_click=_again,
                 args=(job,),
                 type="tertiary",
             )
@@ -98,7 +89,19 @@ def _job(job: PredictionJob) -> None:
             st.caption(plain(job.note))
         if job.results:
             _results(job)
-        st.caption(f":material/folder: {plain(request.out)}")
+        foot = st.container(horizontal=True, vertical_alignment="center", gap="small")
+        foot.caption(f":material/folder: {plain(request.out)}", width="stretch")
+        if not job.active:
+            # far from where Cancel was: a second click there must not take the job away
+            foot.button(
+                "Remove",
+                key=f"predict_remove_{job.number}",
+                icon=":material/delete:",
+                help="Takes the job off this list; its files stay.",
+                on_click=predict_jobs.queue().remove,
+                args=(job,),
+                type="tertiary",
+            )
 
 
 def _results(job: PredictionJob) -> None:

@@ -220,8 +220,12 @@ def _number(setting: Any, label: str, text: str) -> None:
 
 
 def _taken(name: str, key: str, other: str = "") -> None:
-    """A widget was changed: keep its value, and have its twin start from it."""
-    value = st.session_state[key]
+    """A widget was changed: keep its value, and have its twin start from it.
+
+    Two changes can come with one message (the slider is let go by a click on the field's **+**): the callback of the
+    first then has taken the second one's key away, and the first counts for both.
+    """
+    value = st.session_state.get(key)
     if value is None:
         return
     values()[name] = value
@@ -256,6 +260,8 @@ def _class_thresholds(label: str, text: str) -> None:
 
 def _class_taken(category_id: int, key: str) -> None:
     chosen = dict(values()["min_score_per_class"])
+    if key not in st.session_state:
+        return
     value = st.session_state[key]
     if value is None:
         chosen.pop(category_id, None)
@@ -283,7 +289,9 @@ def _classes(label: str, text: str, value: Any) -> None:
 
 
 def _classes_taken(key: str, picked: str) -> None:
-    kind = st.session_state[key]
+    kind = st.session_state.get(key)
+    if kind is None:
+        return
     if kind == "chosen":
         kind = tuple(sorted(st.session_state.get(picked, range(N_CLASSES))))
     values()["keep_classes"] = kind

@@ -12,7 +12,7 @@ import soundfile
 from playwright.sync_api import Page, expect
 
 from sai_core.dataset import demo_root, open_data_root
-from tests.browser.conftest import ARTIFACTS
+from tests.browser.conftest import ARTIFACTS, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -74,3 +74,32 @@ def test_from_a_recording_to_the_explorer(
     page.get_by_role("link", name="Explorer").first.click()
     page.wait_for_selector(".sx[data-ready]", timeout=120_000)
     expect(page.get_by_role("combobox", name="Predictions A")).to_have_value(re.compile("mine"), timeout=60_000)
+
+
+def test_a_cancelled_job_is_resumed_and_its_card_stays_alive(
+    predict: Callable[..., Page], data_root: Path, untrained_checkpoint: Path, tmp_path: Path
+) -> None:
+    page = predict(root=str(data_root), predict_path=str(untrained_checkpoint))
+    folder = page.get_by_role("textbox", name="Output folder")
+    folder.fill(str(tmp_path / "resumed"))
+    folder.press("Enter")
+    settle(page)
+    page.get_by_role("button", name=re.compile("^Predict 1 recording")).click()
+    job = page.locator("[class*=st-key-predict_job_]", has_text=str(tmp_path / "resumed"))
+    cancel = job.get_by_role("button", name="Cancel")
+    expect(cancel).to_be_visible()
+    where = cancel.bounding_box()
+    cancel.click()
+    resume = job.get_by_role("button", name="Resume")
+    expect(resume).to_be_visible(timeout=120_000)
+    settle(page)
+    # a second click where Cancel was must not take the job away
+    remove = job.get_by_role("button", name="Remove").bounding_box()
+    assert where is not None
+    assert remove is not None
+    assert remove["y"] > where["y"] + where["height"] or remove["x"] + remove["width"] < where["x"]
+    resume.click()
+    # without another click or key: the card follows the work to its end
+    expect(job.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=300_000)
+    expect(job.get_by_role("button", name="Resume")).to_have_count(0)
+    assert len(list((tmp_path / "resumed").glob("*.json"))) == 1

@@ -19,7 +19,8 @@ from sai_core.tuning import find_raw_sets, open_raw_set
 from tests.tuning.stand_in import labels_of, write_root
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "tune.py")
-FIRST = "dev-test-sim/fold4_room23_mix001"
+NAME = "fold4_room23_mix001"
+FIRST = f"dev-test-sim/{NAME}"
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,43 @@ def test_figures_follow_the_settings(root: Path) -> None:
     settled(test.run())
     assert metrics(test)["Detections"][1] == "as saved"
     assert test.slider(key=keys.TUNE_WIDGET + "min_score").value == 0.35
+
+
+def test_two_changes_of_one_setting_in_one_message_agree(root: Path) -> None:
+    test = settled(page(root))
+    # a slider that is let go by a click on the field's +: Streamlit calls both widgets' callbacks in one run
+    test.slider(key=keys.TUNE_WIDGET + "min_score").set_value(0.6)
+    test.number_input(key=keys.TUNE_NUMBER + "min_score").set_value(0.36)
+    settled(test.run())
+    slider = test.slider(key=keys.TUNE_WIDGET + "min_score").value
+    assert slider in (0.6, 0.36)
+    assert test.number_input(key=keys.TUNE_NUMBER + "min_score").value == slider
+    shown = figures(
+        root, PipelineSettings(**{**load_system("Baseline").settings.to_dict(), "min_score": slider}), [NAME]
+    )
+    assert metrics(test)["Detections"][0] == shown[1]
+
+
+@pytest.mark.parametrize("prefix", [keys.TUNE_WIDGET, keys.TUNE_NUMBER, keys.TUNE_CLASS])
+def test_a_widget_whose_key_is_lost_changes_nothing(prefix: str) -> None:
+    """What a callback finds when its widget's state went away between the click and the run."""
+    script = f"""
+import streamlit as st
+from pages.components import state_keys as keys, tune_settings
+from sai_core.postprocess import load_system
+if "ready" not in st.session_state:
+    tune_settings.take_over(load_system("Baseline").settings)
+before = dict(tune_settings.values())
+if {prefix!r} == keys.TUNE_CLASS:
+    tune_settings._class_taken(3, {prefix!r} + "3")
+else:
+    tune_settings._taken("min_score", {prefix!r} + "min_score", "another")
+    tune_settings._classes_taken({prefix!r} + "keep_classes", "another")
+st.write("same" if before == tune_settings.values() else "changed")
+"""
+    test = AppTest.from_string(script, default_timeout=60).run()
+    assert not test.exception
+    assert test.markdown[0].value == "same"
 
 
 def test_settings_survive_another_group_and_can_be_put_back(root: Path) -> None:
