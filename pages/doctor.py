@@ -60,7 +60,7 @@ def main() -> None:
             "Devices": ", ".join(f"{d['name']} ({d['model']})" for d in report["devices"]),
             "Video": "decoding works" if report["opencv_works"] else "decoding does not work",
             "H.264 and AAC": "writing works" if report["pyav_works"] else "writing does not work",
-            "Cache": _gib(machine["cache_bytes"]),
+            "Cache": f"{_gib(machine['cache_bytes'])} of {_gib(machine['cache_budget'])}",
         }
         st.dataframe(pd.DataFrame({"what": rows.keys(), "is": rows.values()}), hide_index=True, width="stretch")
         # below the table: a long path would be cut off in a cell

@@ -104,6 +104,7 @@ class Machine:
     memory_available: int | None
     cache_path: str
     cache_bytes: int
+    cache_budget: int | None
     cache_free: int | None
     cache_writable: bool
 
@@ -244,12 +245,20 @@ def look_at_machine() -> Machine:
         total, available = int(memory.total), int(memory.available)
     except Exception:
         total = available = None  # type: ignore[assignment]
-    cache = cache_root()
-    place = _nearest_existing(cache)
+    free: int | None = None
+    budget: int | None = None
     try:
-        free: int | None = shutil.disk_usage(place).free
+        # here, since this report must come where a package is missing
+        from sai_core.cache import budget_bytes
+
+        cache = cache_root()
+        place = _nearest_existing(cache)
+        free = shutil.disk_usage(place).free
+        budget = budget_bytes()
+    except ImportError:
+        cache = place = Path(os.environ.get("SAI_CACHE_DIR") or Path.home() / ".cache" / "sai-explorer")
     except OSError:
-        free = None
+        pass
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         n_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -257,6 +266,7 @@ def look_at_machine() -> Machine:
         memory_available=available,
         cache_path=str(cache),
         cache_bytes=sum(_file_sizes(cache)),
+        cache_budget=budget,
         cache_free=free,
         cache_writable=place.is_dir() and os.access(place, os.W_OK | os.X_OK),
     )

@@ -194,6 +194,7 @@ def test_machine_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert machine.cache_bytes == 0
     assert machine.cache_writable
     assert machine.cache_free is not None
+    assert machine.cache_budget == pytest.approx(machine.cache_free / 2, rel=0.2)
     assert not cache.exists()
     (cache / "deep").mkdir(parents=True)
     (cache / "deep" / "a").write_bytes(b"12345")

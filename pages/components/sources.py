@@ -189,7 +189,7 @@ def view_of(signature: tuple[object, ...], build: Callable[[], RecordingView]) -
     return _views().get(signature, build)
 
 
-def _stamp(path: Path | None) -> tuple[str, int, int] | None:
+def _stamp(path: Path | None) -> tuple[object, ...] | None:
     if path is None:
         return None
     try:

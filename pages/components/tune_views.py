@@ -18,7 +18,7 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.errors import InputError, SaiError
-from sai_core.files import file_signature
+from sai_core.files import FileSignature, file_signature
 from sai_core.metrics import THRESHOLDS
 from sai_core.postprocess import PipelineSettings, System, list_systems, save_system
 from sai_core.postprocess.systems import system_toml, systems_folder
@@ -300,7 +300,7 @@ def _go_to(number: int) -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _video(signature: tuple[str, int, int], _recording: Recording) -> Any:
+def _video(signature: FileSignature, _recording: Recording) -> Any:
     return open_frames(_recording)
 
 

@@ -33,7 +33,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -44,8 +43,9 @@ from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import AudioSource, FeatureOptions, Kind, LatticeMaps, Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.visibility import N_BANDS
+from sai_core.cache import content_of
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, cache_root, content_hash, file_signature
+from sai_core.files import atomic_write, cache_root
 from sai_core.geometry import FRAME_RATE_HZ, N_LATTICE
 from sai_core.progress import Progress, no_progress
 
@@ -337,7 +337,7 @@ def entry_key(audio: AudioSource, source: AudioInput, maker: MapMaker) -> str:
     parts = {
         "version": STORE_VERSION,
         "audio": _audio_hash(audio, source),
-        "weights": "" if maker.weights is None else _file_hash(*file_signature(maker.weights)),
+        "weights": "" if maker.weights is None else content_of(maker.weights),
         # the name of the weights file is for people; the same content under another name is the same entry
         "options": {k: v for k, v in maker.describe().items() if k != "weights"},
         "format": source.facts.audio_format,
@@ -347,18 +347,12 @@ def entry_key(audio: AudioSource, source: AudioInput, maker: MapMaker) -> str:
 
 def _audio_hash(audio: AudioSource, source: AudioInput) -> str:
     if isinstance(audio, str | os.PathLike):
-        return _file_hash(*file_signature(Path(audio)))
+        return content_of(audio)
     array = np.ascontiguousarray(audio)
     head = f"{array.dtype.str}{array.shape}{source.facts.file_rate_hz}".encode()
     return hashlib.blake2b(
         array.tobytes(), digest_size=16, key=hashlib.blake2b(head, digest_size=32).digest()
     ).hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _file_hash(path: str, size: int, mtime_ns: int) -> str:
-    """Content hash, kept for as long as size and time of change are the same."""
-    return content_hash(Path(path))
 
 
 def _save_block(path: Path, lattice: npt.NDArray[Any], level: npt.NDArray[Any]) -> None:

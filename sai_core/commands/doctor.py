@@ -174,8 +174,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"OpenCV     {'decodes video' if report['opencv_works'] else 'does not work'}",
         f"PyAV       {'writes H.264 and AAC' if report['pyav_works'] else 'does not work'}",
         f"Chromium   {report['chromium'] or 'not found (only the browser tests need it)'}",
-        f"Cache      {machine['cache_path']}: {_bytes(machine['cache_bytes'])} used, "
-        f"{_bytes(machine['cache_free'])} free on its disk",
+        f"Cache      {machine['cache_path']}: {_bytes(machine['cache_bytes'])} used of "
+        f"{_bytes(machine['cache_budget'])} (SAI_CACHE_MAX_GB), {_bytes(machine['cache_free'])} free on its disk",
     ]
     if report["data"] is not None:
         lines += ["", *_data_lines(report["data"])]

@@ -10,7 +10,7 @@ from sai_core.dataset.audio import AudioReader
 from sai_core.dataset.root import Recording
 from sai_core.dataset.video import FramesReader, VideoReader
 from sai_core.errors import InputError
-from sai_core.files import file_signature
+from sai_core.files import FileSignature, file_signature
 from sai_core.geometry import FRAME_RATE_HZ
 
 
@@ -106,19 +106,19 @@ def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
 
 
 @lru_cache(maxsize=4096)
-def _audio_info(path: Path, signature: tuple[str, int, int]) -> AudioInfo:
+def _audio_info(path: Path, signature: FileSignature) -> AudioInfo:
     reader = AudioReader(path)
     return AudioInfo(reader.sample_rate_hz, reader.n_channels, reader.n_samples)
 
 
 @lru_cache(maxsize=4096)
-def _video_info(path: Path, signature: tuple[str, int, int]) -> VideoInfo:
+def _video_info(path: Path, signature: FileSignature) -> VideoInfo:
     with VideoReader(path, cache_bytes=0) as reader:
         return VideoInfo(reader.fps, reader.width, reader.height, reader.duration_s, reader.n_frames)
 
 
 @lru_cache(maxsize=4096)
-def _frames_info(path: Path, signature: tuple[str, int, int]) -> VideoInfo:
+def _frames_info(path: Path, signature: FileSignature) -> VideoInfo:
     with FramesReader(path, cache_bytes=0) as reader:
         width, height = reader.source_size_wh()
         return VideoInfo(float(FRAME_RATE_HZ), width, height, reader.n_frames / FRAME_RATE_HZ, reader.n_frames)
