@@ -1,45 +1,62 @@
-"""Entry point: `streamlit run app.py`. Pages, title, theme; nothing else."""
+"""Entry point: `streamlit run app.py`. Pages, title, theme, and the server's guard; nothing else.
+
+Streamlit finds the server ``app`` in this file and imports it once, under the file's name; for every look at a page it
+runs the file again, as ``__main__``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
+from streamlit.starlette import App
 
+from pages.components.guard import Guard
 from pages.components.text import plain
 from sai_core.environment import check_torch_pair
 from sai_core.threads import limit_blas
 
-# a file of our own: Streamlit fetches icon-font page icons from the network
-ICON = str(Path(__file__).parent / "pages" / "components" / "icon.png")
-st.set_page_config(page_title="SAI Explorer", page_icon=ICON, layout="wide")
-st.logo(ICON, size="large")
 
-PAGES = [
-    st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
-    st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:"),
-    st.Page("pages/predict.py", title="Predict", icon=":material/network_node:"),
-    st.Page("pages/tune.py", title="Tune", icon=":material/tune:"),
-    st.Page("pages/scores.py", title="Scores", icon=":material/leaderboard:"),
-    st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
-    st.Page("pages/figures.py", title="Figures", icon=":material/image:"),
-    st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
-    st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
-    st.Page("pages/doctor.py", title="Doctor", icon=":material/stethoscope:"),
-]
+def main() -> None:
+    """Draw the page that the address names."""
+    # a file of our own: Streamlit fetches icon-font page icons from the network
+    icon = str(Path(__file__).parent / "pages" / "components" / "icon.png")
+    st.set_page_config(page_title="SAI Explorer", page_icon=icon, layout="wide")
+    st.logo(icon, size="large")
 
-st.cache_resource(limit_blas, show_spinner=False)()
-# looked at once for all sessions: it reads what is installed, which does not change while the app runs
-if problem := st.cache_resource(check_torch_pair, show_spinner=False)():
-    st.warning(plain(problem))
+    pages = [
+        st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
+        st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:"),
+        st.Page("pages/predict.py", title="Predict", icon=":material/network_node:"),
+        st.Page("pages/tune.py", title="Tune", icon=":material/tune:"),
+        st.Page("pages/scores.py", title="Scores", icon=":material/leaderboard:"),
+        st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
+        st.Page("pages/figures.py", title="Figures", icon=":material/image:"),
+        st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+        st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
+        st.Page("pages/doctor.py", title="Doctor", icon=":material/stethoscope:"),
+    ]
 
-# Constant text, no data. The viewer needs the page's full width, and it must not fade while the script fetches its
-# next frames: it stays usable meanwhile.
-st.html(
-    "<style>"
-    ".stMainBlockContainer { padding-left: 1.25rem; padding-right: 1.25rem; }"
-    ".stElementContainer[data-stale=true]:has(.stBidiComponent) { opacity: 1 !important; transition: none !important; }"
-    "</style>"
-)
+    st.cache_resource(limit_blas, show_spinner=False)()
+    # looked at once for all sessions: it reads what is installed, which does not change while the app runs
+    if problem := st.cache_resource(check_torch_pair, show_spinner=False)():
+        st.warning(plain(problem))
 
-st.navigation(PAGES, position="top").run()
+    # Constant text, no data. The viewer needs the page's full width, and it must not fade while the script fetches its
+    # next frames: it stays usable meanwhile.
+    st.html(
+        "<style>"
+        ".stMainBlockContainer { padding-left: 1.25rem; padding-right: 1.25rem; }"
+        ".stElementContainer[data-stale=true]:has(.stBidiComponent)"
+        " { opacity: 1 !important; transition: none !important; }"
+        "</style>"
+    )
+
+    st.navigation(pages, position="top").run()
+
+
+if __name__ == "__main__":
+    main()
+else:
+    app = App(Path(__file__), middleware=[Middleware(Guard)])
