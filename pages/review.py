@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,6 +15,7 @@ from pages.components.sources import Job
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
+from sai_core.files import user_path
 from sai_core.review import Queue, ReviewStore, default_review_path
 from sai_core.review.entries import check_reviewer
 
@@ -91,8 +91,10 @@ def _reviewer(bar: DeltaGenerator) -> str | None:
 
 def _open_store(path: str, root: DataRoot) -> ReviewStore | None:
     try:
-        chosen = Path(path).expanduser() if path else default_review_path(root.path)
-        return review_jobs.store(str(chosen.absolute()), str(root.path))
+        chosen = user_path(path, what="review file") if path else default_review_path(root.path)
+        store = review_jobs.store(str(chosen.absolute()), str(root.path))
+        store.history()  # a line that cannot be read is told here, and nothing is decided on half of a log
+        return store
     except SaiError as error:
         st.error(plain(error))
     return None

@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     if args.step == "queue":
         return _queue(args, root)
     path = args.review or default_review_path(root.path)
-    with ReviewStore(path, data_root=root.path) as store:
+    # a mistyped name must not pass for a review in which nothing is decided
+    reads_only = args.review is not None and args.step != "import"
+    with ReviewStore(path, data_root=root.path, must_exist=reads_only) as store:
         if args.step == "export":
             return _export(args, root, store)
         if args.step == "import":

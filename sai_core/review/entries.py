@@ -26,6 +26,7 @@ redo      the line in ``ref`` counts again
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -48,6 +49,9 @@ ACTIONS: Final[tuple[str, ...]] = (*VERDICTS, *CHANGES, *NOTES, *STEPS)
 
 MAX_ENTRY_BYTES: Final[int] = 64 << 20
 """JSON of one entry: a hundred times the largest region a person draws over a whole event."""
+
+_MAX_DEPTH: Final[int] = 16
+"""Brackets within brackets; a region drawn anew has seven."""
 
 MAX_COMMENT: Final[int] = 4000
 MAX_TAGS: Final[int] = 20
@@ -163,7 +167,7 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
         A field that is missing, unknown, or not what it must be.
     """
     names = set(Entry.__dataclass_fields__)
-    if not isinstance(value, Mapping) or set(value) != names:
+    if not isinstance(value, Mapping) or set(map(str, value)) != names:
         raise InputError(f"{where}: must have exactly the fields {', '.join(sorted(names))}.")
 
     def text(name: str, most: int, least: int = 0) -> str:
@@ -179,7 +183,7 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
     if not is_uid(value["uid"]):
         raise InputError(f"{where}: uid must be 32 hexadecimal digits.")
     action = value["action"]
-    if action not in ACTIONS:
+    if not isinstance(action, str) or action not in ACTIONS:
         raise InputError(f"{where}: the action {str(action)[:30]!r} is unknown.")
     if (action in STEPS) != is_uid(value["ref"]) or not (is_uid(value["ref"]) or value["ref"] == ""):
         raise InputError(f"{where}: ref must name a line for undo and redo, and be empty for all else.")
@@ -187,7 +191,8 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
     try:
         if not _TIME.fullmatch(time_utc):
             raise ValueError
-        datetime.strptime(time_utc, TIME_FORMAT)
+        if not 2000 <= datetime.strptime(time_utc, TIME_FORMAT).year < 3000:
+            raise ValueError
     except ValueError:
         raise InputError(f"{where}: time_utc must look like 2026-07-01T12:00:00.000000Z.") from None
     tags = value["tags"]
@@ -196,6 +201,14 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
     before, after = value["before"], value["after"]
     if not isinstance(before, dict) or not isinstance(after, dict):
         raise InputError(f"{where}: before and after must be objects.")
+    # edits have a check of their own, and may be large
+    for name, content in (("before", before), ("after", {k: v for k, v in after.items() if k != "edits"})):
+        _check_plain(content, f"{where}: {name}", 0)
+    for name, kind, words in (("item", dict, "an object"), ("annotations", list, "a list"), ("action", str, "text")):
+        if not isinstance(before.get(name, kind()), kind):
+            raise InputError(f"{where}: before.{name} must be {words}.")
+    if not isinstance(after.get("settles", False), bool):
+        raise InputError(f"{where}: after.settles must be true or false.")
     after = dict(after)
     if "edits" in after:
         after["edits"] = check_edits(after["edits"], where=f"{where}: edits")
@@ -215,6 +228,34 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
         text("comment", MAX_COMMENT),
         check_tags(tags),
     )
+
+
+def _check_plain(value: object, where: str, depth: int) -> None:
+    """Make sure that JSON can be written again and worked with: the log keeps for ever what it takes.
+
+    JSON as Python reads it may hold NaN, infinity (also as ``1e999``), half a surrogate pair, numbers of
+    hundreds of digits, and brackets nested a thousand deep.
+    """
+    if depth > _MAX_DEPTH:
+        raise InputError(f"{where}: is nested more than {_MAX_DEPTH} deep.")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_plain(key, where, depth + 1)
+            _check_plain(inner, where, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_plain(inner, where, depth + 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{where}: holds {value}, which is no number that can be kept.")
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            raise InputError(f"{where}: holds a whole number beyond 64 bits.")
+    elif isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise InputError(f"{where}: holds what is not valid text.")
+    elif value is not None and not isinstance(value, bool):
+        raise InputError(f"{where}: holds what is not JSON.")
 
 
 def check_tags(tags: object) -> tuple[str, ...]:

@@ -6,6 +6,8 @@
 * Any number of processes and threads may read and write at once; writers wait for each other.
 * Every value goes in as a parameter.
 * A line has an identifier of its own: appending or importing it again does nothing.
+* Opening and reading change nothing on the disk: the file is made, and opened for writing, by the first decision.
+* What is imported is checked to the last line before the first one is written, since nothing can be taken back.
 
 The default place is ``$XDG_DATA_HOME/sai-explorer/reviews`` (``~/.local/share/sai-explorer/reviews``), one file for
 each data root, never inside the data root itself.
@@ -25,8 +27,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write
+from sai_core.errors import EnvironmentProblem, InputError, SaiError
+from sai_core.files import atomic_write, user_path
 from sai_core.review.entries import MAX_ENTRY_BYTES, TIME_FORMAT, Entry, check_reviewer, dumps, entry_from_json, new_uid
 from sai_core.review.history import History
 
@@ -36,6 +38,7 @@ APPLICATION_ID: Final[int] = 0x53414952
 
 MAX_REVIEW_BYTES: Final[int] = 1 << 30
 REVIEW_FORMAT: Final[str] = "sai-review"
+_SQLITE: Final[bytes] = b"SQLite format 3\x00"
 _BUSY_S: Final[float] = 30.0
 _COLUMNS: Final[str] = "uid, time_utc, reviewer, split, recording, item, action, ref, before, after, comment, tags"
 
@@ -95,46 +98,85 @@ class ReviewStore:
     Parameters
     ----------
     path : Path
-        Made, with its folder, when it is not there.
+        Need not be there: it is made, with its folder, by the first decision.
     data_root : Path, optional
         Noted in a new file, for people.
+    must_exist : bool
+        For what only reads: refuse a file that is not there.
 
     Raises
     ------
     InputError
-        The file is something else, damaged, or of a newer version of this program.
+        The file is something else (an empty file, too), damaged, or of a newer version of this program.
     EnvironmentProblem
-        It cannot be made or opened.
+        It cannot be opened.
     """
 
-    def __init__(self, path: str | Path, *, data_root: Path | None = None) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, path: str | Path, *, data_root: Path | None = None, must_exist: bool = False) -> None:
+        self.path = user_path(path, what="review file")
+        self._data_root = data_root
         self._lock = threading.RLock()
         self._entries: list[Entry] = []
         self._last_seq = 0
         self._history: History | None = None
-        if self.path.is_dir():
-            raise InputError(f"{self.path}: is a folder; give the name of a review file.")
+        self._seen: tuple[object, ...] | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._inode: int | None = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise EnvironmentProblem(f"{self.path}: the review file cannot be opened ({error}).") from error
-        try:
-            with self._errors():
-                self._prepare(data_root)
-            self._inode = os.stat(self.path).st_ino
-        except BaseException:
-            self._connection.close()
-            raise
+            if self.path.is_dir():
+                raise InputError(f"{self.path}: is a folder; give the name of a review file.")
+            if os.path.lexists(self.path):
+                _check_head(self.path)
+                self._inode = os.stat(self.path).st_ino
+            elif must_exist:
+                raise InputError(f"{self.path}: there is no such review file; check its name.")
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"{self.path}: the review file cannot be opened ({error.strerror or error})."
+            ) from error
+        if self._inode is not None:
+            with self._errors(), self._reader() as connection:
+                self._check_ours(connection)
 
-    def _prepare(self, data_root: Path | None) -> None:
-        run = self._connection.execute
+    def _check_ours(self, connection: sqlite3.Connection) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if _is_other(connection) or version == 0:
+            raise InputError(f"{self.path}: is a database, but no review file; choose another name.")
+        if version > SCHEMA_VERSION:
+            raise InputError(f"{self.path}: was written by a newer version of this program; update the program.")
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        if self._writer is not None:
+            yield self._writer
+            return
+        with closing(_open_read_only(self.path)) as connection:
+            yield connection
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The connection that writes; makes the file when it is not there."""
+        if self._writer is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                writer = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            except (OSError, sqlite3.Error) as error:
+                raise EnvironmentProblem(f"{self.path}: the review file cannot be made ({error}).") from error
+            try:
+                with self._errors():
+                    self._prepare(writer)
+                self._inode = os.stat(self.path).st_ino
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        run = connection.execute
         run("PRAGMA trusted_schema = OFF")
         # checked before anything is written: another program's database must stay as it is
-        if _is_other(self._connection):
+        if _is_other(connection):
             raise InputError(f"{self.path}: is a database, but no review file; choose another name.")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
@@ -146,7 +188,10 @@ class ReviewStore:
             if version == 0:
                 for statement in _SCHEMA:
                     run(statement)
-                facts = {"created_utc": datetime.now(UTC).strftime(TIME_FORMAT), "data_root": str(data_root or "")}
+                facts = {
+                    "created_utc": datetime.now(UTC).strftime(TIME_FORMAT),
+                    "data_root": str(self._data_root or ""),
+                }
                 for key, value in facts.items():
                     run("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value))
                 run(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -170,7 +215,8 @@ class ReviewStore:
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
         with self._lock:
-            self._connection.close()
+            if self._writer is not None:
+                self._writer.close()
 
     def __enter__(self) -> ReviewStore:
         return self
@@ -193,16 +239,39 @@ class ReviewStore:
             return self._history
 
     def _refresh(self) -> None:
-        with self._errors():
-            rows = self._connection.execute(
-                f"SELECT seq, {_COLUMNS} FROM log WHERE seq > ? ORDER BY seq",
-                (self._last_seq,),
-            ).fetchall()
-        for row in rows:
-            self._entries.append(_entry_of(row[1:], f"{self.path}: line {row[0]}"))
-            self._last_seq = row[0]
+        """Take in what is new in the file; all of it or nothing."""
+        seen = _signature(self.path)
+        if self._inode is None and seen[0] is None:
+            return  # nobody has decided anything yet
+        if self._writer is None and seen == self._seen:
+            return
+        if seen[0] is None:
+            raise EnvironmentProblem(f"{self.path}: the review file was moved or deleted; start the program again.")
+        rows = self._rows()
+        # another process may have written meanwhile: what was read of a file that changes is not to be trusted
+        while self._writer is None and (now := _signature(self.path)) != seen:
+            seen, rows = now, self._rows()
+        fresh = [_entry_of(row[1:], f"{self.path}: line {row[0]}") for row in rows]
         if rows:
+            self._entries += fresh
+            self._last_seq = rows[-1][0]
             self._history = None
+        self._seen = seen
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """New lines of the log as they are in the file."""
+        before = _signature(self.path)
+        try:
+            with self._errors(), self._reader() as connection:
+                if self._inode is None:
+                    self._check_ours(connection)
+                    self._inode = os.stat(self.path).st_ino
+                statement = f"SELECT seq, {_COLUMNS} FROM log WHERE seq > ? ORDER BY seq"
+                return connection.execute(statement, (self._last_seq,)).fetchall()
+        except SaiError:
+            if self._writer is None and _signature(self.path) not in (before, (None, None)):
+                return self._rows()
+            raise
 
     def append(
         self,
@@ -264,7 +333,12 @@ class ReviewStore:
                 "SELECT MAX(time_utc) FROM log WHERE reviewer = ?", (entry.reviewer,)
             ).fetchone()[0]
             if last is not None and last >= entry.time_utc:  # a clock that was set back must not reorder decisions
-                later = datetime.strptime(last, TIME_FORMAT) + timedelta(microseconds=1)
+                try:
+                    later = datetime.strptime(last, TIME_FORMAT) + timedelta(microseconds=1)
+                except (ValueError, OverflowError):
+                    raise InputError(
+                        f"{self.path}: a line of {entry.reviewer} has the impossible time {last}."
+                    ) from None
                 entry = replace(entry, time_utc=later.strftime(TIME_FORMAT))
             self._insert(entry)
         return entry
@@ -300,10 +374,12 @@ class ReviewStore:
             )
             return target
 
-    def merge(self, entries: Iterable[Entry]) -> ImportReport:
+    def merge(self, entries: Iterable[Entry], *, source: str = "import") -> ImportReport:
         """Add lines of another review file in one go; those that are there already are left alone."""
         n_lines = n_new = 0
         reviewers: set[str] = set()
+        entries = list(entries)
+        _check_times(entries, source)
         with self._lock, self._errors(), self._transaction():
             self._check_place()
             for entry in entries:
@@ -320,9 +396,10 @@ class ReviewStore:
         Raises
         ------
         InputError
-            No review file, or one with a line that is not what it must be; nothing is imported then.
+            No review file, or one with a line that is not what it must be, or that a later time than now stands in;
+            nothing is imported then.
         """
-        return self.merge(read_review_file(path))
+        return self.merge(read_review_file(path), source=str(path))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -371,6 +448,42 @@ class ReviewStore:
         )
 
 
+_CLOCKS: Final[timedelta] = timedelta(days=1)
+"""How far the clocks of two machines may be apart."""
+
+
+def _check_times(entries: Iterable[Entry], source: str) -> None:
+    """Refuse lines of the future: every later decision of their reviewer would have to be later still."""
+    latest = (datetime.now(UTC) + _CLOCKS).strftime(TIME_FORMAT)
+    for number, entry in enumerate(entries, start=1):
+        if entry.time_utc > latest:
+            raise InputError(
+                f"{source}: decision {number} (of {entry.reviewer}): its time {entry.time_utc} lies in the future by "
+                "this machine's clock; nothing was imported."
+            )
+
+
+def _check_head(path: Path) -> None:
+    """Refuse what is no database at all, before SQLite would make one of it."""
+    if not path.is_file():
+        raise InputError(f"{path}: is no plain file; give the name of a review file.")
+    with open(path, "rb") as stream:
+        if stream.read(len(_SQLITE)) != _SQLITE:
+            raise InputError(f"{path}: is no review file; choose another name.")
+
+
+def _signature(path: Path) -> tuple[object, ...]:
+    """What changes whenever a database does: the file and its write-ahead log."""
+    found: list[object] = []
+    for name in (path, Path(f"{path}-wal")):
+        try:
+            status = os.stat(name)
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
 def write_review_file(entries: Iterable[Entry], path: str | Path) -> int:
     """Write lines as a review file for others (JSON lines); returns how many."""
     n = 0
@@ -390,7 +503,7 @@ def read_review_file(path: str | Path) -> list[Entry]:
     InputError
         No review file, or a line that is not what it must be.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, what="review file")
     try:
         if not path.is_file():
             raise InputError(f"{path}: there is no such review file.")
@@ -400,7 +513,7 @@ def read_review_file(path: str | Path) -> list[Entry]:
             head = stream.read(16)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    return _read_database(path) if head.startswith(b"SQLite format 3\x00") else _read_lines(path)
+    return _read_database(path) if head == _SQLITE else _read_lines(path)
 
 
 def _read_lines(path: Path) -> list[Entry]:
@@ -440,11 +553,17 @@ def _read_database(path: Path) -> list[Entry]:
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a foreign database without trusting what is in it."""
+    """Open a database without trusting what is in it, and without a change on the disk.
+
+    SQLite makes files beside a database in write-ahead mode even to read it. Where there is no such log, nobody is
+    writing and the file is whole: it is opened as one that does not change. The log of a writer must be read, too; in
+    a folder that cannot be written that works in the first way only.
+    """
     base = path.resolve().as_uri()
-    # a write-ahead log beside it must be read too; in a folder that cannot be written only the second way works
-    for mode in ("mode=ro", "immutable=1"):
-        connection = sqlite3.connect(f"{base}?{mode}", uri=True, timeout=_BUSY_S)
+    log = Path(f"{path.resolve()}-wal")
+    waiting = log.exists() and log.stat().st_size > 0
+    for mode in ("mode=ro", "immutable=1") if waiting else ("immutable=1",):
+        connection = sqlite3.connect(f"{base}?{mode}", uri=True, timeout=_BUSY_S, check_same_thread=False)
         try:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ENTRY_BYTES)
             connection.execute("PRAGMA trusted_schema = OFF")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from sai_core.errors import InputError
+from sai_core.cli import main
+from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.review.desk import items_of_log
 from sai_core.review.entries import new_uid
+from sai_core.review.export import diff_markdown, statistics
+from sai_core.review.queue import Queue
 from sai_core.review.store import ReviewStore, default_review_path, read_review_file, write_review_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -165,7 +174,8 @@ def foreign_files(folder: Path) -> list[Path]:
     connection.commit()
     connection.close()
     newer = folder / "newer.sqlite"
-    ReviewStore(newer).close()
+    with ReviewStore(newer) as store:
+        add(store)
     connection = sqlite3.connect(newer)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -203,3 +213,190 @@ def test_the_default_place_is_the_users_and_not_the_data_roots(tmp_path: Path, m
     assert path.is_relative_to(tmp_path / "home")
     assert path != default_review_path(tmp_path / "other")
     assert path == default_review_path(Path(os.path.relpath(root)))
+
+
+def lines(**changes: object) -> str:
+    """An exported log of one line, with changes."""
+    line = {
+        "uid": new_uid(),
+        "time_utc": "2026-07-01T12:00:00.000000Z",
+        "reviewer": "ann",
+        "split": "s",
+        "recording": "r",
+        "item": "i",
+        "action": "accept",
+        "ref": "",
+        "before": {},
+        "after": {},
+        "comment": "",
+        "tags": [],
+        **changes,
+    }
+    return json.dumps({"format": "sai-review", "version": 1}) + "\n" + json.dumps(line) + "\n"
+
+
+def works(store: ReviewStore) -> None:
+    """Everything that a log is used for."""
+    add(store, "later")
+    store.undo("ann")
+    history = store.history()
+    json.dumps(statistics(history), allow_nan=False)
+    items_of_log(history, Queue((), (), 0))
+    diff_markdown([], history).encode()
+    write_review_file(store.entries(), store.path.with_suffix(".jsonl"))
+    assert read_review_file(store.path.with_suffix(".jsonl")) == list(store.entries())
+
+
+POISON: dict[str, dict[str, object]] = {
+    "item is text": {"before": {"item": "x"}},
+    "item is null": {"before": {"item": None}},
+    "annotations are no list": {"before": {"annotations": 1}},
+    "end of time": {"time_utc": "9999-12-31T23:59:59.999999Z"},
+    "next week": {"time_utc": (datetime.now(UTC) + timedelta(days=7)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")},
+    "year 1": {"time_utc": "0001-01-01T00:00:00.000000Z"},
+    "not a number": {"after": {"x": float("nan")}},
+    "infinity": {"before": {"item": {"score": float("inf")}}},
+    "half a character": {"after": {"text": "\ud800"}},
+    "half a character in a name": {"before": {"item": {"\udfff": 1}}},
+    "half a character as reviewer": {"reviewer": "\ud800"},
+    "half a character as tag": {"tags": ["\ud800"]},
+    "NUL": {"after": {"text": "a\0"}},
+    "huge number": {"before": {"item": {"score": 10**400}}},
+    "deep": {"before": {"x": eval("[" * 60 + "]" * 60)}},  # noqa: S307 - our own brackets
+    "settles": {"after": {"settles": "yes"}},
+    "action is a list": {"action": ["accept"]},
+    "edit of nothing": {"after": {"edits": [{"op": "set", "targets": []}]}},
+    "NaN in an edit": {"after": {"edits": [{"op": "shift", "targets": [], "azimuth_deg": float("nan")}]}},
+}
+
+
+@pytest.mark.parametrize("name", list(POISON))
+def test_nothing_that_would_poison_the_log_is_imported(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "theirs.jsonl"
+    path.write_text(lines(uid="0" * 32) + lines(**POISON[name]).partition("\n")[2])
+    with ReviewStore(tmp_path / "mine.sqlite") as store:
+        add(store)
+        with pytest.raises(InputError) as error:
+            store.import_file(path)
+        assert "\n" not in str(error.value)
+        str(error.value).encode()
+        assert len(store.entries()) == 1  # not the good line before it either
+        works(store)
+
+
+def test_a_number_beyond_floats_is_refused(tmp_path: Path) -> None:
+    for number in ("1e999", "-1e999", "NaN", "9" * 5000):
+        path = tmp_path / "theirs.jsonl"
+        path.write_text(lines(before={"x": 0}).replace('"x": 0', f'"x": {number}'))
+        with pytest.raises(InputError):
+            read_review_file(path)
+
+
+plain_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.fixed_dictionaries(
+    {},
+    optional={
+        "item": plain_json | st.fixed_dictionaries({}, optional={"kind": plain_json, "frame": plain_json}),
+        "annotations": plain_json,
+        "text": plain_json,
+        "settles": plain_json,
+        "edits": plain_json,
+        "x": plain_json,
+    },
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=objects, after=objects, reviewer=st.sampled_from(["ann", "bob"]) | st.text(), comment=st.text())
+def test_whatever_is_imported_leaves_a_log_that_works(
+    tmp_path_factory: pytest.TempPathFactory, before: object, after: object, reviewer: str, comment: str
+) -> None:
+    folder = tmp_path_factory.mktemp("s")
+    (folder / "theirs.jsonl").write_text(lines(before=before, after=after, reviewer=reviewer, comment=comment))
+    with ReviewStore(folder / "mine.sqlite") as store:
+        with suppress(InputError):
+            store.import_file(folder / "theirs.jsonl")
+        works(store)
+
+
+def files_under(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(p.relative_to(folder)): (p.read_bytes() if p.is_file() else b"", p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*"))
+    }
+
+
+def test_opening_and_reading_change_nothing_on_the_disk(tmp_path: Path) -> None:
+    with ReviewStore(tmp_path / "there.sqlite") as store:
+        add(store)
+    (tmp_path / "empty.sqlite").touch()
+    (tmp_path / "__init__.py").touch()
+    before = files_under(tmp_path)
+    for name in ("there.sqlite", "new/deep/er.sqlite", "none.sqlite"):
+        with ReviewStore(tmp_path / name) as store:
+            assert len(store.history().entries) == (name == "there.sqlite")
+            assert store.undo("nobody") is None
+    for name in ("empty.sqlite", "__init__.py"):
+        with pytest.raises(InputError, match="is no review file"):
+            ReviewStore(tmp_path / name)
+    with pytest.raises(InputError, match="there is no such review file"):
+        ReviewStore(tmp_path / "none.sqlite", must_exist=True)
+    assert files_under(tmp_path) == before
+
+
+def test_a_reader_sees_what_others_write(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with ReviewStore(path) as reader:
+        assert reader.entries() == ()
+        with ReviewStore(path) as writer:
+            add(writer)
+            assert len(reader.entries()) == 1
+            add(writer, "2")
+            assert len(reader.entries()) == 2
+        assert len(reader.entries()) == 2
+        add(reader, "3")
+        assert [e.item for e in reader.entries()] == ["1", "2", "3"]
+
+
+def test_a_review_that_may_only_be_read_works_for_reading(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "r.sqlite"
+    with ReviewStore(path) as store:
+        add(store)
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    try:
+        with ReviewStore(path) as store:
+            assert statistics(store.history())["n_lines"] == 1
+            if os.geteuid():
+                with pytest.raises(EnvironmentProblem):
+                    add(store)
+    finally:
+        path.parent.chmod(0o755)
+
+
+def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with ReviewStore(path) as store:
+        add(store)
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER log_no_update")
+    connection.execute("UPDATE log SET time_utc = 'x'")
+    connection.commit()
+    connection.close()
+    with ReviewStore(path) as store:
+        for look in (store.history, store.entries, store.history):
+            with pytest.raises(InputError, match="line 1: time_utc must look like"):
+                look()
+
+
+def test_the_command_makes_nothing_of_a_mistyped_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "root" / "labels_dev").mkdir(parents=True)
+    root, out = ["--root", str(tmp_path / "root")], str(tmp_path / "out")
+    for step in (["stats"], ["export", "--out", out], ["stats", "--json"]):
+        assert main(["review", *step, *root, "--review", str(tmp_path / "a" / "typo.sqlite")]) == 2
+        assert "there is no such review file" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["root"]
