@@ -311,6 +311,8 @@ def _settings(run: RunSummary) -> None:
         st.json(watch.read_json(run.path / "environment.json"), expanded=1)
         data = watch.read_json(run.path / "data.json")
         if data:
+            for note in data.get("notes", []):
+                st.warning(plain(note))
             st.caption("Data (data.json)")
             st.json(data, expanded=False)
 

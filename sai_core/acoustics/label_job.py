@@ -147,7 +147,7 @@ def label_files(
         out_path=out_path,
         raw_path=raw_path,
         seconds=time.perf_counter() - began,
-        notes=_notes(labels, dropped=dropped),
+        notes=(*(f"{metadata_path}: {s}" for s in metadata.notes.sentences()), *_notes(labels, dropped=dropped)),
     )
 
 
@@ -245,7 +245,7 @@ def _has_header(path: Path, metadata: DcaseMetadata) -> bool:
 
 
 def _without_first_row(metadata: DcaseMetadata) -> DcaseMetadata:
-    columns = {f.name: getattr(metadata, f.name)[1:] for f in fields(metadata) if f.name != "recording"}
+    columns = {f.name: getattr(metadata, f.name)[1:] for f in fields(metadata) if f.name not in ("recording", "notes")}
     return replace(metadata, **columns)
 
 

@@ -75,6 +75,8 @@ class ByteSource:
         Limit on the decompressed size.
     digest
         Fed with the bytes on disk as they are read.
+    may_be_empty
+        Accept a text of 0 bytes.
 
     Raises
     ------
@@ -83,7 +85,12 @@ class ByteSource:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, digest: blake2b | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = MAX_BYTES,
+        digest: blake2b | None = None,
+        may_be_empty: bool = False,
     ) -> None:
         self._path = path
         self._digest = digest
@@ -108,7 +115,7 @@ class ByteSource:
                     f"({max_bytes / 1e9:.1f} GB); give the file of one recording."
                 )
             self._pending = self._next()
-            if not self._pending:
+            if not self._pending and not may_be_empty:
                 raise InputError(f'{path}: the file is empty; an annotation file is at least {{"annotations": []}}.')
             self._check_encoding()
         except BaseException:

@@ -70,8 +70,12 @@ def run(args: argparse.Namespace) -> int:
         # before anything is written: a label file that cannot be read leaves no half-done job
         figures = _figures(args.labels, table, compressed, progress)
     write_pieces(submission_pieces(compressed), args.out)
+    notes = table.notes.sentences()
+    if not args.quiet:
+        for note in notes:
+            print(f"note: {args.input}: {note}", file=sys.stderr)
     if args.json:
-        facts = {"file": str(args.out), **dataclasses.asdict(report)}
+        facts = {"file": str(args.out), **dataclasses.asdict(report), "notes": list(notes)}
         print(json.dumps(facts if figures is None else {**facts, "figures": figures}))
     elif not args.quiet:
         print(f"{args.out}: " + "; ".join(report.lines()), file=sys.stdout)

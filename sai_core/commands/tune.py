@@ -86,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         tuned = system.with_settings(found.settings, name=args.name or args.out.stem)
         save_system(tuned, args.out)
+    if not quiet:
+        parts = (found.searched, found.held_out)
+        for warning in dict.fromkeys(w for part in parts for e in (part.before, part.after) for w in e.warnings):
+            print(f"warning: {warning}", file=sys.stderr)
     if args.json:
         print(json.dumps(_as_json(found, system.name), indent=1, allow_nan=False))
     elif not quiet:

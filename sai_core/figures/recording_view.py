@@ -309,6 +309,7 @@ def open_view(
         try:
             signatures.append((key, *file_signature(path)))
             tables[key] = read_annotations(path, recording=recording.name, progress=part)
+            problems += [f"{path}: {sentence}" for sentence in tables[key].notes.sentences()]
         except SaiError as error:
             problems.append(str(error))
             messages[slot] = "This file cannot be read; the message above says why."

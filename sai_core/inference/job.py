@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sai_core.annotations.notes import FileNotes, summarise_notes
 from sai_core.dataset import Recording
 from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.inference.engine import InputOptions, predict_recording
@@ -191,7 +192,8 @@ def predict_recordings(
     on_result : callable
         Called with each place and result; twice for a recording whose file is written only at the end.
     on_note : callable
-        Called with what a system decided over all recordings, in one sentence.
+        Called with what a system decided over all recordings, and with what was left out or converted in a teacher's
+        files, in one sentence each.
 
     Returns
     -------
@@ -222,6 +224,7 @@ def predict_recordings(
     whole_set = settings.keep_classes == "best"
     results: list[RecordingResult] = []
     waiting: list[tuple[int, Prepared]] = []
+    teacher_notes: list[tuple[str, FileNotes]] = []
     for index, recording in enumerate(request.recordings):
         began = time.perf_counter()
         path = request.out / f"{recording.name}.json"
@@ -235,7 +238,10 @@ def predict_recordings(
                 options=inputs,
                 progress=progress_of(index, recording),
             )
-            ready = prepare(raw, teacher=teacher_of(recording))
+            teacher = teacher_of(recording)
+            if teacher is not None:
+                teacher_notes.append((recording.name, teacher.notes))
+            ready = prepare(raw, teacher=teacher)
             result = RecordingResult(
                 recording,
                 raw=store_folder(request.out / RAW_FOLDER, raw.recording, raw.key),
@@ -258,13 +264,15 @@ def predict_recordings(
         on_result(index, result)
     if waiting:
         chosen = choose_best_classes([ready for _, ready in waiting], settings)
-        on_note(f"{request.system.display_name} keeps {_class_names(chosen.keep_classes)}")
+        on_note(f"{request.system.display_name} keeps {_class_names(chosen.keep_classes)}.")
         for index, ready in waiting:
             table = run_prepared(ready, chosen)
             path = request.out / f"{ready.raw.recording}.json"
             write_submission_json(table, path)
             results[index] = replace(results[index], path=path, n_annotations=len(table))
             on_result(index, results[index])
+    for sentence in summarise_notes(teacher_notes, what="teacher"):
+        on_note(sentence)
     return tuple(results)
 
 
@@ -371,7 +379,7 @@ class PredictionJob:
             return progress
 
         def on_note(note: str) -> None:
-            self.note = note
+            self.note = f"{self.note} {note}".strip()
 
         try:
             predict_recordings(

@@ -391,6 +391,8 @@ def score_recording(
         pair_prediction=pairs.prediction,
         pair_pearson=pairs.pearson,
         pair_distance_ape=distance_ape(labels.distance_cm[pairs.label], predictions.distance_cm[pairs.prediction]),
+        notes_of_labels=labels.notes,
+        notes_of_predictions=predictions.notes,
     )
 
 

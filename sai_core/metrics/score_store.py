@@ -57,7 +57,7 @@ from sai_core.progress import Progress, no_progress
 
 Float64 = npt.NDArray[np.float64]
 
-_FORMAT: Final[int] = 1
+_FORMAT: Final[int] = 2
 """Raise when scores or what is kept of them change."""
 
 _MEMORY_ENTRIES: Final[int] = 1024

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.annotations.notes import NO_NOTES, FileNotes, notes_json, summarise_notes
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.metrics.average_precision import average_precision_0630, interpolated_precision_coco
@@ -84,7 +86,7 @@ def shown_thresholds(revision: Revision) -> tuple[float, ...]:
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-_FORMAT: Final[int] = 1
+_FORMAT: Final[int] = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,8 @@ class RecordingScores:
     pair_distance_ape : float64, shape (k,)
         Absolute distance error in percent of the label's distance, a missing predicted distance counting as 0 cm;
         NaN where the label has none above 1e-3 cm.
+    notes_of_labels, notes_of_predictions : FileNotes
+        What the readers of the two files left out or guessed.
     """
 
     recording: str
@@ -151,6 +155,8 @@ class RecordingScores:
     pair_prediction: Int64
     pair_pearson: Float64
     pair_distance_ape: Float64
+    notes_of_labels: FileNotes = NO_NOTES
+    notes_of_predictions: FileNotes = NO_NOTES
 
     def __post_init__(self) -> None:
         if self.revision not in REVISIONS:
@@ -245,6 +251,9 @@ def soft_hits(iou: Float64, label: Int64, revision: Revision) -> npt.NDArray[np.
     return (iou[:, None] >= np.array(THRESHOLDS[revision])) & (label >= 0)[:, None]
 
 
+_NOTES: Final[tuple[str, str]] = ("notes_of_labels", "notes_of_predictions")
+
+
 def distance_ape(label_cm: npt.NDArray[np.float64], prediction_cm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Absolute distance error in percent of the label's distance, as revision 2026-04-02 counts it.
 
@@ -279,6 +288,7 @@ def save_scores(scores: RecordingScores, path: Path) -> None:
             format=np.int64(_FORMAT),
             recording=np.array(scores.recording),
             revision=np.array(scores.revision),
+            notes=np.array(msgspec.json.encode([scores.notes_of_labels, scores.notes_of_predictions]).decode()),
             **{name: getattr(scores, name) for name in _COLUMNS},
         )
 
@@ -296,6 +306,8 @@ def load_scores(path: Path) -> RecordingScores:
             if int(archive["format"]) != _FORMAT:
                 raise InputError(f"{path}: was written by another version of the program; evaluate again.")
             columns = {name: archive[name] for name in _COLUMNS}
+            notes = msgspec.json.decode(str(archive["notes"]), type=tuple[FileNotes, FileNotes])
+            columns |= dict(zip(_NOTES, notes, strict=True))
             return RecordingScores(str(archive["recording"]), str(archive["revision"]), **columns)  # type: ignore[arg-type]
     except InputError:
         raise
@@ -355,6 +367,9 @@ class Evaluation:
         Evaluated recordings, sorted.
     warnings : tuple of str
         One sentence each.
+    left_out : mapping
+        For ``"labels"`` and ``"predictions"``: how many annotations the readers left out, and of which classes
+        (:func:`sai_core.annotations.notes.notes_json`).
     """
 
     revision: Revision
@@ -364,6 +379,7 @@ class Evaluation:
     micro: Figures
     recordings: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """Figures as the JSON object of the command line; undefined is None."""
@@ -377,6 +393,7 @@ class Evaluation:
                 "per_class": {
                     str(c): {"AP": _null(row.mean_ap), "AP50": _null(row.ap[0])} for c, row in enumerate(self.per_class)
                 },
+                **self._remarks(),
             }
         return {
             "revision": self.revision,
@@ -400,7 +417,11 @@ class Evaluation:
                 for c, row in enumerate(self.per_class)
             },
             "recordings": list(self.recordings),
+            **self._remarks(),
         }
+
+    def _remarks(self) -> dict[str, Any]:
+        return {"left_out": dict(self.left_out), "warnings": list(self.warnings)}
 
     def ap_at(self, row: Figures) -> dict[str, float]:
         """AP by column name (``AP25``, ...) at the thresholds that have one; NaN = undefined."""
@@ -481,7 +502,7 @@ def merge(
     revision : str, optional
         That of the scores; tells an empty set's, which is 2026-06-30 by default.
     warnings : sequence of str
-        Sentences to keep; those about ties are added.
+        Sentences to keep; those about what the readers left out and about ties are added.
 
     Returns
     -------
@@ -495,8 +516,16 @@ def merge(
     in_order = ordered(scores)
     revision = in_order[0].revision if in_order else revision or REVISIONS[0]
     evaluation = _merge(in_order, revision)
-    tie = _tie_warning(in_order, evaluation)
-    return replace(evaluation, warnings=(*warnings, *tie))
+    sides = {
+        "labels": [(s.recording, s.notes_of_labels) for s in in_order],
+        "predictions": [(s.recording, s.notes_of_predictions) for s in in_order],
+    }
+    told = [sentence for side, notes in sides.items() for sentence in summarise_notes(notes, what=side)]
+    return replace(
+        evaluation,
+        warnings=(*warnings, *told, *_tie_warning(in_order, evaluation)),
+        left_out={side: notes_json(notes) for side, notes in sides.items()},
+    )
 
 
 def _merge(scores: Sequence[RecordingScores], revision: Revision) -> Evaluation:
@@ -685,4 +714,4 @@ def _tie_warning(scores: Sequence[RecordingScores], evaluation: Evaluation) -> t
     )
 
 
-assert set(_COLUMNS) | {"recording", "revision"} == {f.name for f in fields(RecordingScores)}
+assert set(_COLUMNS) | {"recording", "revision", *_NOTES} == {f.name for f in fields(RecordingScores)}

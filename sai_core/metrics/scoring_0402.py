@@ -221,6 +221,8 @@ class _Recorder:
             pair_prediction=pair_prediction,
             pair_pearson=np.array(self._pearson, dtype=np.float64),
             pair_distance_ape=distance_ape(labels.distance_cm[pair_label], predictions.distance_cm[pair_prediction]),
+            notes_of_labels=labels.notes,
+            notes_of_predictions=predictions.notes,
         )
 
 

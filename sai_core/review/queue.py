@@ -247,6 +247,7 @@ def read_recording(
             continue
         try:
             tables[name] = read_annotations(path, recording=recording.name, unknown_classes="drop")
+            problems += [f"{path}: {sentence}" for sentence in tables[name].notes.sentences()]
         except SaiError as error:
             problems.append(str(error))
         progress(0.5, recording.name)

@@ -32,6 +32,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -39,6 +40,7 @@ from sai_core.acoustics.features import FeatureOptions, MapMaker
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
 from sai_core.annotations.cache import file_content_hash
+from sai_core.annotations.notes import NO_NOTES, FileNotes, summarise_notes
 from sai_core.dataset import Recording, open_data_root, open_frames
 from sai_core.detector.spectrum import context_window
 from sai_core.errors import EnvironmentProblem, InputError
@@ -48,7 +50,7 @@ from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 from sai_core.training.config import DataSettings
 
-FORMAT: Final[int] = 1
+FORMAT: Final[int] = 2
 """Raise when an entry's columns or their meaning change."""
 
 MIN_PIXELS: Final[int] = 2
@@ -69,6 +71,7 @@ class LabelColumns:
     pixels: npt.NDArray[np.uint16]
     energy: npt.NDArray[np.float16]
     n_dropped: int = 0
+    notes: FileNotes = NO_NOTES
 
     def frame_rows(self, frame: int) -> range:
         """Rows of the regions of a frame; empty behind the last labelled one."""
@@ -206,6 +209,11 @@ class FrameSet:
     def n_dropped(self) -> int:
         """Regions that were left out, empty or under two pixels."""
         return sum(r.labels.n_dropped for r in self.recordings)
+
+    @property
+    def label_notes(self) -> tuple[str, ...]:
+        """What the readers of the label files left out or guessed."""
+        return summarise_notes(((r.recording.name, r.labels.notes) for r in self.recordings), what="labels")
 
     def batch(self, numbers: Sequence[int]) -> RawBatch:
         """Read frames by their running numbers."""
@@ -369,13 +377,14 @@ def label_columns(path: Path) -> LabelColumns:
     if (found := _open_labels(folder)) is not None:
         return found
     table = drop_exact_duplicates(read_annotations(path, unknown_classes="drop"))
+    notes = msgspec.to_builtins(table.notes)
     columns, dropped = columns_of(table)
     with _new_entry(folder) as work:
         for name, values in columns.items():
             with atomic_write(work / f"{name}.npy") as stream:
                 np.save(stream, values, allow_pickle=False)
         with atomic_write(work / "entry.json", "w") as stream:
-            json.dump({"dropped": dropped}, stream)
+            json.dump({"dropped": dropped, "notes": notes}, stream)
     found = _open_labels(folder)
     if found is None:
         raise EnvironmentProblem(f"{folder}: what was just written cannot be read back.")
@@ -428,7 +437,8 @@ def _open_labels(folder: Path) -> LabelColumns | None:
         }
         if len(columns["pixels"]) != columns["offsets"][-1] or len(columns["category"]) != columns["starts"][-1]:
             raise ValueError("lengths")
-        return LabelColumns(**columns, n_dropped=int(facts["dropped"]))
+        notes = msgspec.convert(facts["notes"], FileNotes)
+        return LabelColumns(**columns, n_dropped=int(facts["dropped"]), notes=notes)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 

@@ -296,6 +296,11 @@ class _Trainer:
             if not frames.present.any():
                 raise InputError(f"the {what} recordings have no labelled frame; give other data.")
         counts = sets[0].present.sum(axis=0)
+        notes = [
+            f"{what} {sentence}"
+            for frames, what in zip(sets, ("training", "validation"), strict=True)
+            for sentence in frames.label_notes
+        ]
         facts = {
             "said": said,
             "train_recordings": [str(r.label_path) for r in train],
@@ -306,11 +311,14 @@ class _Trainer:
             "rare_classes": rare_classes(counts).tolist(),
             "regions": sets[0].n_regions,
             "regions_left_out": sets[0].n_dropped,
+            "notes": notes,
             "features": maker.describe(),
         }
         if self.workers.first:
             with atomic_write(self.folder.path / "data.json", "w") as stream:
                 json.dump(facts, stream, indent=1)
+            for note in notes:
+                print(f"note: {note}", file=sys.stderr)
         return sets[0], sets[1]
 
     # -- the loop ------------------------------------------------------------------------------------------------

@@ -224,6 +224,7 @@ class TuningRecording:
             pair_prediction=prediction,
             pair_pearson=pair_pearson[chosen],
             pair_distance_ape=distance_ape(labels.distance_cm[label], table.distance_cm[prediction]),
+            notes_of_labels=labels.notes,
         )
 
     def _region_scores(self, settings: PipelineSettings) -> RegionScores:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sai_core.annotations import read_annotations, read_dcase_csv
+from sai_core.annotations import read_annotations
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.errors import InputError
 from sai_core.inference.store import open_raw
 from sai_core.metrics.evaluation import part_of
+from sai_core.postprocess.teacher_files import read_teacher
 from sai_core.progress import Progress, no_progress
 from sai_core.tuning.bench import MEMORY_BYTES, TuningRecording, TuningSet
 
@@ -99,7 +100,7 @@ def open_raw_set(
     recordings : sequence of str, optional
         Which; by default all that have both.
     teacher_folder : Path, optional
-        CSV files of a DCASE system, ``<recording>.csv``, in this folder or right below it.
+        CSV files of a DCASE system (:func:`sai_core.postprocess.teacher_files.find_teacher_csv`).
     memory_bytes : int
         Rendered maps that the whole set may keep.
     use_cache : bool
@@ -145,10 +146,4 @@ def open_raw_set(
 
 
 def _teacher(folder: Path | None, recording: str) -> DcaseMetadata | None:
-    if folder is None:
-        return None
-    base = Path(folder)
-    for path in (base / f"{recording}.csv", *sorted(base.glob(f"*/{recording}.csv"))):
-        if path.is_file():
-            return read_dcase_csv(path)
-    raise InputError(f"{folder}: has no {recording}.csv; give the folder of the teacher's CSV files.")
+    return None if folder is None else read_teacher(folder, recording)

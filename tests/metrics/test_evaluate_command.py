@@ -50,7 +50,7 @@ def test_table_and_json_of_a_folder(
     assert figures["recordings"] == list(NAMES)
     expected = evaluate(*find_pairs(*folders))
     assert figures == expected.to_json()
-    assert set(figures) == {"revision", "macro", "micro", "per_class", "recordings"}
+    assert set(figures) == {"revision", "macro", "micro", "per_class", "recordings", "left_out", "warnings"}
     assert set(figures["macro"]) == {"mAP", "AP25", "AP50", "AP75", "pearson_r"}
     assert set(figures["micro"]) == set(figures["macro"]) | {"n_labels", "n_detections", "n_pairs"}
     assert set(figures["per_class"]) == {str(c) for c in range(13)}

@@ -150,7 +150,12 @@ def open_material(
             progress((number + fraction) / (len(sources) + 1), f"Reading {title}: {message}")
 
         tables.append(None if path is None else read_annotations(path, recording=recording.name, progress=part))
-    problems: list[str] = []
+    problems = [
+        f"{title}: {sentence}"
+        for (title, _), table in zip(sources, tables, strict=True)
+        if table is not None
+        for sentence in table.notes.sentences()
+    ]
     frames: FrameSource | None = None
     if picture_size_wh is not None:
         progress(len(sources) / (len(sources) + 1), "Opening the video")
