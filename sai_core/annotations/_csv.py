@@ -30,6 +30,8 @@ _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 POLAR: Final[tuple[str, ...]] = ("frame", "class", "source", "azimuth", "elevation", "distance")
 CARTESIAN: Final[tuple[str, ...]] = ("frame", "class", "source", "x", "y", "z", "distance")
 
+_FEWEST_COLUMNS: Final[int] = 4
+
 _SEPARATORS: Final[dict[str, str]] = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _ROLE_OF_WORD: Final[dict[str, str]] = {
     **dict.fromkeys(("frame", "frames"), "frame"),
@@ -149,7 +151,7 @@ def _fields(path: Path, number: int, line: str, separator: str) -> list[str]:
 
 
 def _is_header(fields: list[str]) -> bool:
-    return len(fields) > 1 and not any(NUMBER.fullmatch(field) for field in fields)
+    return len(fields) >= _FEWEST_COLUMNS and not any(NUMBER.fullmatch(field) for field in fields)
 
 
 def _named_columns(path: Path, header: Row) -> tuple[tuple[Column, ...] | None, Iterator[Note] | tuple[Note, ...]]:

@@ -111,7 +111,7 @@ def summarise_notes(files: Iterable[tuple[str, FileNotes]], *, what: str = "") -
             first.setdefault(note.code, (name, note.message))
         count.update({note.code for note in notes.notes})
     start = f"{what}: " if what else ""
-    where = f" ({_files(with_classes[0], len(with_classes))})" if with_classes else ""
+    where = f", in {_files(with_classes[0], len(with_classes))}" if with_classes else ""
     told = [f"{start}{sentence[:-1]}{where}." for sentence in _class_sentences(left_out_classes(classes))]
     for code, (name, message) in first.items():
         told.append(f"{start}{_files(name, count[code])}: {message}")
@@ -143,10 +143,14 @@ def _class_sentences(classes: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
     if not classes:
         return ()
     total = sum(n for _, n in classes)
-    listed = ", ".join(f"{name}: {n}" for name, n in classes[:_SHOWN])
+    listed = ", ".join(f"{_shown(name)}: {n}" for name, n in classes[:_SHOWN])
     more = f" and {len(classes) - _SHOWN} more classes" if len(classes) > _SHOWN else ""
     noun = "1 annotation was" if total == 1 else f"{total} annotations were"
     return (f"{noun} left out, of classes that are none of the 13 ({listed}{more}).",)
+
+
+def _shown(name: str) -> str:
+    return f"id {name}" if name.lstrip("-").isdigit() else name
 
 
 def _files(name: str, n: int) -> str:

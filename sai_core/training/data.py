@@ -71,7 +71,7 @@ class LabelColumns:
     pixels: npt.NDArray[np.uint16]
     energy: npt.NDArray[np.float16]
     n_dropped: int = 0
-    notes: FileNotes = NO_NOTES
+    notes: FileNotes = field(default=NO_NOTES, kw_only=True)
 
     def frame_rows(self, frame: int) -> range:
         """Rows of the regions of a frame; empty behind the last labelled one."""

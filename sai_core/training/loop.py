@@ -72,7 +72,8 @@ def train(
         Go on from the last checkpoint (from the start where none was written yet).
     progress : Progress
     say : callable
-        Told, in a sentence each, what was decided about the weights to start from.
+        Told, in a sentence each, what was decided about the weights to start from, and what the readers of labels left
+        out or guessed.
 
     Returns
     -------
@@ -127,6 +128,9 @@ def train(
             # nobody looks for a checkpoint before rank 0 has made its mind up about the folder
             workers.wait()
             trainer = _Trainer(config, folder, roots, chosen, workers, progress if workers.first else no_progress)
+            if workers.first:
+                for sentence in trainer.label_notes:
+                    say(sentence)
             if resume and folder.last.exists():
                 trainer.load(folder.last)
             stopped = trainer.run()
@@ -296,7 +300,7 @@ class _Trainer:
             if not frames.present.any():
                 raise InputError(f"the {what} recordings have no labelled frame; give other data.")
         counts = sets[0].present.sum(axis=0)
-        notes = [
+        self.label_notes = [
             f"{what} {sentence}"
             for frames, what in zip(sets, ("training", "validation"), strict=True)
             for sentence in frames.label_notes
@@ -311,14 +315,12 @@ class _Trainer:
             "rare_classes": rare_classes(counts).tolist(),
             "regions": sets[0].n_regions,
             "regions_left_out": sets[0].n_dropped,
-            "notes": notes,
+            "notes": self.label_notes,
             "features": maker.describe(),
         }
         if self.workers.first:
             with atomic_write(self.folder.path / "data.json", "w") as stream:
                 json.dump(facts, stream, indent=1)
-            for note in notes:
-                print(f"note: {note}", file=sys.stderr)
         return sets[0], sets[1]
 
     # -- the loop ------------------------------------------------------------------------------------------------

@@ -67,7 +67,10 @@ def test_both_revisions_stand_in_a_list(
     assert "revision 2026-04-02" in capsys.readouterr().out
     june, april = json.loads(out.read_text())
     assert (june["revision"], april["revision"]) == ("2026-06-30", "2026-04-02")
-    assert set(april) == {"revision", "mask_mAP", "mask_AP50", "pearson_r", "distance_mape", "per_class"}
+    assert set(april) == {"revision", "mask_mAP", "mask_AP50", "pearson_r", "distance_mape", "per_class"} | {
+        "left_out",
+        "warnings",
+    }
     assert set(april["per_class"]["0"]) == {"AP", "AP50"}
     assert _run(*arguments, "2026-04-02", "--quiet") == 0
     assert json.loads(out.read_text()) == april
@@ -94,7 +97,9 @@ def test_two_files_are_one_recording_whatever_their_names(folders: tuple[Path, P
     assert figures["micro"]["n_labels"] == 4
     # a file and a folder are joined by name
     assert _run("--labels", folders[0], "--predictions", folders[1] / "seam.json", "--json", out, "--quiet") == 0
-    assert json.loads(out.read_text()) == figures
+    again = json.loads(out.read_text())
+    assert "2 recordings (concave_hole, tp_order) without predictions" in again["warnings"][0]
+    assert again | {"warnings": []} == figures
 
 
 def test_labels_and_predictions_of_one_folder(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import torch
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
 from sai_core.acoustics.store import StoredMaps
 from sai_core.annotations import AnnotationTable, write_label_json
+from sai_core.annotations.notes import NO_NOTES
 from sai_core.dataset import Recording
 from sai_core.detector.spectrum import lattice_pixels
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
@@ -75,7 +76,7 @@ def table_of(
 
 def columns_from(table: AnnotationTable) -> LabelColumns:
     columns, dropped = columns_of(table)
-    return LabelColumns(**columns, n_dropped=dropped)
+    return LabelColumns(**columns, n_dropped=dropped, notes=NO_NOTES)
 
 
 def stored_maps(lattice: npt.NDArray[np.floating], level: float = 1e-4) -> StoredMaps:
