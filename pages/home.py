@@ -105,7 +105,7 @@ def _loaded(root: DataRoot, inventory: Inventory) -> None:
         names = [f"{plain(name)} ({n}{', stand-in' if made_up else ''})" for name, n, made_up in inventory.systems]
         st.caption("Systems: " + ", ".join(names[:6]) + (" ..." if len(names) > 6 else ""))
     if root.problems:
-        with st.popover(f"{len(root.problems)} files left out", icon=":material/warning:"):
+        with st.popover(f"{len(root.problems)} remarks on this folder", icon=":material/warning:"):
             data_bar.say_problems(root.problems)
 
 

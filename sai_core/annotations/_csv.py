@@ -124,9 +124,10 @@ def _split(path: Path, text: str) -> tuple[list[Row], str]:
             raise InputError(f"{path}: line 1: the separator {show(separator)} is not known; use commas.")
     rows = []
     for number, line in lines:
-        fields = [field.strip(" \t") for field in _fields(path, number, line, separator)]
+        fields = _fields(path, number, line, separator)
         if len(fields) == 1 and separator in fields[0]:  # the whole line in quotes
-            fields = [field.strip(" \t") for field in fields[0].split(separator)]
+            fields = fields[0].split(separator)
+        fields = [field.strip(" \t") for field in fields]
         if any(fields):
             rows.append(Row(number, fields))
         for field in fields:

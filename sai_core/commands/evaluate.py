@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.metrics.discovery import find_pairs
     from sai_core.metrics.report import evaluation_table
 
-    labels, predictions = find_pairs(args.labels, args.predictions)
+    told: list[str] = []
+    labels, predictions = find_pairs(args.labels, args.predictions, told=told)
     several: dict[str, tuple[Revision, ...]] = {"all": REVISIONS, "both": (REVISIONS[0], REVISIONS[-1])}
     revisions = several.get(args.revision, (args.revision,))
     results = evaluate_revisions(
@@ -74,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         allow_large=args.allow_large,
         use_cache=not args.no_cache,
     )
+    results = [replace(evaluation, warnings=(*told, *evaluation.warnings)) for evaluation in results]
     if not args.quiet:
         for warning in dict.fromkeys(w for evaluation in results for w in evaluation.warnings):
             print(f"warning: {warning}", file=sys.stderr)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from sai_core.dataset.audio import AudioReader, Spectrogram, select_uplam_channels, spectrogram
 from sai_core.dataset.describe import AudioInfo, RecordingInfo, VideoInfo, describe
-from sai_core.dataset.root import DataRoot, PredictionSet, Recording, find_prediction_set, open_data_root
+from sai_core.dataset.root import (
+    DataRoot,
+    PredictionSet,
+    Recording,
+    find_prediction_set,
+    find_prediction_sets,
+    open_data_root,
+)
 from sai_core.dataset.video import FrameSource, FramesReader, VideoReader, open_frames
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "demo_root",
     "describe",
     "find_prediction_set",
+    "find_prediction_sets",
     "open_data_root",
     "open_frames",
     "select_uplam_channels",

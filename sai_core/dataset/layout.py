@@ -2,13 +2,15 @@
 
 Pure string functions; nothing here touches a file. The layout is that of the STARSS23 and STAIRS26 releases
 (``labels_dev/<split>/<recording>_std.json`` and so on); evaluation copies (``mic_eval``) and bare kind names
-(``labels``) are understood as well, in any letter case.
+(``labels``) are understood as well, in any letter case. Names are composed (NFC), in whatever form a disk has them.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Final
+
+from sai_core.annotations.names import composed
 
 KINDS: Final[tuple[str, ...]] = ("labels", "metadata", "mic", "foa", "eigen", "video", "frames")
 """Kinds of material, in the order in which they are listed to a user."""
@@ -32,6 +34,7 @@ IMAGE_SUFFIXES: Final[tuple[str, ...]] = (".png", ".jpg", ".jpeg")
 
 _KIND_FOLDER = re.compile(rf"({'|'.join(KINDS)})(?:_(?:dev|eval))?", re.IGNORECASE)
 _JSON_SUFFIX = re.compile(r"\.json(\.gz)?$", re.IGNORECASE)
+_SPLIT_NAME = re.compile(r"(?:dev|eval|train|test|val|valid|validation|fold|split)(?:[-_ ].*|\d*)", re.IGNORECASE)
 _OFFICIAL_NAME = re.compile(r"fold\d+_room\d+_mix\d+", re.IGNORECASE)
 _SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
     "metadata": (".csv",),
@@ -49,7 +52,11 @@ def kind_of_folder(name: str) -> str | None:
 
 
 def _json_stem(file_name: str) -> tuple[str, int] | None:
-    """``(name without .json[.gz], 1 if compressed)``, or ``None`` for another type of file."""
+    """``(name without .json[.gz], 1 if compressed)``, or ``None`` for another type of file.
+
+    Names are composed (:func:`sai_core.annotations.names.composed`), as everywhere in this module.
+    """
+    file_name = composed(file_name)
     match = _JSON_SUFFIX.search(file_name)
     if match is None or match.start() == 0:
         return None
@@ -86,11 +93,17 @@ def prediction_name(file_name: str) -> tuple[str, int] | None:
 
 def media_name(file_name: str, kind: str) -> tuple[str, int] | None:
     """Recording of an audio, video or metadata file of ``kind`` and its rank; ``None`` for another type of file."""
+    file_name = composed(file_name)
     lowered = file_name.lower()
     for rank, suffix in enumerate(_SUFFIXES[kind]):
         if lowered.endswith(suffix) and len(file_name) > len(suffix):
             return file_name[: -len(suffix)], rank
     return None
+
+
+def is_split_name(folder: str) -> bool:
+    """Whether a folder is called as splits are, e.g. ``dev-test-sony``, ``fold4``, ``eval``."""
+    return _SPLIT_NAME.fullmatch(folder) is not None
 
 
 def is_official_name(recording: str) -> bool:

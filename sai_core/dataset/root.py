@@ -16,12 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from sai_core.annotations.names import composed
 from sai_core.dataset.layout import (
     IMAGE_SUFFIXES,
     KIND_WORDS,
     KINDS,
     PREDICTIONS_FOLDER,
     is_official_name,
+    is_split_name,
     kind_of_folder,
     label_name,
     media_name,
@@ -197,6 +199,7 @@ class DataRoot:
         InputError
             No such split.
         """
+        split = composed(split)
         if split not in self.splits:
             raise InputError(f"{self.path}: no split {split!r}; there are {_listed(self.splits) or 'none'}.")
         return tuple(r for r in self.recordings if r.split == split)
@@ -207,7 +210,7 @@ class DataRoot:
         Parameters
         ----------
         name : str
-            Exact name.
+            Exact name, in either of Unicode's forms.
         split : str, optional
             Needed only when the same name is in several splits.
 
@@ -216,6 +219,7 @@ class DataRoot:
         InputError
             No such recording (the nearest names are told), or the name is in several splits and none was given.
         """
+        name, split = composed(name), None if split is None else composed(split)
         found = [r for r in self._by_name.get(name, []) if split is None or r.split == split]
         if len(found) == 1:
             return found[0]
@@ -243,6 +247,7 @@ class DataRoot:
         InputError
             No such set.
         """
+        name = composed(name)
         for candidate in self.prediction_sets:
             if candidate.name == name:
                 return candidate
@@ -250,32 +255,35 @@ class DataRoot:
         raise InputError(f"{self.path}: no prediction set {name!r}; there are {names or 'none'}.")
 
     def add_prediction_folder(self, path: str | Path) -> DataRoot:
-        """New data root with the prediction set of a folder anywhere on disk added (the user's second root).
+        """New data root with the prediction sets of a folder anywhere on disk added (the user's second root).
 
         A set of the same folder is replaced. A name that is taken gets the parent folder's name in front.
 
         Raises
         ------
         InputError
-            As :func:`find_prediction_set`.
+            As :func:`find_prediction_sets`.
         """
-        added = find_prediction_set(path)
-        kept = tuple(s for s in self.prediction_sets if s.folder != added.folder)
-        taken = {s.name for s in kept}
-        name, number = added.name, 2
-        if name in taken:
-            name = f"{added.folder.parent.name}/{added.name}"
-        while name in taken:
-            name, number = f"{added.name} ({number})", number + 1
-        return replace(self, prediction_sets=(*kept, replace(added, name=name)))
+        sets = list(self.prediction_sets)
+        for added in find_prediction_sets(path):
+            sets = [s for s in sets if s.folder != added.folder]
+            taken = {s.name for s in sets}
+            name, number = added.name, 2
+            if name in taken:
+                name = f"{composed(added.folder.parent.name)}/{added.name}"
+            while name in taken:
+                name, number = f"{added.name} ({number})", number + 1
+            sets.append(replace(added, name=name))
+        return replace(self, prediction_sets=tuple(sets))
 
 
 def open_data_root(path: str | Path) -> DataRoot:
     """Find out what a folder holds, from names alone.
 
     Understood are the official layout (``<kind>_dev/<split>/<recording>...`` with any of the kinds, any split name or
-    none, predictions under ``predictions/<system>/[<split>/]``), a kind's folder by itself (``.../mic_dev``), and a
-    folder of label JSON files. Hidden files are skipped.
+    none, predictions under ``predictions/<system>/[<split>/]``), a kind's folder by itself (``.../mic_dev``) or in one
+    of its own name (``mic_dev/mic_dev``), and a folder of label JSON files. Hidden files are skipped. Where the layout
+    lies in a folder further down, ``problems`` says where.
 
     Parameters
     ----------
@@ -303,12 +311,23 @@ def open_data_root(path: str | Path) -> DataRoot:
             kind_folders.append((kind, Path(entry.path)))
         elif entry.name.lower() == PREDICTIONS_FOLDER:
             prediction_folder = Path(entry.path)
+    inside = _layouts_inside(scan, root) if not kind_folders else {}
     if not kind_folders and (own_kind := kind_of_folder(root.name)) is not None:
         kind_folders.append((own_kind, root))
     for kind, folder in kind_folders:
         _scan_kind(scan, found, kind, folder)
     if not kind_folders:
-        _scan_label_folder(scan, found, root, skip=prediction_folder)
+        _scan_label_folder(scan, found, root, skip=frozenset({prediction_folder, *inside}))
+        found.problems += [
+            f"{folder.relative_to(root)}: this folder inside holds the layout ({_listed(names)}); open {folder} as the "
+            "data folder."
+            for folder, names in inside.items()
+        ]
+        if (above := kind_of_folder(root.parent.name)) is not None:
+            found.problems.append(
+                f"{root}: is one split of {root.parent.name}, so that only its {KIND_WORDS[above]} could be seen; open "
+                f"{root.parent.parent} as the data folder."
+            )
     sets = _scan_predictions(scan, prediction_folder) if prediction_folder is not None else ()
     recordings = found.recordings()
     # Predictions alone are worth looking at too. Other JSON files may lie beside them (reports, settings), so that
@@ -318,11 +337,37 @@ def open_data_root(path: str | Path) -> DataRoot:
         if not known or is_official_name(name):
             recordings.append(Recording(name=name))
     recordings.sort(key=lambda r: (r.split, r.name))
-    return DataRoot(root, tuple(recordings), sets, tuple(scan.problems + found.problems))
+    # a folder that was listed twice (for its kind, and for label files) told of its links twice
+    return DataRoot(root, tuple(recordings), sets, tuple(dict.fromkeys(scan.problems + found.problems)))
 
 
 def find_prediction_set(folder: str | Path) -> PredictionSet:
-    """Prediction files in a folder the user chose, at most three levels deep, or one prediction file.
+    """The one prediction set of a folder the user chose, at most three levels deep, or one prediction file.
+
+    Raises
+    ------
+    InputError
+        No such folder, it holds no prediction file, or several sets (:func:`find_prediction_sets`).
+    """
+    sets = find_prediction_sets(folder)
+    if len(sets) > 1:
+        raise InputError(
+            f"{_expanded(folder)}: holds {len(sets)} sets of predictions ({_listed(s.name for s in sets)}); give the "
+            "folder of one."
+        )
+    return sets[0]
+
+
+def find_prediction_sets(folder: str | Path) -> tuple[PredictionSet, ...]:
+    """All prediction sets of a folder the user chose, at most three levels deep, or one prediction file.
+
+    A folder is one set, with its sub-folders (splits). Where the same recording lies in several of them, each is a set
+    of its own, by its own name; so is each sub-folder of a folder ``predictions``, as in a data root.
+
+    Returns
+    -------
+    tuple of PredictionSet
+        At least one, sorted by name.
 
     Raises
     ------
@@ -335,12 +380,16 @@ def find_prediction_set(folder: str | Path) -> PredictionSet:
         if parsed is None:
             raise InputError(f"{path}: not a prediction file; it must end in .json or .json.gz.")
         resolved = path.resolve()
-        return PredictionSet(parsed[0], resolved, {parsed[0]: resolved})
+        return (PredictionSet(parsed[0], resolved, {parsed[0]: resolved}),)
     root = _folder(path, "prediction folder")
-    result = _prediction_set(_Scan(root), root)
-    if not len(result):
+    scan = _Scan(root)
+    if root.name.lower() == PREDICTIONS_FOLDER:
+        sets = _scan_predictions(scan, root)
+    else:
+        sets = tuple(sorted(_prediction_sets(scan, root), key=lambda s: s.name))
+    if not sets:
         raise InputError(f"{root}: holds no prediction file (<recording>.json or <recording>_inference.json).")
-    return result
+    return sets
 
 
 class _Scan:
@@ -430,6 +479,7 @@ class _Found:
 
 def _scan_kind(scan: _Scan, found: _Found, kind: str, folder: Path) -> None:
     """Files of one kind, directly in its folder or one split deeper."""
+    folder = _unpacked(scan, kind, folder)
     if kind == "frames":
         _scan_frames(scan, found, folder)
         return
@@ -438,20 +488,49 @@ def _scan_kind(scan: _Scan, found: _Found, kind: str, folder: Path) -> None:
         if _is_dir(entry):
             for inner in scan.entries(Path(entry.path)):
                 if (parsed := name_of(inner.name)) is not None and _is_file(inner):
-                    found.add(kind, entry.name, parsed[0], parsed[1], Path(inner.path))
+                    found.add(kind, composed(entry.name), parsed[0], parsed[1], Path(inner.path))
         elif (parsed := name_of(entry.name)) is not None and _is_file(entry):
             found.add(kind, "", parsed[0], parsed[1], Path(entry.path))
+
+
+def _unpacked(scan: _Scan, kind: str, folder: Path) -> Path:
+    """The folder of a kind, or the one of its own kind in it (``mic_dev/mic_dev``), as archives are often unpacked."""
+    inner = [entry for entry in scan.folders(folder) if kind_of_folder(entry.name) == kind]
+    return Path(inner[0].path) if len(inner) == 1 and len(scan.entries(folder)) == 1 else folder
+
+
+_MAX_SEARCHED = 32
+"""Sub-folders that are looked into for a layout further down; more are no data set that was unpacked."""
+
+
+def _layouts_inside(scan: _Scan, root: Path) -> dict[Path, list[str]]:
+    """Folders one or two levels down that hold the official layout, and the names of their folders of kinds."""
+    found: dict[Path, list[str]] = {}
+    quiet = _Scan(root)  # links and locked folders down there are nobody's business yet
+    for outer in quiet.folders(root)[:_MAX_SEARCHED]:
+        folder = Path(outer.path)
+        inner = quiet.folders(folder)[:_MAX_SEARCHED]
+        kinds = [entry.name for entry in inner if kind_of_folder(entry.name) is not None]
+        if kinds:
+            found[folder] = kinds
+            continue
+        for entry in inner:
+            below = [e.name for e in quiet.folders(Path(entry.path))[:_MAX_SEARCHED]]
+            kinds = [name for name in below if kind_of_folder(name) is not None]
+            if kinds:
+                found[Path(entry.path)] = kinds
+    return found
 
 
 def _scan_frames(scan: _Scan, found: _Found, folder: Path) -> None:
     """Folders of images: ``<recording>/`` or ``<split>/<recording>/``; told apart by what they hold first."""
     for entry in scan.folders(folder):
         if _holds_images(entry.path):
-            found.add("frames", "", entry.name, 0, Path(entry.path))
+            found.add("frames", "", composed(entry.name), 0, Path(entry.path))
             continue
         for inner in scan.folders(Path(entry.path)):
             if _holds_images(inner.path):
-                found.add("frames", entry.name, inner.name, 0, Path(inner.path))
+                found.add("frames", composed(entry.name), composed(inner.name), 0, Path(inner.path))
 
 
 def _holds_images(folder: str) -> bool:
@@ -470,7 +549,9 @@ def _holds_images(folder: str) -> bool:
     return False
 
 
-def _walk_files(scan: _Scan, folder: Path, depth: int, skip: Path | None = None) -> Iterator[tuple[Path, Path]]:
+def _walk_files(
+    scan: _Scan, folder: Path, depth: int, skip: frozenset[Path | None] = frozenset()
+) -> Iterator[tuple[Path, Path]]:
     """``(folder, file)`` of every file at most ``depth`` levels below, folders after the files of their parent."""
     inner: list[Path] = []
     for entry in scan.entries(folder):
@@ -480,39 +561,70 @@ def _walk_files(scan: _Scan, folder: Path, depth: int, skip: Path | None = None)
             yield folder, Path(entry.path)
     if depth > 0:
         for sub in inner:
-            if sub != skip:
+            if sub not in skip:
                 yield from _walk_files(scan, sub, depth - 1, skip)
 
 
-def _scan_label_folder(scan: _Scan, found: _Found, root: Path, skip: Path | None) -> None:
+def _scan_label_folder(scan: _Scan, found: _Found, root: Path, skip: frozenset[Path | None]) -> None:
     """A folder that is nothing but label files, in sub-folders or not; the innermost folder is the split."""
     for folder, file in _walk_files(scan, root, _MAX_JSON_DEPTH, skip):
         parsed = label_name(file.name)
         if parsed is not None and not parsed[0].lower().endswith("_inference"):
-            split = "" if folder == root else folder.name
+            split = "" if folder == root else composed(folder.name)
             found.add("labels", split, parsed[0], parsed[1], file)
 
 
 def _scan_predictions(scan: _Scan, folder: Path) -> tuple[PredictionSet, ...]:
-    """One set per sub-folder; files lying loose in the folder form a set of their own."""
-    sets = [_prediction_set(scan, Path(entry.path)) for entry in scan.folders(folder)]
+    """At least one set per sub-folder; files lying loose in the folder form a set of their own."""
+    sets = [
+        s for entry in scan.folders(folder) for s in _prediction_sets(scan, Path(entry.path), name=composed(entry.name))
+    ]
     loose = _prediction_set(scan, folder, depth=0)
     if len(loose):
         sets.append(loose)
     return tuple(sorted((s for s in sets if len(s)), key=lambda s: s.name))
 
 
-def _prediction_set(scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH) -> PredictionSet:
-    best: dict[str, tuple[int, Path]] = {}
-    own: list[str] = []
-    before = len(scan.problems)
+def _prediction_sets(
+    scan: _Scan, folder: Path, *, name: str | None = None, depth: int = _MAX_JSON_DEPTH
+) -> list[PredictionSet]:
+    """One set, or one for each sub-folder where the same recording lies in several of them."""
+    whole = _prediction_set(scan, folder, depth)
+    places: dict[str, set[Path]] = {}
+    for recording, file, _ in _prediction_files(scan, folder, depth):
+        places.setdefault(recording, set()).add(file.parent)
+    if all(len(folders) == 1 for folders in places.values()):
+        parts = {file.relative_to(folder).parts[0] for file in whole.files.values() if file.parent != folder}
+        if len(parts) > 1 and not all(is_split_name(part) for part in parts):
+            told = f"{_listed(sorted(parts))}: predictions in these sub-folders are taken together as one system."
+            whole = replace(whole, problems=(*whole.problems, told))
+        return [whole if name is None else replace(whole, name=name)] if len(whole) else []
+    sets = []
+    for entry in scan.folders(folder):
+        below = f"{name}/{composed(entry.name)}" if name is not None else composed(entry.name)
+        sets += _prediction_sets(scan, Path(entry.path), name=below, depth=depth - 1)
+    loose = _prediction_set(scan, folder, depth=0)
+    if len(loose):
+        sets.append(loose if name is None else replace(loose, name=name))
+    return sets
+
+
+def _prediction_files(scan: _Scan, folder: Path, depth: int) -> Iterator[tuple[str, Path, int]]:
+    """Recording, file and rank of its spelling, of every prediction file."""
     for _, file in _walk_files(scan, folder, depth):
         parsed = prediction_name(file.name)
         if parsed is None or parsed[0].lower().endswith("_std"):
             continue  # labels kept beside predictions
         if file.parent.parent.name == "raw" and file.name in ("store.json", "began.json"):
             continue  # a network's raw detections, kept beside predictions
-        name, rank = parsed
+        yield parsed[0], file, parsed[1]
+
+
+def _prediction_set(scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH) -> PredictionSet:
+    best: dict[str, tuple[int, Path]] = {}
+    own: list[str] = []
+    before = len(scan.problems)
+    for name, file, rank in _prediction_files(scan, folder, depth):
         known = best.get(name)
         if known is None:
             best[name] = (rank, file)
@@ -521,7 +633,7 @@ def _prediction_set(scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH) -> 
         best[name] = winner
         own.append(f"{name}: {winner[1].relative_to(folder)} is used; {loser[1].relative_to(folder)} is left out.")
     problems = (*scan.problems[before:], *own)
-    return PredictionSet(folder.name, folder, {name: path for name, (_, path) in best.items()}, problems)
+    return PredictionSet(composed(folder.name), folder, {name: path for name, (_, path) in best.items()}, problems)
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

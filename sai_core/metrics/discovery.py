@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from sai_core.annotations.names import recording_name
-from sai_core.dataset.layout import label_name, prediction_name
+from sai_core.dataset.layout import is_split_name, label_name, prediction_name
 from sai_core.errors import InputError
 
 _NAMES = {"label": label_name, "prediction": prediction_name}
 
 
 def find_pairs(
-    labels: str | os.PathLike[str], predictions: str | os.PathLike[str]
+    labels: str | os.PathLike[str], predictions: str | os.PathLike[str], *, told: list[str] | None = None
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Label and prediction files by recording name.
 
@@ -29,6 +29,9 @@ def find_pairs(
     labels, predictions : path
         A folder, searched with all its sub-folders, or one file. Two files are one recording whatever their names
         are. Both may be the same folder: a file is never taken for the label of itself.
+    told : list of str, optional
+        Gets a sentence for each choice that was made: files of several folders taken together, or left out because
+        another folder has the recording as well.
 
     Returns
     -------
@@ -44,8 +47,9 @@ def find_pairs(
     if label_path.is_file() and prediction_path.is_file():
         name = recording_name(prediction_path)
         return {name: label_path}, {name: prediction_path}
-    found_predictions = _find(prediction_path, "prediction")
-    found_labels = _find(label_path, "label")
+    told = [] if told is None else told
+    found_predictions = _find(prediction_path, "prediction", told)
+    found_labels = _find(label_path, "label", told)
     # a folder that holds predictions only, given twice, has no labels
     for name in set(found_labels) & set(found_predictions):
         if os.path.samefile(found_labels[name], found_predictions[name]):
@@ -61,14 +65,14 @@ def find_labels(path: str | os.PathLike[str]) -> dict[str, Path]:
     InputError
         As :func:`find_pairs`.
     """
-    return _find(Path(path), "label")
+    return _find(Path(path), "label", [])
 
 
 _STORE_FILES: Final = frozenset({"began.json", "store.json"})
 """Marks of a store of raw detections (:mod:`sai_core.inference.store`)."""
 
 
-def _find(path: Path, side: str) -> dict[str, Path]:
+def _find(path: Path, side: str, told: list[str]) -> dict[str, Path]:
     parse = _NAMES[side]
     if path.is_file():
         parsed = parse(path.name)
@@ -78,12 +82,15 @@ def _find(path: Path, side: str) -> dict[str, Path]:
     if not path.is_dir():
         raise InputError(f"{path}: there is no such file or folder; give the {side} files or their folder.")
     best: dict[str, tuple[int, int, Path]] = {}
+    elsewhere: list[tuple[Path, Path]] = []
     for file, depth in _files(path):
         parsed = parse(file.name)
         if parsed is None or _of_the_other_side(parsed[0], side):
             continue
         name, rank = parsed
         known = best.get(name)
+        if known is not None and known[2].parent != file.parent:
+            elsewhere.append((file, known[2]) if (rank, depth) < known[:2] else (known[2], file))
         if known is None or (rank, depth) < known[:2]:
             best[name] = (rank, depth, file)
         elif (rank, depth) == known[:2]:
@@ -92,6 +99,14 @@ def _find(path: Path, side: str) -> dict[str, Path]:
             )
     if not best:
         raise InputError(f"{path}: holds no {side} file (NAME.json or NAME.json.gz); check the folder.")
+    if elsewhere:
+        used, other = elsewhere[0]
+        more = f", and {len(elsewhere) - 1} more likewise" if len(elsewhere) > 1 else ""
+        told.append(f"{side}s: {used} is used, and {other} of another folder is left out{more}.")
+    folders = sorted({file.parent for _, _, file in best.values()})
+    if side == "prediction" and len(folders) > 1 and not all(is_split_name(folder.name) for folder in folders):
+        shown = ", ".join(str(folder) for folder in folders[:4]) + (", ..." if len(folders) > 4 else "")
+        told.append(f"predictions: files of {len(folders)} folders are taken together as one system ({shown}).")
     return {name: best[name][2] for name in sorted(best)}
 
 

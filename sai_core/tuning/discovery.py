@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sai_core.annotations import read_annotations
 from sai_core.annotations.dcase import DcaseMetadata
+from sai_core.annotations.names import composed
 from sai_core.errors import InputError
 from sai_core.inference.store import open_raw
 from sai_core.metrics.evaluation import part_of
@@ -46,7 +47,7 @@ def raw_set(folder: Path) -> RawSet | None:
         # a store is finished when this file is there
         marks = sorted(base.glob("*/store.json"))
         for mark in marks:
-            recording, dot, _ = mark.parent.name.rpartition(".")
+            recording, dot, _ = composed(mark.parent.name).rpartition(".")
             if not dot or not recording:
                 continue
             stamp = mark.stat().st_mtime_ns

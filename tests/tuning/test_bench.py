@@ -209,7 +209,7 @@ def test_user_mistakes_are_one_sentence(bench: TuningSet, stand_in_root: Path, t
         open_raw_set({name: tmp_path}, labels)
     with pytest.raises(InputError, match="teacher"):
         bench.evaluate(PipelineSettings(teacher_radius_deg=10.0))
-    with pytest.raises(InputError, match=r"has no .*\.csv"):
+    with pytest.raises(InputError, match=r"holds no .*\.csv"):
         _open(stand_in_root, teacher_folder=tmp_path)
 
 
