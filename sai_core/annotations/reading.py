@@ -252,7 +252,7 @@ def _read_items(
         if isinstance(event, Value):
             if event.key in _HEAD_KEYS:
                 if event.key == "categories" and decoder is not None and not decoder.is_coco and not categories:
-                    _check_behind(path, event.raw, builder.n_annotations)
+                    _check_behind(path, event.raw)
                 values[event.key] = event.raw
             continue
         if decoder is None:
@@ -285,10 +285,10 @@ def _check_size(path: Path, builder: TableBuilder) -> None:
         raise InputError(f"{path}: has more than {MAX_POINTS} points; give the file of one recording.")
 
 
-def _check_behind(path: Path, raw: bytes, n_annotations: int) -> None:
+def _check_behind(path: Path, raw: bytes) -> None:
     """Start again where ``categories`` behind the annotations of a label file say what they were not read by."""
     classes = parse_categories(path, raw, strict=False)
-    if (n_annotations and not classes.as_written) or classes.notes:
+    if not classes.as_written or classes.notes:
         raise _CategoriesBehind(raw)
 
 
@@ -302,7 +302,7 @@ def _label_decoder(path: Path, values: dict[str, bytes], options: ReadOptions) -
         if not looked:
             looked = True
             with suppress(InputError):
-                _check_behind(path, _values_of(path, frozenset({"categories"})).get("categories", b""), 1)
+                _check_behind(path, _values_of(path, frozenset({"categories"})).get("categories", b""))
         explain_label(path, index, raw, options, classes)
 
     return _Decoder(lambda first, text: (decoder.decode(text),), explain, classes, tuple, False)

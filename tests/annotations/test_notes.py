@@ -270,8 +270,8 @@ def test_many_files_are_told_in_few_sentences() -> None:
     one = FileNotes((("13", 2),), (Note("a", "a is odd."),))
     other = FileNotes((("13", 1), ("'Dog' (id 3)", 5)), (Note("a", "a is odder."), Note("b", "b.")))
     assert summarise_notes([("r1", one), ("r2", FileNotes()), ("r3", other)], what="labels") == (
-        "labels: 8 annotations were left out, of classes that are none of the 13 ('Dog' (id 3): 5, id 13: 3), in r1 and "
-        "1 more recording.",
+        "labels: 8 annotations were left out, of classes that are none of the 13 ('Dog' (id 3): 5, id 13: 3), in r1 "
+        "and 1 more recording.",
         "labels: r1 and 1 more recording: a is odd.",
         "labels: r3: b.",
     )

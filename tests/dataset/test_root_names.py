@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,9 @@ from sai_core.metrics.discovery import find_pairs
 ACCENTED = st.text("aeuonäöüéñçÅŽ한", min_size=1, max_size=6).map(lambda t: unicodedata.normalize("NFC", f"r{t}"))
 
 
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+
+
 def touch(root: Path, *names: str) -> Path:
     for name in names:
         path = root / name
@@ -24,9 +28,9 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-@given(name=ACCENTED, split=ACCENTED, forms=st.lists(st.sampled_from(["NFC", "NFD"]), min_size=6, max_size=6))
+@given(name=ACCENTED, split=ACCENTED, forms=st.lists(st.sampled_from(FORMS), min_size=6, max_size=6))
 def test_composed_and_decomposed_names_are_one_recording(
-    tmp_path_factory: pytest.TempPathFactory, name: str, split: str, forms: list[str]
+    tmp_path_factory: pytest.TempPathFactory, name: str, split: str, forms: list[Literal["NFC", "NFD"]]
 ) -> None:
     root = tmp_path_factory.mktemp("root")
     places = ("labels_dev/{}/{}_std.json", "mic_dev/{}/{}.wav", "metadata_dev/{}/{}.csv", "video_dev/{}/{}.mp4")
