@@ -116,8 +116,8 @@ class Cache:
         facts: Mapping[str, Any] | None = None,
         *,
         required: bool = False,
-    ) -> Entry | None:
-        """Write an entry and open it.
+    ) -> bool:
+        """Write an entry.
 
         Parameters
         ----------
@@ -130,8 +130,8 @@ class Cache:
 
         Returns
         -------
-        Entry or None
-            None where the folder cannot be written, or the budget does not suffice: told once.
+        bool
+            False where the folder cannot be written, or the budget does not suffice: told once.
 
         Raises
         ------
@@ -153,15 +153,25 @@ class Cache:
             temporary = None
         except _OverBudget as error:
             tell(str(error), once=True)
-            return None
+            return False
         except OSError as error:
             _explain(error, required=required)
-            return None
+            return False
         finally:
             if temporary is not None:
                 with suppress(OSError):
                     os.unlink(temporary)
-        return self.get(key)
+        return True
+
+    def work_folder(self) -> Path | None:
+        """Empty folder of the caller's on the disk of the cache; None where it cannot be written."""
+        try:
+            parent = self.path("").parent
+            parent.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
+        except OSError as error:
+            _explain(error, required=False)
+            return None
 
     def remove(self, key: str) -> None:
         """Delete an entry."""

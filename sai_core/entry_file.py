@@ -4,13 +4,13 @@ Layout, little-endian, without gaps::
 
     magic      8 bytes
     arrays     each as its bytes, in C order
-    rows       each as its bytes, followed by one checksum (uint64) a row
-    footer     JSON: identity, facts, and per array its name, dtype, shape and checksum
+    rows       each as its bytes, followed by one checksum (uint64) a group of rows
+    footer     JSON: identity, facts, and per array its name, dtype, shape, checksum and rows a group
     trailer    checksum of the footer (uint64), its length (uint32), magic again
 
 Every byte is under a checksum (XXH3-64) or compared with what it must be. *Arrays* are read into memory and verified
-on opening. *Rows* are for what does not fit there (pictures, maps of long recordings): they are read on demand, each
-row verified whenever it is read, by ordinary reads. Nothing here is ever memory-mapped: a map of a file that somebody
+on opening. *Rows* are for what does not fit there (pictures, maps of long recordings): they are read on demand by
+ordinary reads, and verified whenever they are read. Nothing here is ever memory-mapped: a map of a file that somebody
 cuts ends the whole process with a bus error, a read that comes back short is a sentence. Reading and verifying costs
 0.7 ms per MB (``tests/benchmarks/bench_cache.py``).
 """
@@ -68,16 +68,19 @@ class Rows:
         Of the whole array.
     blocks : iterable of ndarray
         Consecutive rows, ``shape[0]`` of them in all.
+    group : int
+        Rows under one checksum: reading one of them reads all. Some kilobytes are a good size.
     """
 
     dtype: npt.DTypeLike
     shape: tuple[int, ...]
     blocks: Iterable[npt.NDArray[Any]]
+    group: int = 1
 
     @property
     def nbytes(self) -> int:
         """Size with the checksums."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize + 8 * self.shape[0]
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize + 8 * -(-self.shape[0] // self.group)
 
 
 class _Array(msgspec.Struct, array_like=True):
@@ -85,10 +88,15 @@ class _Array(msgspec.Struct, array_like=True):
     dtype: str
     shape: tuple[int, ...]
     checksum: int
+    group: int = 0
 
     @property
     def n_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def n_groups(self) -> int:
+        return -(-self.shape[0] // self.group)
 
 
 class _Footer(msgspec.Struct):
@@ -134,6 +142,7 @@ class StoredRows:
         self._sums = sums
         self.shape = about.shape
         self.dtype = np.dtype(about.dtype)
+        self._group = about.group
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def __len__(self) -> int:
@@ -157,18 +166,23 @@ class StoredRows:
         first, last, step = index.indices(len(self))
         if step != 1:
             raise ValueError("rows are read in order, without a step")
-        count = max(last - first, 0)
-        out = np.empty((count, *self.shape[1:]), self.dtype)
+        if last <= first:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        # whole groups are read, since a checksum belongs to one
+        begin, end = first // self._group, -(-last // self._group)
+        top = begin * self._group
+        out = np.empty((min(end * self._group, len(self)) - top, *self.shape[1:]), self.dtype)
         if out.size:
-            raw = out.reshape(count, -1).view(np.uint8)
-            self._handle.read_into(raw.reshape(-1), self._start + first * self._row_bytes)
-            for k in range(count):
-                if xxhash.xxh3_64_intdigest(raw[k].data) != self._sums[first + k]:
+            raw = out.reshape(-1).view(np.uint8)
+            self._handle.read_into(raw, self._start + top * self._row_bytes)
+            size = self._group * self._row_bytes
+            for k in range(end - begin):
+                if xxhash.xxh3_64_intdigest(raw[k * size : (k + 1) * size].data) != self._sums[begin + k]:
                     raise DamagedEntry(
-                        f"{self._handle.path}: row {first + k} of this file is damaged on disk; delete the file and "
-                        "start again, and it is made anew."
+                        f"{self._handle.path}: this file is damaged on disk (row {top + k * self._group} or one soon "
+                        "after it); delete the file and start again, and it is made anew."
                     )
-        return out
+        return out[first - top : last - top]
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """All rows in memory."""
@@ -296,8 +310,8 @@ def write_entry(
         if isinstance(values, Rows):
             sums = _write_rows(stream, values)
             stream.write(sums.data)
-            about = _Array(name, np.dtype(values.dtype).str, values.shape, xxhash.xxh3_64_intdigest(sums.data))
-            footer.rows.append(about)
+            checksum = xxhash.xxh3_64_intdigest(sums.data)
+            footer.rows.append(_Array(name, np.dtype(values.dtype).str, values.shape, checksum, values.group))
     text = msgspec.json.encode(footer)
     stream.write(text)
     stream.write(_TRAILER.pack(xxhash.xxh3_64_intdigest(text), len(text), _MAGIC))
@@ -305,15 +319,24 @@ def write_entry(
 
 def _write_rows(stream: IO[bytes], rows: Rows) -> npt.NDArray[np.uint64]:
     sums: list[int] = []
+    count, digest = 0, xxhash.xxh3_64()
     for block in rows.blocks:
         if block.shape[1:] != rows.shape[1:]:
             raise ValueError(f"a block of shape {block.shape} among rows of shape {rows.shape}")
-        if len(block):
-            flat = _flat(block.astype(rows.dtype, copy=False)).reshape(len(block), -1)
+        start = 0
+        while start < len(block):
+            part = block[start : start + rows.group - count % rows.group]
+            flat = _flat(part.astype(rows.dtype, copy=False))
             stream.write(flat.data)
-            sums += [xxhash.xxh3_64_intdigest(row.data) for row in flat]
-    if len(sums) != rows.shape[0]:
-        raise ValueError(f"{len(sums)} rows where there must be {rows.shape[0]}")
+            digest.update(flat.data)
+            start, count = start + len(part), count + len(part)
+            if count % rows.group == 0:
+                sums.append(digest.intdigest())
+                digest.reset()
+    if count % rows.group:
+        sums.append(digest.intdigest())
+    if count != rows.shape[0]:
+        raise ValueError(f"{count} rows where there must be {rows.shape[0]}")
     return np.array(sums, "<u8")
 
 
@@ -350,7 +373,7 @@ def read_entry(path: Path, identity: str) -> Entry:
         entry.arrays[about.name] = values
         position += about.n_bytes
     for about in footer.rows:
-        raw = handle.read(8 * about.shape[0], position + about.n_bytes)
+        raw = handle.read(8 * about.n_groups, position + about.n_bytes)
         _check(path, raw, about.checksum)
         rows = entry.rows[about.name] = StoredRows(handle, about, position, raw.view("<u8"))
         position += about.n_bytes + len(raw)
@@ -378,8 +401,8 @@ def _footer(handle: _Handle, identity: str) -> tuple[_Footer, int]:
     _check(path, text, checksum)
     try:
         footer = msgspec.json.decode(text.data, type=_Footer)
-        total = sum(a.n_bytes for a in footer.arrays) + sum(a.n_bytes + 8 * a.shape[0] for a in footer.rows)
-    except (msgspec.MsgspecError, TypeError, ValueError, IndexError) as error:
+        total = sum(a.n_bytes for a in footer.arrays) + sum(a.n_bytes + 8 * a.n_groups for a in footer.rows)
+    except (msgspec.MsgspecError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise DamagedEntry(f"{path}: is of another version ({error}).") from error
     if footer.identity != identity:
         raise DamagedEntry(f"{path}: belongs to something else.")

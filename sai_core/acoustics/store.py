@@ -1,39 +1,29 @@
-"""Feature store: the maps of a recording, computed once and reopened memory-mapped.
+"""Feature store: the maps of a recording, computed once and kept in the cache (:mod:`sai_core.cache`).
 
-One folder per (audio content, weights content, options) under ``cache_root()/features`` or a folder that the caller
-names::
+One entry per (audio content, weights content, options), namespace ``features``:
 
-    <key>/maps.npy      float16 (frames, 9, 484), each frame and band divided by its largest value
-    <key>/scale.npy     float32 (frames, 9): multiply to get the values back
-    <key>/level.npy     float32 (frames, 9): see features.LatticeMaps.level
-    <key>/entry.json    kind, options, notes, shapes
-    <key>.partial/      blocks of a run that has not ended (removed when it does)
-    <key>.lock          held by the process that computes
+    ==========  =======  ==================  ============================================================
+    ``maps``    float16  (frames, 9, 484)    each frame and band divided by its largest value; read by rows
+    ``scale``   float32  (frames, 9)         multiply to get the values back
+    ``level``   float32  (frames, 9)         see features.LatticeMaps.level
+    ==========  =======  ==================  ============================================================
 
 Float16 with a scale keeps 11 bits below each band's maximum, whatever its size (the published LAM-32's maps are of
 the order 1e-4, below which plain float16 has 3 bits left). The maps are stored normalised; magnitude is multiplied in
 on opening, so that one entry serves every choice.
 
-A run that is killed leaves finished blocks, and the next one goes on behind them: each block is written to a temporary
-file and renamed. A finished entry appears by one rename of its folder, so nobody ever reads half of it. Two processes
-that want the same recording: the second one waits for the first one's lock and then finds the entry; the lock belongs
-to the process and vanishes with it, however it ends. Where locks do not exist (Windows, some network folders) both
-compute, and the entry of whoever is first stays.
+A run that is killed leaves finished blocks (namespace ``feature-blocks``), and the next one goes on behind them. Two
+processes that want the same recording: the second one waits for the first one's lock and then finds the entry. Where
+the cache cannot be written, the maps are computed each time and held in memory.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import json
 import os
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -43,44 +33,39 @@ from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import AudioSource, FeatureOptions, Kind, LatticeMaps, Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.visibility import N_BANDS
-from sai_core.cache import content_of
+from sai_core.cache import Cache, content_of
+from sai_core.entry_file import Rows, StoredRows
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, cache_root
 from sai_core.geometry import FRAME_RATE_HZ, N_LATTICE
 from sai_core.progress import Progress, no_progress
 
-try:
-    import fcntl
-except ImportError:  # no POSIX locks on this system
-    fcntl = None  # type: ignore[assignment]
-
-STORE_VERSION: Final[int] = 1
+STORE_VERSION: Final[int] = 2
 """Raised when the stored numbers would come out differently, so that old entries are no longer found."""
 
-_WAIT_S: Final[float] = 0.2
-"""Time between two looks at another process's lock, in seconds."""
+_entries = Cache("features", STORE_VERSION)
+_blocks = Cache("feature-blocks", STORE_VERSION)
 
 
 @dataclass(frozen=True, eq=False)
 class StoredMaps:
-    """Maps of a recording on disk, memory-mapped; frames are decoded when they are asked for.
+    """Maps of a recording on disk; frames are read, verified and decoded when they are asked for.
 
     Attributes
     ----------
-    path : Path
-        Folder of the entry.
+    key : str
+        A hash of everything that the maps depend on.
     kind : {"uplam", "lam32", "beamformer"}
     options : mapping of str to str
     notes : tuple of str
     frame_rate_hz : float
     """
 
-    path: Path
+    key: str
     kind: Kind
     options: dict[str, str]
     notes: tuple[str, ...]
     frame_rate_hz: float
-    _maps: npt.NDArray[np.float16]
+    _maps: StoredRows | npt.NDArray[np.float16]
     _scale: npt.NDArray[np.float32]
     _level: npt.NDArray[np.float32]
 
@@ -160,16 +145,7 @@ class StoredMaps:
 
 
 class FeatureStore:
-    """Folder of entries.
-
-    Parameters
-    ----------
-    root : Path, optional
-        ``cache_root() / "features"`` if not given.
-    """
-
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = cache_root() / "features" if root is None else Path(root)
+    """Maps of recordings, from the cache or made."""
 
     def open_or_make(
         self,
@@ -198,138 +174,101 @@ class FeatureStore:
         InputError
             Audio, weights or options that cannot be used.
         EnvironmentProblem
-            The store cannot be written.
+            The disk of the cache is full.
         CancelledError
             Raised by ``progress``; finished blocks are kept.
         """
         if maker is None:
             maker = MapMaker(options, weights=weights, device=device)
         source = maker.open(audio, sample_rate_hz=sample_rate_hz)
+        name = source.facts.name
         key = entry_key(audio, source, maker)
         found = self.find(key)
-        if found is not None:
-            progress(1.0, f"{source.facts.name}: already there")
-            return found
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(f"{self.root}: the feature store cannot be made ({error.strerror}).") from error
-        with _locked(self.root / f"{key}.lock", progress, source.facts.name):
-            # the process that held the lock may have made it
-            found = self.find(key)
-            if found is None:
-                self._make(key, source, maker, progress)
-                found = self.find(key)
         if found is None:
-            raise EnvironmentProblem(f"{self.root / key}: the entry vanished while it was made; try again.")
+            with _entries.lock(key, progress, name):
+                # the process that held the lock may have made it
+                found = self.find(key)
+                if found is None:
+                    found = _make(key, source, maker, progress)
+                    progress(1.0, f"{name}: {len(found)} frames stored")
+        else:
+            progress(1.0, f"{name}: already there")
         return found
 
     def find(self, key: str) -> StoredMaps | None:
         """Open an entry by its key; ``None`` if it is not there or damaged (a damaged one is removed)."""
-        folder = self.root / key
-        if not folder.is_dir():
+        entry = _entries.get(key)
+        if entry is None:
             return None
-        try:
-            about = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-            arrays = {
-                name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("maps", "scale", "level")
-            }
-            frames = int(about["frames"])
-            shapes = {"maps": (frames, N_BANDS, N_LATTICE), "scale": (frames, N_BANDS), "level": (frames, N_BANDS)}
-            types = {"maps": np.float16, "scale": np.float32, "level": np.float32}
-            if any(arrays[n].shape != shapes[n] or arrays[n].dtype != types[n] for n in shapes):
-                raise ValueError("shape")
-            return StoredMaps(
-                path=folder,
-                kind=cast(Kind, str(about["kind"])),
-                options={str(k): str(v) for k, v in about["options"].items()},
-                notes=tuple(str(n) for n in about["notes"]),
-                frame_rate_hz=float(about["frame_rate_hz"]),
-                _maps=arrays["maps"],
-                _scale=arrays["scale"],
-                _level=arrays["level"],
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
+        return _opened(key, entry.facts, entry.rows["maps"], entry.arrays)
 
-    def prune(self, max_bytes: int) -> int:
-        """Remove the entries that were made longest ago until ``max_bytes`` are left; returns the bytes removed."""
-        entries = []
-        with suppress(OSError):
-            for folder in self.root.iterdir():
-                if folder.is_dir() and not folder.name.endswith(".partial"):
-                    size = sum(f.stat().st_size for f in folder.iterdir())
-                    entries.append((folder.stat().st_mtime, size, folder))
-        total, removed = sum(size for _, size, _ in entries), 0
-        for _, size, folder in sorted(entries, key=lambda entry: entry[0]):
-            if total - removed <= max_bytes:
-                break
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += size
-        return removed
 
-    def _make(self, key: str, source: AudioInput, maker: MapMaker, progress: Progress) -> None:
-        partial = self.root / f"{key}.partial"
-        n_frames = len(source)
-        blocks: list[int] = []
-        try:
-            partial.mkdir(parents=True, exist_ok=True)
-            # an earlier run on another device had blocks of another length
-            length = maker.block_frames(n_frames)
-            expected = {first: min(length, n_frames - first) for first in range(0, n_frames, length)}
-            done = {first for first, frames in expected.items() if _intact(partial / f"{first}.npz", frames)}
-            resumed = sum(expected[first] for first in done)
-            for first, made in maker.blocks(source, skip=done.__contains__, length=length):
-                blocks.append(first)
-                last = first + expected[first]
-                if made is not None:
-                    _save_block(partial / f"{first}.npz", *made)
-                tail = f" ({resumed} from an earlier run)" if resumed else ""
-                progress(0.99 * last / n_frames, f"{source.facts.name}: {last} of {n_frames} frames{tail}")
-            self._assemble(key, partial, blocks, source, maker)
-            progress(1.0, f"{source.facts.name}: {n_frames} frames stored")
-        except OSError as error:
-            raise EnvironmentProblem(f"{partial}: the feature store cannot be written ({error.strerror}).") from error
+def _opened(
+    key: str,
+    facts: Mapping[str, Any],
+    maps: StoredRows | npt.NDArray[np.float16],
+    small: Mapping[str, npt.NDArray[np.float32]],
+) -> StoredMaps:
+    return StoredMaps(
+        key=key,
+        kind=cast(Kind, facts["kind"]),
+        options=dict(facts["options"]),
+        notes=tuple(facts["notes"]),
+        frame_rate_hz=facts["frame_rate_hz"],
+        _maps=maps,
+        _scale=small["scale"],
+        _level=small["level"],
+    )
 
-    def _assemble(self, key: str, partial: Path, blocks: list[int], source: AudioInput, maker: MapMaker) -> None:
-        """Join the blocks in a folder of their own and rename it."""
-        folder = partial / "entry"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        n_frames = len(source)
-        maps = np.lib.format.open_memmap(
-            folder / "maps.npy", mode="w+", dtype=np.float16, shape=(n_frames, N_BANDS, N_LATTICE)
-        )
-        small = {name: np.zeros((n_frames, N_BANDS), np.float32) for name in ("scale", "level")}
-        for first in blocks:
-            with np.load(partial / f"{first}.npz", allow_pickle=False) as block:
-                part = slice(first, first + len(block["maps"]))
-                maps[part] = block["maps"]
-                for name, values in small.items():
-                    values[part] = block[name]
-        maps.flush()
-        del maps
-        for name, values in small.items():
-            with atomic_write(folder / f"{name}.npy") as stream:
-                np.save(stream, values, allow_pickle=False)
-        about = {
-            "version": STORE_VERSION,
-            "frames": n_frames,
-            "frame_rate_hz": FRAME_RATE_HZ,
-            "kind": maker.options.kind,
-            "options": maker.describe(),
-            "notes": [*maker.notes(), *source.notes()],
-        }
-        with atomic_write(folder / "entry.json", "w") as stream:
-            json.dump(about, stream, indent=1)
-        try:
-            os.rename(folder, self.root / key)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY) and not (self.root / key).is_dir():
-                raise
-        shutil.rmtree(partial, ignore_errors=True)
+
+def _make(key: str, source: AudioInput, maker: MapMaker, progress: Progress) -> StoredMaps:
+    n_frames = len(source)
+    # an earlier run on another device had blocks of another length
+    length = maker.block_frames(n_frames)
+    expected = {first: min(length, n_frames - first) for first in range(0, n_frames, length)}
+    block_keys = {first: f"{key}-{first}-{frames}" for first, frames in expected.items()}
+    held: dict[int, dict[str, npt.NDArray[Any]]] = {}
+
+    def block(first: int) -> Mapping[str, npt.NDArray[Any]]:
+        if first in held:
+            return held[first]
+        entry = _blocks.get(block_keys[first])
+        if entry is None:
+            raise EnvironmentProblem(f"{_blocks.path(block_keys[first])}: vanished while it was used; start again.")
+        return entry.arrays
+
+    done = {first for first in expected if _blocks.get(block_keys[first]) is not None}
+    resumed = sum(expected[first] for first in done)
+    tail = f" ({resumed} from an earlier run)" if resumed else ""
+    for first, made in maker.blocks(source, skip=done.__contains__, length=length):
+        if made is not None:
+            arrays = _packed(*made)
+            if not _blocks.put(block_keys[first], arrays, required=True):
+                held[first] = arrays
+        last = first + expected[first]
+        progress(0.99 * last / n_frames, f"{source.facts.name}: {last} of {n_frames} frames{tail}")
+    small = {
+        name: np.concatenate([np.zeros((0, N_BANDS), np.float32), *(block(first)[name] for first in expected)])
+        for name in ("scale", "level")
+    }
+    facts = {
+        "frame_rate_hz": FRAME_RATE_HZ,
+        "kind": maker.options.kind,
+        "options": maker.describe(),
+        "notes": [*maker.notes(), *source.notes()],
+    }
+    shape = (n_frames, N_BANDS, N_LATTICE)
+    rows = Rows(np.float16, shape, (block(first)["maps"] for first in expected))
+    _entries.put(key, {**small, "maps": rows}, facts, required=True)
+    entry = _entries.get(key)
+    if entry is None:
+        for values in small.values():
+            values.flags.writeable = False
+        maps = np.concatenate([np.zeros((0, *shape[1:]), np.float16), *(block(first)["maps"] for first in expected)])
+        return _opened(key, facts, maps, small)
+    for name in block_keys.values():
+        _blocks.remove(name)
+    return _opened(key, entry.facts, entry.rows["maps"], entry.arrays)
 
 
 def entry_key(audio: AudioSource, source: AudioInput, maker: MapMaker) -> str:
@@ -355,59 +294,15 @@ def _audio_hash(audio: AudioSource, source: AudioInput) -> str:
     ).hexdigest()
 
 
-def _save_block(path: Path, lattice: npt.NDArray[Any], level: npt.NDArray[Any]) -> None:
-    """Write one block as float16 with a scale per frame and band, atomically."""
+def _packed(lattice: npt.NDArray[Any], level: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """One block as float16 with a scale per frame and band."""
     values = lattice.astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError("The maps hold NaN or infinite values: the weights do not suit this audio.")
-    scale = np.abs(values).max(axis=-1, initial=0.0)
+    scale = np.abs(values).max(axis=-1, initial=0.0).astype(np.float32)
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        maps=(values / divisor[..., None]).astype(np.float16),
-        scale=scale.astype(np.float32),
-        level=level.astype(np.float32),
-    )
-    with atomic_write(path) as stream:
-        stream.write(buffer.getbuffer())
-
-
-def _intact(path: Path, length: int) -> bool:
-    """Whether a block of an earlier run can be read and is as long as expected; if not, it is computed again."""
-    if not path.is_file():
-        return False
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as block:
-            shapes = [block[name].shape for name in ("maps", "scale", "level")]
-            return shapes == [(length, N_BANDS, N_LATTICE), (length, N_BANDS), (length, N_BANDS)]
-    except Exception:
-        # zipfile, zlib and NumPy raise a dozen types for damaged files
-        return False
-
-
-@contextmanager
-def _locked(path: Path, progress: Progress, name: str) -> Iterator[None]:
-    """Hold a lock file; wait for another process, telling ``progress`` (which may cancel)."""
-    if fcntl is None:
-        yield
-        return
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: the feature store cannot be written ({error.strerror}).") from error
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    # a file system without locks: both compute, the first rename wins
-                    break
-                progress(0.0, f"{name}: waiting for another process that computes it")
-                time.sleep(_WAIT_S)
-        yield
-    finally:
-        # the file stays: unlinking it would let a third process lock another file of the same name
-        os.close(handle)
+    return {
+        "maps": (values / divisor[..., None]).astype(np.float16),
+        "scale": scale,
+        "level": level.astype(np.float32),
+    }

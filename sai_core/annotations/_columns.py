@@ -129,7 +129,7 @@ class FolderSink:
         for name, stream in self._streams.items():
             _close_column(stream, name, self._rows[name])
         self._streams = {}
-        return map_columns(self._folder)
+        return _map_columns(self._folder)
 
     def reordered(self, columns: Columns, order: npt.NDArray[np.int64]) -> Columns:
         """Reorder by writing new files beside the old ones and replacing them."""
@@ -154,7 +154,7 @@ class FolderSink:
                 stream.close()
             os.replace(fresh / f"{name}.npy", self._folder / f"{name}.npy")
         fresh.rmdir()
-        return map_columns(self._folder)
+        return _map_columns(self._folder)
 
     def close(self) -> None:
         """Close the files of an unfinished sink."""
@@ -171,12 +171,8 @@ def table_of(recording: str, columns: Columns, notes: FileNotes) -> AnnotationTa
     return AnnotationTable(recording, **columns, notes=notes)
 
 
-def map_columns(folder: Path) -> Columns:
-    """Read-only maps of the columns in a folder (OSError or ValueError where they are not what they should be).
-
-    The header must be the very bytes that this module writes: NumPy's own parser of headers evaluates a literal, which
-    a damaged file can make fail in more ways than can be listed.
-    """
+def _map_columns(folder: Path) -> Columns:
+    """Read-only maps of the columns in a folder of the caller's alone (a map must never be cut by others)."""
     return {name: _map_column(folder, name) for name in COLUMN_DTYPES}
 
 

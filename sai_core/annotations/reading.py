@@ -48,6 +48,7 @@ from sai_core.annotations.names import recording_name
 from sai_core.annotations.notes import Note
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
+from sai_core.files import file_signature
 from sai_core.progress import Progress, no_progress
 
 Path = str | os.PathLike[str]
@@ -130,7 +131,7 @@ def read_annotations(
     Returns
     -------
     AnnotationTable
-        Read-only columns, memory-mapped where they come from the cache.
+        Read-only columns.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def _read(
 
 
 def _read_cached(path: FilePath, name: str, options: ReadOptions, progress: Progress, categories: bytes) -> ReadResult:
-    before = cache.stamp(path)
+    before = file_signature(path)
     content, found = cache.find(path, options)
     if found is not None:
         progress(1.0, f"{len(found.columns['frame'])} annotations")
@@ -205,11 +206,12 @@ def _read_cached(path: FilePath, name: str, options: ReadOptions, progress: Prog
     except BaseException:
         cache.drop_work_folder(work)
         raise
-    if cache.stamp(path) != before or digest.hexdigest() != content:
+    if file_signature(path) != before or digest.hexdigest() != content:
         cache.drop_work_folder(work)
         raise InputError(f"{path}: was changed while it was being read; open it again.")
     columns = {column: getattr(result.table, column) for column in COLUMN_DTYPES}
-    cache.store(work, content, options, columns, result.kind, result.table.notes)
+    cache.store(content, options, columns, result.kind, result.table.notes)
+    cache.drop_work_folder(work)
     return result
 
 

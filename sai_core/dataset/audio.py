@@ -8,12 +8,10 @@ still tile the file. Frames are never resampled here.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, cache_root, file_signature
+from sai_core.cache import Cache, content_of, key_of
+from sai_core.errors import InputError
 from sai_core.geometry import FRAME_RATE_HZ, UPLAM_CAPSULES
 from sai_core.progress import Progress, no_progress
 
@@ -41,9 +39,8 @@ _PIECE_SAMPLES: Final[int] = 1 << 18
 _HIGHEST_RATE_HZ: Final[int] = 1_000_000
 """No recorder goes beyond; a damaged header that does would ask for gigabytes a frame."""
 
-_SPECTROGRAM_VERSION: Final[int] = 1
-_SPECTROGRAM_CACHE_BYTES: Final[int] = 512 << 20
-"""Limit of the spectrogram cache on disk; a 9-minute recording takes 5.5 MB."""
+_spectrograms: Final = Cache("spectrograms", 2)
+"""Its version is to be raised when levels come out differently."""
 
 
 class AudioReader:
@@ -298,7 +295,7 @@ def spectrogram(
     low_hz, high_hz : float
         Range of band centres; ``high_hz`` is lowered to half the sample rate.
     use_cache : bool
-        Reuse and keep the result under ``cache_root()``; a cache that cannot be used only costs time.
+        Reuse and keep the result in the cache (:mod:`sai_core.cache`).
     progress : Progress
         Told about once per 11 s of audio.
 
@@ -319,13 +316,15 @@ def spectrogram(
         raise InputError(f"{path}: a spectrogram of {n_bins} bands from {low_hz} to {high_hz} Hz cannot be made.")
     edges_mel = np.linspace(_mel(low_hz), _mel(high_hz), n_bins + 2)
     edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
-    cached = _cache_file(reader, (n_bins, columns_per_frame, low_hz, high_hz)) if use_cache else None
+    key = key_of(content_of(reader.path), n_bins, columns_per_frame, low_hz, high_hz) if use_cache else ""
     n_columns = -(-reader.n_samples * FRAME_RATE_HZ * columns_per_frame // reader.sample_rate_hz)
-    level = _load_cached(cached, (n_bins, n_columns)) if cached is not None else None
-    if level is None:
+    entry = _spectrograms.get(key) if use_cache else None
+    if entry is not None:
+        level = entry.arrays["level"]
+    else:
         level = _compute_spectrogram(reader, edges_hz, columns_per_frame, n_columns, progress)
-        if cached is not None:
-            _store_cached(cached, level)
+        if use_cache:
+            _spectrograms.put(key, {"level": level})
     return Spectrogram(level, edges_hz[1:-1], columns_per_frame)
 
 
@@ -393,37 +392,6 @@ def _resampling_filter(up: int, down: int) -> npt.NDArray[np.float64]:
     from scipy.signal import firwin
 
     return firwin(2 * 10 * widest + 1, 1.0 / widest, window=("kaiser", 8.0))
-
-
-def _cache_file(reader: AudioReader, options: tuple[float, ...]) -> Path | None:
-    key = json.dumps([_SPECTROGRAM_VERSION, *file_signature(reader.path), *options])
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    return cache_root() / "spectrograms" / f"{digest}.npy"
-
-
-def _load_cached(path: Path, shape: tuple[int, int]) -> FloatArray | None:
-    """The cached array, or ``None`` when there is none or it is not what it must be."""
-    try:
-        level = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    if level.dtype != np.float32 or level.shape != shape or not np.isfinite(level).all():
-        return None
-    with suppress(OSError):
-        os.utime(path)  # used now: the oldest are dropped first
-    return level
-
-
-def _store_cached(path: Path, level: FloatArray) -> None:
-    with suppress(EnvironmentProblem, OSError):
-        with atomic_write(path) as stream:
-            np.save(stream, level, allow_pickle=False)
-        files = sorted(((f.stat().st_mtime_ns, f.stat().st_size, f) for f in path.parent.glob("*.npy")), reverse=True)
-        total = 0
-        for _, size, file in files:
-            total += size
-            if total > _SPECTROGRAM_CACHE_BYTES and file != path:
-                file.unlink()
 
 
 def _reason(error: Exception) -> str:

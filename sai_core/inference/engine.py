@@ -5,8 +5,8 @@ the canvas and decodes the video. Blocks are written as they finish (:mod:`sai_c
 costs at most one block.
 
 What a result depends on, and so what its key is made of: the checkpoint's content, the network's options, the feature
-entry (audio content, weights content, feature options), the input options below, and the video file (path, size,
-time of change).
+entry (audio content, weights content, feature options), the input options below, and the video's content (of a
+folder of frames: names, sizes and times of its files).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from torch import Tensor
 from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
+from sai_core.cache import content_of
 from sai_core.dataset import FrameSource, Recording, open_frames
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import file_signature
 from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
 from sai_core.inference.store import RawDetections, RawWriter, open_raw, store_folder, store_key
 from sai_core.progress import Progress, no_progress
@@ -132,7 +132,7 @@ def predict_recording(
     )
     parts = {
         "checkpoint": checkpoint_hash,
-        "features": maps.path.name,
+        "features": maps.key,
         "magnitude": options.magnitude,
         "grid": options.grid,
         # left out where it is off, so that stores made before it existed are found
@@ -144,7 +144,7 @@ def predict_recording(
         video = open_frames(recording)
         if video is None:
             raise InputError(f"{recording.name}: this network sees, and there is no video (video_dev) to show it.")
-        parts["video"] = str(file_signature(video.path))
+        parts["video"] = content_of(video.path)
     try:
         key = store_key(parts)
         folder = store_folder(out, recording.name, key)

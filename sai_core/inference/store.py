@@ -1,10 +1,14 @@
 """Raw detections of a recording, before any threshold: the container and its folder on disk.
 
 One folder holds one recording and one *key* (checkpoint content, feature options, engine options). While a recording
-is being predicted, finished blocks of frames stand in it as ``block_<first frame>.npz``, each written atomically, so
-that a killed run continues after the last finished block. At the end the blocks become one ``.npy`` file a column and
-``store.json``, which is written last: a folder without it is unfinished, one with another key is stale and is started
-anew. Finished stores are opened memory-mapped.
+is being predicted, finished blocks of frames stand in it as ``block_<first frame>.entry`` (:mod:`sai_core.entry_file`),
+each written atomically, so that a killed run continues after the last finished block. At the end the blocks become one
+``.npy`` file a column and ``store.json``, which is written last: a folder without it is unfinished, one with another
+key is stale and is started anew.
+
+``store.json`` holds a checksum (XXH3-64) of every file and of itself. Opening a store reads all of it into memory and
+verifies it (0.7 ms per MB): a damaged one is never used, and a memory map would end the whole process where somebody
+copies over an opened store.
 
 Columns (``n`` candidates of all frames, sorted by frame, strongest first within a frame)
     ==================  ========  =================  ==========================================================
@@ -23,9 +27,9 @@ Columns (``n`` candidates of all frames, sorted by frame, strongest first within
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +37,16 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
+from sai_core.cache import tell
+from sai_core.entry_file import DamagedEntry, read_entry, write_entry
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 from sai_core.postprocess import Detections
 
-FORMAT: Final[int] = 1
+FORMAT: Final[int] = 2
+"""2 has checksums; stores of format 1 can be opened, but not checked, and are never found by a key."""
 
 _COLUMNS: Final[dict[str, type[np.generic]]] = {
     "frame": np.int32,
@@ -51,6 +59,7 @@ _COLUMNS: Final[dict[str, type[np.generic]]] = {
     "embedding": np.float16,
 }
 _PER_FRAME: Final[str] = "full_energy"
+_DTYPES: Final[dict[str, type[np.generic]]] = {**_COLUMNS, _PER_FRAME: np.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +145,7 @@ def store_folder(base: Path, recording: str, key: str) -> Path:
 
 
 def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
-    """Open a finished store memory-mapped.
+    """Open a finished store, verified and in memory.
 
     Parameters
     ----------
@@ -148,16 +157,39 @@ def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
     -------
     RawDetections or None
         ``None`` when there is no finished store, when it was made with another key or format, or when a file of it is
-        damaged: it is to be made anew.
+        damaged (which is told): it is to be made anew.
     """
     folder = Path(folder)
     try:
-        facts = json.loads((folder / "store.json").read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT or (key is not None and facts["key"] != key):
+        facts = json.loads((folder / "store.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        _tell_damage(folder, "store.json")
+        return None
+    try:
+        checked = facts["format"] == FORMAT
+        if checked and facts.pop("checksum") != _checksum_of(facts):
+            _tell_damage(folder, "store.json")
             return None
-        columns = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in (*_COLUMNS, _PER_FRAME)
-        }
+        if not checked and (facts["format"] != 1 or "checksum" in facts):
+            return None
+        if key is not None and facts["key"] != key:
+            return None
+        columns = {}
+        for name, dtype in _DTYPES.items():
+            data = (folder / f"{name}.npy").read_bytes()
+            if checked and xxhash.xxh3_64_hexdigest(data) != facts["checksums"][name]:
+                _tell_damage(folder, f"{name}.npy")
+                return None
+            column = np.load(io.BytesIO(data), allow_pickle=False)
+            if column.dtype != dtype:
+                _tell_damage(folder, f"{name}.npy")
+                return None
+            column.flags.writeable = False
+            columns[name] = column
+        if not checked:
+            tell(f"{folder}: made by an earlier version, without checksums; its numbers cannot be checked.", once=True)
         return RawDetections(
             recording=facts["recording"],
             key=facts["key"],
@@ -165,8 +197,17 @@ def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
             notes=facts["notes"],
             **columns,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        _tell_damage(folder, str(error))
         return None
+
+
+def _tell_damage(folder: Path, what: str) -> None:
+    tell(f"{folder}: this store of raw detections is damaged ({what}) and is not used; predict again to make it anew.")
+
+
+def _checksum_of(facts: Mapping[str, object]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
 
 class RawWriter:
@@ -207,12 +248,13 @@ class RawWriter:
         if not began.is_file():
             with atomic_write(began, "w") as stream:
                 json.dump({"format": FORMAT, "key": key, "n_frames": n_frames, "recording": recording}, stream)
-        for path in sorted(self.folder.glob("block_*.npz")):
-            block = _read_block(path)
+        for path in self.folder.glob("block_*"):
+            first = int(path.stem[6:]) if path.stem[6:].isdecimal() else -1
+            block = self._read_block(first)
             if block is None:
                 path.unlink(missing_ok=True)
             else:
-                self._done[int(path.stem.split("_")[1])] = int(block[_PER_FRAME].shape[0])
+                self._done[first] = int(block[_PER_FRAME].shape[0])
 
     def next_frame(self) -> int:
         """First frame that no finished block covers; ``n_frames`` when all are there."""
@@ -240,8 +282,8 @@ class RawWriter:
             raise InputError(f"{self.recording}: block {first_frame} has frames outside of it.")
         typed = {name: np.asarray(columns[name], dtype=dtype) for name, dtype in _COLUMNS.items()}
         typed[_PER_FRAME] = np.asarray(columns[_PER_FRAME], dtype=np.float16)
-        with atomic_write(self.folder / f"block_{first_frame:07d}.npz") as stream:
-            np.savez(stream, **typed)  # type: ignore[arg-type]
+        with atomic_write(self._block_path(first_frame)) as stream:
+            write_entry(stream, self._block_identity(first_frame), typed)
         self._done[first_frame] = count
 
     def finish(self) -> RawDetections:
@@ -262,41 +304,50 @@ class RawWriter:
             frame += self._done[frame]
         blocks = []
         for first in firsts:
-            block = _read_block(self.folder / f"block_{first:07d}.npz")
+            block = self._read_block(first)
             if block is None:
                 raise EnvironmentProblem(f"{self.folder}: block {first} vanished while the store was finished.")
             blocks.append(block)
-        dtypes: dict[str, type[np.generic]] = {**_COLUMNS, _PER_FRAME: np.float16}
-        for name, dtype in dtypes.items():
+        checksums = {}
+        for name, dtype in _DTYPES.items():
             joined = np.concatenate([b[name] for b in blocks]) if blocks else _empty(name, dtype)
+            buffer = io.BytesIO()
+            np.save(buffer, joined, allow_pickle=False)
+            checksums[name] = xxhash.xxh3_64_hexdigest(buffer.getbuffer())
             with atomic_write(self.folder / f"{name}.npy") as stream:
-                np.save(stream, joined, allow_pickle=False)
+                stream.write(buffer.getbuffer())
         facts = {
             "format": FORMAT,
             "key": self.key,
             "recording": self.recording,
             "n_frames": self.n_frames,
             "notes": self.notes,
+            "checksums": checksums,
         }
+        facts["checksum"] = _checksum_of(facts)
         with atomic_write(self.folder / "store.json", "w") as stream:
             json.dump(facts, stream, indent=1)
-        for path in self.folder.glob("block_*.npz"):
+        for path in self.folder.glob("block_*"):
             path.unlink(missing_ok=True)
         opened = open_raw(self.folder, key=self.key)
         if opened is None:
             raise EnvironmentProblem(f"{self.folder}: what was just written cannot be read back.")
         return opened
 
+    def _block_path(self, first: int) -> Path:
+        return self.folder / f"block_{first:07d}.entry"
+
+    def _block_identity(self, first: int) -> str:
+        return f"raw/{FORMAT}/{self.key}/{first}"
+
+    def _read_block(self, first: int) -> dict[str, npt.NDArray] | None:
+        try:
+            return read_entry(self._block_path(first), self._block_identity(first)).arrays
+        except (OSError, DamagedEntry):
+            return None
+
 
 def _empty(name: str, dtype: type[np.generic]) -> npt.NDArray:
     shapes = {"boxes_xyxy": (0, 4), "class_scores": (0, 13), "energy": (0, 28, 28)}
     shapes |= {"embedding": (0, 0), _PER_FRAME: (0, 0, 0)}
     return np.zeros(shapes.get(name, (0,)), dtype=dtype)
-
-
-def _read_block(path: Path) -> dict[str, npt.NDArray] | None:
-    try:
-        with np.load(path, allow_pickle=False) as block:
-            return {name: block[name] for name in (*_COLUMNS, _PER_FRAME)}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-        return None

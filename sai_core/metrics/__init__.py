@@ -38,9 +38,7 @@ from sai_core.metrics.scores import (
     Revision,
     as_revision,
     is_soft,
-    load_scores,
     merge,
-    save_scores,
     tie_range,
 )
 
@@ -72,7 +70,6 @@ __all__ = [
     "find_false_positives",
     "find_missed",
     "is_soft",
-    "load_scores",
     "match_recording",
     "matched_class_f1",
     "merge",
@@ -83,7 +80,6 @@ __all__ = [
     "render_map_0402",
     "render_map_0630",
     "render_table_0630",
-    "save_scores",
     "score_recording",
     "score_recordings",
     "spatial_matches",

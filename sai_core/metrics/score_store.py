@@ -1,29 +1,30 @@
-"""Scores of whole systems, one recording at a time, each kept until one of its two files changes.
+"""Scores of whole systems, one recording at a time, each kept for as long as its two files hold the same bytes.
 
 What is kept of a recording is everything that tables, curves and links to frames are made of: the official scores, the
-matches by direction, label energies. Adding a system, or a recording, therefore computes that one only. Files lie
-under ``cache_root()/scores``; one that is damaged or cannot be written only costs time.
+matches by direction, label energies. Adding a system, or a recording, therefore computes that one only. Kept in
+memory and in the cache (:mod:`sai_core.cache`, namespace ``scores``).
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
+from sai_core.annotations.notes import FileNotes
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
+from sai_core.cache import Cache, content_of, key_of
+from sai_core.entry_file import Entry
 from sai_core.errors import CancelledError, InputError, SaiError
-from sai_core.files import atomic_write, cache_root, file_signature
 from sai_core.metrics.diagnostics import (
     PairErrors,
     PrecisionRecallCurve,
@@ -49,16 +50,15 @@ from sai_core.metrics.scores import (
     as_revision,
     base_revision,
     is_soft,
-    load_scores,
     merge,
-    save_scores,
 )
 from sai_core.progress import Progress, no_progress
 
 Float64 = npt.NDArray[np.float64]
+Container = TypeVar("Container", RecordingScores, SpatialMatches)
 
-_FORMAT: Final[int] = 2
-"""Raise when scores or what is kept of them change."""
+_cache: Final = Cache("scores", 2)
+"""Its version is to be raised when scores, or what is kept of them, change."""
 
 _MEMORY_ENTRIES: Final[int] = 1024
 """Recordings kept in memory, of all systems together: some 100 kB each for a minute."""
@@ -128,11 +128,11 @@ def _energy_sums(table: AnnotationTable) -> Float64:
 
 
 class ScoreStore:
-    """Results by the signatures of their files; in memory and on disk, for several threads."""
+    """Results by the content of their files; in memory and in the cache, for several threads."""
 
     def __init__(self, *, use_disk: bool = True) -> None:
         self._use_disk = use_disk
-        self._items: OrderedDict[str, RecordingResult | RecordingScores] = OrderedDict()
+        self._items: LRUCache[str, RecordingResult | RecordingScores] = LRUCache(_MEMORY_ENTRIES)
         self._lock = threading.Lock()
 
     def result(
@@ -158,16 +158,14 @@ class ScoreStore:
         found = self._get(key)
         if isinstance(found, RecordingResult):
             return _judged(found, revision)
-        path = self._path(key)
-        result = _load_result(path) if path is not None else None
+        result = _load_result(key) if self._use_disk else None
         if result is None:
             labels, predictions = _tables(label_path, prediction_path, recording, base)
             result = result_of_tables(labels, predictions, recording=recording, revision=base, progress=progress)
             if submission_bytes(prediction_path) > MAX_SUBMISSION_BYTES:
                 result = replace(result, oversized=True)
-            if path is not None:
-                with contextlib.suppress(SaiError, OSError):
-                    _save_result(result, path)
+            if self._use_disk:
+                _save_result(key, result)
         self._put(key, result)
         return _judged(result, revision)
 
@@ -192,49 +190,32 @@ class ScoreStore:
         base = base_revision(revision)
         if isinstance(found, RecordingScores):
             return as_revision(found, revision)
-        path = self._path(key)
-        scores = _load_scores(path) if path is not None else None
+        entry = _cache.get(key) if self._use_disk else None
+        scores = None if entry is None else _container(RecordingScores, entry, "scores")
         if scores is None:
             labels, predictions = _tables(label_path, prediction_path, recording, base)
             scores = score_recordings(
                 {recording: labels}, {recording: predictions}, revision=base, class_agnostic=True, progress=progress
             )[0]
-            if path is not None:
-                with contextlib.suppress(SaiError, OSError):
-                    save_scores(scores, path)
+            if self._use_disk:
+                _cache.put(key, _columns(scores, "scores"), _facts(scores))
         self._put(key, scores)
         return as_revision(scores, revision)
 
-    def _path(self, key: str) -> Path | None:
-        return cache_root() / "scores" / f"{key}.npz" if self._use_disk else None
-
     def _get(self, key: str) -> RecordingResult | RecordingScores | None:
         with self._lock:
-            found = self._items.get(key)
-            if found is not None:
-                self._items.move_to_end(key)
-            return found
+            return self._items.get(key)
 
     def _put(self, key: str, value: RecordingResult | RecordingScores) -> None:
         with self._lock:
             self._items[key] = value
-            while len(self._items) > _MEMORY_ENTRIES:
-                self._items.popitem(last=False)
 
 
 def _key(kind: str, label_path: Path, prediction_path: Path, recording: str, revision: Revision) -> str:
     if revision not in REVISIONS:
         raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
     # one matching serves all revisions of the soft metric
-    parts = (
-        _FORMAT,
-        kind,
-        base_revision(revision),
-        recording,
-        file_signature(label_path),
-        file_signature(prediction_path),
-    )
-    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+    return key_of(kind, base_revision(revision), recording, content_of(label_path), content_of(prediction_path))
 
 
 def _judged(result: RecordingResult, revision: Revision) -> RecordingResult:
@@ -252,43 +233,54 @@ def _tables(
     return labels, predictions
 
 
-_ARRAYS: Final[tuple[str, ...]] = ("label_energy", "prediction_score", "oversized")
+def _columns(container: RecordingScores | SpatialMatches, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    values = {f"{prefix}.{f.name}": getattr(container, f.name) for f in fields(container)}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
-def _save_result(result: RecordingResult, path: Path) -> None:
-    columns: dict[str, npt.NDArray[np.generic]] = {name: np.asarray(getattr(result, name)) for name in _ARRAYS}
-    for side in ("across", "within"):
-        matches = getattr(result, side)
-        columns |= {f"{side}.{f.name}": np.asarray(getattr(matches, f.name)) for f in fields(SpatialMatches)}
-    save_scores(result.scores, path.with_suffix(".scores.npz"))
-    with atomic_write(path) as stream:
-        np.savez_compressed(stream, **columns)  # type: ignore[arg-type]
+def _container(kind: type[Container], entry: Entry, prefix: str) -> Container:
+    values: dict[str, Any] = {"recording": entry.facts["recording"]}
+    if kind is RecordingScores:
+        values["revision"] = entry.facts["revision"]
+        for name in ("notes_of_labels", "notes_of_predictions"):
+            values[name] = msgspec.convert(entry.facts[name], FileNotes)
+    columns = [f.name for f in fields(kind) if f.name not in values]
+    values |= {name: entry.arrays[f"{prefix}.{name}"] for name in columns}
+    return kind(**values)
 
 
-def _load_result(path: Path) -> RecordingResult | None:
-    """Result of a file of the cache, or None where it is absent, damaged or of another version."""
-    scores = _load_scores(path.with_suffix(".scores.npz"))
-    if scores is None:
+def _facts(scores: RecordingScores) -> dict[str, object]:
+    return {
+        "recording": scores.recording,
+        "revision": scores.revision,
+        "notes_of_labels": msgspec.to_builtins(scores.notes_of_labels),
+        "notes_of_predictions": msgspec.to_builtins(scores.notes_of_predictions),
+    }
+
+
+def _save_result(key: str, result: RecordingResult) -> None:
+    columns: dict[str, npt.NDArray[Any]] = {
+        "label_energy": result.label_energy,
+        "prediction_score": result.prediction_score,
+    }
+    for name in ("scores", "across", "within"):
+        columns |= _columns(getattr(result, name), name)
+    _cache.put(key, columns, {**_facts(result.scores), "oversized": result.oversized})
+
+
+def _load_result(key: str) -> RecordingResult | None:
+    entry = _cache.get(key)
+    if entry is None:
         return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            matches = []
-            for side in ("across", "within"):
-                columns = {f.name: archive[f"{side}.{f.name}"] for f in fields(SpatialMatches)}
-                matches.append(SpatialMatches(**{**columns, "recording": str(columns["recording"])}))
-            energy, score, oversized = (archive[name] for name in _ARRAYS)
-    except Exception:  # whatever is wrong with a cache file, it is made anew
-        return None
-    if len(energy) <= scores.label_index.max(initial=-1) or len(score) <= scores.detection_index.max(initial=-1):
-        return None
-    return RecordingResult(scores.recording, scores, matches[0], matches[1], energy, score, bool(oversized))
-
-
-def _load_scores(path: Path) -> RecordingScores | None:
-    try:
-        return load_scores(path)
-    except InputError:
-        return None
+    return RecordingResult(
+        entry.facts["recording"],
+        _container(RecordingScores, entry, "scores"),
+        _container(SpatialMatches, entry, "across"),
+        _container(SpatialMatches, entry, "within"),
+        entry.arrays["label_energy"],
+        entry.arrays["prediction_score"],
+        entry.facts["oversized"],
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,16 +19,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.notes import NO_NOTES, FileNotes, notes_json, summarise_notes
 from sai_core.errors import InputError
-from sai_core.files import atomic_write
 from sai_core.metrics.average_precision import average_precision_0630, interpolated_precision_coco
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
@@ -85,8 +82,6 @@ def shown_thresholds(revision: Revision) -> tuple[float, ...]:
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
-
-_FORMAT: Final[int] = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,47 +267,6 @@ def distance_ape(label_cm: npt.NDArray[np.float64], prediction_cm: npt.NDArray[n
     percent = np.full(truth.shape, np.nan)
     np.divide(np.abs(truth - np.nan_to_num(prediction_cm, nan=0.0)), truth, out=percent, where=usable)
     return percent * 100.0
-
-
-def save_scores(scores: RecordingScores, path: Path) -> None:
-    """Write one recording's scores as NPZ (plain arrays, no pickle).
-
-    Raises
-    ------
-    EnvironmentProblem
-        The file cannot be written.
-    """
-    with atomic_write(Path(path)) as stream:
-        np.savez_compressed(
-            stream,
-            format=np.int64(_FORMAT),
-            recording=np.array(scores.recording),
-            revision=np.array(scores.revision),
-            notes=np.array(msgspec.json.encode([scores.notes_of_labels, scores.notes_of_predictions]).decode()),
-            **{name: getattr(scores, name) for name in _COLUMNS},
-        )
-
-
-def load_scores(path: Path) -> RecordingScores:
-    """Read what :func:`save_scores` wrote.
-
-    Raises
-    ------
-    InputError
-        The file is absent, damaged or something else.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if int(archive["format"]) != _FORMAT:
-                raise InputError(f"{path}: was written by another version of the program; evaluate again.")
-            columns = {name: archive[name] for name in _COLUMNS}
-            notes = msgspec.json.decode(str(archive["notes"]), type=tuple[FileNotes, FileNotes])
-            columns |= dict(zip(_NOTES, notes, strict=True))
-            return RecordingScores(str(archive["recording"]), str(archive["revision"]), **columns)  # type: ignore[arg-type]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path}: is not a file of recording scores ({error}).") from error
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,17 @@
-"""Training data: every recording decoded once into memory-mapped columns, then frames on demand.
+"""Training data: every recording decoded once into columns of the cache, then frames on demand.
 
-Kept under ``cache_root()``:
+Namespaces of the cache (:mod:`sai_core.cache`):
 
-``features/``
+``features``
     Lattice maps, by the feature store (audio content, weights content, options).
-``training/labels/<key>/``
+``label-columns``
     Label regions as columns: ``starts`` (frames + 1), and per region ``category``, ``instance``, ``distance_cm``,
     ``offsets`` into ``pixels`` (uint16, row * 360 + column) and ``energy`` (float16). Key: the label file's content.
-``training/rgb/<key>/``
-    Pictures at 180 x 360, uint8. Key: path, size and time of change of the video, and the frame step.
+``pictures``
+    Pictures at 180 x 360, uint8. Key: the video's content, and the frame step.
 
-Nothing here reopens a JSON file or a video once that is made; the key of every entry holds all it depends on, and an
-entry appears by one rename of its folder.
+Nothing here reopens a JSON file or a video once that is made. Where the cache cannot be written, columns are held in
+memory and pictures are decoded whenever they are needed.
 
 Targets (domain.md, sections 6 and 8): a label annotation is one region with one box over all its parts; exact
 duplicates (a label with two blobs is written twice) count once; regions under two pixels are left out and counted.
@@ -20,17 +20,11 @@ duplicates (a label with two blobs is written twice) count once; regions under t
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -39,37 +33,39 @@ import numpy.typing as npt
 from sai_core.acoustics.features import FeatureOptions, MapMaker
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
-from sai_core.annotations.cache import file_content_hash
 from sai_core.annotations.notes import NO_NOTES, FileNotes, summarise_notes
-from sai_core.dataset import Recording, open_data_root, open_frames
+from sai_core.cache import Cache, content_of, key_of
+from sai_core.dataset import FrameSource, Recording, open_data_root, open_frames
 from sai_core.detector.spectrum import context_window
-from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, cache_root, file_signature
+from sai_core.entry_file import Rows, StoredRows
+from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 from sai_core.training.config import DataSettings
 
-FORMAT: Final[int] = 2
-"""Raise when an entry's columns or their meaning change."""
+_labels: Final = Cache("label-columns", 2)
+_pictures: Final = Cache("pictures", 2)
+"""Versions are to be raised when an entry's columns or their meaning change."""
 
 MIN_PIXELS: Final[int] = 2
 """Smaller regions are no targets: their box has no area to speak of."""
 
-_RGB_BLOCK: Final[int] = 64
+_PIXELS_READ: Final[int] = 4096
+"""Pixels of regions under one checksum, and so read at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelColumns:
-    """Label regions of one recording, memory-mapped; see the module for the columns."""
+    """Label regions of one recording; see the module for the columns."""
 
     starts: npt.NDArray[np.int64]
     category: npt.NDArray[np.int16]
     instance: npt.NDArray[np.int64]
     distance_cm: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.uint16]
-    energy: npt.NDArray[np.float16]
+    pixels: StoredRows | npt.NDArray[np.uint16]
+    energy: StoredRows | npt.NDArray[np.float16]
     n_dropped: int = 0
     notes: FileNotes = field(default=NO_NOTES, kw_only=True)
 
@@ -78,6 +74,14 @@ class LabelColumns:
         if frame >= len(self.starts) - 1:
             return range(0)
         return range(int(self.starts[frame]), int(self.starts[frame + 1]))
+
+
+class Pictures(Protocol):
+    """A sequence of pictures, uint8 (180, 360, 3): an array, rows of the cache, or a video."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> npt.NDArray[np.uint8]: ...
 
 
 _LABEL_DTYPES: Final[dict[str, type[np.generic]]] = {
@@ -100,13 +104,14 @@ class TrainingRecording:
     recording : Recording
     maps : StoredMaps
     labels : LabelColumns
-    rgb : uint8 memory map, shape (frames of the step, 180, 360, 3), or None
+    rgb : Pictures or None
+        Every picture of the frame step, uint8 (180, 360, 3).
     """
 
     recording: Recording
     maps: StoredMaps
     labels: LabelColumns
-    rgb: npt.NDArray[np.uint8] | None = None
+    rgb: Pictures | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -341,7 +346,7 @@ def prepare(
     InputError
         A file that is missing or cannot be used.
     EnvironmentProblem
-        The cache cannot be written.
+        The disk of the cache is full.
     """
     store = FeatureStore()
     out = []
@@ -371,24 +376,29 @@ def label_columns(path: Path) -> LabelColumns:
     InputError
         The file cannot be read.
     EnvironmentProblem
-        The cache cannot be written.
+        The disk of the cache is full.
     """
-    folder = cache_root() / "training" / "labels" / f"v{FORMAT}-{file_content_hash(path)}"
-    if (found := _open_labels(folder)) is not None:
-        return found
-    table = drop_exact_duplicates(read_annotations(path, unknown_classes="drop"))
-    notes = msgspec.to_builtins(table.notes)
-    columns, dropped = columns_of(table)
-    with _new_entry(folder) as work:
-        for name, values in columns.items():
-            with atomic_write(work / f"{name}.npy") as stream:
-                np.save(stream, values, allow_pickle=False)
-        with atomic_write(work / "entry.json", "w") as stream:
-            json.dump({"dropped": dropped, "notes": notes}, stream)
-    found = _open_labels(folder)
-    if found is None:
-        raise EnvironmentProblem(f"{folder}: what was just written cannot be read back.")
-    return found
+    key = content_of(path)
+    entry = _labels.get(key)
+    if entry is None:
+        table = drop_exact_duplicates(read_annotations(path, unknown_classes="drop"))
+        columns, dropped = columns_of(table)
+        large = {name: Rows(columns[name].dtype, columns[name].shape, [columns[name]], _PIXELS_READ) for name in _LARGE}
+        facts = {"dropped": dropped, "notes": msgspec.to_builtins(table.notes)}
+        if _labels.put(key, {**columns, **large}, facts, required=True):
+            entry = _labels.get(key)
+        if entry is None:
+            return LabelColumns(**columns, n_dropped=dropped, notes=table.notes)
+    return LabelColumns(
+        **entry.arrays,
+        pixels=entry.rows["pixels"],
+        energy=entry.rows["energy"],
+        n_dropped=entry.facts["dropped"],
+        notes=msgspec.convert(entry.facts["notes"], FileNotes),
+    )
+
+
+_LARGE: Final[tuple[str, str]] = ("pixels", "energy")
 
 
 def columns_of(table: AnnotationTable) -> tuple[dict[str, npt.NDArray], int]:
@@ -426,95 +436,47 @@ def columns_of(table: AnnotationTable) -> tuple[dict[str, npt.NDArray], int]:
     return {k: v.astype(_LABEL_DTYPES[k]) for k, v in columns.items()}, len(table) - len(frame)
 
 
-def _open_labels(folder: Path) -> LabelColumns | None:
-    try:
-        facts = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-        columns = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            if (folder / f"{name}.npy").stat().st_size > 1 << 16
-            else np.load(folder / f"{name}.npy", allow_pickle=False)
-            for name in _LABEL_DTYPES
-        }
-        if len(columns["pixels"]) != columns["offsets"][-1] or len(columns["category"]) != columns["starts"][-1]:
-            raise ValueError("lengths")
-        notes = msgspec.convert(facts["notes"], FileNotes)
-        return LabelColumns(**columns, n_dropped=int(facts["dropped"]), notes=notes)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return None
-
-
-def pictures(recording: Recording, *, n_frames: int, frame_step: int) -> npt.NDArray[np.uint8]:
-    """Every ``frame_step``-th picture of a recording, uint8 (n, 180, 360, 3), memory-mapped; made on first use.
+def pictures(recording: Recording, *, n_frames: int, frame_step: int) -> Pictures:
+    """Every ``frame_step``-th picture of a recording, uint8 (180, 360, 3) each; decoded once, on first use.
 
     Raises
     ------
     InputError
         There is no video, or it cannot be decoded.
     EnvironmentProblem
-        The cache cannot be written.
+        The disk of the cache is full.
     """
     source = recording.frames_dir or recording.video_path
     if source is None:
         raise InputError(f"{recording.name}: there is no video (video_dev) for a Track B network to learn from.")
-    text = json.dumps([FORMAT, *file_signature(source), n_frames, frame_step])
-    folder = cache_root() / "training" / "rgb" / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    wanted = list(range(0, n_frames, frame_step))
+    wanted = range(0, n_frames, frame_step)
     shape = (len(wanted), ERP_HEIGHT, ERP_WIDTH, 3)
-    if (found := _open_pictures(folder, shape)) is not None:
-        return found
-    reader = open_frames(recording)
-    assert reader is not None
-    try:
-        with reader, _new_entry(folder) as work:
-            array = np.lib.format.open_memmap(work / "rgb.npy", mode="w+", dtype=np.uint8, shape=shape)
-            for first in range(0, len(wanted), _RGB_BLOCK):
-                for k in range(first, min(first + _RGB_BLOCK, len(wanted))):
-                    array[k] = reader.frame(wanted[k])
-            array.flush()
-            del array
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: the training cache cannot be written ({error.strerror}).") from error
-    found = _open_pictures(folder, shape)
-    if found is None:
-        raise EnvironmentProblem(f"{folder}: what was just written cannot be read back.")
-    return found
+    key = key_of(content_of(source), n_frames, frame_step)
+    entry = _pictures.get(key)
+    if entry is None:
+        reader = open_frames(recording)
+        assert reader is not None
+        with _pictures.lock(key, what=recording.name):
+            entry = _pictures.get(key)
+            if entry is None:
+                rows = Rows(np.uint8, shape, (reader.frame(k)[None] for k in wanted))
+                if _pictures.put(key, {"rgb": rows}, required=True):
+                    entry = _pictures.get(key)
+        if entry is None:
+            return _Decoded(reader, wanted)
+        reader.close()
+    return entry.rows["rgb"]
 
 
-def _open_pictures(folder: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
-    try:
-        array = np.load(folder / "rgb.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return array if array.shape == shape and array.dtype == np.uint8 else None
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """Pictures of a video, decoded whenever they are asked for."""
 
+    reader: FrameSource
+    wanted: range
 
-@contextmanager
-def _new_entry(folder: Path) -> Iterator[Path]:
-    """Private folder that takes the place of ``folder`` at the end; whoever is first stays."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".work-", dir=folder.parent))
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: the training cache cannot be made ({error.strerror}).") from error
-    try:
-        yield work
-        try:
-            os.rename(work, folder)
-        except OSError:
-            # another process was faster, or something broken is in the way
-            if _is_complete(folder):
-                return
-            shutil.rmtree(folder, ignore_errors=True)
-            os.rename(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    def __len__(self) -> int:
+        return len(self.wanted)
 
-
-def _is_complete(folder: Path) -> bool:
-    if (folder / "rgb.npy").exists():
-        try:
-            np.load(folder / "rgb.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            return False
-        return True
-    return _open_labels(folder) is not None
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return self.reader.frame(self.wanted[index])

@@ -14,6 +14,7 @@ from sai_core.acoustics.training.scenes import SceneOptions, SceneSampler
 from sai_core.acoustics.training.targets import TargetMaker
 from sai_core.errors import InputError
 from sai_core.geometry import fibonacci_lattice_deg, great_circle_deg
+from tests.damage import damage, entries
 
 SMALL = SceneOptions(n_clips=6, clip_s=1.0)
 pytestmark = pytest.mark.slow
@@ -89,6 +90,17 @@ def test_a_seed_is_a_block_and_the_cache_gives_it_back(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(getattr(first, name), getattr(made, name))
         np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
     assert len(again) == 12
+
+
+def test_a_damaged_block_is_drawn_again(monkeypatch, tmp_path: Path, rng: np.random.Generator) -> None:
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path))
+    made = cached_block(SMALL, **SETTINGS)  # type: ignore[arg-type]
+    monkeypatch.setattr(blocks, "make_block", lambda *a, **k: made)
+    (entry,) = entries(tmp_path, "uplam-blocks")
+    for how in damage(entry, rng):
+        again = cached_block(SMALL, **SETTINGS)  # type: ignore[arg-type]
+        for name in ("inputs", "maps", "beams", "energy"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(made, name), err_msg=how)
 
 
 def test_other_numbers_are_other_frames() -> None:

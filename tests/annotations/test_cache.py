@@ -5,16 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sai_core.annotations import AnnotationTable, cache, read_annotations, reading, write_label_json
-from sai_core.annotations._columns import COLUMN_DTYPES
 from sai_core.errors import CancelledError
+from sai_core.files import file_signature
 from tests.annotations.helpers import assert_same, region_table
+from tests.damage import damage, entries
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def _write(path: Path, seed: int = 0, n: int = 40) -> AnnotationTable:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted((folder / "annotations").glob("v*/content/*"))
+    return entries(folder, "annotations")
 
 
 def test_second_reading_comes_from_the_cache(tmp_path, folder, parses):
@@ -94,9 +94,7 @@ def test_reader_options_have_their_own_entries(tmp_path, folder, parses):
     assert len(parses) == 2
 
 
-@pytest.mark.parametrize("small_bytes", [0, cache.SMALL_BYTES])
-def test_a_changed_file_of_the_same_size_and_time_is_noticed(tmp_path, folder, monkeypatch, small_bytes):
-    monkeypatch.setattr(cache, "SMALL_BYTES", small_bytes)
+def test_a_changed_file_of_the_same_size_and_time_is_noticed(tmp_path, folder):
     path = tmp_path / "a.json"
     _write(path)
     read_annotations(path)
@@ -108,107 +106,15 @@ def test_a_changed_file_of_the_same_size_and_time_is_noticed(tmp_path, folder, m
     assert read_annotations(path).instance_id[0] == 7
 
 
-def test_two_writes_within_a_tick_are_told_apart(tmp_path, folder, monkeypatch):
-    # time stamps frozen: only content differs, as for two writes within one tick of a coarse clock
-    monkeypatch.setattr(cache, "SMALL_BYTES", 0)
-    path = tmp_path / "a.json"
-    _write(path)
-    now = time.time_ns()
-    monkeypatch.setattr(cache, "stamp", lambda p: [os.stat(p).st_size, now - now % 10**9, 0, 0, 0])
-    assert read_annotations(path).instance_id[0] == 0
-    path.write_bytes(path.read_bytes().replace(b'"instance_id":0', b'"instance_id":7', 1))
-    assert read_annotations(path).instance_id[0] == 7
-
-
-def test_an_untouched_large_file_is_not_hashed_again(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(cache, "SMALL_BYTES", 0)
-    hashed: list[Path] = []
-    real = cache.content_hash
-
-    def counted(path: Path) -> str:
-        hashed.append(path)
-        return real(path)
-
-    monkeypatch.setattr(cache, "content_hash", counted)
-    path = tmp_path / "a.json"
-    _write(path)
-    for _ in range(3):
-        read_annotations(path)
-    assert cache.file_content_hash(path) == real(path)
-    assert len(hashed) == 1
-
-
-def test_a_damaged_index_only_costs_a_hash(tmp_path, folder, monkeypatch, parses):
-    monkeypatch.setattr(cache, "SMALL_BYTES", 0)
-    path = tmp_path / "a.json"
-    table = _write(path)
-    read_annotations(path)
-    (record,) = (folder / "annotations").glob("v*/index/*.json")
-    for content in (b"", b"{}", b"\xff\0", b'{"path":1}', record.read_bytes()[:-3]):
-        record.write_bytes(content)
-        assert_same(read_annotations(path), table)
-    assert len(parses) == 1
-
-
-def _break(entry: Path, how: str) -> None:
-    points = entry / "points_xy.npy"
-    data = bytearray(points.read_bytes())
-    if how == "truncate":
-        points.write_bytes(data[:-8])
-    elif how == "empty":
-        points.write_bytes(b"")
-    elif how == "missing":
-        (entry / "frame.npy").unlink()
-    elif how == "no entry":
-        (entry / "entry.json").unlink()
-    elif how == "bad entry":
-        (entry / "entry.json").write_text("{")
-    elif how == "foreign":
-        np.save(points, np.zeros(3, dtype=np.float32))
-    elif how == "pickle":
-        np.save(points, np.array([object()]), allow_pickle=True)
-    elif how == "header":
-        points.write_bytes(data[:20] + b"(((((" + data[25:])
-    elif how == "small column":
-        column = bytearray((entry / "score.npy").read_bytes())
-        column[-1] ^= 1
-        (entry / "score.npy").write_bytes(column)
-    elif how == "zeroed points":
-        points.write_bytes(data[:128] + bytes(len(data) - 128))
-    elif how == "a file in its place":
-        shutil.rmtree(entry)
-        entry.write_text("x")
-    elif how == "a link in its place":
-        shutil.rmtree(entry)
-        entry.symlink_to(entry.parent / "nowhere")
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        "truncate",
-        "empty",
-        "missing",
-        "no entry",
-        "bad entry",
-        "foreign",
-        "pickle",
-        "header",
-        "small column",
-        "zeroed points",
-        "a file in its place",
-        "a link in its place",
-    ],
-)
-def test_a_broken_entry_is_made_again(tmp_path, folder, parses, how):
+def test_a_damaged_entry_is_made_again(tmp_path, folder, parses, rng):
     table = _write(tmp_path / "a.json", n=200)
     read_annotations(tmp_path / "a.json")
     (entry,) = _entries(folder)
-    _break(entry, how)
-    assert_same(read_annotations(tmp_path / "a.json"), table)
-    assert_same(read_annotations(tmp_path / "a.json"), table)
-    assert len(parses) == 2
-    assert _entries(folder) == [entry]
+    for n, how in enumerate(damage(entry, rng, flips=20)):
+        for _ in range(2):
+            assert_same(read_annotations(tmp_path / "a.json"), table)
+        assert len(parses) == n + 2, how
+        assert _entries(folder) == [entry]
 
 
 def test_a_cache_folder_that_is_a_file_only_costs_speed(tmp_path, folder):
@@ -232,8 +138,8 @@ def test_a_full_disk_only_costs_speed(tmp_path, folder, monkeypatch, where):
 
     monkeypatch.setattr(f"sai_core.annotations._columns.FolderSink.{where}", full)
     assert_same(read_annotations(tmp_path / "a.json"), table)
-    assert not list((folder / "annotations").glob("v*/content/*"))
-    assert not list((folder / "annotations").glob("v*/content/.work*"))
+    assert not list((folder / "annotations").rglob("*.entry"))
+    assert not list((folder / "annotations").rglob(".work*"))
 
 
 def test_a_nearly_full_disk_is_left_alone(tmp_path, folder, monkeypatch):
@@ -252,7 +158,7 @@ def test_cancelling_leaves_nothing_behind(tmp_path, folder):
 
     with pytest.raises(CancelledError):
         read_annotations(tmp_path / "a.json", progress=stop)
-    assert not list((folder / "annotations").glob("v*/content/.work*"))
+    assert not list((folder / "annotations").rglob(".work*"))
 
 
 def test_unsorted_files_are_cached_sorted(tmp_path, folder, parses, monkeypatch):
@@ -269,54 +175,7 @@ def test_unsorted_files_are_cached_sorted(tmp_path, folder, parses, monkeypatch)
     for use_cache in (True, True, False):
         assert_same(read_annotations(tmp_path / "b.json", use_cache=use_cache), expected)
     assert parses == ["b.json", "b.json"]
-    assert {p.name for p in _entries(folder)[0].iterdir()} == {"entry.json", *(f"{n}.npy" for n in COLUMN_DTYPES)}
-
-
-def test_least_recently_used_entries_are_pruned(tmp_path, folder, parses, monkeypatch):
-    for k in range(4):
-        _write(tmp_path / f"{k}.json", seed=k)
-    tables = []
-    for k in range(3):
-        tables.append(read_annotations(tmp_path / f"{k}.json"))
-        (newest,) = set(_entries(folder)) - {p for p in _entries(folder) if p.stat().st_mtime < 2 * 10**8 + k}
-        os.utime(newest, (10**8 + k, 10**8 + k))
-    read_annotations(tmp_path / "0.json")  # used again: now the newest
-    size = sum(p.stat().st_size for p in _entries(folder)[0].iterdir())
-    monkeypatch.setenv("SAI_CACHE_MAX_GB", str(2.5 * size / 1e9))
-    read_annotations(tmp_path / "3.json")
-    parses.clear()
-    read_annotations(tmp_path / "0.json")
-    read_annotations(tmp_path / "3.json")
-    assert parses == []
-    assert len(_entries(folder)) == 2
-    # tables that were open stay readable after their files are gone
-    for k, table in enumerate(tables):
-        assert_same(table, region_table(k, 40, scores=False))
-
-
-def test_abandoned_work_folders_are_removed(tmp_path, folder):
-    _write(tmp_path / "a.json")
-    base = folder / "annotations" / f"v{cache.FORMAT}" / "content"
-    for name, age in ((".work-old", 10 * 3600), (".work-young", 60)):
-        (base / name).mkdir(parents=True)
-        os.utime(base / name, (time.time() - age, time.time() - age))
-    read_annotations(tmp_path / "a.json")
-    assert sorted(p.name for p in base.iterdir() if p.name.startswith(".")) == [".work-young"]
-
-
-@pytest.mark.parametrize("value", ["", "lots", "-1", "nan", "1e99"])
-def test_a_senseless_limit_is_the_default(monkeypatch, value):
-    monkeypatch.setenv("SAI_CACHE_MAX_GB", value)
-    assert cache.max_bytes() == 16 * 10**9
-
-
-def test_clear(tmp_path, folder, parses):
-    _write(tmp_path / "a.json")
-    read_annotations(tmp_path / "a.json")
-    assert cache.clear() > 0
-    assert cache.clear() == 0
-    read_annotations(tmp_path / "a.json")
-    assert len(parses) == 2
+    assert not list((folder / "entries").rglob(".work*"))
 
 
 def _read_in_process(path: str, folder: str, barrier, results) -> None:
@@ -341,7 +200,7 @@ def test_processes_may_fill_the_same_entry_at_once(tmp_path, folder):
         process.join(60)
     assert answers == {(len(table), float(table.energy.sum()))}
     assert len(_entries(folder)) == 1
-    assert not list((folder / "annotations").glob("v*/content/.work*"))
+    assert not list((folder / "annotations").rglob(".work*"))
     assert_same(read_annotations(tmp_path / "a.json"), table)
 
 
@@ -366,8 +225,8 @@ def test_bytes_that_were_not_hashed_are_not_stored(tmp_path, folder, monkeypatch
     path = tmp_path / "a.json"
     _write(path)
     other = path.read_bytes().replace(b'"instance_id":0', b'"instance_id":7', 1)
-    stamp = cache.stamp(path)
-    monkeypatch.setattr(cache, "stamp", lambda p: stamp)
+    signature = file_signature(path)
+    monkeypatch.setattr(reading, "file_signature", lambda p: signature)
     real = cache.find
 
     def replaced(*args):

@@ -94,7 +94,7 @@ def frames_for(root: Path, checkpoint: Path, count: int | None) -> FrameSet:
 
 def _turn_to_seam(frames: FrameSet, index: int) -> Turn:
     """The turn that brings a recording's busiest column to the seam."""
-    columns = frames.recordings[index].labels.pixels.astype(np.int64) % ERP_WIDTH
+    columns = frames.recordings[index].labels.pixels[:].astype(np.int64) % ERP_WIDTH
     busiest = int(np.bincount(columns, minlength=ERP_WIDTH).argmax())
     return Turn(shift=(ERP_WIDTH - busiest) % ERP_WIDTH)
 

@@ -205,7 +205,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
 
     with pytest.raises(CancelledError):
         run(data, checkpoints["A"], maker, tmp_path / "part", progress=stop)
-    assert len(list((tmp_path / "part").rglob("block_*.npz"))) == 1
+    assert len(list((tmp_path / "part").rglob("block_*.entry"))) == 1
     messages: list[str] = []
     again = run(
         data, checkpoints["A"], maker, tmp_path / "part", progress=lambda fraction, message: messages.append(message)
@@ -366,7 +366,7 @@ def test_a_killed_prediction_loses_no_finished_block(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert len(list(out.rglob("block_*.npz"))) == 2
+    assert len(list(out.rglob("block_*.entry"))) == 2
     messages: list[str] = []
     again = run(
         data, checkpoints["A"], maker, out, options=InputOptions(batch=2), progress=lambda f, m: messages.append(m)

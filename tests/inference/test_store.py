@@ -1,7 +1,8 @@
-"""Stores of raw detections: written in blocks, continued after a kill, opened mapped, never stale."""
+"""Stores of raw detections: written in blocks, continued after a kill, verified, never stale."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -42,14 +43,15 @@ def write_all(folder: Path, *, n_frames: int = 50, stop_after: int | None = None
     return writer
 
 
-def test_blocks_become_one_mapped_store(tmp_path: Path) -> None:
+def test_blocks_become_one_store(tmp_path: Path) -> None:
     folder = store_folder(tmp_path, "r", KEY)
     raw = write_all(folder).finish()
     expected = [block(f, min(16, 50 - f), np.random.default_rng(f)) for f in (0, 16, 32, 48)]
     np.testing.assert_array_equal(raw.frame, np.concatenate([b["frame"] for b in expected]))
     np.testing.assert_array_equal(raw.energy, np.concatenate([b["energy"] for b in expected]).astype(np.float16))
     assert raw.full_energy.shape == (50, 4, 8)
-    assert isinstance(raw.energy, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        raw.energy[:] = 0
     assert not list(folder.glob("block_*"))
     again = open_raw(folder, key=KEY)
     assert again is not None
@@ -99,17 +101,66 @@ def test_another_key_starts_anew(tmp_path: Path) -> None:
     assert open_raw(tmp_path / "r") is None
 
 
-@pytest.mark.parametrize("name", ["energy.npy", "store.json", "frame.npy"])
-def test_a_damaged_store_is_made_anew_not_shown(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "foreign"])
+def test_a_damaged_store_is_made_anew_not_shown(tmp_path: Path, how: str, rng: np.random.Generator) -> None:
     write_all(tmp_path / "r").finish()
-    path = tmp_path / "r" / name
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert open_raw(tmp_path / "r", key=KEY) is None
+    whole = open_raw(tmp_path / "r", key=KEY)
+    assert whole is not None
+    other = RawWriter(tmp_path / "other", recording="o", key=KEY, n_frames=50)
+    while (first := other.next_frame()) < 50:
+        other.write(first, block(first, 25, np.random.default_rng(first + 1)))
+    other.finish()
+    for path in [*sorted((tmp_path / "r").glob("*.npy")), tmp_path / "r" / "store.json"]:
+        good = path.read_bytes()
+        for _ in range(40 if how == "flipped" else 1):
+            data = bytearray(good)
+            if how == "flipped":
+                data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+            elif how == "cut":
+                data = data[: len(data) // 2]
+            elif how == "empty":
+                data.clear()
+            else:
+                data = bytearray((tmp_path / "other" / path.name).read_bytes())
+            if data == good:
+                continue  # class_scores and boxes of both may be alike
+            path.write_bytes(data)
+            found = open_raw(tmp_path / "r", key=KEY)
+            # white space of the JSON file may differ without a consequence
+            assert found is None or (path.name == "store.json" and found.notes == whole.notes), path.name
+        path.write_bytes(good)
+    assert open_raw(tmp_path / "r", key=KEY) is not None
+
+
+def test_a_store_that_is_copied_over_while_it_is_open(tmp_path: Path) -> None:
+    """A memory map would end the process with a bus error."""
+    raw = write_all(tmp_path / "r").finish()
+    before = raw.energy.copy()
+    for path in (tmp_path / "r").iterdir():
+        os.truncate(path, 10)
+    np.testing.assert_array_equal(raw.energy, before)
+    assert open_raw(tmp_path / "r") is None
+
+
+def test_stores_without_checksums_are_read_and_said_to_be_unchecked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = write_all(tmp_path / "r").finish()
+    path = tmp_path / "r" / "store.json"
+    facts = json.loads(path.read_text())
+    del facts["checksum"], facts["checksums"]
+    path.write_text(json.dumps(facts | {"format": 1}))
+    again = open_raw(tmp_path / "r")
+    assert again is not None
+    np.testing.assert_array_equal(again.energy, raw.energy)
+    assert "cannot be checked" in caplog.text
+    path.write_text(json.dumps(facts))
+    assert open_raw(tmp_path / "r") is None
 
 
 def test_a_damaged_block_is_predicted_again(tmp_path: Path) -> None:
     write_all(tmp_path / "r", stop_after=32)
-    (tmp_path / "r" / "block_0000016.npz").write_bytes(b"PK broken")
+    (tmp_path / "r" / "block_0000016.entry").write_bytes(b"broken")
     assert RawWriter(tmp_path / "r", recording="r", key=KEY, n_frames=50).next_frame() == 16
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from sai_core.errors import InputError
 from sai_core.metrics import THRESHOLDS, Revision, confusion_matrix, count_errors, merge, pair_errors
 from sai_core.metrics import drilldown as dd
 from sai_core.metrics.average_precision import average_precision_0630, interpolated_precision_coco
-from sai_core.metrics.score_store import RecordingResult, ScoreStore, SystemResult, result_of_tables, score_system
+from sai_core.metrics.score_store import (
+    RecordingResult,
+    ScoreStore,
+    SystemResult,
+    class_agnostic_of_system,
+    result_of_tables,
+    score_system,
+)
+from tests.damage import damage, entries
 from tests.metrics.helpers import made_up_recording, region, table
 
 
@@ -273,10 +282,39 @@ def test_a_store_computes_each_recording_once(tmp_path: Path, monkeypatch: pytes
     changed = score_system(store, "mine", labels, predictions)
     assert calls == ["r0", "r1", "r1"]
     assert changed.evaluation.to_json() != first.evaluation.to_json()
-    # damaged files of the cache only cost time
-    for path in (tmp_path / "cache" / "scores").iterdir():
-        path.write_bytes(b"rubbish")
-    assert score_system(ScoreStore(), "mine", labels, predictions).evaluation.to_json() == changed.evaluation.to_json()
+    # so it is where the new file has the old one's size and time
+    before = predictions["r0"].stat()
+    text = predictions["r0"].read_text()
+    place = text.index('"score":0.') + 10
+    predictions["r0"].write_text(text[:place] + ("9" if text[place] != "9" else "0") + text[place + 1 :])
+    os.utime(predictions["r0"], ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert predictions["r0"].stat().st_size == before.st_size
+    assert score_system(store, "mine", labels, predictions).evaluation.to_json() != changed.evaluation.to_json()
+    assert calls == ["r0", "r1", "r1", "r0"]
+
+
+def test_damaged_scores_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    from sai_core.annotations.writing import write_label_json, write_submission_json
+
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
+    truth, guess = made_up_recording(1, n_frames=4, name="r")
+    labels, predictions = {"r": tmp_path / "r_std.json"}, {"r": tmp_path / "r.json"}
+    write_label_json(truth, labels["r"])
+    write_submission_json(guess, predictions["r"])
+
+    def figures() -> tuple[object, object]:
+        store = ScoreStore()
+        system = score_system(store, "mine", labels, predictions)
+        return system.evaluation.to_json(), class_agnostic_of_system(store, system, labels, predictions)
+
+    expected = figures()
+    paths = entries(tmp_path / "cache", "scores")
+    assert len(paths) == 2
+    for path in paths:
+        for how in damage(path, rng):
+            assert figures() == expected, how
 
 
 def test_a_broken_file_leaves_the_other_recordings(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from sai_core.annotations.writing import write_label_json, write_submission_json
 from sai_core.errors import CancelledError, InputError
 from sai_core.metrics import REVISIONS, evaluate, merge, score_recording, score_recordings
 from sai_core.metrics.evaluation import MAX_SUBMISSION_BYTES, submission_bytes
-from sai_core.metrics.map_cache import cache_path_0630, cached_maps_0630
+from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.rendering_0630 import render_table_0630
+from tests.damage import damage, entries
 from tests.metrics.helpers import made_up_recording, region, table
 
 Tables = dict[str, AnnotationTable]
@@ -173,8 +174,6 @@ def test_unknown_classes_are_left_out(tmp_path: Path, files: tuple[dict[str, Pat
 def test_maps_come_back_from_the_cache(tables: tuple[Tables, Tables], monkeypatch: pytest.MonkeyPatch) -> None:
     labels = replace(tables[0]["r0"], recording="cached")
     rendered = cached_maps_0630(labels)
-    path = cache_path_0630(labels)
-    assert path.is_file()
     monkeypatch.setattr("sai_core.metrics.map_cache.render_table_0630", None)  # must not be needed again
     other = replace(labels, category_id=np.zeros_like(labels.category_id), frame=labels.frame + 7)
     again = cached_maps_0630(other)
@@ -183,33 +182,18 @@ def test_maps_come_back_from_the_cache(tables: tuple[Tables, Tables], monkeypatc
     assert not again.values.flags.writeable
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "folder", "version"])
-def test_damaged_caches_only_cost_time(tables: tuple[Tables, Tables], damage: str) -> None:
-    shifted = tables[0]["r1"].points_xy + np.array([1.0 + len(damage), 0.0])
-    labels = replace(tables[0]["r1"], points_xy=np.mod(shifted, 360))
+def test_damaged_caches_only_cost_time(
+    tables: tuple[Tables, Tables], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    monkeypatch.setenv("SAI_CACHE_DIR", os.fspath(tmp_path))
+    labels = tables[0]["r1"]
     expected = render_table_0630(labels)
-    path = cache_path_0630(labels)
     cached_maps_0630(replace(labels))
-    intact = path.read_bytes()
-    content = bytearray(intact)
-    if damage == "truncate":
-        path.write_bytes(content[:-3])
-    elif damage == "flip":
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    elif damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "version":
-        content[8] ^= 1
-        path.write_bytes(content)
-    else:
-        path.unlink()
-        path.mkdir()
-    found = cached_maps_0630(replace(labels))
-    np.testing.assert_array_equal(found.values, expected.values)
-    np.testing.assert_array_equal(found.pixels, expected.pixels)
-    if damage != "folder":
-        assert path.read_bytes() == intact  # written anew
+    (path,) = entries(tmp_path, "maps")
+    for how in damage(path, rng):
+        found = cached_maps_0630(replace(labels))
+        for name in ("offsets", "pixels", "values", "painted"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=how)
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(

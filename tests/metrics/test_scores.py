@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sai_core.errors import InputError
-from sai_core.metrics import RecordingScores, load_scores, merge, save_scores, score_recording, tie_range
+from sai_core.metrics import RecordingScores, merge, score_recording, tie_range
 from sai_core.metrics.average_precision import average_precision_0630, precision_recall_0630
 from tests.benchmarks.literal_metrics import literal_ap
 from tests.metrics.helpers import made_up_recording, region, table
@@ -82,37 +81,6 @@ def test_ties_at_a_threshold_are_told_and_lie_within_their_range(scores: list[Re
     ]
     assert merge(distinct).warnings == ()
     assert tie_range(distinct) == (merge(distinct).macro.mean_ap,) * 2
-
-
-def test_saved_scores_are_the_same(scores: list[RecordingScores], tmp_path: Path) -> None:
-    paths = [tmp_path / f"{s.recording}.npz" for s in scores]
-    for one, path in zip(scores, paths, strict=True):
-        save_scores(one, path)
-    loaded = [load_scores(path) for path in paths]
-    _same_bits(merge(scores), merge(loaded))
-    for one, other in zip(scores, loaded, strict=True):
-        for field in fields(one):
-            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
-
-
-@pytest.mark.parametrize("content", [b"", b"PK nonsense", b"\x93NUMPY"])
-def test_damaged_score_files_are_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "scores.npz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"scores\.npz"):
-        load_scores(path)
-    with pytest.raises(InputError, match="missing"):
-        load_scores(tmp_path / "missing.npz")
-
-
-def test_score_files_of_another_version_and_pickles_are_refused(scores: list[RecordingScores], tmp_path: Path) -> None:
-    path = tmp_path / "scores.npz"
-    np.savez(path, format=np.int64(99))
-    with pytest.raises(InputError, match="another version"):
-        load_scores(path)
-    np.savez(path, format=np.array([object()], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError):
-        load_scores(path)
 
 
 def test_a_recording_twice_and_mixed_revisions_are_refused(scores: list[RecordingScores]) -> None:

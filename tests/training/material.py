@@ -84,7 +84,7 @@ def stored_maps(lattice: npt.NDArray[np.floating], level: float = 1e-4) -> Store
     scale = np.abs(lattice).max(axis=-1)
     safe = np.where(scale > 0, scale, 1)
     return StoredMaps(
-        Path("/nowhere"),
+        "nowhere",
         "uplam",
         {},
         (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,20 @@ import pytest
 
 from sai_core.annotations import AnnotationTable, write_label_json
 from sai_core.dataset import Recording, open_data_root
-from sai_core.errors import InputError
+from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.training import data
 from sai_core.training.config import DataSettings
-from sai_core.training.data import FrameSet, choose_recordings, columns_of, label_columns, map_maker, pictures, prepare
+from sai_core.training.data import (
+    FrameSet,
+    LabelColumns,
+    choose_recordings,
+    columns_of,
+    label_columns,
+    map_maker,
+    pictures,
+    prepare,
+)
+from tests.damage import damage, entries
 from tests.training.material import columns_from, frame_set, stored_maps, table_of, write_root
 
 
@@ -73,22 +84,68 @@ def test_labels_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert np.array_equal(label_columns(copy).pixels, first.pixels)  # by content, not by name
 
 
-def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _same_columns(one: LabelColumns, other: LabelColumns) -> None:
+    assert one.n_dropped == other.n_dropped
+    for name in ("starts", "category", "instance", "distance_cm", "offsets", "pixels", "energy"):
+        np.testing.assert_array_equal(getattr(one, name)[:], getattr(other, name)[:])
+
+
+def test_damaged_label_columns_are_made_again(tmp_path: Path, root: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "b_std.json"
-    write_label_json(table_of("b", [(0, 3, 1, 120.0, 51.0, 61.0)]), path)
+    write_label_json(table_of("b", [(k, 3, 1, 120.0, 51.0 + k, 61.0) for k in range(40)]), path)
     good = label_columns(path)
-    folder = data.cache_root() / "training" / "labels"
-    entry = max(folder.iterdir(), key=lambda p: p.stat().st_mtime_ns)
-    (entry / "pixels.npy").write_bytes(b"nothing")
-    assert np.array_equal(label_columns(path).pixels, good.pixels)
+    good = replace(good, pixels=good.pixels[:], energy=good.energy[:])
+    (entry,) = entries(root, "label-columns")
+    for _ in damage(entry, rng):
+        _same_columns(label_columns(path), good)
+
+
+def test_damaged_pictures_are_made_again(tiny_root: Path, root: Path, rng: np.random.Generator) -> None:
+    recording = open_data_root(tiny_root).recordings[0]
+    good = np.stack([pictures(recording, n_frames=8, frame_step=2)[k] for k in range(4)])
+    (entry,) = entries(root, "pictures")
+    for how in damage(entry, rng, flips=4):
+        again = pictures(recording, n_frames=8, frame_step=2)
+        for k in range(4):
+            np.testing.assert_array_equal(again[k], good[k], err_msg=how)
+
+
+def test_without_a_cache_everything_works(tiny_root: Path, tiny_weights: Path, root: Path) -> None:
+    recordings = open_data_root(tiny_root).recordings[:2]
+    settings = DataSettings(weights=str(tiny_weights))
+    maker = map_maker(settings, device="cpu")
+    expected = prepare(recordings, settings=settings, maker=maker, with_rgb=True, frame_step=3).batch([1, 4])
+    shutil.rmtree(root)
+    root.write_text("in the way")
+    found = prepare(recordings, settings=settings, maker=maker, with_rgb=True, frame_step=3).batch([1, 4])
+    for name in ("lattice", "rgb"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert [r.label for frame in found.regions for r in frame] == [r.label for frame in expected.regions for r in frame]
+
+
+def test_a_full_disk_is_a_sentence(tiny_root: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bus error, and the server with it, where a map is written into a sparse file."""
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr("sai_core.cache.shutil.disk_usage", lambda path: usage._replace(free=400_000))
+    with pytest.raises(EnvironmentProblem, match="SAI_CACHE_DIR"):
+        pictures(open_data_root(tiny_root).recordings[0], n_frames=8, frame_step=2)
 
 
 def test_pictures_are_kept_and_found_again(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = open_data_root(tiny_root).recordings[0]
     made = pictures(recording, n_frames=8, frame_step=2)
-    assert made.shape == (4, 180, 360, 3)
+    assert len(made) == 4
     monkeypatch.setattr(data, "open_frames", None)
-    assert np.array_equal(pictures(recording, n_frames=8, frame_step=2), made)
+    again = pictures(recording, n_frames=8, frame_step=2)
+    for k in range(4):
+        assert made[k].shape == (180, 360, 3)
+        assert np.array_equal(again[k], made[k])
     with pytest.raises(InputError, match="no video"):
         pictures(Recording("x"), n_frames=8, frame_step=2)
 
@@ -98,7 +155,7 @@ def test_frames_extracted_again_under_the_same_names_are_seen(tmp_path: Path) ->
         for k in range(2):
             cv2.imwrite(str(tmp_path / f"r_{k:04d}.png"), np.full((180, 360, 3), level, dtype=np.uint8))
         made = pictures(Recording("r", frames_dir=tmp_path), n_frames=2, frame_step=1)
-        assert (made == level).all()
+        assert all(np.array_equal(made[k], np.full((180, 360, 3), level)) for k in range(2))
 
 
 def test_prepared_frames_are_those_of_the_files(tiny_root: Path, tiny_weights: Path) -> None:

@@ -7,25 +7,21 @@ a resumed run, and a later run with other learning rates, find the same frames a
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import IO, Final
+from dataclasses import asdict, dataclass, fields
+from typing import Final
 
 import numpy as np
 import torch
 
 from sai_core.acoustics.training.scenes import SceneOptions, SceneSampler
 from sai_core.acoustics.training.targets import TargetMaker, Targets
-from sai_core.errors import EnvironmentProblem
-from sai_core.files import atomic_write, cache_root
+from sai_core.cache import Cache, key_of
 
 BEAM_SCALE: Final[float] = 32.0
 """Beams are stored in float16 divided by this (up to about 32^2 otherwise, coarse but in range)."""
 
-_VERSION: Final[int] = 2
-"""Counted up whenever the frames of a given (options, seed, number) change."""
+_cache: Final = Cache("uplam-blocks", 3)
+"""Its version is counted up whenever the frames of a given (options, seed, number) change."""
 
 _DRAW: Final[int] = 64
 
@@ -93,19 +89,10 @@ def cached_block(
     options: SceneOptions, *, seed: int, number: int, n_frames: int, frame_scale_share: float, consensus_share: float
 ) -> Block:
     """:func:`make_block`, or the same block from the cache folder; a cache that cannot be written costs time only."""
-    settings = {
-        "options": asdict(options),
-        "seed": seed,
-        "n_frames": n_frames,
-        "frame_scale_share": frame_scale_share,
-        "consensus_share": consensus_share,
-        "version": _VERSION,
-    }
-    key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = cache_root() / "uplam-training" / key / f"block_{number:04d}.npz"
-    found = _read(path, n_frames)
-    if found is not None:
-        return found
+    key = key_of(sorted(asdict(options).items()), seed, number, n_frames, frame_scale_share, consensus_share)
+    entry = _cache.get(key)
+    if entry is not None:
+        return Block(**entry.arrays)
     block = make_block(
         options,
         seed=seed,
@@ -114,22 +101,5 @@ def cached_block(
         frame_scale_share=frame_scale_share,
         consensus_share=consensus_share,
     )
-    try:
-        with atomic_write(path) as stream:
-            _write(stream, block)
-    except EnvironmentProblem:
-        pass
+    _cache.put(key, {f.name: getattr(block, f.name) for f in fields(Block)})
     return block
-
-
-def _write(stream: IO[bytes], block: Block) -> None:
-    np.savez(stream, inputs=block.inputs, maps=block.maps, beams=block.beams, energy=block.energy)
-
-
-def _read(path: Path, n_frames: int) -> Block | None:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            block = Block(*(stored[name] for name in ("inputs", "maps", "beams", "energy")))
-    except (OSError, ValueError, KeyError):
-        return None
-    return block if len(block) == n_frames else None
