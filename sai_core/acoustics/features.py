@@ -169,6 +169,9 @@ class FeatureOptions:
         See :mod:`sai_core.acoustics.audio_input`.
     steering : {"plane_wave", "rigid_sphere"}
         Beamformer only: LAM's free-space matrix, or the rigid sphere's at each band's centre.
+    stored : {"float16", "float32"}
+        What the store keeps. Official checkpoints get float32 (``docs/systems.md``, "The same numbers"): they rank a
+        hundred close candidates a frame, whose order half precision changes.
     """
 
     kind: Kind = "uplam"
@@ -176,6 +179,7 @@ class FeatureOptions:
     dtype: Literal["float32", "float64"] = "float32"
     audio_format: AudioFormat = "auto"
     steering: Steering = "plane_wave"
+    stored: Literal["float16", "float32"] = "float16"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -184,6 +188,7 @@ class FeatureOptions:
             ("dtype", ("float32", "float64")),
             ("audio_format", get_args(AudioFormat)),
             ("steering", get_args(Steering)),
+            ("stored", ("float16", "float32")),
         ):
             if getattr(self, name) not in allowed:
                 known = ", ".join(str(a) for a in allowed if a is not None)
@@ -245,6 +250,9 @@ class MapMaker:
         }
         if self.options.kind == "beamformer":
             said["steering"] = self.options.steering
+        if self.options.stored != "float16":
+            # left out at the default, so that entries made before it existed are found
+            said["stored"] = self.options.stored
         if self.weights is not None:
             said["weights"] = self.weights.name
         return said
@@ -299,7 +307,7 @@ class MapMaker:
         behind, ahead = halo_frames(self.recipe)
         lattice = np.empty((frames, N_BANDS, N_LATTICE), self.options.dtype)
         level = np.empty((frames, N_BANDS), self.options.dtype)
-        with torch.inference_mode(), _exact_convolutions(self.device):
+        with torch.inference_mode(), exact_convolutions(self.device):
             for first in range(0, frames, self._chunk):
                 piece = slice(first, min(first + self._chunk, frames))
                 heard = slice(max(before + first - behind, 0), min(before + piece.stop + ahead, total))
@@ -484,7 +492,7 @@ def extract(
     ).with_magnitude(magnitude)
 
 
-def _exact_convolutions(device: torch.device) -> AbstractContextManager[object]:
+def exact_convolutions(device: torch.device) -> AbstractContextManager[object]:
     """Keep cuDNN from rounding float32 convolutions to TF32 (10 bits), which would cost 1e-3 of the peak."""
     if device.type != "cuda":
         return nullcontext()

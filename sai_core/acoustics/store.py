@@ -4,6 +4,7 @@ One entry per (audio content, weights content, options), namespace ``features``:
 
     ==========  =======  ==================  ============================================================
     ``maps``    float16  (frames, 9, 484)    each frame and band divided by its largest value; read by rows
+                                             (float32, as they are, where FeatureOptions.stored says so)
     ``scale``   float32  (frames, 9)         multiply to get the values back
     ``level``   float32  (frames, 9)         see features.LatticeMaps.level
     ==========  =======  ==================  ============================================================
@@ -65,7 +66,7 @@ class StoredMaps:
     options: dict[str, str]
     notes: tuple[str, ...]
     frame_rate_hz: float
-    _maps: StoredRows | npt.NDArray[np.float16]
+    _maps: StoredRows | npt.NDArray[np.floating[Any]]
     _scale: npt.NDArray[np.float32]
     _level: npt.NDArray[np.float32]
 
@@ -206,7 +207,7 @@ class FeatureStore:
 def _opened(
     key: str,
     facts: Mapping[str, Any],
-    maps: StoredRows | npt.NDArray[np.float16],
+    maps: StoredRows | npt.NDArray[np.floating[Any]],
     small: Mapping[str, npt.NDArray[np.float32]],
 ) -> StoredMaps:
     return StoredMaps(
@@ -222,7 +223,7 @@ def _opened(
 
 
 def _make(key: str, source: AudioInput, maker: MapMaker, progress: Progress) -> StoredMaps:
-    n_frames = len(source)
+    n_frames, stored = len(source), np.dtype(maker.options.stored)
     # an earlier run on another device had blocks of another length
     length = maker.block_frames(n_frames)
     expected = {first: min(length, n_frames - first) for first in range(0, n_frames, length)}
@@ -242,7 +243,7 @@ def _make(key: str, source: AudioInput, maker: MapMaker, progress: Progress) -> 
     tail = f" ({resumed} from an earlier run)" if resumed else ""
     for first, made in maker.blocks(source, skip=done.__contains__, length=length):
         if made is not None:
-            arrays = _packed(*made)
+            arrays = _packed(*made, stored=stored)
             if not _blocks.put(block_keys[first], arrays, required=True):
                 held[first] = arrays
         last = first + expected[first]
@@ -258,13 +259,13 @@ def _make(key: str, source: AudioInput, maker: MapMaker, progress: Progress) -> 
         "notes": [*maker.notes(), *source.notes()],
     }
     shape = (n_frames, N_BANDS, N_LATTICE)
-    rows = Rows(np.float16, shape, (block(first)["maps"] for first in expected))
+    rows = Rows(stored, shape, (block(first)["maps"] for first in expected))
     _entries.put(key, {**small, "maps": rows}, facts, required=True)
     entry = _entries.get(key)
     if entry is None:
         for values in small.values():
             values.flags.writeable = False
-        maps = np.concatenate([np.zeros((0, *shape[1:]), np.float16), *(block(first)["maps"] for first in expected)])
+        maps = np.concatenate([np.zeros((0, *shape[1:]), stored), *(block(first)["maps"] for first in expected)])
         return _opened(key, facts, maps, small)
     for name in block_keys.values():
         _blocks.remove(name)
@@ -294,15 +295,19 @@ def _audio_hash(audio: AudioSource, source: AudioInput) -> str:
     ).hexdigest()
 
 
-def _packed(lattice: npt.NDArray[Any], level: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """One block as float16 with a scale per frame and band."""
+def _packed(
+    lattice: npt.NDArray[Any], level: npt.NDArray[Any], *, stored: np.dtype[Any]
+) -> dict[str, npt.NDArray[Any]]:
+    """One block as float16 with a scale per frame and band, or as float32 with scale 1."""
     values = lattice.astype(np.float32)
     if not np.isfinite(values).all():
         raise InputError("The maps hold NaN or infinite values: the weights do not suit this audio.")
     scale = np.abs(values).max(axis=-1, initial=0.0).astype(np.float32)
+    if stored == np.float32:
+        scale = np.ones_like(scale)
     divisor = np.where(scale > 0, scale, 1).astype(np.float32)
     return {
-        "maps": (values / divisor[..., None]).astype(np.float16),
+        "maps": (values / divisor[..., None]).astype(stored),
         "scale": scale,
         "level": level.astype(np.float32),
     }

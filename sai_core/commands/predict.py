@@ -81,7 +81,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--teacher",
         type=Path,
         metavar="DIR_OR_FILE",
-        help="for systems that need it: folder of a DCASE system's CSV files, or a teacher's weights (.safetensors)",
+        help="for systems that need it: folder of a DCASE system's CSV files, a teacher's weights (.safetensors), or "
+        "an official DCASE 2024 SELDnet checkpoint (.h5)",
+    )
+    parser.add_argument(
+        "--teacher-scaler",
+        type=Path,
+        metavar="FILE",
+        help=".npz with mean and scale of the SELDnet's training features; each recording's own if left out",
     )
     parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
     parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")
@@ -124,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         system=system,
         teacher=args.teacher,
+        teacher_scaler=args.teacher_scaler,
         weights=args.weights,
         device=args.device,
         network=NetworkOptions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from sai_core.errors import InputError, SaiError
@@ -23,7 +24,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data root")
     parser.add_argument("--split", required=True, metavar="S", help="split, or all")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="best.safetensors of a run (default: the teacher that ships)"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="best.safetensors of a run, or an official DCASE 2024 SELDnet (default: the teacher that ships)",
+    )
+    parser.add_argument(
+        "--scaler",
+        type=Path,
+        metavar="FILE",
+        help=".npz with mean and scale of a SELDnet's training features",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for <recording>.csv")
     parser.add_argument(
@@ -42,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.dataset import open_data_root
     from sai_core.teacher import SHIPPED_TEACHER
     from sai_core.teacher.decode import seld_scores
-    from sai_core.teacher.network import load_teacher
-    from sai_core.teacher.training import predict_recording
+    from sai_core.teacher.listening import open_teacher, predict_recording, teacher_note
 
     if args.threshold is not None and not 0.0 < args.threshold < 1.7:
         raise InputError(f"--threshold {args.threshold}: the length of a vector between 0 and 1.7 is needed.")
@@ -52,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
     out = args.out.resolve()
     if any(out.is_relative_to(args.data.resolve() / f"{k}_dev") for k in ("metadata", "labels", "mic", "foa")):
         raise InputError(f"{args.out}: lies inside the data; choose another folder.")
-    model = load_teacher(args.weights or SHIPPED_TEACHER, device=choose_device(args.device))
+    model = open_teacher(args.weights or SHIPPED_TEACHER, scaler=args.scaler, device=choose_device(args.device))
+    if (note := teacher_note(model)) and not args.quiet:
+        print(note, file=sys.stderr)
     threshold = model.threshold if args.threshold is None else args.threshold
     progress = no_progress if args.quiet else TerminalProgress("teacher")
     truth, found, failed = [], [], []

@@ -59,8 +59,12 @@ class PredictionRequest:
     system : System
         From raw detections to a submission.
     teacher : Path, optional
-        For systems that need it: folder of a DCASE system's CSV files, or weights of a teacher of ours
-        (``.safetensors``), which then listens to the recordings and leaves its CSV files in ``teacher`` in ``out``.
+        For systems that need it: folder of a DCASE system's CSV files, or weights of a teacher of ours or of an
+        official DCASE 2024 SELDnet, which then listens to the recordings and leaves its CSV files in ``teacher`` in
+        ``out``.
+    teacher_scaler : Path, optional
+        Means and deviations of the official SELDnet's training features
+        (:func:`sai_core.teacher.seldnet.read_scaler`).
     weights : Path, optional
         UpLAM weights; the shipped ones when left out.
     device : str
@@ -80,6 +84,7 @@ class PredictionRequest:
     out: Path
     system: System = field(default_factory=lambda: System(name="official settings", settings=PipelineSettings()))
     teacher: Path | None = None
+    teacher_scaler: Path | None = None
     weights: Path | None = None
     device: str = "auto"
     network: NetworkOptions = field(default_factory=NetworkOptions)
@@ -132,8 +137,7 @@ def check_request(request: PredictionRequest) -> None:
         that is needed and missing; a file where the folder is to be.
     """
     from sai_core.postprocess.teacher_files import find_teacher_csv
-    from sai_core.teacher.network import load_teacher
-    from sai_core.teacher.training import check_audio
+    from sai_core.teacher.listening import check_audio, open_teacher
 
     if not request.recordings:
         raise InputError("no recordings are chosen; choose at least one.")
@@ -155,7 +159,12 @@ def check_request(request: PredictionRequest) -> None:
                 "of a teacher."
             )
         listens = _is_weights(request.teacher)
-        model = load_teacher(request.teacher) if listens else None
+        if request.teacher_scaler is not None and not listens:
+            raise InputError(
+                f"{request.teacher_scaler}: a scaler is for a teacher that listens; leave it out with a folder of "
+                "CSV files."
+            )
+        model = open_teacher(request.teacher, scaler=request.teacher_scaler) if listens else None
         for recording in request.recordings:
             if model is not None:
                 check_audio(model, recording)
@@ -214,12 +223,17 @@ def predict_recordings(
     facts = describe_checkpoint(request.checkpoint)
     network = open_network(request.checkpoint, device=choose_device(request.device), options=request.network)
     recipe = request.visibility or facts.visibility
-    maker = MapMaker(options=FeatureOptions(visibility=recipe), weights=request.weights, device=request.device)
+    # as the official script has them: made in float64, given in float32, never rounded further
+    exact = facts.kind == "official baseline"
+    features = FeatureOptions(
+        visibility=recipe, dtype="float64" if exact else "float32", stored="float32" if exact else "float16"
+    )
+    maker = MapMaker(options=features, weights=request.weights, device=request.device)
     inputs = request.inputs or InputOptions(
         magnitude=facts.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames
     )
     inputs = replace(inputs, batch=request.batch)
-    teacher_of = _teacher(request)
+    teacher_of = _teacher(request, on_note)
     settings = request.system.settings
     whole_set = settings.keep_classes == "best"
     results: list[RecordingResult] = []
@@ -281,20 +295,22 @@ def _is_weights(teacher: Path) -> bool:
     return suffix in (".safetensors", ".pth", ".pt", ".h5") or (teacher.is_file() and suffix not in (".csv", ".gz"))
 
 
-def _teacher(request: PredictionRequest) -> Callable[[Recording], DcaseMetadata | None]:
+def _teacher(request: PredictionRequest, on_note: Callable[[str], None]) -> Callable[[Recording], DcaseMetadata | None]:
     """What gives a recording's teacher rows: nothing, the CSV files of a folder, or a network that listens."""
     from sai_core.acoustics.features import choose_device
     from sai_core.annotations import write_dcase_csv
     from sai_core.postprocess.teacher_files import read_teacher
-    from sai_core.teacher.network import load_teacher
-    from sai_core.teacher.training import predict_recording as listen
+    from sai_core.teacher.listening import open_teacher, teacher_note
+    from sai_core.teacher.listening import predict_recording as listen
 
     given = request.teacher
     if not request.system.needs_teacher or given is None:
         return lambda recording: None
     if not _is_weights(given):
         return lambda recording: read_teacher(given, recording.name)
-    model = load_teacher(given, device=choose_device(request.device))
+    model = open_teacher(given, scaler=request.teacher_scaler, device=choose_device(request.device))
+    if note := teacher_note(model):
+        on_note(note)
 
     def heard(recording: Recording) -> DcaseMetadata:
         path = request.out / TEACHER_FOLDER / f"{recording.name}.csv"

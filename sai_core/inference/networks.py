@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sai_core.acoustics.features import Magnitude
+from sai_core.acoustics.features import Magnitude, exact_convolutions
 from sai_core.acoustics.projection import Grid
 from sai_core.acoustics.visibility import Recipe
 from sai_core.checkpoints import read_metadata
@@ -37,7 +37,7 @@ class FrameOutput:
     class_scores: npt.NDArray[np.float32]
     objectness: npt.NDArray[np.float32]
     category_id: npt.NDArray[np.int16]
-    energy: npt.NDArray[np.float16]
+    energy: npt.NDArray[np.float16 | np.float32]
     distance_cm: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float16]
     full_energy: npt.NDArray[np.float16]
@@ -123,12 +123,12 @@ def _small_map(full: Tensor) -> Tensor:
     return F.avg_pool2d(full[:, None], 4)[:, 0]
 
 
-def _precision(options: NetworkOptions, device: torch.device) -> torch.autocast:
-    """Mixed precision: float16 on a GPU as ever, bfloat16 on a CPU if asked for."""
+def _precision(options: NetworkOptions, device: torch.device, *, exact: bool = False) -> torch.autocast:
+    """Mixed precision: float16 on a GPU unless it is to be ``exact``, bfloat16 if asked for."""
     wanted = options.precision == "bfloat16"
-    if device.type == "cuda":
+    if device.type == "cuda" and (wanted or not exact):
         return torch.autocast("cuda", dtype=torch.bfloat16 if wanted else torch.float16)
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=wanted)
+    return torch.autocast("cuda" if device.type == "cuda" else "cpu", dtype=torch.bfloat16, enabled=wanted)
 
 
 def _describe(options: NetworkOptions) -> dict[str, str]:
@@ -188,6 +188,7 @@ class BaselineNetwork:
         """Options that change its numbers."""
         return {
             "network": "official baseline",
+            "energy": "float32",
             "floor": str(self.floor),
             "at_most": str(self.at_most),
             "corrected_map": str(self.options.corrected_map),
@@ -199,7 +200,7 @@ class BaselineNetwork:
         if rgb is None:
             raise InputError("the official baseline needs video beside the acoustic maps.")
         model = self.model
-        with _precision(self.options, self.device):
+        with _precision(self.options, self.device, exact=True), exact_convolutions(self.device):
             prepared = model.prepare(torch.cat([rgb, acoustic], dim=1)).to(memory_format=torch.channels_last)
             levels = model.pyramid(prepared)
             found = model.candidates(prepared, levels)
@@ -215,7 +216,7 @@ class BaselineNetwork:
                 _single(c.class_scores),
                 _single(c.objectness),
                 (c.labels - 1).cpu().numpy().astype(np.int16),
-                _half(e),
+                _single(e),
                 _single(d * DISTANCE_UNIT_CM),
                 np.zeros((len(c.boxes), 0), dtype=np.float16),
                 _half(f),

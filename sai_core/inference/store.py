@@ -17,7 +17,8 @@ Columns (``n`` candidates of all frames, sorted by frame, strongest first within
     ``class_scores``    float32   (n, 13)            score of every class; the rest of 1 is background
     ``objectness``      float32   (n,)               class-agnostic score of the proposal, [0, 1]
     ``category_id``     int16     (n,)               class that the network itself gives, 0..12
-    ``energy``          float16   (n, 28, 28)        RoI energy, [0, 1], stretched over the box
+    ``energy``          float16   (n, 28, 28)        RoI energy, [0, 1], stretched over the box; float32 of the official
+                                                     baseline, whose strongest cells would be others in float16
     ``distance_cm``     float32   (n,)               centimetres
     ``embedding``       float16   (n, d)             instance embedding; d may be 0
     ``full_energy``     float16   (frames, h, w)     full-frame map at reduced resolution; h may be 0
@@ -86,7 +87,7 @@ class RawDetections:
     class_scores: npt.NDArray[np.float32]
     objectness: npt.NDArray[np.float32]
     category_id: npt.NDArray[np.int16]
-    energy: npt.NDArray[np.float16]
+    energy: npt.NDArray[np.float16 | np.float32]
     distance_cm: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float16]
     full_energy: npt.NDArray[np.float16]
@@ -183,7 +184,7 @@ def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
                 _tell_damage(folder, f"{name}.npy")
                 return None
             column = np.load(io.BytesIO(data), allow_pickle=False)
-            if column.dtype != dtype:
+            if column.dtype != dtype and not (name == "energy" and column.dtype == np.float32):
                 _tell_damage(folder, f"{name}.npy")
                 return None
             column.flags.writeable = False
@@ -281,6 +282,8 @@ class RawWriter:
         if len(frames) and (frames.min() < first_frame or frames.max() >= first_frame + count):
             raise InputError(f"{self.recording}: block {first_frame} has frames outside of it.")
         typed = {name: np.asarray(columns[name], dtype=dtype) for name, dtype in _COLUMNS.items()}
+        if columns["energy"].dtype == np.float32:
+            typed["energy"] = np.asarray(columns["energy"])
         typed[_PER_FRAME] = np.asarray(columns[_PER_FRAME], dtype=np.float16)
         with atomic_write(self._block_path(first_frame)) as stream:
             write_entry(stream, self._block_identity(first_frame), typed)

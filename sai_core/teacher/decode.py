@@ -49,7 +49,9 @@ def encode(metadata: DcaseMetadata, n_frames: int) -> tuple[npt.NDArray[np.float
     return sources, count
 
 
-def decode(output: npt.NDArray[np.floating], *, threshold: float = 0.5, recording: str = "") -> DcaseMetadata:
+def decode(
+    output: npt.NDArray[np.floating], *, threshold: float = 0.5, recording: str = "", unit_vectors: bool = True
+) -> DcaseMetadata:
     """DCASE rows of a network's output.
 
     Parameters
@@ -58,6 +60,9 @@ def decode(output: npt.NDArray[np.floating], *, threshold: float = 0.5, recordin
     threshold : float
         Least length of an active vector.
     recording : str
+    unit_vectors : bool
+        Average tracks by their directions alone; False as the official DCASE code has it, where longer vectors weigh
+        more.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def decode(output: npt.NDArray[np.floating], *, threshold: float = 0.5, recordin
             ]
             groups = [g for g in groups if g not in near] + [[i, *(j for g in near for j in g)]]
         for source, group in enumerate(sorted(groups, key=min)):
-            mean = vectors[group].mean(axis=0)
+            mean = (vectors if unit_vectors else output[frame, tracks, category, :3])[group].mean(axis=0)
             azimuth, elevation = (float(v) for v in vectors_to_directions(mean))
             distance = float(output[frame, tracks[group], category, 3].mean()) * DISTANCE_UNIT_CM
             rows.append((frame, category, source, azimuth, elevation, distance))

@@ -80,6 +80,7 @@ class AvSeldNet(nn.Module):
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
         self.config = config
+        self.audio: AudioKind = config.audio
         self.threshold = DEFAULT_THRESHOLD
         width = config.filters
         blocks: list[nn.Module] = []

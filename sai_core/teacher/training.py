@@ -430,16 +430,6 @@ def _validate(model: AvSeldNet, clips: Sequence[_Clip], threshold: float) -> tup
     return max(tried, key=lambda item: np.nan_to_num(item[1].f_score, nan=-1.0))
 
 
-def check_audio(model: AvSeldNet, recording: Recording) -> None:
-    """Raise :class:`InputError` where a recording lacks the audio that a teacher listens to."""
-    kind = model.config.audio
-    if (recording.foa_path if kind == "foa" else recording.array_path) is None:
-        raise InputError(
-            f"{recording.name}: there is no {kind}_dev audio for the teacher to listen to; give another teacher, or "
-            "the folder of a DCASE system's CSV files."
-        )
-
-
 def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float | None = None) -> DcaseMetadata:
     """DCASE rows of a recording by a trained teacher.
 
@@ -455,7 +445,6 @@ def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: floa
     InputError
         The recording lacks the audio that the teacher listens to.
     """
-    check_audio(model, recording)
     spectral = recording_features(recording, model.config.audio)
     frames = spectral.shape[1] // HOPS_PER_FRAME
     visual = visual_features(recording, frames) if model.config.visual else None

@@ -17,13 +17,13 @@ from sai_core.detector import OfficialBaseline
 ORACLE_MODEL = Path(__file__).resolve().parents[3] / "shared" / "oracle" / "model"
 
 
-def filled_state(keys: list[dict[str, Any]]) -> dict[str, Tensor]:
+def filled_state(keys: list[dict[str, Any]], *, suffix: str = "") -> dict[str, Tensor]:
     """State dict by the fill rule, every tensor checked against its checksum."""
     state: dict[str, Tensor] = {}
     fresh = OfficialBaseline().state_dict()
     for entry in keys:
         key, shape, kind = entry["key"], tuple(entry["shape"]), entry["kind"]
-        generator = np.random.RandomState(zlib.crc32(key.encode()))
+        generator = np.random.RandomState(zlib.crc32((key + suffix).encode()))
         if kind == "w":
             g = generator.standard_normal(shape)
             transposed = entry["transposed_conv"]
