@@ -18,6 +18,7 @@ from sai_core.acoustics.store import FeatureStore
 from sai_core.cli import main
 from sai_core.detector import OfficialBaseline
 from sai_core.inference.networks import BaselineNetwork, NetworkOptions
+from sai_core.inference.store import RawWriter
 from tests.detector.oracle_weights import filled_state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,3 +91,24 @@ def test_energies_of_the_official_network_are_not_rounded() -> None:
     assert len(found) == 3
     assert found.energy.dtype == np.float32
     assert not np.array_equal(found.energy, found.energy.astype(np.float16))
+
+
+def test_raw_detections_keep_the_precision_of_their_energies(tmp_path: Path) -> None:
+    for dtype in (np.float16, np.float32):
+        writer = RawWriter(tmp_path / np.dtype(dtype).name, recording="r", key="k", n_frames=1)
+        energy = np.random.default_rng(1).random((2, 28, 28)).astype(dtype)
+        columns = {
+            "frame": np.zeros(2, np.int32),
+            "boxes_xyxy": np.tile(np.array([10.0, 20, 40, 60]), (2, 1)),
+            "class_scores": np.full((2, 13), 0.05),
+            "objectness": np.ones(2),
+            "category_id": np.zeros(2),
+            "energy": energy,
+            "distance_cm": np.full(2, 100.0),
+            "embedding": np.zeros((2, 0)),
+            "full_energy": np.zeros((1, 0, 0)),
+        }
+        writer.write(0, columns)
+        raw = writer.finish()
+        assert raw.energy.dtype == dtype
+        np.testing.assert_array_equal(raw.energy, energy)
