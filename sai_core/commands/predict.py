@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sai_core.commands.features import RECIPES
-from sai_core.errors import InputError
+from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
 if TYPE_CHECKING:
@@ -158,10 +158,11 @@ def run(args: argparse.Namespace) -> int:
             print(text)
 
     results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=say)
-    failed = [r.error for r in results if r.error]
+    failed = [r for r in results if r.error]
     say(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
     if failed:
-        raise InputError(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0]}")
+        kind = EnvironmentProblem if all(r.machine_at_fault for r in failed) else InputError
+        raise kind(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0].error}")
     return 0
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sai_core.annotations.notes import FileNotes, summarise_notes
 from sai_core.dataset import Recording
-from sai_core.errors import CancelledError, InputError, SaiError
+from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
 from sai_core.inference.store import store_folder
@@ -115,6 +115,8 @@ class RecordingResult:
     n_frames, n_candidates, n_annotations : int
     seconds : float
         Of work; a recording that was there already takes next to none.
+    machine_at_fault : bool
+        What failed is the machine (a full disk, memory), not a file or an option.
     """
 
     recording: Recording
@@ -125,6 +127,7 @@ class RecordingResult:
     n_candidates: int = 0
     n_annotations: int = 0
     seconds: float = 0.0
+    machine_at_fault: bool = False
 
 
 def check_request(request: PredictionRequest) -> None:
@@ -272,7 +275,9 @@ def predict_recordings(
         except CancelledError:
             raise
         except SaiError as error:
-            result = RecordingResult(recording, error=str(error))
+            result = RecordingResult(
+                recording, error=str(error), machine_at_fault=isinstance(error, EnvironmentProblem)
+            )
         result = replace(result, seconds=time.perf_counter() - began)
         results.append(result)
         on_result(index, result)

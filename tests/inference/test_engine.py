@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -438,3 +439,29 @@ def test_command_tells_mistakes(
     assert "inside the data" in capsys.readouterr().err
     assert main([*common, "--split", "dev-test-x", "--out", str(tmp_path), "--batch", "0"]) == 2
     assert "--batch 0" in capsys.readouterr().err
+
+
+def test_cache_disks_that_are_full_or_cannot_be_written(
+    data: Path,
+    checkpoints: dict[str, Path],
+    shipped_or_tiny_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Full: one sentence, exit 1 (a map into a sparse file ends in a bus error). Not writable: slower, and told."""
+    command = ["predict", "--data", str(data), "--split", "dev-test-x", "--device", "cpu", "--quiet"]
+    command += ["--recording", "fold9_room1_mix001", "--out", str(tmp_path / "out")]
+    command += ["--checkpoint", str(checkpoints["A"]), "--weights", str(shipped_or_tiny_weights)]
+    with monkeypatch.context() as patch:
+        patch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
+        usage = shutil.disk_usage(tmp_path)
+        patch.setattr("sai_core.cache.shutil.disk_usage", lambda path: usage._replace(free=20_000))
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert "the disk of the cache folder is full" in error
+        assert error.count("\n") == 1
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "file"))
+    assert main(command) == 0
+    assert (tmp_path / "out" / "fold9_room1_mix001.json").is_file()
