@@ -61,6 +61,13 @@ class DetectorConfig:
         (:mod:`sai_core.detector.spectrum`); 0 for none.
     cmaf_width : int
         Width of the cross-modal attention at the regions, which costs most where regions are many.
+    band_scale : "own" or "frame"
+        How acoustic maps are normalised inside the network. ``own``: as they come (Track A), instance norm of each
+        band by itself (Track B, as the official baseline). ``frame``: divided by the frame's largest value over all
+        bands, so that the bands keep their proportions (the report's inter-band normalisation).
+    energy_weights : "pixels" or "terms"
+        What the report's weights 10 and 5 of the energy losses belong to. ``pixels``: annotated pixels (the official
+        code). ``terms``: the terms themselves, all pixels alike. Matters in training alone.
     frozen_norm : bool
         Frozen batch norm in the ResNet, which is what pretrained weights need; group norm otherwise.
     """
@@ -86,12 +93,16 @@ class DetectorConfig:
     context_frames: int = 0
     frozen_norm: bool = False
     cmaf_width: int = 128
+    band_scale: Literal["own", "frame"] = "own"
+    energy_weights: Literal["pixels", "terms"] = "pixels"
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("track", ("A", "B")),
             ("backbone", ("resnet18", "resnet50")),
             ("seam", ("circular", "zero")),
+            ("band_scale", ("own", "frame")),
+            ("energy_weights", ("pixels", "terms")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(

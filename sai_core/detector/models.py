@@ -129,7 +129,8 @@ class SaiDetector(nn.Module):
         self.fusion: GatedFusion | None = None
         self.cmaf: RoiCmaf | None = None
         if config.track == "B" and (config.gated_fusion or config.roi_cmaf):
-            self.input_norm = nn.InstanceNorm2d(config.n_bands, affine=True)
+            if config.band_scale == "own":
+                self.input_norm = nn.InstanceNorm2d(config.n_bands, affine=True)
             self.acoustic_pyramid = AcousticPyramid(
                 config.n_bands,
                 config.acoustic_channels,
@@ -191,6 +192,9 @@ class SaiDetector(nn.Module):
             Wrong shapes, no RGB for a Track B network, or no context for a network that listens to it.
         """
         self._check(acoustic, rgb, context)
+        if self.config.band_scale == "frame":
+            peak = acoustic.amax(dim=(1, 2, 3), keepdim=True)
+            acoustic = acoustic / torch.where(peak > 0, peak, 1.0)
         sound = to_half_canvas(acoustic) if self.config.coarse_stem else to_network_canvas(acoustic)
         if self.config.log_maps:
             sound = (sound.clamp(min=0) * 50.0).log1p() / 4.0
@@ -203,8 +207,7 @@ class SaiDetector(nn.Module):
             std = rgb.new_tensor(_RGB_STD).view(1, 3, 1, 1)
             main = self.backbone(to_network_canvas((rgb - mean) / std))
             if self.acoustic_pyramid is not None:
-                assert self.input_norm is not None
-                heard = self.acoustic_pyramid(self.input_norm(sound))
+                heard = self.acoustic_pyramid(sound if self.input_norm is None else self.input_norm(sound))
             if self.fusion is not None:
                 assert heard is not None
                 main = self.fusion(main, heard)
@@ -449,7 +452,11 @@ class SaiDetector(nn.Module):
         out.update(self._region_losses(features, boxes, truth, targets, regions))
         if self.decoder is not None:
             full = torch.stack([t["full_map"] for t in targets])
-            out["full_energy"] = losses.full_map_loss(self.full_energy(features).float(), full, full > 0)
+            seen = self.full_energy(features).float()
+            if self.config.energy_weights == "pixels":
+                out["full_energy"] = losses.full_map_loss(seen, full, full > 0)
+            else:
+                out["full_energy"] = losses.FULL_MAP_WEIGHT * losses.full_map_loss(seen, full, full > 0, weight=1.0)
         if self.frame_classifier is not None:
             present = acoustic.new_zeros(len(targets), N_CLASSES)
             for row, target in zip(present, targets, strict=True):
@@ -535,7 +542,11 @@ class SaiDetector(nn.Module):
         vectors, _ = self.region_vectors(features, jittered)
         energy = self.region_energy(features, jittered).float()
         wanted = self._energy_targets(jittered, targets)
-        out["roi_energy"] = losses.roi_energy_loss(energy, wanted, wanted > 0)
+        if self.config.energy_weights == "pixels":
+            out["roi_energy"] = losses.roi_energy_loss(energy, wanted, wanted > 0)
+        else:
+            plain = losses.roi_energy_loss(energy, wanted, wanted > 0, weight=0.0)
+            out["roi_energy"] = losses.ROI_ENERGY_WEIGHT * plain
         distance = torch.cat([t["distance_units"] for t in targets]).to(energy.dtype)
         out["distance"] = losses.distance_loss(self.distance_head(vectors).float(), distance)
         if self.embedding_head is not None:

@@ -167,6 +167,8 @@ def _disturbed(
         sigma = np.full((n, 1, 1), settings.noise_sigma, dtype=np.float32)
         if settings.noise_unit == "relative":
             sigma = sigma * lattice.std(axis=(1, 2), keepdims=True)
+        elif settings.noise_unit == "peak":
+            sigma = sigma * lattice.max(axis=(1, 2), keepdims=True, initial=0.0)
         noise = rng.standard_normal(lattice.shape, dtype=np.float32)
         lattice = np.maximum(lattice + sigma * noise, 0.0)
     counts: npt.NDArray[np.int64] = np.asarray(rng.integers(0, settings.masked_bands + 1, n), dtype=np.int64)

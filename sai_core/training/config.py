@@ -111,8 +111,9 @@ class AugmentSettings:
         Up to so many bands are set to zero.
     noise_sigma : float
         Standard deviation of Gaussian noise on the acoustic maps.
-    noise_unit : {"absolute", "relative"}
-        In the maps' own units (the report's 0.015), or times the standard deviation of the frame's maps.
+    noise_unit : {"absolute", "relative", "peak"}
+        In the maps' own units, times the standard deviation of the frame's maps, or times the frame's largest value
+        over all bands (the report's 0.015 on maps that are normalised across bands).
     brightness, contrast, saturation : float
         ColorJitter of the picture: each factor is drawn from 1 - x to 1 + x.
     """
@@ -121,7 +122,7 @@ class AugmentSettings:
     flip: float = 0.5
     masked_bands: int = 2
     noise_sigma: float = 0.015
-    noise_unit: Literal["absolute", "relative"] = "absolute"
+    noise_unit: Literal["absolute", "relative", "peak"] = "absolute"
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
@@ -343,7 +344,7 @@ def _check(config: TrainingConfig, source: str) -> None:
         ("augment.flip must be in [0, 1]", 0 <= a.flip <= 1),
         ("augment.masked_bands must be in 0..8", 0 <= a.masked_bands <= 8),
         ("augment.noise_sigma must be >= 0", a.noise_sigma >= 0),
-        ("augment.noise_unit must be absolute or relative", a.noise_unit in ("absolute", "relative")),
+        ("augment.noise_unit must be absolute, relative or peak", a.noise_unit in ("absolute", "relative", "peak")),
         (
             "augment.brightness, contrast and saturation must be in [0, 1]",
             all(0 <= x <= 1 for x in (a.brightness, a.contrast, a.saturation)),

@@ -304,3 +304,42 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     text.write_text("hello")
     with pytest.raises(InputError, match="not a weights file"):
         load_detector(text)
+
+
+@pytest.mark.parametrize("track", ["A", "B"])
+def test_one_scale_for_all_bands_keeps_their_proportions(track: str) -> None:
+    torch.manual_seed(0)
+    model = SaiDetector(tiny(track=track, band_scale="frame")).eval()
+    assert model.input_norm is None
+    acoustic, rgb = torch.rand(2, 9, 180, 360), torch.rand(2, 3, 180, 360)
+    acoustic[1] = 0.0  # silence is no division by zero
+    louder, other = acoustic * 1e-6, acoustic.clone()
+    other[:, 3] *= 0.1
+
+    def seen(maps: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            features = model.features(maps, rgb if track == "B" else None)
+            return (features.main if features.acoustic is None else features.acoustic)["p3"]
+
+    assert bool(torch.isfinite(seen(acoustic)).all())
+    torch.testing.assert_close(seen(louder), seen(acoustic), rtol=0, atol=1e-4)
+    assert float((seen(other) - seen(acoustic))[0].abs().max()) > 1e-3
+
+
+def test_the_two_readings_of_the_weights_of_energy_losses() -> None:
+    torch.manual_seed(0)
+    pixels, terms = (SaiDetector(tiny(energy_weights=w)).eval() for w in ("pixels", "terms"))
+    terms.load_state_dict(pixels.state_dict())
+    maps, truth = torch.rand(1, 9, 180, 360), target([100.0], [3])
+    found = []
+    for model in (pixels, terms):
+        torch.manual_seed(1)  # the heads' boxes are jittered
+        with torch.no_grad():
+            found.append(model.losses(maps, None, [truth]))
+    seen = pixels.full_energy(pixels.features(maps)).detach()
+    squared, there = (seen - truth["full_map"]).square(), truth["full_map"] > 0
+    assert float(found[1]["full_energy"]) == pytest.approx(10 * float(squared.mean()), rel=1e-4)
+    by_pixel = (squared * torch.where(there, 10.0, 1.0)).mean()
+    assert float(found[0]["full_energy"]) == pytest.approx(float(by_pixel), rel=1e-4)
+    assert float(found[0]["roi_energy"]) != pytest.approx(float(found[1]["roi_energy"]), rel=1e-2)
+    assert float(found[0]["distance"]) == pytest.approx(float(found[1]["distance"]), rel=1e-5)

@@ -195,7 +195,8 @@ def test_noise_has_its_size_and_leaves_nothing_negative() -> None:
     raw = frames.batch([0])
     lifted = RawBatch(raw.lattice + 1.0, None, None, raw.regions)
     still = AugmentSettings(shift=False, flip=0.0, masked_bands=0)
-    for unit, wanted in (("absolute", 0.015), ("relative", 0.015 * float(lifted.lattice.std()))):
+    sizes = {"absolute": 1.0, "relative": float(lifted.lattice.std()), "peak": float(lifted.lattice.max())}
+    for unit, wanted in ((unit, 0.015 * size) for unit, size in sizes.items()):
         settings_ = AugmentSettings(shift=False, flip=0.0, masked_bands=0, noise_unit=unit)  # type: ignore[arg-type]
         noisy = make_batch(lifted, circular=True, augment=settings_, rng=np.random.default_rng(1))
         plain = make_batch(lifted, circular=True)

@@ -32,7 +32,10 @@ def test_the_recipes_are_what_the_report_asks() -> None:
         o, a, d = config.optimiser, config.augment, config.data
         assert (o.clip, o.plateau_factor, o.plateau_smooth, o.final_share) == (2.0, 0.5, 5, 0.0)
         assert d.rare_share == 0.5
-        assert (a.shift, a.flip, a.noise_sigma) == (True, 0.5, 0.015)
+        assert (a.shift, a.noise_sigma, a.noise_unit) == (True, 0.015, "peak")
+        assert a.flip == (0.5 if config.model.track == "B" else 0.0)  # synchronised flips are Track B's
+        assert (d.magnitude, d.visibility, config.model.band_scale) == ("power", "report", "frame")
+        assert config.model.energy_weights == "pixels"
         assert config.amp
         assert config.model.backbone == "resnet50"
         assert set(o.unfreeze.values()) == {2, 10}
