@@ -17,6 +17,7 @@ from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
 from sai_core.errors import CancelledError, InputError, SaiError
 from sai_core.figures.recording_view import RecordingView, open_view
+from sai_core.files import user_path
 from sai_core.progress import no_progress
 
 if TYPE_CHECKING:
@@ -164,9 +165,14 @@ def _form(root: DataRoot, recording: Recording, job_id: str) -> None:
     if not folder.strip():
         st.error("Give an output folder, outside of the data root.")
         return
+    try:
+        output_dir = user_path(folder, what="output folder")
+    except SaiError as error:
+        st.error(plain(error))
+        return
     job = LabelJob(recording)
     _jobs()[job_id] = job
-    job.start(root.path, Path(folder.strip()).expanduser(), fixed=fixed, with_raw=with_raw, replace_older=replace_older)
+    job.start(root.path, output_dir, fixed=fixed, with_raw=with_raw, replace_older=replace_older)
     st.rerun()
 
 

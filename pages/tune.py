@@ -17,8 +17,9 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
+from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems, load_system
-from sai_core.postprocess.systems import systems_folder
+from sai_core.postprocess.systems import refused_systems, systems_folder
 from sai_core.tuning import RawSet, TuningResult, TuningSet
 
 # how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
@@ -143,18 +144,24 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
                 st.caption(plain(about.description))
     for value in unknown:
         st.warning(plain(f"The link names '{value}', which is not there; the first choice is shown instead."))
+    data_bar.say_problems(tuple(refused_systems(systems_folder())))
     address.write({keys.TUNE_RAW: folder, keys.TUNE_SCOPE: scope, keys.TUNE_SYSTEM: name})
     system = by_name[name]
     if file:
         try:
-            system = load_system(str(Path(file).expanduser()))
+            system = load_system(user_path(file, what="system file"))
         except SaiError as error:
             st.error(plain(error))
             return None
+    try:
+        teacher_path = user_path(teacher, what="teacher") if teacher else None
+    except SaiError as error:
+        st.error(plain(error))
+        return None
     mark = f"{file or name}|{system.settings.to_dict()}"
     if st.session_state.get(keys.TUNE_LOADED) != mark or not tune_settings.values():
         tune_settings.load(system, mark=mark)
-    return Choice(root, raw, scopes[scope], system, systems, Path(teacher).expanduser() if teacher else None)
+    return Choice(root, raw, scopes[scope], system, systems, teacher_path)
 
 
 def _raw_line(raw: RawSet) -> str:

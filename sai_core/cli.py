@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sai_core.errors import EnvironmentProblem, SaiError
+from sai_core.files import user_path
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,12 +44,29 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def _plain_paths(args: argparse.Namespace) -> None:
+    """Every option that is a path, as people paste them: ``~``, quotes, ``file://``.
+
+    Raises
+    ------
+    InputError
+        Text that is no path, with the option's name.
+    """
+    for name, value in vars(args).items():
+        what = f"option {name}"
+        if isinstance(value, Path):
+            setattr(args, name, user_path(value, what=what))
+        elif isinstance(value, list) and any(isinstance(one, Path) for one in value):
+            setattr(args, name, [user_path(one, what=what) if isinstance(one, Path) else one for one in value])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     only = arguments[0] if arguments and arguments[0] in verbs() else None
     try:
         args = build_parser(only).parse_args(arguments)
+        _plain_paths(args)
         code = int(args.run(args) or 0)
         sys.stdout.flush()  # here, where a reader that has gone is noticed, not at the end of the process
         return code

@@ -73,6 +73,20 @@ def user_path(text: str | os.PathLike[str], *, what: str = "path") -> Path:
     return path
 
 
+def resolved(path: Path) -> Path:
+    """Absolute path with links and ``..`` resolved, whether or not it is there.
+
+    Raises
+    ------
+    InputError
+        Links that lead round in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: the path cannot be resolved ({error}).") from error
+
+
 def _check_lengths(text: str, what: str) -> None:
     try:
         encoded = os.fsencode(text)
@@ -97,10 +111,7 @@ def confine(root: Path, relative: str | Path) -> Path:
     if "\x00" in text:
         raise InputError("The path holds a NUL byte; give a plain file name.")
     base = Path(root).resolve()
-    try:
-        target = (base / text).resolve()
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{text}: the path cannot be resolved ({error}).") from error
+    target = resolved(base / text)
     if not target.is_relative_to(base):
         raise InputError(f"{text}: the path leaves the data root {base}; choose a file inside it.")
     return target

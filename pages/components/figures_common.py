@@ -17,6 +17,7 @@ from pages.components import state_keys as keys
 from pages.components.scores_jobs import Task
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet, Recording
+from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError, SaiError
 from sai_core.figures.colormaps import SEQUENTIAL
 from sai_core.figures.paper.style import (
@@ -30,7 +31,7 @@ from sai_core.figures.paper.style import (
     suggested_fonts,
 )
 from sai_core.figures.recording_view import is_simulated
-from sai_core.files import atomic_write, file_signature
+from sai_core.files import atomic_write, file_signature, resolved
 from sai_core.progress import Progress
 
 Result = TypeVar("Result")
@@ -228,7 +229,7 @@ def output_file(text: str, name: str, root: DataRoot) -> Path | None:
     """
     if not text.strip():
         return None
-    folder = Path(text.strip()).expanduser().resolve()
+    folder = resolved(check_output(text, root=root, folder=True))
     if folder.is_relative_to(root.path):
         raise InputError(f"{folder}: lies inside the data root; choose a folder outside of {root.path}.")
     if folder.exists() and not folder.is_dir():

@@ -10,12 +10,14 @@ import streamlit as st
 
 from pages.components import predict_jobs, sources
 from pages.components import state_keys as keys
+from pages.components.data_bar import say_problems
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
+from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems
-from sai_core.postprocess.systems import systems_folder
+from sai_core.postprocess.systems import refused_systems, systems_folder
 from sai_core.teacher import SHIPPED_TEACHER
 
 if TYPE_CHECKING:
@@ -73,19 +75,25 @@ def form(root: DataRoot) -> PredictionRequest | None:
             grid=network.facts.grid,
             smooth_frames=network.facts.smooth_frames,
         )
-    return PredictionRequest(
-        data=root.path,
-        recordings=tuple(able),
-        checkpoint=network.facts.path,
-        out=Path(folder) if folder else predict_jobs.default_folder(network.facts, network.system.name),
-        system=network.system,
-        teacher=network.teacher,
-        weights=Path(weights).expanduser() if weights else None,
-        device=str(options["device"]),
-        network=options["network"],  # type: ignore[arg-type]
-        inputs=inputs,
-        batch=cast(int, options["batch"]),
-    )
+    try:
+        return PredictionRequest(
+            data=root.path,
+            recordings=tuple(able),
+            checkpoint=network.facts.path,
+            out=user_path(folder, what="output folder")
+            if folder
+            else predict_jobs.default_folder(network.facts, network.system.name),
+            system=network.system,
+            teacher=network.teacher,
+            weights=user_path(weights, what="UpLAM weights") if weights else None,
+            device=str(options["device"]),
+            network=options["network"],  # type: ignore[arg-type]
+            inputs=inputs,
+            batch=cast(int, options["batch"]),
+        )
+    except SaiError as error:
+        st.error(plain(error))
+        return None
 
 
 def _recordings(root: DataRoot) -> list[Recording]:
@@ -144,7 +152,7 @@ def _network() -> _Network | None:
         persist_state="session",
         format_func=lambda n: n if n == OTHER else f"{n.removesuffix('.safetensors')}  ·  comes with the program",
     )
-    path = shipped.get(name)
+    path, text = shipped.get(name), ""
     if path is None:
         text = st.text_input(
             "Checkpoint file",
@@ -162,9 +170,8 @@ def _network() -> _Network | None:
                 + ("" if shipped else " No detector weights come with this copy of the program.")
             )
             return None
-        path = Path(text).expanduser()
     try:
-        facts = predict_jobs.checkpoint_facts(path)
+        facts = predict_jobs.checkpoint_facts(path or user_path(text, what="checkpoint file"))
     except SaiError as error:
         st.error(plain(error))
         return None
@@ -176,6 +183,7 @@ def _network() -> _Network | None:
 def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -> tuple[System, Path | None]:
     track = "A" if facts.kind == "track A" else "B"
     systems = {s.name: s for s in list_systems(systems_folder())}
+    say_problems(tuple(refused_systems(systems_folder())))
     names = sorted(systems, key=lambda n: systems[n].track not in (track, "any"))
     preferred = "Baseline" if facts.kind == "official baseline" else "Voted"
     name = column.selectbox(
@@ -202,7 +210,11 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
             help="Folder with the CSV files of a DCASE 2023 system (*recording*.csv), or the weights of a teacher "
             "(.safetensors, page **Train**), which then listens to the recordings. Left empty: the teacher that ships.",
         ).strip()
-        teacher = Path(text).expanduser() if text else SHIPPED_TEACHER
+        try:
+            teacher = user_path(text, what="teacher") if text else SHIPPED_TEACHER
+        except SaiError as error:
+            st.error(plain(error))
+            teacher = SHIPPED_TEACHER
     return system, teacher
 
 

@@ -12,6 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core.errors import SaiError
+from sai_core.files import user_path
 from sai_core.runs import launch, watch
 from sai_core.runs.watch import RunState, RunSummary
 
@@ -43,7 +45,11 @@ def choose_folder(bar: DeltaGenerator) -> Path:
             help="Each run is a folder in it. Runs that were started on the command line with --run are found, too.",
         )
         st.caption("New runs are only ever written below this folder.")
-    return Path(text.strip() or default).expanduser().absolute()
+    try:
+        return user_path(text.strip() or default, what="runs folder").absolute()
+    except SaiError as error:
+        st.error(plain(error))
+        return Path(default).absolute()
 
 
 def chosen_name(runs: tuple[RunSummary, ...]) -> str:

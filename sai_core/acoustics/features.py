@@ -53,6 +53,7 @@ from sai_core.acoustics.visibility import (
     visibility_tensors,
 )
 from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.files import user_path
 from sai_core.geometry import (
     FRAME_RATE_HZ,
     N_LATTICE,
@@ -526,7 +527,7 @@ def _weights_path(kind: Kind, weights: str | os.PathLike[str] | None) -> Path | 
             raise InputError("The beamformer has no weights; leave them out or choose the kind uplam or lam32.")
         return None
     if weights is not None:
-        return Path(weights)
+        return user_path(weights, what="weights")
     if kind == "lam32":
         raise InputError("The kind lam32 needs weights: give the published lam_32_ch.pth (--weights FILE).")
     if not SHIPPED_UPLAM.is_file():

@@ -7,7 +7,6 @@ Nothing that exists in a data root is ever replaced.
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import time
 from dataclasses import dataclass, fields, replace
@@ -18,6 +17,7 @@ from sai_core.acoustics.apgd import ApgdOptions
 from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.stairs import Precision, StairsLabels, label_recording
 from sai_core.annotations import DcaseMetadata, read_dcase_csv, recording_name, write_label_json
+from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError
 from sai_core.files import confine
 from sai_core.geometry import FRAME_RATE_HZ
@@ -155,7 +155,7 @@ def label_recording_of_root(
     recording: Recording,
     root: Path,
     *,
-    output_dir: Path | None,
+    output_dir: Path,
     with_raw: bool = False,
     replace_older: bool = False,
     settings: LabelSettings | None = None,
@@ -169,12 +169,10 @@ def label_recording_of_root(
         Needs 32-channel audio and metadata.
     root : Path
         The data root that the recording belongs to.
-    output_dir : Path or None
+    output_dir : Path
         Folder of the user's choice outside of the data root; the file is ``<split>/<name>_std.json`` in it.
-        ``None`` asks for the place in the data root itself (``labels_dev/<split>/``), which is only given to a
-        recording that has no label yet.
     with_raw : bool
-        Also write ``<split>/<name>_raw.json``; only outside of the data root, where no reader takes it for a label.
+        Also write ``<split>/<name>_raw.json``.
     replace_older : bool
         Replace files that an earlier run left in ``output_dir``. Nothing in a data root is ever replaced.
     settings, progress
@@ -200,22 +198,12 @@ def label_recording_of_root(
             f"{recording.name}: there is no metadata CSV under {root} (metadata_dev); it says where and when to look."
         )
     relative = Path(recording.split) / f"{recording.name}_std.json"
-    if output_dir is None:
-        if with_raw:
-            raise InputError("Raw amplitudes are not written into a data root; choose an output folder.")
-        out_path = confine(root, Path("labels_dev") / relative)
-        if recording.label_path is not None or out_path.exists():
-            raise InputError(
-                f"{recording.name}: the data root has a label already ({recording.label_path or out_path});"
-                " choose an output folder."
-            )
-    else:
-        folder = output_dir.resolve()
-        if folder.is_relative_to(root.resolve()):
-            raise InputError(f"{output_dir}: lies inside the data root; choose a folder outside of {root}.")
-        out_path = confine(folder, relative)
-        if out_path.exists() and not replace_older:
-            raise InputError(f"{out_path}: exists already; allow it to be replaced or choose another folder.")
+    folder = output_dir.resolve()
+    if folder.is_relative_to(root.resolve()):
+        raise InputError(f"{output_dir}: lies inside the data root; choose a folder outside of {root}.")
+    out_path = confine(folder, relative)
+    if out_path.exists() and not replace_older:
+        raise InputError(f"{out_path}: exists already; allow it to be replaced or choose another folder.")
     raw_path = out_path.with_name(f"{recording.name}_raw.json") if with_raw else None
     return label_files(
         recording.eigen_path, recording.metadata_path, out_path, raw_path=raw_path, settings=settings, progress=progress
@@ -227,13 +215,8 @@ def _check_outputs(inputs: tuple[Path, ...], out_path: Path, raw_path: Path | No
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{out_path}: the label and the raw amplitudes need two different files.")
     for path in outputs:
-        for given in inputs:
-            if path.resolve() == given.resolve() or (
-                path.exists() and given.exists() and os.path.samefile(path, given)
-            ):
-                raise InputError(f"{path}: is an input of this command; choose another output file.")
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; give the name of a file.")
+        # beside the sounds and metadata that a label is made from there may be the official ones
+        check_output(path, inputs=inputs, makes_labels=True)
 
 
 def _has_header(path: Path, metadata: DcaseMetadata) -> bool:

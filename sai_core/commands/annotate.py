@@ -11,7 +11,7 @@ from sai_core.progress import Progress, TerminalProgress, no_progress
 _EXAMPLE = """example:
   python -m sai_core annotate --audio eigen_dev/dev-test-tau/fold4_room2_mix001.wav \\
       --metadata metadata_dev/dev-test-tau/fold4_room2_mix001.csv \\
-      --out labels/fold4_room2_mix001_std.json --raw labels/fold4_room2_mix001_raw.json
+      --out made/fold4_room2_mix001_std.json --raw made/fold4_room2_mix001_raw.json
 
 The label agrees with the official one to the pixel. docs/labels.md says what that includes, and what --fixed changes.
 Rows after the end of the audio get no label. Audio at another sample rate is resampled to 24 kHz, and that is said.

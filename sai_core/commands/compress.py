@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sai_core.errors import InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
 if TYPE_CHECKING:
@@ -57,11 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.annotations.compression import compress_submission
     from sai_core.annotations.reading import read_annotations
     from sai_core.annotations.writing import submission_pieces, write_pieces
+    from sai_core.dataset.outputs import check_output
 
-    if args.out.exists() and args.input.exists() and os.path.samefile(args.input, args.out):
-        raise InputError(f"{args.out}: is the input file; choose another name for the output.")
-    if args.out.is_dir():
-        raise InputError(f"{args.out}: is a folder; name the file to write.")
+    check_output(args.out, inputs=[args.input, args.labels])
     progress = no_progress if args.quiet else TerminalProgress("compress")
     table = read_annotations(args.input, progress=progress)
     compressed, report = compress_submission(table, max_bytes=args.max_bytes, progress=progress)

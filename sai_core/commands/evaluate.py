@@ -58,12 +58,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
+    from sai_core.dataset.outputs import check_output
     from sai_core.metrics import REVISIONS, evaluate_revisions
     from sai_core.metrics.discovery import find_pairs
     from sai_core.metrics.report import evaluation_table
 
     told: list[str] = []
     labels, predictions = find_pairs(args.labels, args.predictions, told=told)
+    if args.json and args.json != "-":
+        check_output(args.json, inputs=[args.labels, *labels.values(), *predictions.values()])
     several: dict[str, tuple[Revision, ...]] = {"all": REVISIONS, "both": (REVISIONS[0], REVISIONS[-1])}
     revisions = several.get(args.revision, (args.revision,))
     results = evaluate_revisions(
@@ -97,14 +100,14 @@ def _progress(args: argparse.Namespace, title: str) -> Progress:
 
 
 def _write_json(objects: list[dict[str, Any]], target: str, *, as_list: bool) -> None:
-    from sai_core.files import atomic_write
+    from sai_core.files import atomic_write, user_path
 
     # undefined is null in them, so NaN would be a bug
     text = json.dumps(objects if as_list else objects[0], indent=1, ensure_ascii=False, allow_nan=False)
     if target == "-":
         print(text)
         return
-    with atomic_write(Path(target), "w") as stream:
+    with atomic_write(user_path(target), "w") as stream:
         stream.write(text + "\n")
 
 

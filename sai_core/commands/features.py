@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
@@ -70,10 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make and write the maps."""
-    if args.out.is_dir():
-        raise InputError(f"{args.out}: this is a folder; --out wants a file name.")
-    if args.out.exists() and args.audio.exists() and args.out.samefile(args.audio):
-        raise InputError(f"{args.out}: this is the recording itself; give --out another name.")
+    check_output(args.out, inputs=[args.audio, args.weights])
     if args.threads is not None and args.threads < 1:
         raise InputError(f"--threads is {args.threads}; expected at least 1.")
 

@@ -162,6 +162,7 @@ def _gallery(args: argparse.Namespace, root: DataRoot, options: PanelOptions, st
     from sai_core.errors import InputError
     from sai_core.figures.gallery import make_gallery, write_gallery
     from sai_core.figures.paper.material import check_output
+    from sai_core.files import user_path
 
     if len(args.predictions) != 1:
         raise InputError("A gallery shows one system; give one folder of predictions.")
@@ -169,7 +170,7 @@ def _gallery(args: argparse.Namespace, root: DataRoot, options: PanelOptions, st
     if ending not in (".pdf", ".zip"):
         raise InputError(f"{args.out}: a gallery is written as .pdf or .zip; change the file's ending.")
     text = args.predictions[0]
-    if not Path(text).expanduser().exists() and any(s.name == text for s in root.prediction_sets):
+    if not user_path(text).exists() and any(s.name == text for s in root.prediction_sets):
         system = root.prediction_set(text)
     else:
         system = find_prediction_set(text)

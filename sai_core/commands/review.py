@@ -111,6 +111,7 @@ def _systems(args: argparse.Namespace, root: DataRoot) -> list[PredictionSet]:
 
 
 def _queue(args: argparse.Namespace, root: DataRoot) -> int:
+    from sai_core.dataset.outputs import check_output
     from sai_core.errors import InputError
     from sai_core.files import atomic_write
     from sai_core.review import KINDS, build_queue
@@ -121,7 +122,11 @@ def _queue(args: argparse.Namespace, root: DataRoot) -> int:
     if unknown := kinds - set(KINDS):
         raise InputError(f"The kind {sorted(unknown)[0]!r} is unknown; use some of {', '.join(KINDS)}.")
     settings = _settings(args)
-    queue = build_queue(root, _systems(args, root), settings=settings, progress=_progress(args, "queue"))
+    systems = _systems(args, root)
+    for out in (args.csv, args.json):
+        if out is not None:
+            check_output(out, root=root, inputs=[file for system in systems for file in system.files.values()])
+    queue = build_queue(root, systems, settings=settings, progress=_progress(args, "queue"))
     for problem in queue.problems:
         print(f"warning: {problem}", file=sys.stderr)
     items = [item for item in queue.items if item.kind in kinds]

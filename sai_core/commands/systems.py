@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List, show or copy."""
+    from sai_core.dataset.outputs import check_output
     from sai_core.postprocess.systems import load_system, save_system, system_toml, systems_folder
 
     if args.action == "list":
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print()
         return 0
+    check_output(args.out)
     if args.out.exists():
         raise InputError(f"{args.out}: exists already; choose another name, so that no settings are lost.")
     if args.new_name:

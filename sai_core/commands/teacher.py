@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.acoustics.features import choose_device
     from sai_core.annotations import read_dcase_csv, write_dcase_csv
     from sai_core.dataset import open_data_root
+    from sai_core.dataset.outputs import check_output
     from sai_core.teacher import SHIPPED_TEACHER
     from sai_core.teacher.decode import seld_scores
     from sai_core.teacher.listening import open_teacher, predict_recording, teacher_note
@@ -58,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--threshold {args.threshold}: the length of a vector between 0 and 1.7 is needed.")
     root = open_data_root(args.data)
     recordings = root.recordings if args.split == "all" else root.in_split(args.split)
-    out = args.out.resolve()
-    if any(out.is_relative_to(args.data.resolve() / f"{k}_dev") for k in ("metadata", "labels", "mic", "foa")):
-        raise InputError(f"{args.out}: lies inside the data; choose another folder.")
+    out = check_output(args.out, root=root, inputs=[args.weights, args.scaler], folder=True).resolve()
     model = open_teacher(args.weights or SHIPPED_TEACHER, scaler=args.scaler, device=choose_device(args.device))
     if (note := teacher_note(model)) and not args.quiet:
         print(note, file=sys.stderr)

@@ -141,9 +141,12 @@ def _add_export(kinds: argparse._SubParsersAction) -> None:
 
 
 def privately(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """The same, with a run folder and files in it that only their owner can read."""
+    """The same, with a run folder that is not among data, and that only its owner can read."""
 
     def run_privately(args: argparse.Namespace) -> int:
+        from sai_core.dataset.outputs import check_output
+
+        check_output(args.run_folder, inputs=[getattr(args, "config", None)], folder=True)
         before = os.umask(PRIVATE_UMASK)
         try:
             return run(args)
@@ -222,12 +225,14 @@ def _run_sounds(args: argparse.Namespace) -> int:
 
 
 def _run_export(args: argparse.Namespace) -> int:
+    from sai_core.dataset.outputs import check_output
     from sai_core.detector.models import load_detector, mean_of, save_detector
     from sai_core.inference.networks import describe_checkpoint
 
     notes = [note.partition("=") for note in args.note]
     if any(not (key and separator) for key, separator, _ in notes):
         raise InputError("--note: key=value is needed, e.g. data='240 simulated recordings, seed 7100'.")
+    check_output(args.out, inputs=[args.checkpoint, args.mean_with])
     model = load_detector(args.checkpoint)
     known = dict(describe_checkpoint(args.checkpoint).notes)
     if args.mean_with is not None:

@@ -81,6 +81,38 @@ def check_output(
     return target
 
 
+def check_layout_output(path: str | os.PathLike[str], *, made_with: Iterable[str]) -> Path:
+    """Folder that gets the layout of a data root (``labels_dev`` ...), made sure not to be somebody's data.
+
+    Parameters
+    ----------
+    path : str or path
+    made_with : iterable of str
+        Names of files or folders in it that tell that this program made what is there; then it may go on.
+
+    Returns
+    -------
+    Path
+        With ``~`` resolved, else as given.
+
+    Raises
+    ------
+    InputError
+        It holds data of another origin, lies inside the data of a root, is a file, or is no path.
+    """
+    target = check_output(path, folder=True)
+    if any((target / name).exists() for name in made_with):
+        return target
+    for folder in _kind_folders(target):
+        kind = kind_of_folder(folder.name)
+        if kind is not None and _holds(folder, kind):
+            raise InputError(
+                f"{target}: lies inside the data ({folder.name} holds {KIND_WORDS[kind]} that this program has not "
+                "made here); choose another folder."
+            )
+    return target
+
+
 def _real(path: Path) -> Path:
     try:
         return Path(os.path.realpath(path))

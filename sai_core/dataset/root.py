@@ -30,6 +30,7 @@ from sai_core.dataset.layout import (
     prediction_name,
 )
 from sai_core.errors import InputError
+from sai_core.files import user_path
 
 _STAND_IN_PREFIX = "stand-in"
 _MAX_JSON_DEPTH = 3
@@ -651,15 +652,9 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _expanded(path: str | Path) -> Path:
-    text = os.fspath(path)
-    if not text.strip():
+    if not os.fspath(path).strip():
         raise InputError("No folder was given; type the path of a data root.")
-    if "\x00" in text:
-        raise InputError("The path holds a NUL byte; give a plain folder name.")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{text}: the home folder is not known ({error}); give the full path.") from error
+    return user_path(path, what="folder")
 
 
 def _folder(path: str | Path, what: str) -> Path:
@@ -676,6 +671,8 @@ def _folder(path: str | Path, what: str) -> Path:
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{given}: the {what} cannot be read ({reason}).") from error
+    if resolved == resolved.parent:
+        raise InputError(f"{given}: is the whole file system; give the folder of the {what} itself.")
     return resolved
 
 

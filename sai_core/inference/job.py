@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Literal
 
 from sai_core.annotations.notes import FileNotes, summarise_notes
 from sai_core.dataset import Recording
+from sai_core.dataset.outputs import check_output
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
+from sai_core.files import resolved, user_path
 from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
 from sai_core.inference.store import store_folder
@@ -38,8 +40,6 @@ RAW_FOLDER = "raw"
 
 TEACHER_FOLDER = "teacher"
 """Sub-folder of the output folder with the CSV files of a teacher that listened."""
-
-_DATA_KINDS = ("labels", "metadata", "mic", "foa", "eigen", "video", "frames")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class PredictionRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recordings", tuple(self.recordings))
-        object.__setattr__(self, "out", Path(self.out).expanduser().resolve())
+        object.__setattr__(self, "out", resolved(user_path(self.out, what="output folder")))
         if self.batch < 1:
             raise InputError(f"batch {self.batch}: at least 1 is needed.")
 
@@ -150,11 +150,12 @@ def check_request(request: PredictionRequest) -> None:
         raise InputError(
             f"{request.data}: {twice[0]} is in two splits and both would write {twice[0]}.json; choose one."
         )
-    data = request.data.resolve()
-    if any(request.out.is_relative_to(data / f"{kind}_dev") for kind in _DATA_KINDS):
-        raise InputError(f"{request.out}: lies inside the data; choose another folder for predictions.")
-    if request.out.is_file():
-        raise InputError(f"{request.out}: is a file; choose a folder for predictions.")
+    check_output(
+        request.out,
+        root=request.data if request.data.is_dir() else None,
+        inputs=[request.checkpoint, request.weights],
+        folder=True,
+    )
     if request.system.needs_teacher:
         if request.teacher is None:
             raise InputError(

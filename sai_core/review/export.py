@@ -26,8 +26,9 @@ import numpy as np
 
 from sai_core.annotations import AnnotationTable, read_annotations, write_label_json
 from sai_core.dataset import DataRoot, PredictionSet, Recording
+from sai_core.dataset.outputs import check_layout_output
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, confine
+from sai_core.files import atomic_write, confine, resolved, user_path
 from sai_core.geometry import great_circle_deg
 from sai_core.metrics import Evaluation, Revision, evaluate
 from sai_core.metrics.directions import region_peak_direction
@@ -395,12 +396,10 @@ def export_folder(root: DataRoot, folder: str | Path) -> Path:
     text = os.fspath(folder).strip()
     if not text or "\x00" in text:
         raise InputError("Give a folder for the corrected labels, outside of the data root.")
-    target = Path(text).expanduser().resolve()
+    target = resolved(user_path(text, what="folder"))
     if target.is_relative_to(root.path):
         raise InputError(f"{target}: lies inside the data root {root.path}; choose a folder outside of it.")
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file; give a folder.")
-    return target
+    return check_layout_output(target, made_with=["review.jsonl"])
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import psutil
 
+from sai_core.dataset.outputs import check_output
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, confine, user_path
 from sai_core.runs import executors, watch
@@ -357,6 +358,7 @@ def launch(
     if not _NAME.fullmatch(name):
         raise InputError(f"Run name {name!r}: use letters, digits and . _ - (and one / to group runs), e.g. track-a-1.")
     run = confine(folder, name)
+    check_output(run, folder=True)
     spec = _checked(spec)
     if run.parent != folder.resolve() and watch.is_run(run.parent):
         raise InputError(f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from sai_core.annotations.compression import CompressionReport, compress_submission
 from sai_core.annotations.writing import submission_pieces, write_pieces
+from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError
-from sai_core.files import confine
+from sai_core.files import confine, resolved
 from sai_core.metrics.evaluation import part_of
 from sai_core.postprocess import PipelineSettings
 from sai_core.progress import Progress, no_progress
@@ -66,7 +67,7 @@ def export_submission(
     EnvironmentProblem
         The folder cannot be written.
     """
-    target = Path(folder).expanduser().resolve()
+    target = resolved(check_output(folder, folder=True))
     if target.is_relative_to(Path(data_root).resolve()):
         raise InputError(f"{folder}: lies inside the data root; choose a folder outside of {data_root}.")
     paths = [confine(target, f"{recording.name}.json") for recording in tuning_set.recordings]

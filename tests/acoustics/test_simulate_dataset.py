@@ -161,7 +161,7 @@ def test_command_line(tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     wrong = [str(tmp_path / "file") if a == str(tmp_path) else a for a in arguments]
     assert main([*wrong, "--quiet"]) == 2
-    assert "not a folder" in capsys.readouterr().err
+    assert "is a file; give a folder" in capsys.readouterr().err
     assert main(["simulate", "--demo", str(tmp_path), "--quiet"]) == 2
     assert "not an earlier demo folder" in capsys.readouterr().err
 

@@ -309,7 +309,7 @@ def test_command_refuses_in_one_sentence(tmp_path, capsys):
     path = tmp_path / "rec.json"
     write_label_json(region_table(0, 2), path)
     for arguments, text in (
-        ([str(path), "--out", str(path)], "is the input file"),
+        ([str(path), "--out", str(path)], "one of the inputs"),
         ([str(path), "--out", str(tmp_path)], "is a folder"),
         ([str(tmp_path / "no.json"), "--out", str(tmp_path / "o.json")], "no such file"),
         ([str(path), "--out", str(tmp_path / "o.json"), "--max-bytes", "3"], "max_bytes is 3"),

@@ -303,8 +303,11 @@ def test_wrong_roots(tmp_path: Path) -> None:
     for empty in ("", "  "):
         with pytest.raises(InputError, match="No folder was given"):
             open_data_root(empty)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="longer than a file name"):
         open_data_root("x" * 5000)
+    for whole in ("/", "//", "/tmp/..", "file:///"):
+        with pytest.raises(InputError, match="is the whole file system"):
+            open_data_root(whole)
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     with pytest.raises(InputError, match="cannot be read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components import review_desk
 from pages.components import state_keys as keys
 from sai_core.figures.player import unpack
+from sai_core.review import ReviewStore
 from tests.figures.scenes import write_root
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "review.py")
@@ -72,8 +74,8 @@ def test_the_demo_shows_its_most_suspicious_item(tmp_path: Path) -> None:
     assert any(name.startswith("base.") for name in inner)
     assert any(name.startswith("work.") for name in inner)
     assert moment["systems"]["A"] == "track-A"
-    # the review file is the user's, not the data root's
-    assert list((tmp_path / "home").rglob("*.sqlite"))
+    # looking makes nothing: the review file comes with the first decision
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_recording_without_video_and_sound_can_be_reviewed(tmp_path: Path) -> None:
@@ -105,6 +107,41 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     test = page(tmp_path / "root", **{keys.REVIEW_NAME: " "})
     assert not test.exception
     assert "name" in test.error[0].value
+
+
+@pytest.mark.parametrize("name", ["~nosuch", "\0", "a\0b", "~nosuch/x.sqlite", "a" * 300, "\ud800"])
+def test_a_name_that_is_no_path_is_one_sentence(tmp_path: Path, name: str) -> None:
+    write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False)
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: name})
+    assert not test.exception
+    assert len(test.error) == 1
+
+
+def test_a_link_changes_nothing_on_the_disk(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False)
+    (tmp_path / "__init__.py").touch()
+    before = sorted(tmp_path.rglob("*"))
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(tmp_path / "__init__.py")})
+    assert "is no review file" in test.error[0].value
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(tmp_path / "new" / "r.sqlite")})
+    assert not test.error
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "__init__.py").read_bytes() == b""
+
+
+def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False)
+    path = tmp_path / "r.sqlite"
+    with ReviewStore(path) as store:
+        store.append(reviewer="ann", split="s", recording="r", item="i", action="accept")
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER log_no_update")
+    connection.execute("UPDATE log SET time_utc = 'x'")
+    connection.commit()
+    connection.close()
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(path)})
+    assert not test.exception
+    assert "line 1" in test.error[0].value
 
 
 @pytest.mark.parametrize(

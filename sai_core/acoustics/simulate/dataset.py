@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core import __version__
+from sai_core.dataset.outputs import check_layout_output
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import SAMPLE_RATE_HZ, UPLAM_CAPSULES
@@ -161,9 +162,7 @@ def simulate_dataset(
         raise InputError(f"{recordings} recordings cannot be made; choose 0 or more.")
     if workers < 1:
         raise InputError(f"{workers} workers cannot do anything; choose 1 or more.")
-    root = Path(root)
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is not a folder; choose another place for the recordings.")
+    root = check_layout_output(root, made_with=["manifest.json", "manifest.d"])
     todo, skipped = [], []
     for index in range(recordings):
         state = _state(root, options, index)

@@ -16,6 +16,7 @@ from sai_core.acoustics.simulate.dataset import (
     run_in_workers,
     write_manifest,
 )
+from sai_core.dataset.outputs import check_layout_output
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
@@ -83,7 +84,7 @@ def make_demo(root: Path, *, workers: int = 1, progress: Progress = no_progress)
     EnvironmentProblem
         The folder cannot be written.
     """
-    root = Path(root)
+    root = check_layout_output(root, made_with=["manifest.json", "manifest.d"])
     if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not (root / "README.txt").is_file())):
         raise InputError(f"{root}: is not an earlier demo folder; choose an empty or a new one.")
     if workers < 1:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from sai_core.errors import InputError
 from sai_core.figures.paper.style import SYSTEM_DASHES, FigureFormat, PaperStyle, drawing, figure_bytes, new_figure
+from sai_core.files import user_path
 from sai_core.metrics import RecordingScores, merge, precision_recall_curve
 from sai_core.metrics.average_precision import average_precision_0630
 from sai_core.metrics.scores import best_first, ordered
@@ -249,7 +250,7 @@ def read_training_log(run: str | Path) -> TrainingLog:
     InputError
         No such file, no column ``step`` or ``epoch``, no numbers.
     """
-    path = Path(run).expanduser()
+    path = user_path(run, what="run folder")
     path = path / "metrics.csv" if path.is_dir() else path
     try:
         if path.stat().st_size > _MAX_LOG_BYTES:

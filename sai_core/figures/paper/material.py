@@ -12,10 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable, read_annotations
-from sai_core.dataset import DataRoot, FrameSource, PredictionSet, Recording, describe, find_prediction_set, open_frames
-from sai_core.dataset.layout import kind_of_folder, prediction_name
+from sai_core.dataset import (
+    DataRoot,
+    FrameSource,
+    PredictionSet,
+    Recording,
+    describe,
+    find_prediction_set,
+    open_frames,
+    outputs,
+)
+from sai_core.dataset.layout import PREDICTIONS_FOLDER, prediction_name
 from sai_core.errors import InputError
 from sai_core.figures.recording_view import is_simulated, system_title
+from sai_core.files import resolved, user_path
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
 
@@ -195,7 +205,7 @@ def find_system(text: str | Path, root: DataRoot, recording: Recording) -> Syste
     InputError
         Nothing of that name, or a folder without a file for the recording.
     """
-    path = Path(text).expanduser()
+    path = user_path(text, what="name of predictions")
     known = next((s for s in root.prediction_sets if s.name == str(text)), None)
     if not path.exists() and known is not None:
         chosen = known
@@ -250,16 +260,10 @@ def check_output(path: str | Path, root: DataRoot, *, inputs: Sequence[Path | No
     InputError
         The file is an input, lies in one of the root's data folders, or is a folder.
     """
-    target = Path(path).expanduser()
-    resolved = target.resolve()
-    if resolved.is_dir():
-        raise InputError(f"{target}: is a folder; give a file name.")
-    if any(source is not None and resolved == source.resolve() for source in inputs):
-        raise InputError(f"{target}: is one of the inputs; choose another file.")
-    if resolved.is_relative_to(root.path):
-        parts = resolved.relative_to(root.path).parts[:-1]
-        if (parts and (kind_of_folder(parts[0]) is not None or parts[0].lower() == "predictions")) or (
-            kind_of_folder(root.path.name) is not None
-        ):
-            raise InputError(f"{target}: lies among the data of {root.path}; choose a folder outside of it.")
+    target = outputs.check_output(path, root=root, inputs=inputs)
+    real = resolved(target)
+    if real.is_relative_to(root.path):
+        parts = real.relative_to(root.path).parts[:-1]
+        if parts and parts[0].lower() == PREDICTIONS_FOLDER:
+            raise InputError(f"{target}: lies inside the data of {root.path} (predictions); choose another place.")
     return target
