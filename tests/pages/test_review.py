@@ -109,7 +109,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     assert "name" in test.error[0].value
 
 
-@pytest.mark.parametrize("name", ["~nosuch", "\0", "a\0b", "~nosuch/x.sqlite", "a" * 300, "\ud800"])
+@pytest.mark.parametrize("name", ["~nosuch", "\0", "a\0b", "~nosuch/x.sqlite", "a" * 300])
 def test_a_name_that_is_no_path_is_one_sentence(tmp_path: Path, name: str) -> None:
     write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False)
     test = page(tmp_path / "root", **{keys.REVIEW_FILE: name})
