@@ -58,8 +58,8 @@ def main() -> None:
             "torch / torchvision": f"{torch['torch']} / {torch['torchvision']}"
             + (", operators run" if torch["operators_work"] else ", operators do not run"),
             "Devices": ", ".join(f"{d['name']} ({d['model']})" for d in report["devices"]),
-            "Video": "decoding works" if report["opencv_works"] else "decoding does not work",
-            "H.264 and AAC": "writing works" if report["pyav_works"] else "writing does not work",
+            "OpenCV": "works" if report["opencv_works"] else "does not work",
+            "Video": "is decoded and written" if report["pyav_works"] else "decoding and writing do not work",
             "Cache": f"{_gib(machine['cache_bytes'])} of {_gib(machine['cache_budget'])}",
         }
         st.dataframe(pd.DataFrame({"what": rows.keys(), "is": rows.values()}), hide_index=True, width="stretch")

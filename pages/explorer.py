@@ -45,6 +45,8 @@ def main() -> None:
         slot.empty()
     for problem in view.problems:
         st.error(plain(problem))
+    for note in view.notes:
+        st.warning(plain(note))
     if not view.n_frames:
         st.info(
             f"{plain(recording.name)} has nothing to show: neither labels, predictions, video nor audio could be "

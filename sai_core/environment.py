@@ -196,15 +196,13 @@ def probe_torch() -> TorchFacts:
 
 
 def check_opencv() -> str | None:
-    """One sentence when OpenCV cannot be loaded or cannot decode video; ``None`` when all is well."""
+    """One sentence when OpenCV cannot be loaded; ``None`` when all is well."""
     try:
         import cv2
 
         # an interrupted uninstall of the second of two OpenCV packages leaves an empty module behind
-        if not hasattr(cv2, "VideoCapture"):
+        if not hasattr(cv2, "imdecode"):
             return f"OpenCV is only partly installed; run: {_pip('--force-reinstall opencv-python')}"
-        if cv2.CAP_FFMPEG not in cv2.videoio_registry.getBackends():
-            return f"This OpenCV cannot decode video (no FFmpeg); run: {_pip('--force-reinstall opencv-python')}"
     except Exception as error:
         # a missing system library, most often libGL.so.1 or libgthread on a bare server
         missing = re.search(r"(lib[\w.+-]+\.so[.\d]*)", str(error))
@@ -218,14 +216,15 @@ def check_opencv() -> str | None:
 
 
 def check_pyav() -> str | None:
-    """One sentence when PyAV cannot be loaded or cannot write H.264 and AAC; ``None`` when all is well."""
+    """One sentence when PyAV cannot be loaded, decode H.264 or write H.264 and AAC; ``None`` when all is well."""
     try:
         import av
 
+        av.codec.Codec("h264", "r")
         for codec in ("libx264", "aac"):
             av.codec.Codec(codec, "w")
     except Exception as error:
-        return f"PyAV cannot write H.264 video with sound ({error}); run: {_pip('--force-reinstall av')}"
+        return f"PyAV cannot read and write H.264 video with sound ({error}); run: {_pip('--force-reinstall av')}"
     return None
 
 

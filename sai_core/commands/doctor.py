@@ -136,10 +136,10 @@ def _data(root: DataRoot) -> dict[str, Any]:
         counts["recordings"] += 1
         for kind, attribute in _KINDS:
             counts[kind] += getattr(recording, attribute) is not None
-        if recording.has_audio:
-            info = describe(recording, video=False)
+        if recording.has_audio or recording.has_video:
+            info = describe(recording)
             counts["seconds"] += info.duration_s or 0.0
-            problems += info.problems
+            problems += [*info.problems, *info.notes]
     return {
         "path": str(root.path),
         "splits": splits,
@@ -171,8 +171,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "",
         f"Torch      {torch['torch']} with torchvision {torch['torchvision']}: {works}",
         "Devices    " + ", ".join(_device(d) for d in report["devices"]),
-        f"OpenCV     {'decodes video' if report['opencv_works'] else 'does not work'}",
-        f"PyAV       {'writes H.264 and AAC' if report['pyav_works'] else 'does not work'}",
+        f"OpenCV     {'works' if report['opencv_works'] else 'does not work'}",
+        f"PyAV       {'decodes video, writes H.264 and AAC' if report['pyav_works'] else 'does not work'}",
         f"Chromium   {report['chromium'] or 'not found (only the browser tests need it)'}",
         f"Cache      {machine['cache_path']}: {_bytes(machine['cache_bytes'])} used of "
         f"{_bytes(machine['cache_budget'])} (SAI_CACHE_MAX_GB), {_bytes(machine['cache_free'])} free on its disk",

@@ -14,7 +14,7 @@ from sai_core.dataset.root import (
     find_prediction_sets,
     open_data_root,
 )
-from sai_core.dataset.video import FrameSource, FramesReader, VideoReader, open_frames
+from sai_core.dataset.video import FrameSource, FramesReader, VideoReader, open_frames, pictures_key
 
 __all__ = [
     "AudioInfo",
@@ -34,6 +34,7 @@ __all__ = [
     "find_prediction_sets",
     "open_data_root",
     "open_frames",
+    "pictures_key",
     "select_uplam_channels",
     "spectrogram",
 ]

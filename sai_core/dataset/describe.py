@@ -1,14 +1,14 @@
-"""Facts about a recording, from the headers of its files only."""
+"""Facts about a recording, from the headers of its files; a video that tells no length is read once, not decoded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from sai_core.dataset.audio import AudioReader
 from sai_core.dataset.root import Recording
-from sai_core.dataset.video import FramesReader, VideoReader
+from sai_core.dataset.video import FramesReader, VideoReader, open_frames
 from sai_core.errors import InputError
 from sai_core.files import FileSignature, file_signature
 from sai_core.geometry import FRAME_RATE_HZ
@@ -30,13 +30,34 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Header of a video, or what a folder of extracted frames holds (then ``fps`` is 10)."""
+    """What a video, or a folder of extracted frames, holds.
+
+    Attributes
+    ----------
+    fps : float
+        Mean pictures a second; of extracted frames, how many numbers make a second (10, unless another rate was found).
+    width, height : int
+        Pixels.
+    duration_s : float
+        Until the end of the last picture.
+    n_frames : int
+        Label frames until then.
+    codec : str
+        FFmpeg's short name; ``"images"`` for extracted frames.
+    start_s : float
+        When the first picture begins.
+    notes : tuple of str
+        What is odd, guessed or left out, one sentence each.
+    """
 
     fps: float
     width: int
     height: int
     duration_s: float
     n_frames: int
+    codec: str = ""
+    start_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +83,11 @@ class RecordingInfo:
     audio: AudioInfo | None
     video: VideoInfo | None
     problems: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about the pictures, guessed or left out, one sentence each."""
+        return self.video.notes if self.video is not None else ()
 
 
 def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
@@ -89,10 +115,10 @@ def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
             problems.append(str(error))
     if video or audio is None:
         try:
-            if recording.frames_dir is not None:
-                seen = _frames_info(recording.frames_dir, file_signature(recording.frames_dir))
-            elif recording.video_path is not None:
-                seen = _video_info(recording.video_path, file_signature(recording.video_path))
+            if recording.has_video:
+                files = (recording.frames_dir, recording.video_path, recording.audio_path)
+                signatures = tuple(file_signature(path) for path in files if path is not None)
+                seen = _video_info(replace(recording, label_path=None, metadata_path=None), signatures)
         except InputError as error:
             problems.append(str(error))
     if audio is not None:
@@ -112,13 +138,15 @@ def _audio_info(path: Path, signature: FileSignature) -> AudioInfo:
 
 
 @lru_cache(maxsize=4096)
-def _video_info(path: Path, signature: FileSignature) -> VideoInfo:
-    with VideoReader(path, cache_bytes=0) as reader:
-        return VideoInfo(reader.fps, reader.width, reader.height, reader.duration_s, reader.n_frames)
-
-
-@lru_cache(maxsize=4096)
-def _frames_info(path: Path, signature: FileSignature) -> VideoInfo:
-    with FramesReader(path, cache_bytes=0) as reader:
-        width, height = reader.source_size_wh()
-        return VideoInfo(float(FRAME_RATE_HZ), width, height, reader.n_frames / FRAME_RATE_HZ, reader.n_frames)
+def _video_info(recording: Recording, signatures: tuple[FileSignature, ...]) -> VideoInfo | None:
+    reader = open_frames(recording, cache_bytes=0)
+    if reader is None:
+        return None
+    with reader:
+        seconds, n_frames, notes = reader.n_frames / FRAME_RATE_HZ, reader.n_frames, reader.notes
+        if isinstance(reader, VideoReader):
+            facts = reader.facts
+            shape = (facts.width, facts.height)
+            return VideoInfo(facts.fps, *shape, facts.end_s, n_frames, facts.codec, facts.start_s, notes)
+        assert isinstance(reader, FramesReader)
+        return VideoInfo(reader.fps, *reader.source_size_wh(), seconds, n_frames, "images", 0.0, notes)

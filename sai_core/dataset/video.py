@@ -1,11 +1,13 @@
-"""Video of a recording as small pictures, one per label frame.
+"""Pictures of a recording, one per label frame, from its video or from a folder of extracted images.
 
-Which picture belongs to label frame ``k``: the last one whose time is before the middle of the frame,
-``(k + 0.5) / 10`` s after the first picture (a picture exactly there belongs to frame ``k + 1``). That is the rule of
-FFmpeg's ``fps=10`` filter, with which the official ``frames_dev`` folders are extracted, so that a video and its
-extracted frames show the same moments. Times come from the file's own time stamps, never from counting, so that
-29.97 pictures a second do not drift and an odd or changing rate is followed. Before the first picture the first is
-shown, after the last one the last is held (a video is often a little shorter than its audio).
+Which picture belongs to label frame ``k``: the last one that begins before the middle of the frame, ``(k + 0.5) / 10``
+s after the start of the container (a picture exactly there belongs to frame ``k + 1``). That is the rule of FFmpeg's
+``fps=10`` filter, with which the official ``frames_dev`` folders are extracted, so that a video and its extracted
+frames show the same moments. Times are the file's own time stamps, never counted, so that 29.97 pictures a second do
+not drift, an odd or changing rate is followed, and pictures that begin later than the sound come later. (One thing is
+done better: of MPEG transport streams the ``ffmpeg`` program forgets by how much their pictures begin later.) Before
+the first picture the first is shown, after the last one the last is held (a video is often a little shorter than its
+audio).
 
 Pictures are on the label grid: the ERP video scaled to 360 x 180 by area averaging.
 """
@@ -14,9 +16,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import struct
 import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -24,38 +33,37 @@ from typing import Final, Self
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from sai_core.dataset.layout import IMAGE_SUFFIXES
+from sai_core.cache import content_of, key_of
+from sai_core.dataset.audio import AudioReader
+from sai_core.dataset.decoding import MAX_PIXELS, Decoded, VideoFile, panorama_note
+from sai_core.dataset.layout import IMAGE_SUFFIXES, kind_of_folder
 from sai_core.dataset.root import Recording
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
 
-# OpenCV and the FFmpeg inside print to stderr what the readers here tell as an error. FFmpeg's level (-8 is "quiet") is
-# read when the first video is opened. A user's own settings are kept.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# OpenCV prints to stderr what the readers here tell as an error. A user's own settings are kept.
 if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
 
 Picture = npt.NDArray[np.uint8]
 
-FRAME_MS: Final[float] = 1000.0 / FRAME_RATE_HZ
 CACHE_BYTES: Final[int] = 64 << 20
 """Default limit of a reader's cache: 345 pictures of 360 x 180."""
-
-_TIE_MS: Final[float] = 1e-3
-"""Time stamps are exact fractions of a second turned into floating-point milliseconds; nearer than this is equal."""
-
-_WALK_MS: Final[float] = 2500.0
-"""Decoding forward this far is cheaper than a seek, which decodes from the key frame before the target (x264 sets
-one every 8 s by default, cameras every 0.5 to 1 s)."""
-
-_LONGEST_S: Final[float] = 86_400.0
-"""A header that tells of more than a day is damaged; believing it would ask for lists of millions of frames."""
 
 _KEPT_BEHIND: Final[int] = 9
 """Label frames before the wanted one that are kept after a jump back."""
 
-_IMAGE_NAME = re.compile(rf".*?(\d+)(?:{'|'.join(re.escape(s) for s in IMAGE_SUFFIXES)})", re.IGNORECASE)
+_MOST_NUMBERS: Final[int] = 120 * 86_400
+"""Numbers of images from this one on (a day at 120 a second) are no numbers of frames."""
+
+_RULES: Final[int] = 2
+"""Raised whenever another picture is shown for some label frame: what was made from the old ones is made anew."""
+
+_IMAGE_NAME = re.compile(
+    rf"(?P<prefix>.*?)(?P<number>\d+)(?:{'|'.join(re.escape(s) for s in IMAGE_SUFFIXES)})", re.IGNORECASE
+)
 
 
 class FrameSource(ABC):
@@ -69,6 +77,8 @@ class FrameSource(ABC):
         Width and height of the pictures.
     n_frames : int
         Label frames that have a picture of their own; later ones repeat the last.
+    notes : tuple of str
+        What is odd about the pictures, guessed or left out, one sentence each.
     """
 
     def __init__(self, path: str | Path, size_wh: tuple[int, int], cache_bytes: int) -> None:
@@ -77,6 +87,7 @@ class FrameSource(ABC):
         self.path = Path(path)
         self.size_wh = (int(size_wh[0]), int(size_wh[1]))
         self.n_frames = 0
+        self.notes: tuple[str, ...] = ()
         self._cache: OrderedDict[int, Picture] = OrderedDict()
         self._capacity = max(1, cache_bytes // (3 * self.size_wh[0] * self.size_wh[1]))
         self._lock = threading.RLock()
@@ -153,11 +164,10 @@ class FrameSource(ABC):
 
 
 class VideoReader(FrameSource):
-    """Pictures from a video file, decoded by OpenCV.
+    """Pictures from a video file.
 
-    Going forward decodes without a seek. A jump seeks to a key frame before the target and checks the time stamp that
-    it landed on, going further back when the container's index led too far, then decodes forward: the picture is the
-    one that decoding from the start gives.
+    Going forward decodes without a seek. A jump starts at the key frame before the target: the picture is the one that
+    decoding from the start gives. Pictures are converted only when they are asked for.
 
     Parameters
     ----------
@@ -170,17 +180,18 @@ class VideoReader(FrameSource):
 
     Attributes
     ----------
+    facts : VideoFacts
     fps : float
-        Pictures a second, as the header tells.
+        Mean pictures a second.
     width, height : int
         Of the video itself.
     duration_s : float
-        As the header tells.
+        From the start of the container to the end of the last picture.
 
     Raises
     ------
     InputError
-        No such file, not a video, or one without pictures.
+        No such file, not a video, one without pictures, or pictures that are too large.
     """
 
     def __init__(
@@ -188,50 +199,31 @@ class VideoReader(FrameSource):
     ) -> None:
         super().__init__(path, size, cache_bytes)
         _refuse_playlists(self.path)
-        self._capture: cv2.VideoCapture | None = self._open()
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        n_pictures = float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if self.width < 1 or self.height < 1:
-            raise InputError(f"{self.path}: holds no pictures.")
-        self.fps = fps if np.isfinite(fps) and 0.1 <= fps <= 1000.0 else 30.0
-        if np.isfinite(n_pictures) and n_pictures / self.fps > _LONGEST_S:
-            raise InputError(f"{self.path}: {n_pictures:.0f} pictures, more than a day; the video is damaged.")
-        self._interval_ms = 1000.0 / self.fps
-        self.duration_s = n_pictures / self.fps if np.isfinite(n_pictures) and n_pictures > 0 else 0.0
-        self.n_frames = max(1, int(np.floor(self.duration_s * FRAME_RATE_HZ + 0.5)))
-        self._keep_all = False  # pictures come irregularly: convert each one, not only the likely ones
-        self._ahead_ms: float | None = None  # time of the grabbed picture that is not shown yet
-        self._held: tuple[float, Picture | None] | None = None  # the picture before it: shown last
-        self._end_ms: float | None = None  # time of the very last picture, once seen
-        if not self._rewind():
-            raise InputError(f"{self.path}: no picture can be decoded; the video is damaged.")
+        self._file = VideoFile(self.path)
+        self.facts = self._file.facts
+        self.fps, self.width, self.height = self.facts.fps, self.facts.width, self.facts.height
+        self.duration_s, self.n_frames, self.notes = self.facts.end_s, self.facts.n_frames, self.facts.notes
+        self._ahead: Decoded | None = None  # decoded, and not shown yet
+        self._held: Decoded | None = None  # the picture before it: shown last
+        self._ended = False
+        self._first_slot: int | None = None
+        self._file.restart()
+        self._step()
+        self._step()
+        self._first_slot = self._held.slot if self._held is not None else 0
 
     def close(self) -> None:
         """Free the decoder and the cache; the reader cannot be used afterwards."""
         with self._lock:
             super().close()
-            if self._capture is not None:
-                self._capture.release()
-                self._capture = None
-
-    def _open(self) -> cv2.VideoCapture:
-        # Only FFmpeg: other back ends guess at image sequences and cameras. The absolute path keeps a name such as
-        # "concat:x.mp4" from being taken for a protocol.
-        try:
-            capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
-        except (cv2.error, UnicodeEncodeError) as error:
-            raise InputError(f"{self.path}: cannot be opened as a video ({error}).") from error
-        if not capture.isOpened():
-            raise InputError(f"{self.path}: not a video that can be decoded, or damaged.")
-        return capture
+            self._held = self._ahead = None
+            self._file.close()
 
     def _decode(self, k: int) -> Picture:
-        if self._capture is None:
+        if self._file.closed:
             raise InputError(f"{self.path}: the reader is closed.")
         start = k
-        if self._held is not None and self._held[0] >= (k + 0.5) * FRAME_MS - _TIE_MS:
+        if self._held is not None and k < self._held.slot <= k + 3 * _KEPT_BEHIND:
             # Going back costs a seek. Who steps back once will step back again: keep what is passed on the way.
             start = max(0, k - min(_KEPT_BEHIND, self._capacity - 1))
         for passed in range(start, k):
@@ -239,87 +231,44 @@ class VideoReader(FrameSource):
         return self._picture(k)
 
     def _picture(self, k: int) -> Picture:
-        target = (k + 0.5) * FRAME_MS - _TIE_MS
-        while True:
-            end_known = self._end_ms is not None
-            picture = self._show(min(target, self._end_ms + _TIE_MS) if self._end_ms is not None else target)
-            if picture is not None:
-                return picture
-            # The picture to show was passed over unconverted. Either the video ended before it, which is known from
-            # now on, or it has a gap in its time stamps: convert every picture then.
-            self._held = None
-            if end_known or self._end_ms is None:
-                if self._keep_all:
-                    raise InputError(f"{self.path}: the picture of label frame {k} is damaged and cannot be decoded.")
-                self._keep_all = True
+        """Last picture that begins at label frame ``k`` or before; the first one before it begins."""
+        target = max(k, self._first_slot or 0)
+        if self._is_far(target):
+            self._go(target)
+        while not self._ended and (self._ahead is None or self._ahead.slot <= target):
+            self._step()
+        assert self._held is not None
+        try:
+            return self._held.rgb(self.size_wh)
+        except InputError as error:
+            raise InputError(f"{self.path}: label frame {k}: {error}") from error
 
-    def _show(self, target: float) -> Picture | None:
-        """Last picture before ``target`` ms (the first one when there is none), or ``None`` if it went unconverted."""
-        held = self._held
-        if held is None or held[0] >= target or (self._ahead_ms is not None and target - self._ahead_ms > _WALK_MS):
-            self._seek(target)
-        while self._ahead_ms is not None and (self._ahead_ms < target or self._held is None):
-            self._step(target)
-        return None if self._held is None else self._held[1]
+    def _is_far(self, target: int) -> bool:
+        if self._held is None or self._held.slot > target:
+            return True
+        waits = self._ahead is not None and self._ahead.slot <= target
+        return waits and self._file.is_nearer_by_seek(self._held.slot, target)
 
-    def _step(self, target: float) -> None:
-        """Move on by one picture: the grabbed one becomes the held one."""
-        assert self._capture is not None
-        assert self._ahead_ms is not None
-        now = self._ahead_ms
-        wanted = self._keep_all or now + 1.5 * self._interval_ms >= target
-        picture = None
-        if wanted:
-            done, bgr = self._capture.retrieve()
-            if done and bgr is not None:
-                picture = self._scaled(bgr)
-            elif self._held is not None:
-                picture = self._held[1]  # a damaged picture: hold the one before
-        self._held = (now, picture)
-        self._grab()
-        if self._ahead_ms is None:
-            self._end_ms = now
+    def _go(self, target: int) -> None:
+        self._held, self._ended = None, False
+        self._ahead = self._file.seek(target)
+        self._step()
 
-    def _grab(self) -> None:
-        """Decode the next picture; ``_ahead_ms`` becomes its time, or ``None`` at the end."""
-        assert self._capture is not None
-        before = self._held[0] if self._held is not None else None
-        if not self._capture.grab():
-            self._ahead_ms = None
-            return
-        time_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-        if before is not None and not time_ms > before:
-            time_ms = before + self._interval_ms  # a stream without usable time stamps: count
-        self._ahead_ms = time_ms
-
-    def _rewind(self) -> bool:
-        """Start over with a fresh decoder; whether there is a first picture."""
-        if self._capture is not None:
-            self._capture.release()
-        self._capture = self._open()
-        self._held = None
-        self._grab()
-        return self._ahead_ms is not None
-
-    def _seek(self, target: float) -> None:
-        """Stand on some picture before ``target`` ms, or on the first one."""
-        assert self._capture is not None
-        margin = max(3 * self._interval_ms, 2 * FRAME_MS)
-        while target - margin > 0:
-            self._held = None
-            if self._capture.set(cv2.CAP_PROP_POS_MSEC, target - margin):
-                self._grab()
-                if self._ahead_ms is not None and self._ahead_ms < target:
-                    return
-            margin *= 4
-        self._rewind()
+    def _step(self) -> None:
+        """Move on by one picture: the one ahead becomes the one that is held."""
+        if self._ahead is not None:
+            self._held = self._ahead
+        self._ahead = self._file.next()
+        self._ended = self._ahead is None
 
 
 class FramesReader(FrameSource):
-    """Pictures from a folder of images ``<recording>_0000.png``, extracted at 10 a second.
+    """Pictures from a folder of images ``<recording>_0000.png``.
 
-    Image number ``k`` is label frame ``k``. If there is no number 0 but a number 1, all were numbered from 1 (the
-    default of FFmpeg) and are taken one earlier. A number that is missing shows the image before it.
+    Extracted at 10 a second, image number ``k`` is label frame ``k``; without a number 0 but with a number 1, all were
+    numbered from 1 (FFmpeg's default) and are taken one earlier. Where the length of the recording is known, the
+    numbers tell another rate, or that they begin elsewhere, and every image is placed at its own time by the rule of
+    videos. A number that is missing shows the image before it. Whatever was guessed or left out is in ``notes``.
 
     Parameters
     ----------
@@ -329,54 +278,222 @@ class FramesReader(FrameSource):
         Width and height of the pictures; images of another size are scaled by area averaging.
     cache_bytes : int
         Limit of the picture cache (at least one picture is kept).
+    durations_s : sequence of float
+        How long the recording is, by its sound and by its video, as far as known.
+
+    Attributes
+    ----------
+    fps : float
+        Numbers a second.
+    first_number : int
+        Number that label frame 0 begins with.
 
     Raises
     ------
     InputError
-        No such folder, or one without images.
+        No such folder, or one without images that can be used.
     """
 
     def __init__(
-        self, path: str | Path, *, size: tuple[int, int] = (ERP_WIDTH, ERP_HEIGHT), cache_bytes: int = CACHE_BYTES
+        self,
+        path: str | Path,
+        *,
+        size: tuple[int, int] = (ERP_WIDTH, ERP_HEIGHT),
+        cache_bytes: int = CACHE_BYTES,
+        durations_s: Sequence[float] = (),
     ) -> None:
         super().__init__(path, size, cache_bytes)
-        numbered: dict[int, str] = {}
-        try:
-            with os.scandir(self.path) as listing:
-                for entry in listing:
-                    match = _IMAGE_NAME.fullmatch(entry.name)
-                    if match is not None and not entry.name.startswith(".") and len(match.group(1)) <= 9:
-                        number = int(match.group(1))
-                        # of two types of one number the first in the alphabet, whatever the order of listing
-                        numbered[number] = min(numbered.get(number, entry.name), entry.name)
-        except OSError as error:
-            raise InputError(f"{self.path}: the frames cannot be listed ({error.strerror or error}).") from error
-        if not numbered:
-            raise InputError(f"{self.path}: holds no images named <recording>_0000.png.")
-        self.first_number = 1 if 0 not in numbered and 1 in numbered else 0
+        notes: list[str] = []
+        numbered = _numbered_images(self.path, notes)
         self._numbers = np.array(sorted(numbered), dtype=np.int64)
         self._names = [numbered[n] for n in self._numbers.tolist()]
-        self.n_frames = int(self._numbers[-1]) + 1 - self.first_number
+        place = _place(self.path, self._numbers, [d for d in durations_s if d > 0], notes)
+        self.first_number, self.fps = place.first_number, float(place.rate)
+        # halves upwards, as for videos
+        twice = 2 * (self._numbers - place.first_number) * FRAME_RATE_HZ * place.rate.denominator
+        self._slots = (twice + place.rate.numerator) // (2 * place.rate.numerator)
+        end = Fraction(int(self._numbers[-1]) + place.step - place.first_number) / place.rate * FRAME_RATE_HZ
+        self.n_frames = max(1, int(end + Fraction(1, 2)))
+        self.notes = tuple(notes)
+
+    @property
+    def first_image(self) -> Path:
+        """File of the lowest number."""
+        return self.path / self._names[0]
 
     def source_size_wh(self) -> tuple[int, int]:
-        """Width and height of the first image as it is on disk."""
-        bgr = self._image(0)
-        return bgr.shape[1], bgr.shape[0]
+        """Width and height of the first image as it is on disk, from its header."""
+        return _image_size(self.first_image)
 
     def _decode(self, k: int) -> Picture:
-        index = max(int(np.searchsorted(self._numbers, k + self.first_number, side="right")) - 1, 0)
+        index = max(int(np.searchsorted(self._slots, k, side="right")) - 1, 0)
         return self._scaled(self._image(index))
 
     def _image(self, index: int) -> npt.NDArray:
         file = self.path / self._names[index]
+        _image_size(file)
         try:
             data = np.fromfile(file, dtype=np.uint8)
             bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        except (OSError, cv2.error) as error:
+        except (OSError, cv2.error, MemoryError) as error:
             raise InputError(f"{file}: cannot be read as an image ({error}).") from error
         if bgr is None:
             raise InputError(f"{file}: not an image, or damaged; extract the frames again.")
         return bgr
+
+
+@dataclass(frozen=True)
+class _Place:
+    first_number: int
+    rate: Fraction
+    step: int = 1
+
+
+_RATES: Final[tuple[Fraction, ...]] = tuple(
+    Fraction(rate) * factor
+    for rate in (1, 2, 5, 12, 15, 20, 24, 25, 30, 48, 50, 60, 120)
+    for factor in (Fraction(1), Fraction(1000, 1001))
+    if factor == 1 or rate in (15, 24, 30, 48, 60, 120)
+)
+"""Pictures a second that cameras and extraction scripts give, besides 10."""
+
+
+def _place(path: Path, numbers: npt.NDArray[np.int64], durations_s: Sequence[float], notes: list[str]) -> _Place:
+    """When numbered images are shown; what was found out or is missing is added to ``notes``."""
+    low, high, n = int(numbers[0]), int(numbers[-1]), len(numbers)
+    usual = 1 if low == 1 else 0
+    place = _Place(usual, Fraction(FRAME_RATE_HZ))
+    starts = dict.fromkeys((usual, low))  # the usual one first: it wins a tie
+    missing = high - low + 1 - n
+    step = int(np.gcd.reduce(np.diff(numbers))) if n > 1 else 1  # every third picture of a video, say
+    for start in starts:
+        apart = [abs(high + 1 - start - FRAME_RATE_HZ * d) / max(2.0, 0.01 * FRAME_RATE_HZ * d) for d in durations_s]
+        if min(apart, default=2.0) <= 1.0:
+            place = _Place(start, place.rate)
+            if start > 1:
+                notes.append(f"{path}: its images begin with number {start}, which is taken as label frame 0.")
+            break
+    else:
+        found = [
+            (abs(length / rate / Fraction(d) - 1), rate, start, d)
+            for d in durations_s
+            for start in starts
+            for rate in _RATES
+            if abs((length := high + step - start) / rate / Fraction(d) - 1) <= 0.015
+            or abs(length - rate * Fraction(d)) <= 1
+        ]
+        if found:
+            _, rate, start, seconds = min(found)
+            place = _Place(start, rate, step)
+            notes.append(
+                f"{path}: numbers {low} to {high} in {seconds:.1f} s are {float(rate):.4g} images a second, not "
+                f"{FRAME_RATE_HZ}; each is shown at its own time."
+            )
+        elif durations_s:
+            early = high + 1 - place.first_number < FRAME_RATE_HZ * durations_s[0]
+            what = "are of a video that ends early, or of another" if early else "are of no usual"
+            notes.append(
+                f"{path}: numbers {low} to {high} in {durations_s[0]:.1f} s {what} rate; they are taken as "
+                f"{FRAME_RATE_HZ} a second (extract frames with ffmpeg -vf fps=10 -start_number 0)."
+            )
+        if low > 1 and place.first_number != low:
+            notes.append(f"{path}: its images begin with number {low}; the first one is shown until then.")
+    if missing and not (step > 1 and step * (n - 1) == high - low and place.rate > FRAME_RATE_HZ):
+        gaps = np.flatnonzero(np.diff(numbers) > 1)
+        notes.append(
+            f"{path}: {missing} of the numbers from {low} to {high} are missing, the first after {numbers[gaps[0]]}; "
+            "the image before is shown."
+        )
+    return place
+
+
+def _numbered_images(path: Path, notes: list[str]) -> dict[int, str]:
+    """File name by number of the images in a folder; links out of the data root and what is no file are left out."""
+    root = os.path.realpath(_root_of(path))
+    series: dict[str, dict[int, str]] = {}
+    left_out: list[str] = []
+    try:
+        with os.scandir(path) as listing:
+            entries = sorted(
+                (entry for entry in listing if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
+    except OSError as error:
+        raise InputError(f"{path}: the frames cannot be listed ({error.strerror or error}).") from error
+    for entry in entries:
+        match = _IMAGE_NAME.fullmatch(entry.name)
+        if match is None:
+            continue
+        why = _why_not(entry, root)
+        if why is None and int(match["number"].lstrip("0")[:20] or 0) >= _MOST_NUMBERS:
+            why = f"has a number of {_MOST_NUMBERS:,} or more"
+        if why is not None:
+            left_out.append(f"{entry.name!r} {why}")
+            continue
+        group = series.setdefault(match["prefix"].lower(), {})
+        # of two types of one number the first in the alphabet
+        if (known := group.setdefault(int(match["number"]), entry.name)) != entry.name:
+            left_out.append(f"{entry.name!r} has the number of {known!r}")
+    if len(series) > 1:
+        chosen = max(series, key=lambda prefix: (len(series[prefix]), prefix == path.name.lower() + "_"))
+        for prefix, group in series.items():
+            if prefix != chosen:
+                left_out += [f"{name!r} belongs to another series" for name in group.values()]
+    elif not series:
+        why = f"; left out: {left_out[0]}" if left_out else ""
+        raise InputError(f"{path}: holds no images named <recording>_0000.png{why}.")
+    else:
+        chosen = next(iter(series))
+    if left_out:
+        more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
+        notes.append(f"{path}: {len(left_out)} of its images left out: {left_out[0]}{more}.")
+    return series[chosen]
+
+
+def _root_of(folder: Path) -> Path:
+    """Data root that a folder of frames lies in: above ``frames_dev``; else the folder that holds it."""
+    for parent in folder.parents:
+        if kind_of_folder(parent.name) == "frames":
+            return parent.parent
+    return folder.parent
+
+
+def _why_not(entry: os.DirEntry[str], root: str) -> str | None:
+    """What keeps an entry from being an image of the data root; None for nothing."""
+    try:
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path, strict=True)
+            if target != root and not target.startswith(root.rstrip(os.sep) + os.sep):
+                return f"links to {target!r}, outside of the data root"
+        return None if entry.is_file() else "is no file"
+    except OSError as error:
+        return f"is a link that leads nowhere ({error.strerror or error})"
+
+
+def _image_size(file: Path) -> tuple[int, int]:
+    """Width and height by the header, after making sure that the image can be decoded within limits."""
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}).") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{file}: not a file.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                width, height = image.size
+    except Image.DecompressionBombError:
+        width = height = MAX_PIXELS  # twice what is a warning: far too large
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})" if error.strerror else "not an image, or damaged"
+        raise InputError(f"{file}: {why}; extract the frames again.") from error
+    except (ValueError, SyntaxError, struct.error, OverflowError) as error:
+        raise InputError(f"{file}: not an image, or damaged; extract the frames again.") from error
+    if width * height > MAX_PIXELS or status.st_size > 4 * MAX_PIXELS:
+        raise InputError(
+            f"{file}: larger than the {MAX_PIXELS / 1e6:.0f} million pixels that are decoded; scale it down."
+        )
+    return width, height
 
 
 def open_frames(
@@ -390,10 +507,50 @@ def open_frames(
         The frames or the video cannot be read.
     """
     if recording.frames_dir is not None:
-        return FramesReader(recording.frames_dir, size=size, cache_bytes=cache_bytes)
+        return _open_images(recording, size, cache_bytes)
     if recording.video_path is not None:
         return VideoReader(recording.video_path, size=size, cache_bytes=cache_bytes)
     return None
+
+
+def pictures_key(recording: Recording) -> str | None:
+    """Text that changes when a recording's pictures do: for stores of what was made from them. None without any.
+
+    Raises
+    ------
+    InputError
+        A file cannot be looked at.
+    """
+    source = recording.frames_dir or recording.video_path
+    if source is None:
+        return None
+    parts = [source]
+    if recording.frames_dir is not None:  # images are placed by these
+        parts += [path for path in (recording.audio_path, recording.video_path) if path is not None]
+    return key_of(_RULES, *(content_of(path) for path in parts))
+
+
+def _open_images(recording: Recording, size: tuple[int, int], cache_bytes: int) -> FramesReader:
+    """Reader of extracted frames, placed by the length of the sound; of the video, too, where that leaves doubt."""
+    assert recording.frames_dir is not None
+    durations_s: list[float] = []
+    if recording.audio_path is not None:
+        with suppress(InputError):  # told by who wants the sound
+            audio = AudioReader(recording.audio_path)
+            durations_s.append(audio.n_samples / audio.sample_rate_hz)
+
+    def opened() -> FramesReader:
+        return FramesReader(recording.frames_dir or "", size=size, cache_bytes=cache_bytes, durations_s=durations_s)
+
+    frames = opened()
+    if recording.video_path is not None and (frames.notes or not durations_s):
+        with suppress(InputError), VideoReader(recording.video_path, cache_bytes=0) as video:
+            durations_s.append(video.duration_s)
+            frames = opened()
+    with suppress(InputError):  # told when that image is shown
+        said = panorama_note(frames.first_image, *frames.source_size_wh())
+        frames.notes += () if said is None else (said,)
+    return frames
 
 
 def _refuse_playlists(path: Path) -> None:

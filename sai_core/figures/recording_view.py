@@ -98,6 +98,8 @@ class RecordingView:
         Kinds of acoustic maps that the audio allows.
     frames : FrameSource or None
         Pictures.
+    notes : tuple of str
+        What is odd about the pictures, one sentence each.
     cache : BytesCache
         Where finished blocks are kept.
     """
@@ -113,6 +115,7 @@ class RecordingView:
     has_audio: bool
     layers: tuple[LayerKind, ...]
     frames: FrameSource | None
+    notes: tuple[str, ...]
     cache: BytesCache
     _scene: bytes | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -185,6 +188,7 @@ class RecordingView:
             "simulated": self.simulated,
             "n_frames": self.n_frames,
             "block_frames": BLOCK_FRAMES,
+            "picture_frames": self.frames.n_frames if self.frames is not None else 0,
             "frame_rate_hz": FRAME_RATE_HZ,
             "sample_rate_hz": SAMPLE_RATE_HZ,
             "classes": [
@@ -358,5 +362,6 @@ def open_view(
         has_audio=has_audio,
         layers=layer_kinds(recording, lam32_weights=lam32_weights) if has_audio else (),
         frames=frames,
+        notes=frames.notes if frames is not None else (),
         cache=cache,
     )

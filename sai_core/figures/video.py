@@ -205,7 +205,7 @@ def write_video(
     progress(1.0, f"{stop - start} frames")
     notes = [*material.problems, *([sound_problem] if sound_problem else [])]
     for there, sentence in (
-        (material.frames is not None or bool(material.problems), "No video: the RGB panel is empty."),
+        (recording.has_video, "No video: the RGB panel is empty."),
         (sound is not None or bool(sound_problem), "No audio: the video is silent."),
         (material.labels is not None, "No labels: ground truth and residual are empty."),
         (material.tables[0] is not None, "No predictions: prediction and residual are empty."),

@@ -29,8 +29,7 @@ from torch import Tensor
 from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
-from sai_core.cache import content_of
-from sai_core.dataset import FrameSource, Recording, open_frames
+from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
@@ -144,7 +143,7 @@ def predict_recording(
         video = open_frames(recording)
         if video is None:
             raise InputError(f"{recording.name}: this network sees, and there is no video (video_dev) to show it.")
-        parts["video"] = content_of(video.path)
+        parts["video"] = str(pictures_key(recording))
     try:
         key = store_key(parts)
         folder = store_folder(out, recording.name, key)

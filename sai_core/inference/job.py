@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sai_core.annotations.notes import FileNotes, summarise_notes
-from sai_core.dataset import Recording
+from sai_core.dataset import Recording, describe
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.files import resolved, user_path
@@ -205,8 +205,8 @@ def predict_recordings(
     on_result : callable
         Called with each place and result; twice for a recording whose file is written only at the end.
     on_note : callable
-        Called with what a system decided over all recordings, and with what was left out or converted in a teacher's
-        files, in one sentence each.
+        Called with what a system decided over all recordings, with what was left out or converted in a teacher's files,
+        and with what is odd about a video that the network sees, in one sentence each.
 
     Returns
     -------
@@ -246,6 +246,9 @@ def predict_recordings(
     for index, recording in enumerate(request.recordings):
         began = time.perf_counter()
         path = request.out / f"{recording.name}.json"
+        if network.needs_rgb:
+            for note in describe(recording).notes:
+                on_note(note)
         try:
             raw = predict_recording(
                 recording,

@@ -35,7 +35,7 @@ from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
 from sai_core.annotations.notes import NO_NOTES, FileNotes, summarise_notes
 from sai_core.cache import Cache, content_of, key_of
-from sai_core.dataset import FrameSource, Recording, open_data_root, open_frames
+from sai_core.dataset import FrameSource, Recording, open_data_root, open_frames, pictures_key
 from sai_core.detector.spectrum import context_window
 from sai_core.entry_file import Rows, StoredRows
 from sai_core.errors import InputError
@@ -446,12 +446,12 @@ def pictures(recording: Recording, *, n_frames: int, frame_step: int) -> Picture
     EnvironmentProblem
         The disk of the cache is full.
     """
-    source = recording.frames_dir or recording.video_path
-    if source is None:
+    made_of = pictures_key(recording)
+    if made_of is None:
         raise InputError(f"{recording.name}: there is no video (video_dev) for a Track B network to learn from.")
     wanted = range(0, n_frames, frame_step)
     shape = (len(wanted), ERP_HEIGHT, ERP_WIDTH, 3)
-    key = key_of(content_of(source), n_frames, frame_step)
+    key = key_of(made_of, n_frames, frame_step)
     entry = _pictures.get(key)
     if entry is None:
         reader = open_frames(recording)

@@ -606,7 +606,7 @@ class Player {
         const o = this.overlay, failed = this.acousticKind && (this.status["ac." + this.acousticKind] || {}).state === "error";
         panel.draw({
           source: picture, over: o !== "none" && block ? this.overlayRaster.canvas : null, overAlpha: 1,
-          message: loading || (failed ? this.status["ac." + this.acousticKind].text : "") || (h.has.video ? (block && !block.picture(this.frame) ? "No picture at this time: the video is shorter than the recording." : "") : o === "none" ? h.messages.video : ""),
+          message: loading || (failed ? this.status["ac." + this.acousticKind].text : "") || (h.has.video ? (block && !block.picture(this.frame) ? (this.frame < h.picture_frames ? "This picture is damaged and cannot be shown." : `No picture at this time: the video ends at ${(h.picture_frames / h.frame_rate_hz).toFixed(1)} s.`) : "") : o === "none" ? h.messages.video : ""),
           outlines: tags ? [...outlines.L.map((x) => ({ ...x, tag: x.short, brief: x.short })), ...this.shown.slice(0, 1).flatMap((s) => outlines[s].map((x) => ({ ...x, dash: true, tag: "" })))] : [], tags,
         });
       } else if (kind === "gt") {

@@ -70,7 +70,7 @@ class Material:
     n_audio_frames : int
         Frames of the audio; 0 without.
     problems : tuple of str
-        What could not be read and is therefore missing, one sentence each.
+        What could not be read and is therefore missing, and what is odd about the pictures; one sentence each.
     """
 
     recording: Recording
@@ -171,6 +171,7 @@ def open_material(
         progress(len(sources) / (len(sources) + 1), "Opening the video")
         try:
             frames = open_frames(recording, size=picture_size_wh, cache_bytes=cache_bytes)
+            problems += frames.notes if frames is not None else ()
         except InputError as error:
             problems.append(str(error))
     audio = describe(recording, video=False).audio
