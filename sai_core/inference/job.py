@@ -139,7 +139,7 @@ def check_request(request: PredictionRequest) -> None:
         No recordings; two of one name, which would write the same file; an output folder inside the data; a teacher
         that is needed and missing; a file where the folder is to be.
     """
-    from sai_core.postprocess.teacher_files import find_teacher_csv
+    from sai_core.postprocess.teacher_files import read_teacher
     from sai_core.teacher.listening import check_audio, open_teacher
 
     if not request.recordings:
@@ -173,7 +173,8 @@ def check_request(request: PredictionRequest) -> None:
             if model is not None:
                 check_audio(model, recording)
             else:
-                find_teacher_csv(request.teacher, recording.name)
+                # read, not only found: a file that cannot be used is told now, not after the network
+                read_teacher(request.teacher, recording.name)
 
 
 def lacks(recording: Recording, *, needs_rgb: bool) -> str:

@@ -80,10 +80,15 @@ def test_files_options_and_mistakes(
     assert main([*command, *out, "--system", str(tmp_path / "my.toml"), "--min-score", "0.9"]) == 0
     assert len(read_annotations(tmp_path / "out" / f"{NAMES[0]}.json")) < len(plain)
     capsys.readouterr()
+    (tmp_path / "stereo").mkdir()
+    for name in NAMES:
+        (tmp_path / "stereo" / f"{name}.csv").write_text("frame,class,source,azimuth,distance,onscreen\n0,1,0,9,90,1\n")
+    monkeypatch.setattr("sai_core.inference.job.predict_recording", None)  # all of these are told before long work
     for arguments, message in (
         (["--system", "nobody"], "there is no such system"),
         (["--system", "TPAV"], "--teacher: TPAV needs the folder"),
         (["--system", "TPAV", "--teacher", str(tmp_path / "out")], "needs a file for each recording"),
+        (["--system", "TPAV", "--teacher", str(tmp_path / "stereo")], "the header is that of DCASE 2025"),
         (["--min-score", "2"], "min_score is 2"),
     ):
         assert main([*command, *out, *arguments]) == 2
