@@ -306,3 +306,11 @@ def test_many_problems_are_cut_short(capsys: pytest.CaptureFixture[str], monkeyp
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 21
     assert lines[-1] == "  and 30 more; --json lists them all"
+
+
+def test_what_the_cache_had_to_tell_is_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sai_core import cache
+    from sai_core.commands.doctor import gather
+
+    monkeypatch.setattr(cache, "_notices", cache.deque(["an entry was damaged."]))
+    assert "an entry was damaged." in gather()["problems"]

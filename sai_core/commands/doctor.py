@@ -103,6 +103,9 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
             f"The cache folder {machine.cache_path} cannot be written; set SAI_CACHE_DIR to one that can "
             "(without it everything works, only slower)."
         )
+    if (service := sys.modules.get("sai_core.cache")) is not None:
+        # in the app: what this process found damaged and made anew
+        problems += service.notices()
     return {
         "program": __version__,
         "python": {"version": platform.python_version(), "executable": sys.executable, "supported": python_ok},
