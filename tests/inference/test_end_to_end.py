@@ -50,6 +50,7 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
 
 @pytest.mark.oracle
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # three minutes of one core; a busy machine has others to serve
 def test_the_official_script_and_ours_write_the_same(oracle: Path, tmp_path: Path) -> None:
     e2e = oracle / "e2e"
     if not e2e.is_dir():
