@@ -1,4 +1,4 @@
-"""Write ``constraints.txt`` anew: the versions behind requirements.txt as they are installed, with their wheels' hashes.
+"""Write ``constraints.txt`` anew: the versions behind requirements.txt as they are installed, with wheel hashes.
 
 ``python -m tests.constraints`` asks pip what it would install (nothing is) with the versions of this environment, on
 the platform that it runs on.
