@@ -27,7 +27,7 @@ def main() -> None:
     slot = st.empty()
 
     def progress(fraction: float, message: str) -> None:
-        slot.progress(min(max(fraction, 0.0), 1.0), message)
+        slot.progress(min(max(fraction, 0.0), 1.0), plain(message))
 
     try:
         view = sources.recording_view(

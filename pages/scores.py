@@ -72,7 +72,7 @@ def main() -> None:
         st.rerun()
     if not systems:
         for problem in problems:
-            st.error(problem)
+            st.error(plain(problem))
         if not tasks:
             st.info(
                 "No prediction file belongs to one of these recordings: names of labels and predictions must agree."
@@ -85,7 +85,7 @@ def main() -> None:
             str(len(problems)), icon=":material/warning:", help="What a reader of these figures must know"
         ):
             for problem in problems:
-                st.warning(problem)
+                st.warning(plain(problem))
     view, chosen, other = _choose_view(systems)
     scene = views.Scene(
         root,

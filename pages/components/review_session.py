@@ -13,6 +13,7 @@ import streamlit as st
 from pages.components import review_desk, review_jobs
 from pages.components import state_keys as keys
 from pages.components.address import explorer_link
+from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.figures.colormaps import sequential_lut
@@ -41,7 +42,7 @@ def show_desk(
     try:
         desk = Desk(queue, store, reviewer, lambda item: review_jobs.material_of(root, systems, item))
     except SaiError as problem:
-        st.error(str(problem))
+        st.error(plain(problem))
         return
     current = _current(desk, filters)
     for action in request.actions:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from pages.components.plotting import GREY, is_dark, styled, text_color
+from pages.components.text import chart_text
 from sai_core.metrics.calibration import ReliabilityCurve, curve_points
 from sai_core.metrics.diagnostics import Interval, PrecisionRecallCurve
 from sai_core.metrics.published import PublishedRow
@@ -77,7 +78,7 @@ def system_dots(
 ) -> Any:
     """Macro mAP of each system with its interval, published ones as hollow diamonds."""
     figure = go.Figure()
-    labels = [*names, *(row.label(revision) for row in published)]
+    labels = [chart_text(label) for label in (*names, *(row.label(revision) for row in published))]
     value = np.array([i.value for i in intervals])
     low, high = np.array([i.low for i in intervals]), np.array([i.high for i in intervals])
     figure.add_scatter(
@@ -96,7 +97,8 @@ def system_dots(
         },
         name="yours, 95 % interval",
         customdata=[[name] for name in names],
-        hovertemplate="%{customdata[0]}: %{x:.4f}<extra></extra>",
+        text=labels[: len(names)],
+        hovertemplate="%{text}: %{x:.4f}<extra></extra>",
         unselected={"marker": {"opacity": 0.5}},
     )
     figure.add_scatter(

@@ -175,7 +175,7 @@ def draw_systems(scene: Scene) -> None:
             notes.append(
                 "Files do not tell their system's inputs, so one whose name does not either is in both tables."
             )
-        st.caption(" ".join(notes))
+        st.caption(plain(" ".join(notes)))
     with right:
         names = list(scene.systems)
         intervals = [_macro_interval(scene, name) for name in names]

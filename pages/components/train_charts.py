@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from pages.components.text import chart_text
 from sai_core.runs.watch import Curve
 
 Axis = Literal["step", "epoch", "hours"]
@@ -69,14 +70,14 @@ def figure(runs: Mapping[str, Sequence[Curve]], *, axis: Axis, log_scale: bool) 
                 go.Scatter(
                     x=_x(curve, axis),
                     y=curve.value.astype(np.float32),
-                    name=name,
+                    name=chart_text(name),
                     legendgroup=name,
                     showlegend=name not in shown and curve.part != "rate",
                     # a single value is a point, which a line would not show
                     mode="lines+markers" if len(curve) <= 30 else "lines",
                     line={"color": colour, "width": 1.8, "dash": dash},
                     marker={"size": 4},
-                    hovertemplate=f"%{{y:.4g}} at {_TITLES[axis]} %{{x:.5g}}<extra>{_html(name)}</extra>",
+                    hovertemplate=f"%{{y:.4g}} at {_TITLES[axis]} %{{x:.5g}}<extra>{chart_text(name)}</extra>",
                 ),
                 row=row + 1,
                 col=column + 1,
@@ -126,7 +127,7 @@ def _panels(runs: Mapping[str, Sequence[Curve]]) -> list[tuple[str, list[tuple[s
     for place in sorted(found, key=lambda place: place[:2]):
         name, lines = place[2], found[place]
         title = f"loss: {name}" if lines[0][1].part in ("train", "validation") else name
-        panels.append((_html(title.replace("_", " ")), lines))
+        panels.append((chart_text(title.replace("_", " ")), lines))
     return panels
 
 
@@ -150,8 +151,3 @@ def _x(curve: Curve, axis: Axis) -> np.ndarray:
     if axis == "epoch" and np.isfinite(curve.epoch).any():
         return curve.epoch.astype(np.float32)
     return curve.step.astype(np.float64)
-
-
-def _html(text: str) -> str:
-    """Names come from files; Plotly draws a few HTML tags and links."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

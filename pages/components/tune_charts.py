@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.components.plotting import ground_color, styled, text_color
+from pages.components.text import chart_text
 from sai_core.metrics import Evaluation
 from sai_core.taxonomy import CLASS_COLORS, N_CLASSES, SHORT_NAMES
 from sai_core.tuning import Curve, HeatMap
@@ -136,7 +137,7 @@ def compare_chart(a: Evaluation, b: Evaluation, names: tuple[str, str], *, heigh
         figure.add_bar(
             x=[SHORT_NAMES[c] for c in rows],
             y=[evaluation.per_class[c].mean_ap for c in rows],
-            name=name,
+            name=chart_text(name),
             marker={
                 "color": [CLASS_COLORS[c] if filled else ground_color() for c in rows],
                 "line": {"color": [CLASS_COLORS[c] for c in rows], "width": 2},

@@ -289,7 +289,7 @@ def open_view(
     RecordingView
         What could not be read is told in its ``problems`` and ``messages``.
     """
-    place = f"<root>/{{}}/{recording.split or '<split>'}/{recording.name}"
+    place = f"{recording.split or '<split>'}/{recording.name}"
     problems: list[str] = []
     messages = dict.fromkeys(("labels", "A", "B", "video", "audio"), "")
     tables: dict[str, AnnotationTable] = {}
@@ -299,7 +299,7 @@ def open_view(
     for number, (key, slot, path) in enumerate(sources):
         if path is None:
             messages[slot] = (
-                f"No labels: expected {place.format('labels_dev')}_std.json"
+                f"No labels: expected <root>/labels_dev/{place}_std.json"
                 if key == "L"
                 else f"{system_title(systems[key])} has no file for this recording: expected {recording.name}.json"
             )
@@ -324,7 +324,7 @@ def open_view(
         messages["audio"] = (
             "The audio file is empty or cannot be read."
             if recording.audio_path is not None
-            else f"No audio: expected {place.format('mic_dev')}.wav"
+            else f"No audio: expected <root>/mic_dev/{place}.wav"
         )
     frames: FrameSource | None = None
     try:
@@ -335,7 +335,7 @@ def open_view(
         messages["video"] = (
             "The video cannot be read; the message above says why."
             if recording.has_video
-            else f"No video in this root: expected {place.format('video_dev')}.mp4"
+            else f"No video in this root: expected <root>/video_dev/{place}.mp4"
         )
     for path in (recording.audio_path, recording.frames_dir, recording.video_path):
         if path is not None:
