@@ -7,15 +7,20 @@ that is called is imported, so that ``evaluate --help`` does not wait for torch.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from sai_core.errors import EnvironmentProblem, SaiError
 from sai_core.files import user_path
+
+_FULL: Final[frozenset[int]] = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO))
+"""What the system says of a disk that is full or broken, wherever it happens."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,6 +88,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of our output (head, less) has gone; nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _FULL:
+            traceback.print_exc()
+            return 1
+        print(f"error: {error.filename or 'a file'} cannot be written ({error.strerror}).", file=sys.stderr)
+        return 1
     except Exception:
         traceback.print_exc()
         return 1

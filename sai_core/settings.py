@@ -5,6 +5,7 @@ Every kind of training reads its configuration through here, so that a mistake i
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tomllib
@@ -95,20 +96,6 @@ def read_toml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return raw
 
 
-def with_overrides(kind: Any, overrides: Sequence[str]) -> Any:
-    """Dataclass of flat settings from its defaults and ``key=value`` changes.
-
-    Raises
-    ------
-    InputError
-        An unknown name or a value that the class refuses.
-    """
-    raw: dict[str, Any] = {}
-    for text in overrides:
-        _override(raw, text)
-    return build(kind, raw, "--set")
-
-
 def build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
     """Dataclass from a table; every field must have a default.
 
@@ -133,6 +120,8 @@ def build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
     values = {}
     for name, value in raw.items():
         default = getattr(defaults, name)
+        if not _is_sane(value):
+            raise InputError(f"{source}: {name} holds a number that is none, or far too large.")
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         elif isinstance(default, tuple) and isinstance(value, (list, tuple)):
@@ -148,6 +137,17 @@ def build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
         raise InputError(f"{source}: {error}") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}: {error}.") from error
+
+
+def _is_sane(value: Any) -> bool:
+    """Whether all numbers in a setting are finite, and whole ones fit 64 bits."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_sane, value))
+    if isinstance(value, Mapping):
+        return all(map(_is_sane, value.values()))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def table(raw: Mapping[str, Any], name: str, source: str) -> Mapping[str, Any]:

@@ -14,10 +14,11 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
-from sai_core.errors import InputError, SaiError
+from sai_core.errors import SaiError
 from sai_core.runs import executors, launch
 from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
-from sai_core.runs.launch import LaunchSpec, TrainingKind
+from sai_core.runs.kinds import KINDS, FieldError, TrainingKind, kind_of
+from sai_core.runs.launch import LaunchSpec
 from sai_core.runs.watch import RunSummary
 
 RUNS: Final[str] = "Runs"
@@ -35,11 +36,12 @@ def fill_from(folder: Path, run: RunSummary) -> None:
         How the run was started is not known.
     """
     spec = launch.spec_of(run.path)
+    kind = kind_of(spec.kind)
     state = st.session_state
     state[keys.TRAIN_PANEL] = NEW
     state[keys.TRAIN_CLONED] = run.name
     state[keys.TRAIN_KIND] = spec.kind
-    state[keys.TRAIN_RECIPE] = _OTHER_FILE
+    state[keys.TRAIN_RECIPE] = _OTHER_FILE if spec.recipe else kind.default_recipe
     state[keys.TRAIN_RECIPE_FILE] = spec.recipe
     state[keys.TRAIN_DATA] = "\n".join(spec.data)
     state[keys.TRAIN_DEVICE] = spec.device
@@ -48,7 +50,7 @@ def fill_from(folder: Path, run: RunSummary) -> None:
     for name, value in spec.options.items():
         state[keys.TRAIN_OPTION + name] = value
     state[keys.TRAIN_VARIABLES] = "\n".join(f"{name}={value}" for name, value in spec.environment.items())
-    state[keys.TRAIN_NAME] = launch.free_name(folder, run.name)
+    state[keys.TRAIN_NAME] = state[keys.TRAIN_SUGGESTED] = launch.free_name(folder, run.name)
     state[keys.TRAIN_EXECUTOR] = spec.executor.kind
     for name, value in executors.to_plain(spec.executor).items():
         state[keys.TRAIN_SETTING + name] = value
@@ -56,37 +58,47 @@ def fill_from(folder: Path, run: RunSummary) -> None:
 
 def form(folder: Path) -> None:
     """Draw the form; the button starts the run and shows it."""
-    kinds = launch.training_kinds()
-    kind = kinds[
+    problem = st.session_state.pop(keys.TRAIN_SAID, None)
+    field, sentence = (problem[1], problem[2]) if problem and problem[0] == "field" else ("", "")
+
+    def wrong(name: str) -> bool:
+        """Say under a field what is wrong with it."""
+        if name == field:
+            st.error(plain(sentence))
+        return name == field
+
+    kind = KINDS[
         st.selectbox(
             "What",
-            list(kinds),
-            index=list(kinds).index("detector") if "detector" in kinds else 0,
-            format_func=lambda name: kinds[name].title,
+            list(KINDS),
+            format_func=lambda name: KINDS[name].title,
             key=keys.TRAIN_KIND,
             persist_state="session",
         )
     ]
     _recipe(kind)
-    if kind.takes_data:
+    said = wrong("recipe")
+    if kind.data != "none":
         st.text_area(
-            "Data",
+            "Data" if kind.data == "needed" else "Data (none are needed)",
             value=str(demo_root()),
             key=keys.TRAIN_DATA,
             persist_state="session",
             height=68,
             help="Folders in the official layout, one a line. They are only read.",
         )
-    for option in kind.own:
+        said |= wrong("data")
+    for option in kind.options:
         st.text_input(
-            option.name.removeprefix("--").replace("-", " ").capitalize(),
+            option.name.removeprefix("--").capitalize(),
             key=keys.TRAIN_OPTION + option.name,
             persist_state="session",
-            help=plain(option.help) or None,
+            help=plain(option.help),
         )
-    if "--device" in kind.options or "--epochs" in kind.options:
+        said |= wrong(option.name)
+    if kind.takes_device or kind.takes_epochs:
         left, right = st.columns(2)
-        if "--device" in kind.options:
+        if kind.takes_device:
             left.selectbox(
                 "Device",
                 _devices(),
@@ -95,7 +107,7 @@ def form(folder: Path) -> None:
                 accept_new_options=True,
                 help="auto: a GPU where there is one. Another one by its name, e.g. cuda:1.",
             )
-        if "--epochs" in kind.options:
+        if kind.takes_epochs:
             right.number_input(
                 "Epochs",
                 min_value=1,
@@ -106,6 +118,7 @@ def form(folder: Path) -> None:
                 persist_state="session",
                 placeholder="as in the recipe",
             )
+        said |= wrong("device") | wrong("epochs")
     st.text_area(
         "Changed settings",
         key=keys.TRAIN_OVERRIDES,
@@ -114,8 +127,10 @@ def form(folder: Path) -> None:
         placeholder="one a line, e.g.\nseed=2",
         help="key=value as in the recipe at the right; a setting in a table is table.key, e.g. optimiser.rate=1e-4.",
     )
+    said |= wrong("overrides")
     _where(kind)
-    with st.expander("Environment variables"):
+    said |= wrong("executor")
+    with st.expander("Environment variables", expanded=field == "environment"):
         st.text_area(
             "Environment variables",
             key=keys.TRAIN_VARIABLES,
@@ -125,14 +140,15 @@ def form(folder: Path) -> None:
             label_visibility="collapsed",
             help="NAME=value, one a line. Possible are " + ", ".join(sorted(launch.ALLOWED_VARIABLES)) + ".",
         )
-    if not st.session_state.get(keys.TRAIN_NAME):
-        st.session_state[keys.TRAIN_NAME] = launch.free_name(folder, _suggestion(kind))
+        said |= wrong("environment")
+    _suggest(launch.free_name(folder, _base_name(kind)))
     st.text_input(
         "Name",
         key=keys.TRAIN_NAME,
         persist_state="session",
         help="Of the run's folder: letters, digits and . _ -, and one / to group runs.",
     )
+    said |= wrong("name")
     st.button(
         "Start training",
         type="primary",
@@ -142,14 +158,13 @@ def form(folder: Path) -> None:
         on_click=_start,
         args=(folder, kind),
     )
-    said = st.session_state.pop(keys.TRAIN_SAID, None)
-    if said and said[0] == "error":
-        st.error(plain(said[1]))
+    if sentence and not said:
+        st.error(plain(sentence))
 
 
 def preview(folder: Path) -> None:
     """Show the recipe and what will be started."""
-    kind = launch.training_kinds().get(str(st.session_state.get(keys.TRAIN_KIND, "")))
+    kind = KINDS.get(str(st.session_state.get(keys.TRAIN_KIND, "")))
     if kind is None:
         return
     try:
@@ -185,7 +200,7 @@ def preview(folder: Path) -> None:
 
 
 def _recipe(kind: TrainingKind) -> None:
-    options = [*launch.recipes(kind.name), _OTHER_FILE]
+    options = [*kind.recipes, _OTHER_FILE]
     if st.session_state.get(keys.TRAIN_RECIPE) not in (None, *options):
         del st.session_state[keys.TRAIN_RECIPE]
     chosen = st.selectbox("Recipe", options, key=keys.TRAIN_RECIPE, persist_state="session")
@@ -271,24 +286,24 @@ def _spec(kind: TrainingKind) -> LaunchSpec:
     if recipe == _OTHER_FILE:
         recipe = str(state.get(keys.TRAIN_RECIPE_FILE) or "").strip()
         if not recipe:
-            raise InputError("Give a recipe file, or choose one that ships.")
+            raise FieldError("recipe", "Give a recipe file, or choose one that ships.")
     elif recipe:
-        recipe = str(launch.recipes(kind.name).get(recipe, ""))
+        recipe = str(kind.recipes.get(recipe, ""))
     variables = {}
     for line in _lines(keys.TRAIN_VARIABLES):
         name, separator, value = line.partition("=")
         if not separator:
-            raise InputError(f"Environment variable {line!r}: expected NAME=value.")
+            raise FieldError("environment", f"Environment variable {line!r}: expected NAME=value.")
         variables[name.strip()] = value.strip()
     epochs = state.get(keys.TRAIN_EPOCHS)
     return LaunchSpec(
         kind=kind.name,
         recipe=recipe,
-        data=tuple(_lines(keys.TRAIN_DATA)) if kind.takes_data else (),
-        device=str(state.get(keys.TRAIN_DEVICE) or "auto").strip() if "--device" in kind.options else "auto",
-        epochs=int(epochs) if epochs is not None and "--epochs" in kind.options else None,
+        data=tuple(_lines(keys.TRAIN_DATA)) if kind.data != "none" else (),
+        device=str(state.get(keys.TRAIN_DEVICE) or "auto").strip() if kind.takes_device else "auto",
+        epochs=int(epochs) if epochs is not None and kind.takes_epochs else None,
         options={
-            o.name: value for o in kind.own if (value := str(state.get(keys.TRAIN_OPTION + o.name) or "").strip())
+            o.name: value for o in kind.options if (value := str(state.get(keys.TRAIN_OPTION + o.name) or "").strip())
         },
         overrides=tuple(_setting(line) for line in _lines(keys.TRAIN_OVERRIDES)),
         executor=_executor(kind),
@@ -331,7 +346,7 @@ def _start(folder: Path, kind: TrainingKind) -> None:
     try:
         launch.launch(_spec(kind), folder, name, cloned_from=str(state.get(keys.TRAIN_CLONED, "")))
     except SaiError as error:
-        state[keys.TRAIN_SAID] = ("error", str(error))
+        state[keys.TRAIN_SAID] = ("field", getattr(error, "field", ""), str(error))
         return
     train_list.choose(name)
     state[keys.TRAIN_PANEL] = RUNS
@@ -339,9 +354,20 @@ def _start(folder: Path, kind: TrainingKind) -> None:
     state[keys.TRAIN_CLONED] = ""
 
 
-def _suggestion(kind: TrainingKind) -> str:
-    recipe = str(st.session_state.get(keys.TRAIN_RECIPE) or "")
-    return recipe if recipe and recipe != _OTHER_FILE else kind.name
+def _base_name(kind: TrainingKind) -> str:
+    state = st.session_state
+    recipe = str(state.get(keys.TRAIN_RECIPE) or "")
+    if recipe == _OTHER_FILE:
+        # a clone's copy of a recipe is called as every other clone's
+        return str(state.get(keys.TRAIN_CLONED) or "") or Path(str(state.get(keys.TRAIN_RECIPE_FILE) or kind.name)).stem
+    return recipe or kind.name
+
+
+def _suggest(name: str) -> None:
+    """Put a name into the form, unless a person has put one."""
+    state = st.session_state
+    if state.get(keys.TRAIN_NAME) in (None, "", state.get(keys.TRAIN_SUGGESTED)):
+        state[keys.TRAIN_NAME] = state[keys.TRAIN_SUGGESTED] = name
 
 
 def _lines(key: str) -> list[str]:

@@ -129,10 +129,15 @@ def _caption(run: RunSummary) -> str:
         what = "stage" if run.kind == "uplam" else "epoch"
         parts.append(f"{what} {min(run.epoch + 1, run.epochs)}/{run.epochs}")
     if run.best_score is not None:
-        parts.append(f"{plain(run.best_name)} {run.best_score:.3f}")
+        parts.append(f"{plain(run.best_name)} {score(run.best_score)}")
     if run.updated:
         parts.append(age(time.time() - run.updated))
     return " · ".join(parts)
+
+
+def score(value: float) -> str:
+    """A score for reading; what is none by its size stays short."""
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def age(seconds: float) -> str:

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import state_keys as keys
-from pages.components import train_charts, train_form
+from pages.components import train_charts, train_form, train_list
 from pages.components.text import plain
 from pages.components.train_list import age, badge
 from sai_core.errors import SaiError
@@ -125,6 +125,10 @@ def _head(folder: Path, run: RunSummary) -> None:
             lambda: train_form.fill_from(folder, run),
             "Fill the form with the settings of this run.",
         )
+    if not run.active:
+        with bar.popover("Delete", icon=":material/delete:"):
+            st.write("Deletes what the program has written into this folder, weights included. Other files in it stay.")
+            _button(st.container(), "Delete this run", "delete_forever", lambda: _delete(run), "There is no way back.")
     said = st.session_state.pop(keys.TRAIN_SAID, None)
     if said and said[0] == "error":
         st.error(plain(said[1]))
@@ -136,6 +140,13 @@ def _head(folder: Path, run: RunSummary) -> None:
         if run.state == "interrupted":
             message += " It can be resumed from its last checkpoint." if run.resumable else ""
         show(plain(message))
+
+
+def _delete(run: RunSummary) -> None:
+    left = launch.delete(run.path)
+    train_list.choose("")
+    if left:
+        st.toast(plain(f"{run.path}: left in it, since the program had not written them: {', '.join(left)}."))
 
 
 def _again() -> None:
@@ -177,7 +188,7 @@ def _figures(run: RunSummary) -> None:
     if run.steps:
         cells.append(("Step", f"{run.step:,} of {run.steps:,}"))
     if run.best_score is not None:
-        cells.append((f"Best {run.best_name}", f"{run.best_score:.3f}"))
+        cells.append((f"Best {run.best_name}", train_list.score(run.best_score)))
     if run.frames_per_s is not None:
         rate = run.frames_per_s
         cells.append(("Frames/s", f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"))
@@ -296,20 +307,20 @@ def _settings(run: RunSummary) -> None:
     launched = watch.read_json(run.path / watch.LAUNCH_NAME)
     command = launched.get("command")
     if isinstance(command, list):
-        attempt = launched.get("attempt")
-        times = f"{attempt} times, the last time" if isinstance(attempt, int) and attempt > 1 else ""
+        attempt = watch.attempt_of(launched)
+        times = f"{attempt} times, the last time" if attempt > 1 else ""
         st.caption(f"Started {times} with")
         st.code(shlex.join(map(str, command)), language="bash", wrap_lines=True)
     st.caption("Run folder")
-    st.code(str(run.path), language=None)
+    st.code(watch.shown(run.path), language=None)
     left, right = st.columns(2)
     with left:
         st.caption("Settings (config.json)")
-        st.json(watch.read_json(run.path / "config.json"), expanded=1)
+        st.json(watch.showable(watch.read_json(run.path / "config.json")), expanded=1)
     with right:
         st.caption("Environment (environment.json)")
-        st.json(watch.read_json(run.path / "environment.json"), expanded=1)
-        data = watch.read_json(run.path / "data.json")
+        st.json(watch.showable(watch.read_json(run.path / "environment.json")), expanded=1)
+        data = watch.showable(watch.read_json(run.path / "data.json"))
         if data:
             for note in data.get("notes", []):
                 st.warning(plain(note))

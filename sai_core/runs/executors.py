@@ -8,15 +8,13 @@ shell line), :func:`start` starts it. Every started process
   reaches it, and one signal reaches it with all its workers,
 * is waited for by a thread while the app lives (and by the system's first process afterwards), so that it never stays
   as a zombie; its exit code goes to ``exit.json``,
-* holds the lock of its run folder as long as any part of it lives: the kernel gives the lock back even after
-  ``kill -9``.
+* takes the lock of its run folder (:meth:`sai_core.runs.folder.RunFolder.held`) and keeps it while it trains.
 
 A Slurm job runs :func:`run_attached`, which does the same from within the job.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -27,8 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
@@ -44,7 +41,6 @@ ATTEMPT_MARK: Final[str] = "== attempt "
 
 EXIT_NAME: Final[str] = "exit.json"
 STOP_NAME: Final[str] = "stop"
-LOCK_NAME: Final[str] = ".launch.lock"
 SLURM_FOLDER: Final[str] = "slurm"
 
 _REPOSITORY: Final[Path] = Path(__file__).resolve().parents[2]
@@ -237,39 +233,8 @@ def commands_of_other_machines(executor: Executor, arguments: Sequence[str]) -> 
     return [command(Torchrun(**{**settings, "node": n}), arguments) for n in others]
 
 
-@contextmanager
-def run_lock(run: Path, *, wait_s: float = 0.0) -> Iterator[int]:
-    """Hold the lock of a run folder; gives the open file, which a child may inherit and so keep the lock.
-
-    Raises
-    ------
-    InputError
-        A process of this run holds it.
-    EnvironmentProblem
-        The folder cannot be written.
-    """
-    try:
-        handle = os.open(run / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise EnvironmentProblem(f"{run}: cannot be written ({error.strerror or error}).") from error
-    try:
-        end = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() >= end:
-                    raise InputError(f"{run.name}: this run is being started or is running; stop it first.") from None
-                time.sleep(0.1)
-        yield handle
-    finally:
-        # a child that inherited the open file keeps the lock
-        os.close(handle)
-
-
 def start(
-    executor: Executor, arguments: Sequence[str], *, run: Path, lock: int, environment: Mapping[str, str] | None = None
+    executor: Executor, arguments: Sequence[str], *, run: Path, environment: Mapping[str, str] | None = None
 ) -> Started:
     """Start a run's process or submit its job; returns at once.
 
@@ -280,8 +245,6 @@ def start(
         What follows ``python``.
     run : Path
         Run folder, absolute; exists.
-    lock : int
-        From :func:`run_lock`.
     environment : mapping, optional
         Variables on top of this process's.
 
@@ -304,7 +267,6 @@ def start(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(lock,),
             )
     except OSError as error:
         raise EnvironmentProblem(f"{run.name}: cannot be started ({error.strerror or error}).") from error
@@ -544,40 +506,32 @@ def run_attached(run: Path, arguments: Sequence[str], environment: Mapping[str, 
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **_distributed_variables(), **environment}
     first = variables.get("RANK", "0") == "0"
 
-    def watch(lock: int | None) -> int:
-        # Slurm sends its warning to every process of the job: the training must not die of it
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-        with open(run / LOG_NAME, "ab", buffering=0, opener=private_opener) as log:
-            process = subprocess.Popen(
-                list(arguments),
-                umask=PRIVATE_UMASK,
-                cwd=_REPOSITORY,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=() if lock is None else (lock,),
-            )
+    # Slurm sends its warning to every process of the job: the training must not die of it
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    with open(run / LOG_NAME, "ab", buffering=0, opener=private_opener) as log:
+        process = subprocess.Popen(
+            list(arguments),
+            umask=PRIVATE_UMASK,
+            cwd=_REPOSITORY,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
-        def forward(number: int, _: object) -> None:
-            process.send_signal(number)
+    def forward(number: int, _: object) -> None:
+        process.send_signal(number)
 
-        def ask_to_stop(number: int, _: object) -> None:
-            (run / STOP_NAME).touch()
+    def ask_to_stop(number: int, _: object) -> None:
+        (run / STOP_NAME).touch()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, forward)
-        signal.signal(signal.SIGUSR2, ask_to_stop)
-        code = process.wait()
-        if first:
-            controller = int(os.environ.get("SUBMITIT_LOCAL_JOB_ID", "0"))
-            job_id = "" if controller else os.environ.get("SLURM_JOB_ID", "")
-            _write_exit(run, Started(pid=controller, job_id=job_id), code)
-        return code
-
-    if not first:
-        return watch(None)
-    # the launcher holds the lock until it has noted the job's number
-    with run_lock(run, wait_s=120.0) as lock:
-        return watch(lock)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    signal.signal(signal.SIGUSR2, ask_to_stop)
+    code = process.wait()
+    if first:
+        controller = int(os.environ.get("SUBMITIT_LOCAL_JOB_ID", "0"))
+        job_id = "" if controller else os.environ.get("SLURM_JOB_ID", "")
+        _write_exit(run, Started(pid=controller, job_id=job_id), code)
+    return code

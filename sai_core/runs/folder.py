@@ -9,15 +9,17 @@
     ``host``, ``epoch``, ``epochs``, ``step``, ``steps``, ``frames_per_s``, ``eta_s``, ``message``, ``frozen`` (groups),
     ``rates`` (group to rate), ``memory_mb``, ``gpu_memory_mb``, ``updated``. Rewritten every few seconds.
 ``metrics.csv``
-    One row per measurement, only ever appended to (a resumed run first drops the rows behind its checkpoint).
-``tensorboard/``
-    The same figures as event files.
+    One row per measurement. A resumed run begins with the rows of its checkpoint, whatever has become of the file; one
+    that is not its own is put aside as ``metrics.aside-1.csv``.
 ``last.safetensors``, ``best.safetensors``
     State to go on from; weights of the best epoch, ready for ``predict``.
 ``samples/``
     Predictions of the last validation as PNG.
 ``stop``
     Whoever makes this file asks the run to write a checkpoint and end.
+``.lock``
+    Held by the process that trains (and, for a moment, by the launcher), so that no other writes into the folder. The
+    system gives it back when the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -29,20 +31,51 @@ import math
 import os
 import shutil
 import socket
-import struct
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
+from filelock import FileLock, Timeout
 
 from sai_core.environment import run_environment
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 
+LOCK_NAME: Final[str] = ".lock"
 _STATUS_SECONDS: Final[float] = 2.0
+_LAUNCHER_S: Final[float] = 5.0
+"""The launcher holds the lock until it has noted the process that it started."""
+
+
+@contextmanager
+def run_lock(run: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a run folder.
+
+    Raises
+    ------
+    InputError
+        Another process holds it.
+    EnvironmentProblem
+        The folder cannot be written.
+    """
+    lock = FileLock(run / LOCK_NAME, mode=0o600)
+    try:
+        lock.acquire(timeout=wait_s, poll_interval=0.05)
+    except Timeout:
+        raise InputError(
+            f"{run}: this run is running, or is just being started, in another process; stop it first."
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        raise EnvironmentProblem(
+            f"{run}: cannot be locked ({getattr(error, 'strerror', None) or error}); is the folder writable?"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class RunFolder:
@@ -52,17 +85,43 @@ class RunFolder:
     ----------
     path : Path
     columns : sequence of str
-        Of ``metrics.csv``; begins with ``epoch``, ``step``, ``seconds``, ``kind``, figures follow.
+        Of ``metrics.csv``: what places a row (such as ``epoch``, ``step``, ``seconds``, ``kind``), then figures.
+    silent : bool
+        Write nothing: one of several processes that share a run's work, of which another writes.
     """
 
-    def __init__(self, path: Path, *, columns: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, *, columns: Sequence[str] = (), silent: bool = False) -> None:
         self.path = Path(path)
-        self.columns = tuple(columns)
+        self.columns, self.silent = tuple(columns), silent
+        self.history = b""
+        """All that this run has written into ``metrics.csv``; checkpoints keep it."""
+
         self._last_status = 0.0
         self._status: dict[str, Any] = {}
-        self._events: EventFile | None = None
         self._asked = False
         self._process = psutil.Process()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run: no other process trains into this folder, or deletes it. Makes the folder.
+
+        Raises
+        ------
+        InputError
+            A process trains it.
+        EnvironmentProblem
+            It cannot be written.
+        """
+        if self.silent:
+            yield
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(f"{self.path}: cannot be made ({error.strerror or error}).") from error
+        with run_lock(self.path, wait_s=_LAUNCHER_S):
+            yield
 
     @property
     def last(self) -> Path:
@@ -74,18 +133,24 @@ class RunFolder:
         """Weights of the best epoch."""
         return self.path / "best.safetensors"
 
+    def refuse_old(self) -> None:
+        """Raise :class:`InputError` where there is a run in the folder already."""
+        if (self.path / "config.json").exists():
+            raise InputError(f"{self.path}: there is a run in this folder already; give --resume, or another folder.")
+
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Make the folder of a new run.
+        """Note the settings of a new run.
 
         Raises
         ------
         InputError
-            There is a run in it already.
+            There is a run in the folder already.
         EnvironmentProblem
             It cannot be written.
         """
-        if (self.path / "config.json").exists():
-            raise InputError(f"{self.path}: there is a run in this folder already; give --resume, or another folder.")
+        if self.silent:
+            return
+        self.refuse_old()
         self._write_json("environment.json", run_environment())
         self._write_json("config.json", config)
 
@@ -100,14 +165,23 @@ class RunFolder:
         path = self.path / "config.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error}); is {self.path} the folder of a run?") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: an object is needed.")
         return content
 
+    def commit(self) -> str:
+        """Commit of the program that began the run."""
+        try:
+            return str(json.loads((self.path / "environment.json").read_text(encoding="utf-8"))["commit"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "unknown"
+
     def status(self, *, force: bool = False, **changes: Any) -> None:
         """Change the status; written at most every two seconds unless forced."""
+        if self.silent:
+            return
         self._status.update(changes)
         now = time.time()
         if not force and now - self._last_status < _STATUS_SECONDS:
@@ -132,7 +206,7 @@ class RunFolder:
             "memory_mb": round(self._process.memory_info().rss / 2**20, 1),
             "updated": now,
         }
-        self._write_json("status.json", facts)
+        self._write_json("status.json", _finite(facts))
 
     def stop_wanted(self) -> bool:
         """Whether somebody asked the run to end."""
@@ -144,53 +218,89 @@ class RunFolder:
 
     def clear_stop(self) -> None:
         """Forget the wish, at the start of a run that goes on and after it was granted."""
+        if self.silent:
+            return
         with suppress(OSError):
             (self.path / "stop").unlink(missing_ok=True)
 
     def append(self, row: Mapping[str, float | int | str]) -> None:
-        """Add a row to ``metrics.csv`` and its figures to the event file.
+        """Add a row to ``metrics.csv``, whole or not at all.
 
         Raises
         ------
         EnvironmentProblem
             The disk is full or the folder cannot be written.
         """
+        if self.silent:
+            return
         path = self.path / "metrics.csv"
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=self.columns, lineterminator="\n", restval="")
+        if not self.history:
+            writer.writeheader()
+        writer.writerow({k: _plain(v) for k, v in row.items()})
+        content = text.getvalue().encode()
         try:
-            if not path.exists():
-                writer.writeheader()
-            writer.writerow({k: _plain(v) for k, v in row.items()})
-            with open(path, "a", encoding="utf-8") as stream:
-                stream.write(text.getvalue())
-            if self._events is None:
-                self._events = EventFile(self.path / "tensorboard")
-            kind = str(row["kind"])
-            scalars = {
-                f"{kind}/{name}": float(row[name])
-                for name in self.columns[4:]
-                if name in row and math.isfinite(float(row[name]))
-            }
-            self._events.write(scalars, step=int(row["step"]))
+            with open(path, "ab", buffering=0) as stream:
+                size = stream.seek(0, os.SEEK_END)
+                try:
+                    written = 0
+                    while written < len(content):  # a disk that fills takes a part, and tells the reason the next time
+                        written += stream.write(content[written:])
+                except OSError:
+                    # the part that found room would stand before the next row
+                    stream.truncate(size)
+                    raise
         except OSError as error:
             raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror or error}).") from error
+        self.history += content
 
-    def forget_after(self, step: int) -> None:
-        """Drop rows of steps that will be made again: they were written after the last checkpoint."""
+    def restore(self, history: bytes | None) -> str:
+        """Begin with the rows of a checkpoint; rows behind it are made again.
+
+        Parameters
+        ----------
+        history : bytes or None
+            None: the checkpoint has none, being of an older version.
+
+        Returns
+        -------
+        str
+            What was put aside, in one sentence; "" where the file was what this run had written.
+
+        Raises
+        ------
+        EnvironmentProblem
+            The file cannot be read or written.
+        """
+        if self.silent:
+            return ""
         path = self.path / "metrics.csv"
-        if not path.exists():
-            return
-        header, *rows = path.read_text(encoding="utf-8").splitlines()
-        column = header.split(",").index("step")
-        kept = []
-        for row in rows:
-            cells = row.split(",")
-            # a row that a kill cut off has fewer cells
-            if len(cells) == len(self.columns) and cells[column].isdigit() and int(cells[column]) <= step:
-                kept.append(row)
-        with atomic_write(path, "w") as stream:
-            stream.write("\n".join([header, *kept]) + "\n")
+        self.history = history or b""
+        begin = self.history or (",".join(self.columns) + "\n").encode()
+        told = ""
+        try:
+            found = path.read_bytes() if path.exists() else b""
+            if found.strip() and (history is None or not (found.startswith(begin) or begin.startswith(found))):
+                aside = self._free_name("metrics.aside", ".csv")
+                os.replace(path, aside)
+                told = f"{path}: this is not what the run had written; it was put aside as {aside.name}."
+            with atomic_write(path) as stream:
+                stream.write(self.history)
+        except OSError as error:
+            raise EnvironmentProblem(f"{path}: cannot be read ({error.strerror or error}).") from error
+        return told
+
+    def _free_name(self, stem: str, suffix: str) -> Path:
+        number = 1
+        while (self.path / f"{stem}-{number}{suffix}").exists():
+            number += 1
+        return self.path / f"{stem}-{number}{suffix}"
+
+    def how_far(self) -> str:
+        """Where it stopped, in one sentence."""
+        step, steps = self._status.get("step", 0), self._status.get("steps", 0)
+        return f"Stopped at step {step} of {steps}." if steps else "Stopped."
 
     def save_sample(self, name: str, png: bytes) -> None:
         """Write one picture of the last validation."""
@@ -211,80 +321,8 @@ def _plain(value: float | int | str) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-class EventFile:
-    """TensorBoard event file with scalars.
-
-    The format is a sequence of records (length, masked CRC-32C of the length, protocol buffer, masked CRC-32C of the
-    buffer); scalars need three of the message's fields, which are written here, so that no package has to be
-    installed for it.
-
-    Parameters
-    ----------
-    folder : Path
-        A new file in it for each process that writes.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        now = time.time()
-        self.path = folder / f"events.out.tfevents.{int(now * 1000)}.{os.getpid()}"
-        self._record(_double(1, now) + _bytes(3, b"brain.Event:2"))
-
-    def write(self, scalars: Mapping[str, float], *, step: int) -> None:
-        """Append scalars of one step."""
-        if not scalars:
-            return
-        values = b"".join(_bytes(1, _bytes(1, tag.encode()) + _float(2, value)) for tag, value in scalars.items())
-        self._record(_double(1, time.time()) + _varint_field(2, step) + _bytes(5, values))
-
-    def _record(self, payload: bytes) -> None:
-        length = struct.pack("<Q", len(payload))
-        record = length + struct.pack("<I", _masked_crc(length)) + payload + struct.pack("<I", _masked_crc(payload))
-        with open(self.path, "ab") as stream:
-            stream.write(record)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _varint_field(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _bytes(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _double(number: int, value: float) -> bytes:
-    return _varint(number << 3 | 1) + struct.pack("<d", value)
-
-
-def _float(number: int, value: float) -> bytes:
-    return _varint(number << 3 | 5) + struct.pack("<f", value)
-
-
-def _crc_table() -> Sequence[int]:
-    table = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_CRC: Final[Sequence[int]] = _crc_table()
-
-
-def _masked_crc(data: bytes) -> int:
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = _CRC[(value ^ byte) & 0xFF] ^ value >> 8
-    value ^= 0xFFFFFFFF
-    return ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: whoever reads the status gets null instead."""
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,18 +2,17 @@
 
 A launch is described by a :class:`LaunchSpec` and kept as ``launch.json`` in the run folder, with a copy of the recipe
 (``recipe.toml``) that the run was started with, so that a clone repeats it whatever became of the recipe since.
-What can be trained is read off the command line's own ``train`` verb, so that a new kind of training appears here by
-itself. How processes are made is the business of :mod:`sai_core.runs.executors`, how a run is looked at that of
-:mod:`sai_core.runs.watch`.
+What can be trained is the list in :mod:`sai_core.runs.kinds`, how processes are made is the business of
+:mod:`sai_core.runs.executors`, how a run is looked at that of :mod:`sai_core.runs.watch`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -28,12 +27,21 @@ from sai_core.dataset.outputs import check_output
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, confine, user_path
 from sai_core.runs import executors, watch
-from sai_core.runs.executors import Executor, Local
+from sai_core.runs.executors import Executor, Local, Slurm
+from sai_core.runs.folder import LOCK_NAME, RunFolder, run_lock
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of
 from sai_core.settings import parse_toml
 
 RECIPE_COPY: Final[str] = "recipe.toml"
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
 _ENDING_S: Final[float] = 5.0
+_WRITTEN: Final[tuple[str, ...]] = (
+    *("config.json", "environment.json", "status.json", "data.json", "launch.json", "exit.json", RECIPE_COPY),
+    *("log.txt", "stop", "metrics.csv", "metrics.aside-*.csv", ".*.tmp", "samples", "examples", "slurm", "tensorboard"),
+    *("last.safetensors", "best.safetensors", "uplam.safetensors", "sounds.safetensors"),
+)
+"""What the program writes into a run folder; ``tensorboard`` in older versions."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}(/[A-Za-z0-9][A-Za-z0-9._-]{0,79})?")
 _VALUE = re.compile(r"[A-Za-z0-9_.,:;=+*^ -]{0,200}", re.ASCII)
 """No slash: nothing that a variable says can name a file."""
@@ -91,59 +99,6 @@ ALLOWED_VARIABLES: Final[frozenset[str]] = frozenset(
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=.*", re.DOTALL)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
-_TITLES: Final[dict[str, str]] = {
-    "detector": "Detector",
-    "uplam": "UpLAM (acoustic maps)",
-    "teacher": "Teacher (AV-SELDnet)",
-}
-_SHARES_WORK: Final[frozenset[str]] = frozenset(("detector",))
-"""Kinds whose trainer shares a run's work among the processes of ``torchrun``; any other would train the same run
-several times over into one folder."""
-
-_COMMON: Final[frozenset[str]] = frozenset(
-    ("-h", "--help", "--config", "--data", "--device", "--epochs", "--quiet", "--resume", "--run", "--set")
-)
-_RECIPE_FOLDERS: Final[dict[str, str]] = {"uplam": "acoustics/training", "teacher": "teacher"}
-
-
-@dataclass(frozen=True)
-class OwnOption:
-    """An option that takes a text, as ``--split`` of the teacher's training."""
-
-    name: str
-    help: str
-    required: bool
-
-
-@dataclass(frozen=True)
-class TrainingKind:
-    """Something that can be trained.
-
-    Attributes
-    ----------
-    name, title, description : str
-    options : frozenset of str
-        Options that the verb takes for it, e.g. ``--data``.
-    own : tuple of OwnOption
-        Those of them that only this kind has.
-    """
-
-    name: str
-    title: str
-    description: str
-    options: frozenset[str]
-    own: tuple[OwnOption, ...] = ()
-
-    @property
-    def takes_data(self) -> bool:
-        """Whether it learns from a data root."""
-        return "--data" in self.options
-
-    @property
-    def shares_work(self) -> bool:
-        """Whether several processes can train one run together."""
-        return self.name in _SHARES_WORK
-
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchSpec:
@@ -182,22 +137,24 @@ class LaunchSpec:
 
     def __post_init__(self) -> None:
         if self.epochs is not None and not 1 <= self.epochs <= 1_000_000:
-            raise InputError(f"{self.epochs} epochs: at least 1 is needed.")
+            raise FieldError("epochs", f"{self.epochs} epochs: at least 1 is needed.")
         if not _DEVICE.fullmatch(self.device):
-            raise InputError(f"Device {self.device!r}: auto, cpu, cuda, cuda:<number> or mps.")
+            raise FieldError("device", f"Device {self.device!r}: auto, cpu, cuda, cuda:<number> or mps.")
         for item in self.overrides:
             if not _SETTING.fullmatch(item):
-                raise InputError(f"Setting {item!r}: expected key=value, e.g. optimiser.rate=1e-4.")
+                raise FieldError("overrides", f"Setting {item!r}: expected key=value, e.g. optimiser.rate=1e-4.")
         for name, value in self.environment.items():
             if name not in ALLOWED_VARIABLES:
-                raise InputError(
+                raise FieldError(
+                    "environment",
                     f"Environment variable {name[:80]!r} cannot be set here; possible are "
-                    f"{', '.join(sorted(ALLOWED_VARIABLES))}. Set any other before the app is started."
+                    f"{', '.join(sorted(ALLOWED_VARIABLES))}. Set any other before the app is started.",
                 )
             if not _VALUE.fullmatch(value):
-                raise InputError(
+                raise FieldError(
+                    "environment",
                     f"Environment variable {name}: its value may hold letters, digits, spaces and . , : ; = + * ^ - _ "
-                    "only, at most 200 characters."
+                    "only, at most 200 characters.",
                 )
 
 
@@ -205,58 +162,6 @@ def default_runs_folder() -> Path:
     """Where runs are kept unless the user chooses: ``$SAI_RUNS_DIR``, else ``runs`` beside the program."""
     chosen = os.environ.get("SAI_RUNS_DIR")
     return user_path(chosen) if chosen else _PACKAGE.parent / "runs"
-
-
-def training_kinds() -> dict[str, TrainingKind]:
-    """Kinds of training by name, as the ``train`` verb has them."""
-    from sai_core.commands import train
-
-    recorder = _Recorder(prog="python -m sai_core", add_help=False)
-    train.add_parser(recorder.add_subparsers())
-    verb = recorder.below["train"]
-    return {
-        name: TrainingKind(
-            name,
-            _TITLES.get(name, name),
-            str(parser.description or ""),
-            frozenset(parser.seen) - {"-h", "--help"},
-            tuple(
-                OwnOption(option, str(action.help or ""), action.required)
-                for option, action in parser.seen.items()
-                if option not in _COMMON and option.startswith("--") and action.nargs is None
-            ),
-        )
-        for name, parser in verb.below.items()
-    }
-
-
-def recipes(kind: str) -> dict[str, Path]:
-    """Recipes that ship, by name."""
-    folder = _PACKAGE / _RECIPE_FOLDERS.get(kind, "training/recipes")
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-RECIPE_KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "detector": frozenset(
-        (
-            *("name", "seed", "threads", "epochs", "batch", "log_every", "checkpoint_minutes", "proposals", "regions"),
-            *("amp", "cpu_bfloat16", "model", "data", "augment", "optimiser", "validation", "start", "loss"),
-        )
-    ),
-    "uplam": frozenset(
-        (
-            *("seed", "threads", "checkpoint_minutes", "validate_every", "validation_frames"),
-            *("data", "model", "loss", "stages"),
-        )
-    ),
-    "teacher": frozenset(
-        (
-            *("seed", "threads", "epochs", "batch", "segment_frames", "rate", "weight_decay", "clip", "threshold"),
-            "model",
-        )
-    ),
-}
-"""First-level names of each kind's recipes: what tells a recipe from any other TOML file without importing torch."""
 
 
 def recipe_text(kind: str, path: str | os.PathLike[str]) -> str:
@@ -269,56 +174,91 @@ def recipe_text(kind: str, path: str | os.PathLike[str]) -> str:
     """
     file = user_path(path, what="recipe").absolute()
     if file.suffix.lower() != ".toml":
-        raise InputError(f"{file}: the name of a recipe ends in .toml.")
+        raise FieldError("recipe", f"{file}: the name of a recipe ends in .toml.")
     if not file.is_file():
-        raise InputError(f"{file}: there is no such recipe.")
+        raise FieldError("recipe", f"{file}: there is no such recipe.")
     names = set(parse_toml(file))
+    known = kind_of(kind).recipe_keys
     # not which names: they would tell what is in another program's file
-    if not names or not names <= RECIPE_KEYS.get(kind, frozenset()):
-        raise InputError(
+    if not names or not names <= known:
+        raise FieldError(
+            "recipe",
             f"{file}: is no recipe of this kind ({kind}); a recipe has some of these and nothing else: "
-            f"{', '.join(sorted(RECIPE_KEYS.get(kind, ())))}."
+            f"{', '.join(sorted(known))}.",
         )
     return watch.read_text(file, max_bytes=1 << 20)
+
+
+def check(spec: LaunchSpec) -> None:
+    """Raise for what would make the run fail at its start; the trainer, and with it torch, is imported for this.
+
+    Raises
+    ------
+    FieldError
+        Tells the field that is wrong.
+    InputError, EnvironmentProblem
+        No single field is.
+    """
+    train_arguments(spec, Path("run"))
+    kind = kind_of(spec.kind)
+    trainer = kind.trainer()
+    if spec.recipe:
+        with at_field("recipe"):
+            trainer.read_config(spec.recipe)
+    changes = kind.short_forms(epochs=spec.epochs, options=spec.options)
+    for name, change in changes.items():
+        with at_field(name):
+            trainer.read_config(spec.recipe, [change])
+    with at_field("overrides"):
+        config = trainer.read_config(spec.recipe, [*spec.overrides, *changes.values()])
+    # what a cluster's machines have is not known here
+    device = "auto" if isinstance(spec.executor, Slurm) else spec.device
+    inputs = RunInputs(
+        data_roots=tuple(map(Path, spec.data)), device=device, options=spec.options, processes=_processes(spec)
+    )
+    trainer.check(config, inputs)
+
+
+def _processes(spec: LaunchSpec) -> int:
+    return int(getattr(spec.executor, "processes", 1) * getattr(spec.executor, "nodes", 1))
 
 
 def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> list[str]:
     """What follows ``python`` to train into a folder.
 
-    Values stand in one argument with their option (``--data=...``), so that none can pass for an option.
+    Values stand in one argument with their option (``--data=...``), so that none can pass for an option. A run that
+    goes on has its recipe, data and options in its own folder.
 
     Raises
     ------
     InputError
-        No such kind.
+        No such kind, or an option that it needs is missing.
     """
-    kind = training_kinds().get(spec.kind)
-    if kind is None:
-        raise InputError(f"There is no training of kind {spec.kind!r}; there is {', '.join(training_kinds())}.")
-    n_processes = getattr(spec.executor, "processes", 1) * getattr(spec.executor, "nodes", 1)
-    if n_processes > 1 and not kind.shares_work:
-        raise InputError(
-            f"{kind.title} trains in one process; use one process, and further GPUs for further runs (device cuda:1)."
+    kind = kind_of(spec.kind)
+    if _processes(spec) > 1 and not kind.shares_work:
+        raise FieldError(
+            "executor",
+            f"{kind.title} trains in one process; use one process, and further GPUs for further runs (device cuda:1).",
         )
     arguments = ["-m", "sai_core", "train", spec.kind, f"--run={run}"]
+    if kind.takes_device:
+        arguments.append(f"--device={spec.device}")
     if resume:
-        arguments.append("--resume")
-    elif spec.recipe:
+        return [*arguments, "--resume"]
+    if spec.recipe:
         arguments.append(f"--config={spec.recipe}")
-    if "--data" in kind.options:
+    if kind.data == "needed" and not spec.data:
+        raise FieldError("data", f"{kind.title} needs data: give a folder in the official layout.")
+    if kind.data != "none":
         arguments += [f"--data={root}" for root in spec.data]
-    for option in kind.own:
+    for option in kind.options:
         if value := spec.options.get(option.name, ""):
             arguments.append(f"{option.name}={value}")
         elif option.required:
-            raise InputError(f"{kind.title} needs {option.name}: {option.help}.")
-    if "--device" in kind.options:
-        arguments.append(f"--device={spec.device}")
-    if not resume:
-        if spec.epochs is not None and "--epochs" in kind.options:
-            arguments.append(f"--epochs={spec.epochs}")
-        arguments += [f"--set={item}" for item in spec.overrides]
-    return arguments
+            raise FieldError(option.name, f"{kind.title} needs {option.name}: {option.help}.")
+    if spec.epochs is not None and kind.takes_epochs:
+        arguments.append(f"--epochs={spec.epochs}")
+    return [*arguments, *(f"--set={item}" for item in spec.overrides)]
 
 
 Arguments = Callable[[LaunchSpec, Path, bool], list[str]]
@@ -356,28 +296,29 @@ def launch(
     """
     folder = user_path(folder, what="runs folder").absolute()
     if not _NAME.fullmatch(name):
-        raise InputError(f"Run name {name!r}: use letters, digits and . _ - (and one / to group runs), e.g. track-a-1.")
+        raise FieldError(
+            "name", f"Run name {name!r}: use letters, digits and . _ - (and one / to group runs), e.g. track-a-1."
+        )
     run = confine(folder, name)
     check_output(run, folder=True)
     spec = _checked(spec)
+    if arguments is None:
+        check(spec)
     if run.parent != folder.resolve() and watch.is_run(run.parent):
-        raise InputError(f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
-    try:
-        run.parent.mkdir(parents=True, exist_ok=True)
-        run.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"{run}: cannot be made ({error.strerror or error}).") from error
-    with executors.run_lock(run) as lock:
+        raise FieldError("name", f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
+    with RunFolder(run).held():
         # under the lock: of two starts in one moment only one finds the folder free
-        if any(entry.name != executors.LOCK_NAME for entry in run.iterdir()):
-            raise InputError(f"{name}: this folder is not empty; choose another name, or resume the run in it.")
+        if (now := watch.look(run)).active:
+            raise FieldError("name", f"{name}: this run is {now.state} already; choose another name.")
+        if any(entry.name != LOCK_NAME for entry in run.iterdir()):
+            raise FieldError("name", f"{name}: this folder is not empty; choose another name, or resume the run in it.")
         if spec.recipe:
             _write_text(run / RECIPE_COPY, recipe_text(spec.kind, spec.recipe))
             spec = replace(spec, recipe=str(run / RECIPE_COPY))
         try:
-            _start(spec, run, lock, resume=False, created=time.time(), cloned_from=cloned_from, arguments=arguments)
+            _start(spec, run, resume=False, created=time.time(), cloned_from=cloned_from, arguments=arguments)
         except (EnvironmentProblem, InputError):
-            for leftover in (RECIPE_COPY, watch.LAUNCH_NAME, executors.LOG_NAME, executors.LOCK_NAME):
+            for leftover in (RECIPE_COPY, watch.LAUNCH_NAME, executors.LOG_NAME, LOCK_NAME):
                 (run / leftover).unlink(missing_ok=True)
             with suppress(OSError):
                 run.rmdir()
@@ -407,7 +348,7 @@ def resume(run: Path, *, executor: Executor | None = None, arguments: Arguments 
     if (now := watch.look(run)).active:
         raise InputError(f"{run.name}: this run is {now.state} already.")
     # a process that has just told its end still holds the lock for a moment
-    with executors.run_lock(run, wait_s=_ENDING_S) as lock:
+    with run_lock(run, wait_s=_ENDING_S):
         if (now := watch.look(run)).active:
             raise InputError(f"{run.name}: this run is {now.state} already.")
         if now.state == "finished":
@@ -422,12 +363,11 @@ def resume(run: Path, *, executor: Executor | None = None, arguments: Arguments 
         _start(
             spec,
             run,
-            lock,
             # a run that ended before it had begun has nothing to go on from
             resume=has_config,
             created=now.created or time.time(),
             cloned_from=str(launched.get("cloned_from", "")),
-            attempt=int(launched.get("attempt", 1)) + 1,
+            attempt=watch.attempt_of(launched) + 1,
             arguments=arguments,
         )
 
@@ -565,6 +505,49 @@ def stop(run: Path, *, grace_s: float = 60.0) -> bool:
     return False
 
 
+def delete(run: Path) -> tuple[str, ...]:
+    """Delete what the program has written into a run folder, and the folder where nothing else is in it.
+
+    Returns
+    -------
+    tuple of str
+        Names that were left, since the program had not written them.
+
+    Raises
+    ------
+    InputError
+        It is running, or no run.
+    EnvironmentProblem
+        A file cannot be deleted.
+    """
+    run = Path(run).absolute()
+    if run.is_symlink() or not watch.is_run(run):
+        raise InputError(f"{run}: there is no run in this folder.")
+    with run_lock(run, wait_s=_ENDING_S):
+        if (now := watch.look(run)).active:
+            raise InputError(f"{run.name}: this run is {now.state}; stop it first.")
+        try:
+            # the settings last: what is left of a deletion that failed is still a run
+            for path in sorted(run.iterdir(), key=lambda path: path.name == "config.json"):
+                if path.name == LOCK_NAME or not any(path.match(pattern) for pattern in _WRITTEN):
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"{error.filename or run}: cannot be deleted ({error.strerror or error})."
+            ) from error
+        left = tuple(sorted(path.name for path in run.iterdir() if path.name != LOCK_NAME))
+        with suppress(OSError):
+            (run / LOCK_NAME).unlink()
+    if not left:
+        with suppress(OSError):
+            run.rmdir()
+    return left
+
+
 def _gone(run: Path, wait_s: float) -> bool:
     end = time.monotonic() + wait_s
     while watch.processes(run) or watch.look(run).active or executors.is_watched(Path(run).absolute()):
@@ -579,7 +562,7 @@ def _checked(spec: LaunchSpec) -> LaunchSpec:
     data = [user_path(root, what="data folder").absolute() for root in spec.data]
     for root in data:
         if not root.is_dir():
-            raise InputError(f"{root}: there is no such data folder.")
+            raise FieldError("data", f"{root}: there is no such data folder.")
     spec = replace(spec, data=tuple(map(str, data)))
     if spec.recipe:
         recipe_text(spec.kind, spec.recipe)
@@ -590,7 +573,6 @@ def _checked(spec: LaunchSpec) -> LaunchSpec:
 def _start(
     spec: LaunchSpec,
     run: Path,
-    lock: int,
     *,
     resume: bool,
     created: float,
@@ -619,7 +601,7 @@ def _start(
         raise EnvironmentProblem(f"{run.name}: its log cannot be written ({error.strerror or error}).") from error
     # before the start, so that a folder with a process is never without a description
     _write_launch(run, told)
-    started = executors.start(spec.executor, listed, run=run, lock=lock, environment=spec.environment)
+    started = executors.start(spec.executor, listed, run=run, environment=spec.environment)
     _write_launch(run, {**told, "started": asdict(started)})
 
 
@@ -630,27 +612,3 @@ def _write_launch(run: Path, told: Mapping[str, Any]) -> None:
 def _write_text(path: Path, text: str) -> None:
     with atomic_write(path, "w", private=True) as stream:
         stream.write(text)
-
-
-class _Recorder(argparse.ArgumentParser):
-    """A parser that remembers its options and sub-parsers, which argparse tells nobody."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.seen: dict[str, argparse.Action] = {}
-        self._choices: Mapping[str, _Recorder] = {}
-        super().__init__(*args, **kwargs)
-
-    @property
-    def below(self) -> Mapping[str, _Recorder]:
-        """Sub-parsers by name."""
-        return self._choices
-
-    def add_argument(self, *names: Any, **kwargs: Any) -> Any:
-        action = super().add_argument(*names, **kwargs)
-        self.seen |= {name: action for name in names if isinstance(name, str)}
-        return action
-
-    def add_subparsers(self, **kwargs: Any) -> Any:
-        action = super().add_subparsers(**kwargs)
-        self._choices = action.choices
-        return action

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import re
 import socket
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -43,6 +43,27 @@ STATUS_NAME: Final[str] = "status.json"
 _FINAL: Final[frozenset[str]] = frozenset(("finished", "stopped", "failed"))
 _MARKS: Final[tuple[str, ...]] = (LAUNCH_NAME, STATUS_NAME, "config.json")
 """A folder with one of these is a run."""
+
+_STATUS_WHOLE: Final[tuple[str, ...]] = ("epoch", "epochs", "step", "steps", "pid")
+_STATUS_NUMBERS: Final[tuple[str, ...]] = (
+    "frames_per_s",
+    "eta_s",
+    "memory_mb",
+    "gpu_memory_mb",
+    "updated",
+    "pid_started",
+)
+_STATUS_WORDS: Final[tuple[str, ...]] = ("state", "message", "host")
+_MAX_GROUPS: Final[int] = 64
+_MAX_WORD: Final[int] = 80
+_MAX_DEPTH: Final[int] = 32
+_MAX_COLUMNS: Final[int] = 256
+_MAX_PID: Final[int] = 2**31 - 1
+_FAR_FUTURE_S: Final[float] = 4e9
+"""No moment of a run lies behind the year 2096."""
+
+_LARGEST: Final[float] = 2.0**53
+"""No figure of a run is larger; up to here whole numbers are exact."""
 
 _MAX_RUNS: Final[int] = 500
 _MAX_JSON_BYTES: Final[int] = 4 << 20
@@ -227,20 +248,23 @@ def look(run: Path, *, name: str = "") -> RunSummary:
         How it is called; the folder's name when left out.
     """
     run = Path(run)
-    launch, status, ended = read_json(run / LAUNCH_NAME), read_json(run / STATUS_NAME), read_json(run / "exit.json")
+    launch, ended = read_json(run / LAUNCH_NAME), read_json(run / "exit.json")
+    status, damage = _read_status(run)
     state, message = _state(run, launch, status, ended)
+    if damage and state not in ACTIVE:
+        state, message = "unknown", damage
     started = _mapping(launch.get("started"))
     best_score, best_name = best_of(run)
     config = read_json(run / "config.json") if not launch else {}
     stop = _mtime(run / executors.STOP_NAME)
     active = state in ACTIVE
-    rates = {str(k): float(v) for k, v in _mapping(status.get("rates")).items() if _number(v) is not None}
+    rates = {k[:_MAX_WORD]: v for k, v in _mapping(status.get("rates")).items()}
     frozen = status.get("frozen")
     executor = _mapping(launch.get("executor"))
     return RunSummary(
         path=run,
         name=name or run.name,
-        kind=str(launch.get("kind") or status.get("kind") or _guess_kind(config)),
+        kind=_word(launch.get("kind")) or _guess_kind(config),
         state=state,
         message=message,
         epoch=_whole(status.get("epoch")),
@@ -254,13 +278,13 @@ def look(run: Path, *, name: str = "") -> RunSummary:
         memory_mb=_number(status.get("memory_mb")),
         gpu_memory_mb=_number(status.get("gpu_memory_mb")),
         rates=rates,
-        frozen=tuple(str(item) for item in frozen) if isinstance(frozen, list) else (),
-        created=_number(launch.get("created")) or _oldest(run),
-        updated=_number(status.get("updated")) or _mtime(run / "metrics.csv") or _oldest(run),
-        host=str(status.get("host") or started.get("host") or ""),
+        frozen=tuple(item[:_MAX_WORD] for item in frozen) if isinstance(frozen, list) else (),
+        created=_moment(launch.get("created")) or _oldest(run),
+        updated=_moment(status.get("updated")) or _mtime(run / "metrics.csv") or _oldest(run),
+        host=_word(status.get("host")) or _word(started.get("host")),
         pid=_whole(status.get("pid") or started.get("pid")),
-        job_id=str(started.get("job_id") or ""),
-        executor=str(executor.get("kind", "local")),
+        job_id=_word(started.get("job_id")),
+        executor=_word(executor.get("kind")) or "local",
         resumable=not active and state != "finished" and (run / "config.json").is_file(),
         launched=bool(launch),
         stop_asked_s=max(0.0, time.time() - stop) if stop and active else None,
@@ -277,7 +301,7 @@ def find_process(run: Path, pid: object, created: object, host: object) -> psuti
         As they stood in a file; anything but a number, a number and this machine's name finds nothing.
     """
     number, wanted = _whole(pid), _number(created)
-    if number < 2 or wanted is None or str(host) != socket.gethostname():
+    if not 2 <= number <= _MAX_PID or wanted is None or str(host) != socket.gethostname():
         return None
     try:
         process = psutil.Process(number)
@@ -290,7 +314,7 @@ def find_process(run: Path, pid: object, created: object, host: object) -> psuti
 
 def processes(run: Path) -> tuple[psutil.Process, ...]:
     """Living processes of a run: the one that was launched and the one that trains, often the same."""
-    launch, status = read_json(run / LAUNCH_NAME), read_json(run / STATUS_NAME)
+    launch, (status, _) = read_json(run / LAUNCH_NAME), _read_status(run)
     started = _mapping(launch.get("started"))
     found = [
         find_process(run, source.get("pid"), source.get("pid_started"), source.get("host"))
@@ -339,14 +363,12 @@ def read_log(run: Path, *, query: str = "", max_lines: int = 400) -> LogTail:
     """End of the log, or the last of its lines that hold a text (small and capital letters are the same)."""
     path = Path(run) / executors.LOG_NAME
     look_back = _MAX_SEARCH_BYTES if query else _MAX_LOG_BYTES
-    try:
-        with open(path, "rb") as stream:
-            n_bytes = stream.seek(0, os.SEEK_END)
-            start = max(0, n_bytes - look_back)
-            stream.seek(start)
-            text = stream.read(look_back).decode("utf-8", errors="replace")
-    except OSError:
+    content = _read_file(path, look_back, from_end=True)
+    if content is None:
         return LogTail()
+    n_bytes = max(_size(path), len(content))
+    start = n_bytes - len(content)
+    text = content.decode("utf-8", errors="replace")
     lines = text.split("\n")
     if start:
         lines = lines[1:]  # cut in its middle
@@ -374,14 +396,27 @@ def read_samples(run: Path, *, limit: int = 200) -> tuple[Path, ...]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Object in a JSON file; empty when it is missing, too large or something else."""
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            return {}
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    """Object in a JSON file; empty when it is missing, too large, nested too deeply or something else.
+
+    Texts can be shown and sent: what is no character is replaced.
+    """
+    content = _read_file(path, _MAX_JSON_BYTES + 1)
+    if content is None or len(content) > _MAX_JSON_BYTES:
         return {}
-    return raw if isinstance(raw, dict) else {}
+    try:
+        raw = json.loads(content.decode("utf-8"))
+        return _readable(raw) if isinstance(raw, dict) else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def showable(value: Any) -> Any:
+    """What :func:`read_json` gave, with numbers that JSON or a browser cannot hold as text."""
+    if isinstance(value, dict):
+        return {key: showable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [showable(item) for item in value]
+    return value if isinstance(value, (bool, str)) or value is None or _number(value) is not None else _long(value)
 
 
 def read_text(path: Path, *, max_bytes: int = 256 << 10) -> str:
@@ -392,13 +427,18 @@ def read_text(path: Path, *, max_bytes: int = 256 << 10) -> str:
     InputError
         It cannot be read, or is no text.
     """
+    content = _read_file(path, max_bytes)
+    if content is None:
+        raise InputError(f"{path}: cannot be read; is it a file?")
     try:
-        with open(path, "rb") as stream:
-            return stream.read(max_bytes).decode("utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: this is not a text file.") from error
+
+
+def attempt_of(launch: Mapping[str, Any]) -> int:
+    """How often a run was started, from its ``launch.json``."""
+    return max(1, _whole(launch.get("attempt")))
 
 
 _Key = tuple[str, int, int, int]
@@ -410,10 +450,15 @@ def _run_folders(folder: Path) -> list[tuple[Path, str]]:
     found = []
     for path in _sub_folders(folder):
         if is_run(path):
-            found.append((path, path.name))
+            found.append((path, shown(path.name)))
         else:
-            found += [(p, f"{path.name}/{p.name}") for p in _sub_folders(path) if is_run(p)]
+            found += [(p, shown(f"{path.name}/{p.name}")) for p in _sub_folders(path) if is_run(p)]
     return found
+
+
+def shown(name: str | Path) -> str:
+    """A file name that can be shown; those in another encoding than UTF-8 hold what is no character."""
+    return str(name).encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def _sub_folders(folder: Path) -> list[Path]:
@@ -426,12 +471,32 @@ def _sub_folders(folder: Path) -> list[Path]:
         return []
 
 
+def _read_status(run: Path) -> tuple[dict[str, Any], str]:
+    """The status, or nothing and what is wrong with it: one that holds one impossible value is not believed at all."""
+    status = read_json(run / STATUS_NAME)
+    if not status:
+        return {}, f"{STATUS_NAME} cannot be read." if _mtime(run / STATUS_NAME) else ""
+    frozen = status.get("frozen", [])
+    bad = [name for name in _STATUS_WHOLE if status.get(name) is not None and not _is_count(status[name])]
+    bad += [name for name in _STATUS_NUMBERS if status.get(name) is not None and _number(status[name]) is None]
+    bad += [name for name in _STATUS_WORDS if not isinstance(status.get(name, ""), str)]
+    rates = status.get("rates", {})
+    if not isinstance(rates, dict) or len(rates) > _MAX_GROUPS or not all(map(_is_rate, rates.values())):
+        bad.append("rates")
+    if not isinstance(frozen, list) or len(frozen) > _MAX_GROUPS or not all(isinstance(item, str) for item in frozen):
+        bad.append("frozen")
+    if bad:
+        return {}, f"{STATUS_NAME} cannot be believed: {', '.join(bad)}."
+    status["rates"] = {name: rate for name, rate in rates.items() if rate is not None}
+    return status, ""
+
+
 def _state(
     run: Path, launch: Mapping[str, Any], status: Mapping[str, Any], ended: Mapping[str, Any]
 ) -> tuple[RunState, str]:
     started = _mapping(launch.get("started"))
-    launched = _number(launch.get("launched")) or 0.0
-    told, updated = str(status.get("state", "")), _number(status.get("updated")) or 0.0
+    launched = _moment(launch.get("launched"))
+    told, updated = str(status.get("state", "")), _moment(status.get("updated"))
     # what an earlier attempt said last says nothing about this one
     current = bool(status) and updated >= launched - 1.0
     message = _sentence(status.get("message")) if current else ""
@@ -441,7 +506,7 @@ def _state(
     ) or executors.is_watched(run.absolute())
     if not alive and launch:
         executor = _executor(launch)
-        job = executors.job_state(executor, str(started.get("job_id", ""))) if executor is not None else ""
+        job = executors.job_state(executor, _word(started.get("job_id"))) if executor is not None else ""
         if job in ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED"):
             return "waiting", f"Slurm: {job.lower()}"
         alive = bool(job)
@@ -451,7 +516,7 @@ def _state(
         if silent < _SILENT_S:
             alive = True
         else:
-            message = f"No word from {status.get('host')} for {round(silent / 60)} min."
+            message = f"No word from {_word(status.get('host')) or 'it'} for {round(silent / 60)} min."
     if alive:
         if current and told in _FINAL:
             return told, message  # type: ignore[return-value]  # about to end
@@ -511,7 +576,7 @@ def _exit_code(started: Mapping[str, Any], ended: Mapping[str, Any]) -> int | No
     if not started or not same:
         return None
     code = ended.get("code")
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) < 2**31 else None
 
 
 def _executor(launch: Mapping[str, Any]) -> executors.Executor | None:
@@ -540,12 +605,16 @@ def _names(process: psutil.Process, run: Path) -> bool:
 
 
 def _table(path: Path) -> pd.DataFrame:
+    raw = _read_file(path, _MAX_METRICS_BYTES) or b""
+    whole = raw[: raw.rfind(b"\n") + 1]  # the last row may be half written
+    if whole.partition(b"\n")[0].count(b",") >= _MAX_COLUMNS:
+        return pd.DataFrame()
     try:
-        with open(path, "rb") as stream:
-            raw = stream.read(_MAX_METRICS_BYTES)
-        whole = raw[: raw.rfind(b"\n") + 1]  # the last row may be half written
-        return pd.read_csv(io.BytesIO(whole), on_bad_lines="skip", encoding_errors="replace", low_memory=False)
-    except (OSError, ValueError, pd.errors.ParserError):
+        # as text: pandas' own guess stumbles over whole numbers of hundreds of digits
+        return pd.read_csv(
+            io.BytesIO(whole), on_bad_lines="skip", encoding_errors="replace", dtype=str, keep_default_na=False
+        )
+    except (ValueError, OverflowError, pd.errors.ParserError):
         return pd.DataFrame()
 
 
@@ -592,20 +661,18 @@ def _growing(step: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Steps counted through: in runs of several stages they begin anew with each."""
     if len(step) < 2:
         return step
-    falls = np.flatnonzero(np.diff(step) < 0)
-    offset = np.zeros(len(step))
-    for index in falls:
-        offset[index + 1 :] += step[index]
-    return step + offset
+    falls = np.diff(step) < 0
+    return step + np.concatenate([[0.0], np.cumsum(np.where(falls, step[:-1], 0.0))])
 
 
 def _numbers(column: pd.Series) -> npt.NDArray[np.float64]:
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    return np.where(np.abs(values) < _LARGEST, values, np.nan)
 
 
 def _guess_kind(config: Mapping[str, Any]) -> str:
-    if isinstance(config.get("kind"), str):
-        return str(config["kind"])
+    if kind := _word(config.get("kind")):
+        return kind
     return "uplam" if "stages" in config else "teacher" if "segment_frames" in config else "detector"
 
 
@@ -618,14 +685,70 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """A number that can be meant; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST < value < _LARGEST:
         return None
     return float(value)
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+
+
+def _is_rate(value: object) -> bool:
+    return value is None or _number(value) is not None
+
+
 def _whole(value: object) -> int:
     number = _number(value)
-    return int(number) if number is not None and 0 <= number < 2**53 else 0
+    return int(number) if number is not None and number >= 0 else 0
+
+
+def _moment(value: object) -> float:
+    """Seconds since 1970; 0 for what is none."""
+    number = _number(value)
+    return number if number is not None and 0 < number < _FAR_FUTURE_S else 0.0
+
+
+def _word(value: object) -> str:
+    return _ESCAPES.sub(" ", value)[:_MAX_WORD] if isinstance(value, str) else ""
+
+
+def _long(value: object) -> str:
+    if isinstance(value, int):
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)[:_MAX_WORD]
+
+
+def _readable(value: Any, depth: int = 0) -> Any:
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item, depth + 1) for key, item in value.items()}
+    return [_readable(item, depth + 1) for item in value] if isinstance(value, list) else value
+
+
+def _read_file(path: Path, max_bytes: int, *, from_end: bool = False) -> bytes | None:
+    """Bytes of a plain file; None for what is none: a pipe would never end, nor let us begin."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(handle, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return None
+            if from_end:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - max_bytes))
+            return stream.read(max_bytes)
+    except (OSError, ValueError):
+        return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _mtime(path: Path) -> float:

@@ -7,9 +7,10 @@ one another (azimuth by multiples of 90 degrees, elevation turned where needed) 
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import combinations, product
@@ -18,18 +19,18 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from sai_core.acoustics.features import choose_device
 from sai_core.annotations import DcaseMetadata, read_dcase_csv
-from sai_core.dataset import DataRoot, Recording
+from sai_core.dataset import DataRoot, Recording, open_data_root
 from sai_core.errors import InputError, SaiError
-from sai_core.files import atomic_write
 from sai_core.geometry import directions_to_vectors, vectors_to_directions
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_config
+from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml, table
 from sai_core.taxonomy import N_CLASSES
 from sai_core.teacher.decode import SeldScores, decode, encode, seld_scores
@@ -74,10 +75,11 @@ class TeacherTraining:
     weight_decay: float = 1e-4
     clip: float = 2.0
     threshold: float = 0.0
+    checkpoint_minutes: float = 3.0
     model: TeacherConfig = field(default_factory=TeacherConfig)
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> TeacherTraining:
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TeacherTraining:
     """Read a TOML file and apply ``key=value`` overrides (``model.filters=64``).
 
     Raises
@@ -85,7 +87,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TeacherTraining:
     InputError
         No such file, not TOML, unknown or impossible settings.
     """
-    return config_from(read_toml(path, overrides), str(path))
+    file = kind_of("teacher").recipe(str(path))
+    return config_from(read_toml(file, overrides), str(file))
 
 
 def config_from(raw: Mapping[str, Any], source: str) -> TeacherTraining:
@@ -94,6 +97,10 @@ def config_from(raw: Mapping[str, Any], source: str) -> TeacherTraining:
     config: TeacherTraining = build(TeacherTraining, {**raw, "model": model}, source)
     if min(config.epochs, config.batch, config.segment_frames, config.threads) < 1 or not config.rate > 0:
         raise InputError(f"{source}: epochs, batch, segment_frames, threads >= 1 and rate > 0 are needed.")
+    if config.seed < 0 or min(config.weight_decay, config.checkpoint_minutes) < 0 or not config.clip > 0:
+        raise InputError(f"{source}: seed, weight_decay and checkpoint_minutes >= 0 and clip > 0 are needed.")
+    if not 0 <= config.threshold < 1:
+        raise InputError(f"{source}: threshold must be in [0, 1).")
     return config
 
 
@@ -119,10 +126,19 @@ def _clip(recording: Recording, config: TeacherConfig) -> _Clip:
     return _Clip(recording.name, spectral, visual, sources, count, metadata)
 
 
-def _clips(roots: Sequence[DataRoot], split: str, config: TeacherConfig, progress: Progress) -> list[_Clip]:
+def _recordings(roots: Sequence[DataRoot], split: str) -> list[Recording]:
     chosen = [r for root in roots for r in root.recordings if r.split == split and r.metadata_path is not None]
     if not chosen:
-        raise InputError(f"split {split!r}: no recording with metadata_dev in the given data roots.")
+        there = sorted({r.split for root in roots for r in root.recordings if r.metadata_path is not None})
+        raise InputError(
+            f"split {split!r}: no recording with metadata_dev in the given data roots; there "
+            + (f"is {', '.join(there)}." if there else "is none in any split.")
+        )
+    return chosen
+
+
+def _clips(roots: Sequence[DataRoot], split: str, config: TeacherConfig, progress: Progress) -> list[_Clip]:
+    chosen = _recordings(roots, split)
     out = []
     for number, recording in enumerate(chosen):
         progress(number / len(chosen), f"features of {recording.name}")
@@ -231,12 +247,13 @@ def train(
     config: TeacherTraining | None,
     run: Path,
     *,
-    roots: Sequence[DataRoot],
-    train_split: str,
-    validation_split: str,
+    roots: Sequence[DataRoot] = (),
+    train_split: str = "",
+    validation_split: str = "",
     device: str = "auto",
     resume: bool = False,
     progress: Progress = no_progress,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> Path:
     """Train a teacher, or go on with a run.
 
@@ -247,117 +264,261 @@ def train(
     run : Path
         Folder of the run (:mod:`sai_core.runs.folder`); its ``best.safetensors`` is the result.
     roots : sequence of DataRoot
+        On ``resume`` those of the run when left out, as the splits.
     train_split, validation_split : str
     device : str
         ``auto``, ``cpu``, ``cuda`` or a torch device name.
     resume : bool
     progress : Progress
+    say : callable
+        Told, in a sentence each, what was not as it should be.
 
     Returns
     -------
     Path
-        Of the weights with the best validation F score.
+        Of the weights with the best validation F score (the last state if there was no validation yet).
 
     Raises
     ------
     InputError
-        Nothing to train on, a run in the folder already, nothing to resume, or no device name.
+        Nothing to train on, a run in the folder already or running, nothing to resume, or no device name.
     EnvironmentProblem
         The device is not there.
     SaiError
         The loss is not finite.
     """
     folder = RunFolder(Path(run), columns=_COLUMNS)
+    options = {"--split": train_split, "--validation": validation_split}
+    inputs = RunInputs(data_roots=tuple(root.path for root in roots), device=device, options=options)
     if resume:
-        config = config_from({k: v for k, v in folder.config().items() if k != "data"}, str(run))
-    if config is None:
-        raise InputError("a new run needs a configuration.")
-    chosen = choose_device(device)
-    use_torch_threads(config.threads)
-    torch.manual_seed(config.seed)
-    if not resume:
-        data = {"roots": [str(r.path) for r in roots], "train": train_split, "validation": validation_split}
-        folder.begin({**asdict(config), "data": data})
-    folder.clear_stop()
-    try:
-        return _train(config, folder, roots, train_split, validation_split, chosen, resume, progress)
-    except Exception as error:
-        folder.status(force=True, state="failed", message=str(error).splitlines()[0] if str(error) else repr(error))
-        raise
+        folder.config()
+    else:
+        if config is None:
+            raise InputError("a new run needs a configuration.")
+        folder.refuse_old()
+        _check(config, inputs, roots)
+    with folder.held():
+        if resume:
+            source = str(folder.path / "config.json")
+            settings, kept = split_config(folder.config(), source)
+            config = config_from(settings, source)
+            given = {name: value for name, value in options.items() if value}
+            inputs = RunInputs(
+                data_roots=inputs.data_roots or kept.data_roots, device=device, options={**kept.options, **given}
+            )
+        assert config is not None
+        chosen = choose_device(device)
+        use_torch_threads(config.threads)
+        torch.manual_seed(config.seed)
+        if not resume:
+            folder.begin({"kind": "teacher", **asdict(config), **inputs.as_dict()})
+        with life(folder, progress, epochs=config.epochs, message="computing features") as lived:
+            opened = list(roots) or [open_data_root(root) for root in inputs.data_roots]
+            trainer = _Trainer(config, folder, opened, inputs.options, chosen, lived)
+            told = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if told:
+                say(told)
+            trainer.run()
+    return folder.best if folder.best.exists() else folder.last
 
 
-def _train(
-    config: TeacherTraining,
-    folder: RunFolder,
-    roots: Sequence[DataRoot],
-    train_split: str,
-    validation_split: str,
-    device: torch.device,
+def check(config: TeacherTraining, inputs: RunInputs) -> None:
+    """Raise for what would make a new run fail at its start.
+
+    Raises
+    ------
+    FieldError
+        No data, a split without recordings, no such device.
+    EnvironmentProblem
+        The device is not on this machine.
+    """
+    with at_field("data"):
+        roots = [open_data_root(root) for root in inputs.data_roots]
+    _check(config, inputs, roots)
+
+
+def _check(config: TeacherTraining, inputs: RunInputs, roots: Sequence[DataRoot]) -> None:
+    if not roots:
+        raise FieldError("data", "training needs data: give --data with a folder in the official layout.")
+    with at_field("device"):
+        choose_device(inputs.device)
+    for name in ("--split", "--validation"):
+        with at_field(name):
+            for recording in _recordings(roots, inputs.options.get(name, "")):
+                kind = config.model.audio
+                if (recording.foa_path if kind == "foa" else recording.array_path) is None:
+                    raise InputError(
+                        f"{recording.name}: there is no {kind}_dev audio; set model.audio to the other kind."
+                    )
+
+
+def train_run(
+    config: TeacherTraining | None,
+    run: Path,
+    inputs: RunInputs,
+    *,
     resume: bool,
     progress: Progress,
-) -> Path:
-    folder.status(force=True, epochs=config.epochs, message="computing features")
-    clips = _clips(roots, train_split, config.model, lambda f, m: progress(0.1 * f, m))
-    held_out = _clips(roots, validation_split, config.model, lambda f, m: progress(0.1 + 0.02 * f, m))
-    clips = [c for c in clips if c.count.shape[0] >= 1]
-    model = AvSeldNet(config.model).to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-    frames = sum(c.count.shape[0] for c in clips)
-    per_epoch = max(1, frames // (config.segment_frames * config.batch))
-    total = per_epoch * config.epochs
-    first, best, seconds = 0, -1.0, 0.0
-    if resume and folder.last.exists():
-        first, best, seconds = _load(folder.last, model, optimiser)
-        folder.forget_after(first * per_epoch)
-    for epoch in range(first, config.epochs):
-        model.train()
-        losses = []
+    say: Callable[[str], object],
+) -> str:
+    """:func:`train`, as :class:`sai_core.runs.kinds.Trainer` has it."""
+    best = train(
+        config,
+        run,
+        roots=[open_data_root(root) for root in inputs.data_roots],
+        train_split=inputs.options.get("--split", ""),
+        validation_split=inputs.options.get("--validation", ""),
+        device=inputs.device,
+        resume=resume,
+        progress=progress,
+        say=say,
+    )
+    return str(best)
+
+
+class _Trainer:
+    def __init__(
+        self,
+        config: TeacherTraining,
+        folder: RunFolder,
+        roots: Sequence[DataRoot],
+        splits: Mapping[str, str],
+        device: torch.device,
+        lived: Life,
+    ) -> None:
+        self.config, self.folder, self.device, self.lived = config, folder, device, lived
+        self.split = splits.get("--split", "")
+        clips = _clips(roots, self.split, config.model, lambda f, m: lived.preparing(0.1 * f, m))
+        self.held_out = _clips(
+            roots, splits.get("--validation", ""), config.model, lambda f, m: lived.preparing(0.1 + 0.02 * f, m)
+        )
+        self.clips = [c for c in clips if c.count.shape[0] >= 1]
+        self.model = AvSeldNet(config.model).to(device)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+        frames = sum(c.count.shape[0] for c in self.clips)
+        self.per_epoch = max(1, frames // (config.segment_frames * config.batch))
+        self.step, self.validated = 0, 0  # in all
+        self.best, self.seconds = -1.0, 0.0
+        self.losses: list[float] = []  # of the epoch
+
+    def run(self) -> None:
+        """Train to the end, or until it is asked to stop."""
+        config = self.config
+        saved = time.monotonic()
+        if not self.folder.last.exists():
+            self._save()  # a full disk shows now, not after an epoch
+        while self.validated < config.epochs:
+            epoch = self.validated
+            self.model.train()
+            if self.step == epoch * self.per_epoch:
+                # dropout is the only other chance: seeded by the epoch; within it the checkpoint keeps its state
+                torch.manual_seed(config.seed * 100_003 + epoch)
+            while self.step < (epoch + 1) * self.per_epoch:
+                self._train_step(epoch)
+                if self.folder.stop_wanted():
+                    self._save()
+                    self.lived.stopped = True
+                    return
+                if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
+            self._validate(epoch)
+            self.validated, self.losses = epoch + 1, []
+            self._save()
+            saved = time.monotonic()
+            if self.folder.stop_wanted() and self.validated < config.epochs:
+                self.lived.stopped = True
+                return
+        if not self.folder.best.exists():
+            save_teacher(self.model, self.folder.best, threshold=config.threshold or DEFAULT_THRESHOLD)
+
+    def _rate(self, step: int) -> float:
+        total = self.per_epoch * self.config.epochs
+        return self.config.rate * 0.5 * (1.0 + math.cos(math.pi * step / total))
+
+    def _train_step(self, epoch: int) -> None:
+        config, total = self.config, self.per_epoch * self.config.epochs
         started = time.monotonic()
-        # dropout is the only other chance: seeded by the epoch, so that a resumed run draws the same
-        torch.manual_seed(config.seed * 100_003 + epoch)
-        for step in range(per_epoch):
-            done = epoch * per_epoch + step
-            rate = config.rate * 0.5 * (1.0 + math.cos(math.pi * done / total))
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            spectral, visual, sources, count = _batch(config, clips, epoch, step)
-            seen = None if visual is None else visual.to(device)
-            loss = adpit_loss(model(spectral.to(device), seen), sources.to(device), count.to(device))
-            if not bool(torch.isfinite(loss)):
-                raise SaiError(
-                    f"{folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start anew."
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            optimiser.step()
-            losses.append(float(loss.detach()))
-            speed = (step + 1) * config.batch * config.segment_frames / max(time.monotonic() - started, 1e-9)
-            left = (total - done - 1) * config.batch * config.segment_frames / speed
-            folder.status(
-                epoch=epoch, step=done, steps=total, frames_per_s=speed, eta_s=left, rates={"all": rate}, message=""
+        rate = self._rate(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        spectral, visual, sources, count = _batch(config, self.clips, epoch, self.step - epoch * self.per_epoch)
+        seen = None if visual is None else visual.to(self.device)
+        output = self.model(spectral.to(self.device), seen)
+        loss = adpit_loss(output, sources.to(self.device), count.to(self.device))
+        if not bool(torch.isfinite(loss)):
+            raise SaiError(
+                f"{self.folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start anew."
             )
-            progress(0.12 + 0.88 * done / total, f"epoch {epoch + 1} of {config.epochs}: loss {np.mean(losses):.4f}")
-        seconds += time.monotonic() - started
-        threshold, scores = _validate(model, held_out, config.threshold)
-        base = {"epoch": epoch, "step": (epoch + 1) * per_epoch, "seconds": round(seconds, 2)}
-        folder.append({**base, "kind": "train", "total": float(np.mean(losses)), "rate": rate})
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimiser.step()
+        self.losses.append(float(loss.detach()))
+        self.step += 1
+        took = time.monotonic() - started
+        self.seconds += took
+        self.lived.tell(
+            0.12 + 0.88 * self.step / total,
+            f"epoch {epoch + 1} of {config.epochs}: loss {np.mean(self.losses):.4f}",
+            epoch=epoch,
+            step=self.step,
+            steps=total,
+            frames_per_s=config.batch * config.segment_frames / max(took, 1e-9),
+            eta_s=(total - self.step) * self.seconds / self.step,
+            rates={"all": rate},
+        )
+
+    def _validate(self, epoch: int) -> None:
+        started = time.monotonic()
+        threshold, scores = _validate(self.model, self.held_out, self.config.threshold)
+        self.seconds += time.monotonic() - started
+        base = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 2)}
+        mean, rate = float(np.mean(self.losses)), self._rate(self.step - 1)
+        self.folder.append({**base, "kind": "train", "total": mean, "rate": rate})
         figures = {"f20": scores.f_score, "error_deg": scores.error_deg, "recall": scores.recall}
-        folder.append({**base, "kind": "validation", **figures, "threshold": threshold})
-        if scores.f_score > best:
-            best = scores.f_score
-            notes = {"epoch": str(epoch), "seed": str(config.seed), "f20": f"{best:.4f}", "data": train_split}
-            save_teacher(model, folder.best, threshold=threshold, notes=notes)
-        _save(folder.last, model, optimiser, epoch + 1, best, seconds)
-        if folder.stop_wanted() and epoch + 1 < config.epochs:
-            folder.clear_stop()
-            folder.status(force=True, state="stopped", epoch=epoch + 1, message="stopped on request; can be resumed")
-            return folder.best
-    if not folder.best.exists():
-        save_teacher(model, folder.best, threshold=config.threshold or DEFAULT_THRESHOLD)
-    folder.status(force=True, state="finished", epoch=config.epochs, step=total, steps=total, eta_s=0.0, message="")
-    progress(1.0, f"finished: {folder.best}")
-    return folder.best
+        self.folder.append({**base, "kind": "validation", **figures, "threshold": threshold})
+        if scores.f_score > self.best:
+            self.best = scores.f_score
+            notes = {
+                "epoch": str(epoch),
+                "seed": str(self.config.seed),
+                "f20": f"{self.best:.4f}",
+                "data": self.split,
+            }
+            save_teacher(self.model, self.folder.best, threshold=threshold, notes=notes)
+
+    def _save(self) -> None:
+        tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        for index, state in sorted(self.optimiser.state_dict()["state"].items()):
+            tensors |= {f"optimiser/{index}/{k}": v for k, v in state.items()}
+        tensors["chance/cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["chance/cuda"] = torch.cuda.get_rng_state(self.device)
+        header = {
+            "step": str(self.step),
+            "epoch": str(self.validated),
+            "best": repr(self.best),
+            "seconds": repr(self.seconds),
+            "losses": json.dumps(self.losses),
+        }
+        save_state(self.folder, tensors, header)
+
+    def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`_save` wrote."""
+        self.step, self.validated = int(header["step"]), int(header["epoch"])
+        self.best, self.seconds = float(header["best"]), float(header["seconds"])
+        self.losses = [float(loss) for loss in json.loads(header["losses"])]
+        parts = parts_of(tensors, "model", "optimiser", "chance")
+        self.model.load_state_dict(parts["model"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in parts["optimiser"].items():
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = value
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        torch.set_rng_state(parts["chance"]["cpu"])
+        if "cuda" in parts["chance"] and self.device.type == "cuda":
+            torch.cuda.set_rng_state(parts["chance"]["cuda"], self.device)
 
 
 def _within(clip: _Clip) -> DcaseMetadata:
@@ -453,29 +614,3 @@ def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: floa
         threshold=model.threshold if threshold is None else threshold,
         recording=recording.name,
     )
-
-
-def _save(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer, epoch: int, best: float, s: float) -> None:
-    tensors = {f"model/{k}": v.detach().contiguous() for k, v in model.state_dict().items()}
-    for index, (_, state) in enumerate(sorted(optimiser.state_dict()["state"].items())):
-        tensors |= {f"optimiser/{index}/{k}": v.detach().contiguous() for k, v in state.items()}
-    with atomic_write(path) as stream:
-        stream.write(save(tensors, metadata={"epoch": str(epoch), "best": repr(best), "seconds": repr(s)}))
-
-
-def _load(path: Path, model: AvSeldNet, optimiser: torch.optim.Optimizer) -> tuple[int, float, float]:
-    try:
-        with safe_open(str(path), framework="pt", device="cpu") as stored:
-            header = stored.metadata() or {}
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
-        epoch, best, seconds = int(header["epoch"]), float(header["best"]), float(header["seconds"])
-        model.load_state_dict({k[len("model/") :]: v for k, v in tensors.items() if k.startswith("model/")})
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: this is not a checkpoint that can be resumed ({type(error).__name__}).") from error
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser/"):
-            _, index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return epoch, best, seconds

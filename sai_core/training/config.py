@@ -13,10 +13,8 @@ from sai_core.acoustics.projection import Grid
 from sai_core.acoustics.visibility import RecipeOrOwn
 from sai_core.detector.config import DetectorConfig
 from sai_core.errors import InputError
-from sai_core.files import user_path
+from sai_core.runs.kinds import kind_of
 from sai_core.settings import build, read_toml, table
-
-RECIPES: Final[Path] = Path(__file__).with_name("recipes")
 
 GROUPS: Final[tuple[str, ...]] = (
     "stem",
@@ -269,28 +267,6 @@ _TABLES: Final[dict[str, type]] = {
 }
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship."""
-    return sorted(p.stem for p in RECIPES.glob("*.toml"))
-
-
-def recipe_path(name_or_path: str | Path) -> Path:
-    """File of a recipe, by its name or a path.
-
-    Raises
-    ------
-    InputError
-        Neither.
-    """
-    path = user_path(name_or_path, what="recipe")
-    if path.is_file():
-        return path
-    shipped = RECIPES / f"{name_or_path}.toml"
-    if str(name_or_path) in recipe_names():
-        return shipped
-    raise InputError(f"{name_or_path}: no such file, and no recipe either; recipes are {', '.join(recipe_names())}.")
-
-
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     """Read a recipe (a name or a TOML file) and apply ``key.sub=value`` overrides, values as in TOML.
 
@@ -299,7 +275,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConf
     InputError
         No such file, not TOML, unknown or unfit settings.
     """
-    file = recipe_path(path)
+    file = kind_of("detector").recipe(str(path))
     return config_from(read_toml(file, overrides), str(file))
 
 

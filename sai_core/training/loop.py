@@ -11,39 +11,37 @@ import contextlib
 import dataclasses
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from sai_core.acoustics.features import choose_device
 from sai_core.checkpoints import read_state_dict
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, weights_folder
-from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
+from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, split_config
+from sai_core.runs.lifecycle import Life, life
 from sai_core.threads import use_torch_threads
 from sai_core.training.augment import make_batch
-from sai_core.training.config import COLUMNS, TrainingConfig, config_from
+from sai_core.training.config import COLUMNS, TrainingConfig, config_from, read_config
 from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_maker, prepare
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
 from sai_core.training.sampler import RareClassSampler, rare_classes
 from sai_core.training.sounds import take_sounds
 from sai_core.training.validation import encoded, scores_on, total_loss, validation_losses
-from sai_core.training.workers import SilentFolder, Workers
+from sai_core.training.workers import Workers
 
-_EXTRA: Final[tuple[str, ...]] = ("data_roots", "device")
-"""Entries of ``config.json`` beside the settings themselves."""
+__all__ = ["check", "read_config", "resolve_start", "train", "train_run"]
 
 
 def train(
@@ -92,11 +90,10 @@ def train(
         From ``progress``; a checkpoint is written.
     """
     workers = Workers()
-    folder = (RunFolder if workers.first else SilentFolder)(run, columns=COLUMNS)
+    folder = RunFolder(run, columns=COLUMNS, silent=not workers.first)
+    inputs = RunInputs(data_roots=tuple(data_roots), device=device, processes=workers.world)
     if resume:
-        raw = folder.config()
-        roots = list(data_roots) or [Path(p) for p in raw.get("data_roots", [])]
-        config = config_from({k: v for k, v in raw.items() if k not in _EXTRA}, str(folder.path / "config.json"))
+        folder.config()  # nothing is made where there is no run
     else:
         if config is None:
             raise InputError("a new run needs a configuration.")
@@ -104,51 +101,80 @@ def train(
         if workers.first:
             for sentence in decided:
                 say(sentence)
-        roots = list(data_roots)
-    if not roots:
-        raise InputError("training needs data: give --data with a folder in the official layout.")
-    roots = [Path(r).resolve() for r in roots]
+        # a mistake is told before a folder is made
+        folder.refuse_old()
+        check(config, inputs)
+    with folder.held():
+        if resume:
+            source = str(folder.path / "config.json")
+            settings, kept = split_config(folder.config(), source)
+            config = config_from(settings, source)
+            inputs = dataclasses.replace(inputs, data_roots=inputs.data_roots or kept.data_roots)
+        assert config is not None
+        chosen = workers.device(choose_device(device))
+        workers.join(chosen)
+        if not resume:
+            folder.begin({"kind": "detector", **config.as_dict(), **inputs.as_dict()})
+        with life(folder, progress, epochs=config.epochs, message="preparing the data") as lived:
+            # nobody looks for a checkpoint before rank 0 has made its mind up about the folder
+            workers.wait()
+            roots = [Path(root).resolve() for root in inputs.data_roots]
+            trainer = _Trainer(config, folder, roots, chosen, workers, lived)
+            if workers.first:
+                for sentence in trainer.label_notes:
+                    say(sentence)
+            told = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if told:
+                say(told)
+            trainer.run()
+    workers.leave()
+    return folder.best if folder.best.exists() else folder.last
+
+
+def check(config: TrainingConfig, inputs: RunInputs) -> None:
+    """Raise for what would make a new run fail at its start.
+
+    Raises
+    ------
+    FieldError, InputError
+        No data, none that can be learned from, weights that are not there, no such device.
+    EnvironmentProblem
+        The device is not on this machine.
+    """
+    if not inputs.data_roots:
+        raise FieldError("data", "training needs data: give --data with a folder in the official layout.")
     if config.model.frozen_norm and not (config.start.backbone or config.start.detector):
         raise InputError(
             f"{config.name}: this recipe starts from given weights, and none are (start.backbone, start.detector); "
             "from scratch use --set model.frozen_norm=false --set 'optimiser.unfreeze={}'."
         )
-    if config.batch % workers.world:
-        raise InputError(f"a batch of {config.batch} frames cannot be shared by {workers.world} processes alike.")
-    chosen = workers.device(_device(device))
-    workers.join(chosen)
-    if not resume:
-        # a mistake in the data is told before a folder is made
-        choose_recordings(roots, config.data)
-        folder.begin({**config.as_dict(), "data_roots": [str(r) for r in roots], "device": device})
-    folder.clear_stop()
-    folder.status(force=True, state="running", epochs=config.epochs, message="preparing the data")
-    try:
-        with _gpu_problems(), _graceful(folder):
-            # nobody looks for a checkpoint before rank 0 has made its mind up about the folder
-            workers.wait()
-            trainer = _Trainer(config, folder, roots, chosen, workers, progress if workers.first else no_progress)
-            if workers.first:
-                for sentence in trainer.label_notes:
-                    say(sentence)
-            if resume and folder.last.exists():
-                trainer.load(folder.last)
-            stopped = trainer.run()
-    except CancelledError:
-        folder.status(force=True, state="stopped", message="Cancelled.")
-        raise
-    except BaseException as error:
-        sentence = str(error) if isinstance(error, SaiError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, KeyboardInterrupt):
-            sentence = "Interrupted."
-        with contextlib.suppress(SaiError):  # a full disk must not hide what happened
-            folder.status(force=True, state="failed", message=" ".join(sentence.split())[:500])
-        raise
-    message = "Stopped on request; --resume goes on." if stopped else "Finished."
-    folder.status(force=True, state="stopped" if stopped else "finished", message=message, eta_s=None)
-    folder.clear_stop()
-    workers.leave()
-    return folder.best if folder.best.exists() else folder.last
+    for name, given in dataclasses.asdict(config.start).items():
+        if given and given != IN_CACHE and not Path(given).is_file():
+            raise FieldError("overrides", f"start.{name}: {given}: there is no such file.")
+    if config.batch % inputs.processes:
+        raise FieldError(
+            "executor", f"a batch of {config.batch} frames cannot be shared by {inputs.processes} processes alike."
+        )
+    with at_field("device"):
+        choose_device(inputs.device)
+    with at_field("data"):
+        choose_recordings([Path(root).resolve() for root in inputs.data_roots], config.data)
+
+
+def train_run(
+    config: TrainingConfig | None,
+    run: Path,
+    inputs: RunInputs,
+    *,
+    resume: bool,
+    progress: Progress,
+    say: Callable[[str], object],
+) -> str:
+    """:func:`train`, as :class:`sai_core.runs.kinds.Trainer` has it."""
+    best = train(
+        config, run, data_roots=inputs.data_roots, device=inputs.device, resume=resume, progress=progress, say=say
+    )
+    return str(best)
 
 
 def resolve_start(config: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
@@ -193,43 +219,8 @@ def _without_cache(config: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
     return config, [f"{sentence}; the backbone starts from random weights, and nothing is frozen."]
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device {name}: not a device name; use auto, cpu or cuda.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem(f"--device {name}: torch sees no GPU on this machine.")
-    return device
-
-
-@contextlib.contextmanager
-def _graceful(folder: RunFolder) -> Iterator[None]:
-    """SIGTERM (a shutdown, a batch system, ``kill``) asks for a checkpoint and an end, as the file ``stop`` does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: folder.ask_to_stop())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _gpu_problems() -> Iterator[None]:
-    """Turn what torch says about a GPU that has gone or is full into one sentence."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise EnvironmentProblem("the GPU's memory is full; use a smaller batch (--set batch=4).") from error
-    except RuntimeError as error:
-        if isinstance(error, SaiError) or "CUDA" not in str(error):
-            raise
-        first = str(error).strip().splitlines()[0]
-        raise EnvironmentProblem(f"the GPU failed ({first}); the last checkpoint is good, --resume goes on.") from error
+class _StopError(Exception):
+    """Leaves a validation, which is made again on resume."""
 
 
 class _Trainer:
@@ -240,9 +231,9 @@ class _Trainer:
         roots: Sequence[Path],
         device: torch.device,
         workers: Workers,
-        progress: Progress,
+        lived: Life,
     ) -> None:
-        self.config, self.folder, self.device, self.progress = config, folder, device, progress
+        self.config, self.folder, self.device, self.lived = config, folder, device, lived
         self.workers = workers
         use_torch_threads(config.threads)
         train_set, validation_set = self._load_data(roots)
@@ -280,10 +271,6 @@ class _Trainer:
         maker = map_maker(config.data, device="cuda" if self.device.type == "cuda" else "cpu")
         with_rgb = config.model.track == "B"
 
-        def tell(fraction: float, message: str) -> None:
-            self.folder.status(message=message)
-            self.progress(0.0, message)
-
         sets = [
             prepare(
                 chosen,
@@ -292,21 +279,22 @@ class _Trainer:
                 with_rgb=with_rgb,
                 context_frames=config.model.context_frames,
                 frame_step=step,
-                progress=tell,
+                progress=lambda _, message: self.lived.preparing(0.0, message),
             )
             for chosen, step in ((train, config.data.frame_step), (validation, 1))
         ]
         for frames, what in zip(sets, ("training", "validation"), strict=True):
             if not frames.present.any():
                 raise InputError(f"the {what} recordings have no labelled frame; give other data.")
-        counts = sets[0].present.sum(axis=0)
         self.label_notes = [
             f"{what} {sentence}"
             for frames, what in zip(sets, ("training", "validation"), strict=True)
             for sentence in frames.label_notes
         ]
+        counts = sets[0].present.sum(axis=0)
         facts = {
             "said": said,
+            "notes": self.label_notes,
             "train_recordings": [str(r.label_path) for r in train],
             "validation_recordings": [str(r.label_path) for r in validation],
             "train_frames": len(sets[0]),
@@ -315,7 +303,6 @@ class _Trainer:
             "rare_classes": rare_classes(counts).tolist(),
             "regions": sets[0].n_regions,
             "regions_left_out": sets[0].n_dropped,
-            "notes": self.label_notes,
             "features": maker.describe(),
         }
         if self.workers.first:
@@ -325,8 +312,8 @@ class _Trainer:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def run(self) -> bool:
-        """Train to the end; returns whether it was stopped before."""
+    def run(self) -> None:
+        """Train to the end, or until it is asked to stop."""
         config = self.config
         saved = time.monotonic()
         if self.step == 0 and not self.folder.last.exists():
@@ -345,20 +332,32 @@ class _Trainer:
                 self.seconds += time.monotonic() - started
                 stop = terms.pop("stop") > 0
                 self._note(epoch, terms, started, self.config.batch)
-                due = time.monotonic() - saved > 60 * config.checkpoint_minutes
-                if (stop or due) and self.step < (epoch + 1) * self.steps_per_epoch:
+                self._tell(epoch)
+                if stop or self._stop_alone():
+                    self._stop()
+                    return
+                if time.monotonic() - saved > 60 * config.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
-                    if stop:
-                        return True
-                self._tell(epoch)
-            self._validate(epoch)
+            try:
+                self._validate(epoch)
+            except _StopError:
+                self._stop()
+                return
             self.validated += 1
             self.save()
             saved = time.monotonic()
             if self.workers.mean([float(self.folder.stop_wanted())])[0] > 0 and self.validated < config.epochs:
-                return True
-        return False
+                self.lived.stopped = True
+                return
+
+    def _stop(self) -> None:
+        self.save()
+        self.lived.stopped = True
+
+    def _stop_alone(self) -> bool:
+        """Whether to stop at once; of several processes all must come to the same step first."""
+        return self.workers.world == 1 and self.folder.stop_wanted()
 
     def _batches(self, order: np.ndarray, first: int) -> Iterator[RawBatch]:
         """Stored frames of the steps of an epoch from ``first`` on; on a GPU the next ones are read meanwhile."""
@@ -451,27 +450,23 @@ class _Trainer:
         previous = getattr(self, "_pace", pace)
         self._pace = 0.95 * previous + 0.05 * pace
 
-    def _tell(self, epoch: int, message: str = "") -> None:
+    def _tell(self, epoch: int) -> None:
         left = (self.total_steps - self.step) * self.config.batch * self._pace
         gpu = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
-        text = message or f"epoch {epoch + 1} of {self.config.epochs}, step {self.step} of {self.total_steps}"
-        self.folder.status(
+        text = f"epoch {epoch + 1} of {self.config.epochs}, step {self.step} of {self.total_steps}"
+        self.lived.tell(
+            self.step / self.total_steps,
+            f"{text}, {1 / self._pace:.1f} frames/s",
             epoch=epoch,
             epochs=self.config.epochs,
             step=self.step,
             steps=self.total_steps,
             frames_per_s=round(1 / self._pace, 3),
             eta_s=round(left, 1),
-            message=text,
             frozen=self.frozen,
             rates=self._rates,
             gpu_memory_mb=None if gpu is None else round(gpu, 1),
         )
-        try:
-            self.progress(self.step / self.total_steps, f"{text}, {1 / self._pace:.1f} frames/s")
-        except CancelledError:
-            self.save()
-            raise
 
     # -- validation ----------------------------------------------------------------------------------------------
 
@@ -489,8 +484,9 @@ class _Trainer:
         started = time.monotonic()
 
         def tell(fraction: float, message: str) -> None:
-            self.folder.status(message=message)
-            self.progress(self.step / self.total_steps, message)
+            self.lived.tell(self.step / self.total_steps, message)
+            if self._stop_alone():
+                raise _StopError
 
         with self._averaged():
             self.model.eval()
@@ -555,8 +551,6 @@ class _Trainer:
 
     def save(self) -> None:
         """Write everything that going on needs, atomically."""
-        if not self.workers.first:
-            return
         tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"optimiser/{k}": v for k, v in self.strategy.state().items()}
         if self.average is not None:
@@ -573,43 +567,25 @@ class _Trainer:
             "sums": json.dumps([self.sums, self.counted]),
             "scaler": json.dumps(self.scaler.state_dict()),
         }
-        state = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        with atomic_write(self.folder.last) as stream:
-            stream.write(save(state, metadata=header))
+        save_state(self.folder, tensors, header)
 
-    def load(self, path: Path) -> None:
-        """Take up what :meth:`save` wrote.
-
-        Raises
-        ------
-        InputError
-            Damaged, or not of this network.
-        """
-        try:
-            with safe_open(str(path), framework="pt", device="cpu") as stored:
-                header = stored.metadata() or {}
-                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
-            if header.get("sai_training") != "1":
-                raise KeyError("sai_training")
-            self.step, self.validated = int(header["step"]), int(header["validated"])
-            self.seconds, self.best = float(header["seconds"]), float(header["best"])
-            self.plateau.load_state(json.loads(header["plateau"]))
-            sums, self.counted = json.loads(header["sums"])
-            self.sums = {str(k): float(v) for k, v in sums.items()}
-            parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "average": {}}
-            for key, value in tensors.items():
-                part, _, name = key.partition("/")
-                parts[part][name] = value
-            self.model.load_state_dict(parts["model"])
-            self.strategy.load_state(parts["optimiser"])
-            if self.average is not None:
-                for name, value in self.average.items():
-                    value.copy_(parts["average"][name])
-            if scaler := json.loads(header["scaler"]):
-                self.scaler.load_state_dict(scaler)
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"{path}: this is not a checkpoint that the run can go on from ({error}).") from error
-        self.folder.forget_after(self.step)
+    def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`save` wrote."""
+        if header.get("sai_training") != "1":
+            raise KeyError("sai_training")
+        self.step, self.validated = int(header["step"]), int(header["validated"])
+        self.seconds, self.best = float(header["seconds"]), float(header["best"])
+        self.plateau.load_state(json.loads(header["plateau"]))
+        sums, self.counted = json.loads(header["sums"])
+        self.sums = {str(k): float(v) for k, v in sums.items()}
+        parts = parts_of(tensors, "model", "optimiser", "average")
+        self.model.load_state_dict(parts["model"])
+        self.strategy.load_state(parts["optimiser"])
+        if self.average is not None:
+            for name, value in self.average.items():
+                value.copy_(parts["average"][name])
+        if scaler := json.loads(header["scaler"]):
+            self.scaler.load_state_dict(scaler)
 
 
 def _weights_of_a_run(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 import zipfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -41,17 +43,25 @@ from sai_core.checkpoints import read_state_dict
 from sai_core.detector.heads import N_LABELS
 from sai_core.detector.models import HIDDEN, SaiDetector
 from sai_core.detector.spectrum import RoiSpectrum, context_window, lattice_pixels
-from sai_core.errors import InputError
+from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.geometry import UPLAM_CAPSULES, great_circle_deg
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.folder import RunFolder
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_config
+from sai_core.runs.lifecycle import Life, life
+from sai_core.settings import build, read_toml
 from sai_core.training.augment import column_span
-from sai_core.training.data import FrameSet
+from sai_core.training.config import DataSettings
+from sai_core.training.data import FrameSet, choose_recordings, map_maker, prepare
 
 FloatArray = npt.NDArray[np.float32]
 
 _AWAY_DEG: Final[float] = 35.0
 """A direction further from every source than this holds nothing."""
+
+COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "recall", "rate")
+"""Of ``metrics.csv``; ``recall``: share of held-out directions that are heard as their class."""
 
 SOUNDS_FILE: Final[str] = "sounds.safetensors"
 """Name of the result in a run folder."""
@@ -110,6 +120,8 @@ class SoundSettings:
         for name, low, high in (
             ("scenes", 0, 100_000), ("seconds", 2, 600), ("context_frames", 1, 100), ("frame_step", 1, 100),
             ("epochs", 1, 10_000), ("batch", 2, 65_536), ("held_out", 0, 0.5), ("smoothing", 0, 0.5),
+            ("seed", 0, 2**62), ("rate", 1e-12, 10), ("weight_decay", 0, 10), ("level_sigma", 0, 10),
+            ("band_sigma", 0, 10), ("noise_sigma", 0, 10), ("nothing_share", 0, 100),
         ):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; {low} to {high} is needed.")
@@ -309,11 +321,7 @@ def score(model: SoundClassifier, examples: Examples) -> SoundScores:
 
 
 def learn(
-    examples: Examples,
-    settings: SoundSettings,
-    *,
-    held_out: Examples | None = None,
-    progress: Progress = no_progress,
+    examples: Examples, settings: SoundSettings, *, held_out: Examples | None = None, lived: Life | None = None
 ) -> tuple[SoundClassifier, SoundScores | None]:
     """Train a classifier of spectrograms.
 
@@ -323,12 +331,21 @@ def learn(
     settings : SoundSettings
     held_out : Examples, optional
         Measured after the last epoch, never learned from.
-    progress : Progress
+    lived : Life, optional
+        The run that it belongs to.
+
+    Returns
+    -------
+    SoundClassifier
+    scores : SoundScores or None
+        None where nothing is held out, or the run was asked to stop.
 
     Raises
     ------
     InputError
         Fewer examples than one batch.
+    SaiError
+        The loss is not a number.
     """
     s = settings
     if len(examples) < s.batch:
@@ -339,12 +356,14 @@ def learn(
     label = torch.from_numpy(examples.label)
     weight = torch.ones(N_LABELS)
     weight[0] = s.nothing_share
-    steps = s.epochs * (len(examples) // s.batch)
+    per_epoch = len(examples) // s.batch
+    steps = s.epochs * per_epoch
     adamw = torch.optim.AdamW(model.parameters(), lr=s.rate, weight_decay=s.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(adamw, s.rate, steps, pct_start=0.15)
-    done = 0
+    done, started = 0, time.monotonic()
     for epoch in range(s.epochs):
         order = torch.randperm(len(examples))
+        total = 0.0
         for first in range(0, len(examples) - s.batch + 1, s.batch):
             rows = order[first : first + s.batch]
             # one unit of the network's input is two decades of power
@@ -356,73 +375,181 @@ def learn(
             adamw.zero_grad(set_to_none=True)
             loss.backward()
             adamw.step()
+            rate = cycle.get_last_lr()[0]
             cycle.step()
             done += 1
-        progress(done / steps, f"sounds: epoch {epoch + 1} of {s.epochs}, loss {float(loss.detach()):.3f}")
+            total += float(loss.detach())
+            if lived is not None:
+                took = time.monotonic() - started
+                lived.tell(
+                    0.8 + 0.2 * done / steps,
+                    f"epoch {epoch + 1} of {s.epochs}: loss {total * s.batch / (first + s.batch):.3f}",
+                    epoch=epoch,
+                    step=done,
+                    steps=steps,
+                    eta_s=(steps - done) * took / done,
+                    rates={"all": rate},
+                )
+                if lived.folder.stop_wanted() and done < steps:
+                    lived.stopped = True
+                    return model, None
+        if not math.isfinite(total):
+            raise SaiError(f"the loss is not a number in epoch {epoch + 1}; try a smaller rate (--set rate=...).")
+        if lived is not None:
+            seconds = round(time.monotonic() - started, 1)
+            row = {"epoch": epoch, "step": done, "seconds": seconds, "total": total / per_epoch, "rate": rate}
+            lived.folder.append({"kind": "train", **row})
     model.eval()
-    return model, None if held_out is None else score(model, held_out)
+    scores = None if held_out is None else score(model, held_out)
+    if lived is not None and scores is not None and math.isfinite(scores.accuracy):
+        seconds = round(time.monotonic() - started, 1)
+        row = {"epoch": s.epochs - 1, "step": done, "seconds": seconds, "total": scores.loss, "recall": scores.accuracy}
+        lived.folder.append({"kind": "validation", **row})
+    return model, scores
 
 
-def train_sounds(
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> SoundSettings:
+    """Read a recipe and apply ``key=value`` overrides.
+
+    Raises
+    ------
+    InputError
+        No such file, not TOML, unknown or impossible settings.
+    """
+    file = kind_of("sounds").recipe(str(path))
+    settings: SoundSettings = build(SoundSettings, read_toml(file, overrides), str(file))
+    return settings
+
+
+def check(settings: SoundSettings, inputs: RunInputs) -> None:
+    """Raise for what would make a new run fail at its start.
+
+    Raises
+    ------
+    FieldError
+        Neither scenes nor recordings, or recordings that cannot be learned from.
+    """
+    if not settings.scenes and not inputs.data_roots:
+        raise FieldError("data", "sounds are learned from simulated scenes (scenes=N) or labelled recordings (--data).")
+    if inputs.data_roots:
+        with at_field("data"):
+            choose_recordings([Path(root).resolve() for root in inputs.data_roots], DataSettings())
+
+
+def train(
+    settings: SoundSettings | None,
     run: Path,
-    settings: SoundSettings,
     *,
-    recordings: FrameSet | None = None,
-    maker: MapMaker | None = None,
+    data_roots: Sequence[Path] = (),
+    resume: bool = False,
     progress: Progress = no_progress,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> tuple[Path, SoundScores | None]:
     """Hear scenes (those heard before are kept), learn, and write ``RUN/sounds.safetensors``.
 
     Parameters
     ----------
-    run : Path
-        Folder; made if absent.
     settings : SoundSettings
-    recordings : FrameSet, optional
-        Labelled recordings beside the scenes.
-    maker : MapMaker, optional
-        Acoustic weights; the shipped ones when left out.
+        None on ``resume``: the run's own are used.
+    run : Path
+        Folder of the run; see :mod:`sai_core.runs.folder`.
+    data_roots : sequence of Path
+        Labelled recordings beside the scenes; on ``resume`` those of the run when left out.
+    resume : bool
+        Scenes that were heard are not heard again; learning, which takes a small part of the time, is.
     progress : Progress
+    say : callable
+        Told, in a sentence each, what was not as it should be.
 
     Returns
     -------
     path : Path
     scores : SoundScores or None
-        On the held-out scenes and recordings; None where nothing was held out.
+        On the held-out scenes and recordings; None where nothing was held out, or the run was stopped.
 
     Raises
     ------
     InputError
-        Neither scenes nor recordings, or too few examples.
+        Neither scenes nor recordings, or too few examples; a run in the folder already or running.
     EnvironmentProblem
         The folder cannot be written.
     """
-    maker = maker or MapMaker(FeatureOptions(visibility=settings.visibility or None), weights=None, device="cpu")
+    folder = RunFolder(run, columns=COLUMNS)
+    inputs = RunInputs(data_roots=tuple(data_roots))
+    if resume:
+        folder.config()
+    else:
+        if settings is None:
+            raise InputError("a new run needs settings.")
+        folder.refuse_old()
+        check(settings, inputs)
+    with folder.held():
+        if resume:
+            source = str(folder.path / "config.json")
+            raw, kept = split_config(folder.config(), source)
+            settings = build(SoundSettings, raw, source)
+            inputs = replace(inputs, data_roots=inputs.data_roots or kept.data_roots)
+        assert settings is not None
+        if not resume:
+            folder.begin({"kind": "sounds", **asdict(settings), **inputs.as_dict()})
+        path, scores = folder.path / SOUNDS_FILE, None
+        with life(folder, progress, epochs=settings.epochs, message="hearing scenes") as lived:
+            if told := folder.restore(b""):
+                say(told)
+            parts = _hear_all(folder.path, settings, inputs, lived)
+            # whole scenes are held out: neighbouring frames are nearly the same
+            every = max(2, round(1 / settings.held_out)) if settings.held_out > 0 else len(parts) + 1
+            held = [p for k, p in enumerate(parts) if k % every == every - 1]
+            taught = [p for k, p in enumerate(parts) if k % every != every - 1]
+            measured = Examples.join(held) if held else None
+            model, scores = learn(Examples.join(taught), settings, held_out=measured, lived=lived)
+            if not lived.stopped:
+                notes = {
+                    "sai_sounds": json.dumps(asdict(settings)),
+                    **({} if scores is None else {"accuracy": f"{scores.accuracy:.4f}"}),
+                    "recordings": str(len(parts) - settings.scenes),
+                }
+                with atomic_write(path) as stream:
+                    stream.write(save({k: v.contiguous() for k, v in model.state_dict().items()}, metadata=notes))
+    return path, scores
+
+
+def train_run(
+    config: SoundSettings | None,
+    run: Path,
+    inputs: RunInputs,
+    *,
+    resume: bool,
+    progress: Progress,
+    say: Callable[[str], object],
+) -> str:
+    """:func:`train`, as :class:`sai_core.runs.kinds.Trainer` has it."""
+    path, scores = train(config, run, data_roots=inputs.data_roots, resume=resume, progress=progress, say=say)
+    if not path.exists():
+        return f"{run}: stopped; --resume goes on"
+    if scores is None:
+        return f"{path}: nothing was held out to measure it"
+    return f"{path}: {scores.accuracy:.3f} of the held-out directions are heard as their class (loss {scores.loss:.3f})"
+
+
+def _hear_all(run: Path, settings: SoundSettings, inputs: RunInputs, lived: Life) -> list[Examples]:
+    maker = MapMaker(FeatureOptions(visibility=settings.visibility or None), weights=None, device="cpu")
     parts: list[Examples] = []
     for index in range(settings.scenes):
         parts.append(_heard(run, index, settings, maker))
-        progress(0.8 * (index + 1) / settings.scenes, f"scene {index + 1} of {settings.scenes}")
-    if recordings is not None:
+        lived.preparing(0.8 * (index + 1) / settings.scenes, f"scene {index + 1} of {settings.scenes}")
+    if inputs.data_roots:
+        data = DataSettings(visibility=settings.visibility)
+        chosen, _, _ = choose_recordings([Path(root).resolve() for root in inputs.data_roots], data)
+        recordings = prepare(
+            chosen,
+            settings=data,
+            maker=map_maker(data, device="cpu"),
+            with_rgb=False,
+            progress=lambda _, message: lived.preparing(0.8, message),
+        )
         parts += hear_recordings(recordings, settings)
-    if not parts:
-        raise InputError("sounds are learned from simulated scenes (scenes=N) or labelled recordings (--data).")
-    # whole scenes are held out: neighbouring frames are nearly the same
-    every = max(2, round(1 / settings.held_out)) if settings.held_out > 0 else len(parts) + 1
-    held = [p for k, p in enumerate(parts) if k % every == every - 1]
-    taught = [p for k, p in enumerate(parts) if k % every != every - 1]
-    measured = Examples.join(held) if held else None
-    model, scores = learn(
-        Examples.join(taught), settings, held_out=measured, progress=lambda f, m: progress(0.8 + 0.2 * f, m)
-    )
-    notes = {
-        "sai_sounds": json.dumps(asdict(settings)),
-        **({} if scores is None else {"accuracy": f"{scores.accuracy:.4f}"}),
-        "recordings": str(0 if recordings is None else len(recordings.recordings)),
-    }
-    path = Path(run) / SOUNDS_FILE
-    with atomic_write(path) as stream:
-        stream.write(save({k: v.contiguous() for k, v in model.state_dict().items()}, metadata=notes))
-    return path, scores
+    return parts
 
 
 def _heard(run: Path, index: int, settings: SoundSettings, maker: MapMaker) -> Examples:
@@ -442,7 +569,7 @@ def _heard(run: Path, index: int, settings: SoundSettings, maker: MapMaker) -> E
 
 
 def take_sounds(model: SaiDetector, path: Path) -> None:
-    """Put what :func:`train_sounds` made into a detector.
+    """Put what :func:`train` made into a detector.
 
     Raises
     ------

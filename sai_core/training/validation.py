@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +91,8 @@ def predict(
     progress: Progress = no_progress,
 ) -> list[FrameOutput]:
     """Candidates of every frame of one recording (of a frame set with step 1)."""
-    network = OwnNetwork(model, floor=floor)
+    # a copy: OwnNetwork changes the layout of the weights in place, and sums in another order have other last bits
+    network = OwnNetwork(copy.deepcopy(model), floor=floor)
     n_frames = len(frames.recordings[index])
     out: list[FrameOutput] = []
     for first in range(0, n_frames, _BATCH):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 import torch
 from torch import Tensor, distributed
 
 from sai_core.errors import InputError
-from sai_core.runs.folder import RunFolder
 
 _PATIENCE: Final[datetime.timedelta] = datetime.timedelta(hours=2)
 """How long the others wait for rank 0, which validates and decodes data on its own."""
@@ -98,22 +97,3 @@ class Workers:
         for p in learning:
             p.grad.copy_(flat[start : start + p.numel()].view_as(p))
             start += p.numel()
-
-
-class SilentFolder(RunFolder):
-    """Run folder of the processes that do not write."""
-
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Leave it to rank 0."""
-
-    def status(self, *, force: bool = False, **changes: Any) -> None:
-        """Leave it to rank 0."""
-
-    def append(self, row: Mapping[str, float | int | str]) -> None:
-        """Leave it to rank 0."""
-
-    def forget_after(self, step: int) -> None:
-        """Leave it to rank 0."""
-
-    def clear_stop(self) -> None:
-        """Leave it to rank 0."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +207,34 @@ def test_demo_folder_is_not_made_over_something_else(tmp_path):
     with pytest.raises(InputError, match="not an earlier demo folder"):
         make_demo(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("largest", "size"),
+    [(64, "none"), (100_000, "none"), (390_000, "1440x720")],  # the audio has 384,044 bytes, the video more
+    ids=["metadata", "audio", "video"],
+)
+def test_a_full_disk_is_one_sentence_whatever_it_meets(tmp_path: Path, largest: int, size: str) -> None:
+    """Files that may not grow beyond a size fail as on a disk that is full."""
+    program = (
+        "import resource, sys; from sai_core.cli import main\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["simulate", "--out", str(tmp_path / "sim"), "--recordings", "1", "--seconds", "2", "--seed", "1"]
+    words += ["--video-size", size, "--crf", "0", "--no-labels", "--no-eigen", "--no-foa", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert not list((tmp_path / "sim").glob("**/manifest.d/*/*.json"))

@@ -20,6 +20,7 @@ from pages.components import state_keys as keys
 from pages.components import train_charts, train_form
 from sai_core.environment import TorchFacts
 from sai_core.runs import launch, watch
+from sai_core.runs.kinds import KINDS
 from sai_core.runs.launch import LaunchSpec
 from tests.runs.stand_in import end_runs, trainer, wait_until
 
@@ -94,9 +95,9 @@ def test_an_empty_folder_shows_the_form_with_the_recipes_text(folder: Path) -> N
     assert not test.exception
     assert test.selectbox(key=keys.TRAIN_KIND).value == "detector"
     recipe = test.selectbox(key=keys.TRAIN_RECIPE).value
-    assert recipe in launch.recipes("detector")
+    assert recipe in KINDS["detector"].recipes
     text = said(test)
-    assert launch.recipes("detector")[recipe].read_text().strip() in [c.value.strip() for c in test.code]
+    assert KINDS["detector"].recipes[recipe].read_text().strip() in [c.value.strip() for c in test.code]
     assert f"--run={folder / recipe}" in text
     test.text_area(key=keys.TRAIN_OVERRIDES).set_value("seed = 3\n\noptimiser.rate=1e-3").run()
     assert "--set=seed=3 --set=optimiser.rate=1e-3" in said(test)
@@ -111,6 +112,41 @@ def test_an_empty_folder_shows_the_form_with_the_recipes_text(folder: Path) -> N
     test.text_input(key=keys.TRAIN_OPTION + "--split").set_value("dev-train-x").run()
     test.text_input(key=keys.TRAIN_OPTION + "--validation").set_value("dev-val-x").run()
     assert "--split=dev-train-x --validation=dev-val-x" in said(test)
+    test.selectbox(key=keys.TRAIN_KIND).set_value("sounds").run()
+    assert not test.exception
+    test.text_input(key=keys.TRAIN_OPTION + "--scenes").set_value("20").run()
+    assert "train sounds" in said(test)
+    assert "--scenes=20" in said(test)
+    assert "--device" not in said(test)
+    assert test.selectbox(key=keys.TRAIN_KIND).options == [kind.title for kind in KINDS.values()]
+    assert not folder.exists()
+
+
+def test_the_name_follows_the_recipe_until_a_person_gives_one(folder: Path) -> None:
+    test = page(folder)
+    names = list(KINDS["detector"].recipes)
+    assert test.text_input(key=keys.TRAIN_NAME).value == names[0]
+    test.selectbox(key=keys.TRAIN_RECIPE).set_value("small_b").run()
+    assert test.text_input(key=keys.TRAIN_NAME).value == "small_b"
+    test.selectbox(key=keys.TRAIN_KIND).set_value("teacher").run()
+    assert test.text_input(key=keys.TRAIN_NAME).value == "teacher"
+    test.text_input(key=keys.TRAIN_NAME).set_value("mine").run()
+    test.selectbox(key=keys.TRAIN_KIND).set_value("uplam").run()
+    assert test.text_input(key=keys.TRAIN_NAME).value == "mine"
+
+
+def test_a_wrong_setting_is_told_under_its_field_before_anything_starts(folder: Path) -> None:
+    KINDS["detector"].trainer()  # torch takes its time, which is not this test's
+    test = page(folder)
+    test.selectbox(key=keys.TRAIN_RECIPE).set_value("small_a").run()
+    test.text_area(key=keys.TRAIN_OVERRIDES).set_value("optimiser.rat=1").run()
+    click(test, "Start training")
+    assert not test.exception
+    (error,) = test.error
+    assert "unknown settings rat" in error.value.replace("\\", "")
+    fields = list(test.columns[0])
+    place = next(index for index, element in enumerate(fields) if getattr(element, "key", "") == keys.TRAIN_OVERRIDES)
+    assert getattr(fields[place + 1], "value", "") == error.value
     assert not folder.exists()
 
 
@@ -248,6 +284,44 @@ def test_a_run_that_hears_nothing_can_be_ended(folder: Path) -> None:
     test.run()
     assert "can be resumed from its last checkpoint" in said(test)
     assert not test.exception
+
+
+def test_a_run_that_failed_is_deleted_and_what_is_not_its_own_stays(folder: Path) -> None:
+    run = finished_run(folder, "one", state="failed")
+    finished_run(folder, "two", created=500.0)
+    (run / "notes.txt").write_text("mine")
+    test = page(folder, **{keys.TRAIN_RUN: "one"})
+    assert "#### one" in said(test)
+    click(test, "Delete this run")
+    assert not test.exception
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+    assert "left in it" in test.toast[0].value
+    test.run()
+    assert "#### two" in said(test)
+    click(test, "Delete this run")
+    test.run()
+    assert not (folder / "two").exists()
+    assert "There is no run" in said(test)
+
+
+@pytest.mark.parametrize("view", ["Curves", "Samples", "Log", "Settings"])
+def test_nonsense_in_the_files_of_one_run_leaves_the_page_alive(folder: Path, view: str) -> None:
+    finished_run(folder, "good", created=500.0)
+    run = finished_run(folder, "bad")
+    digits = "1" + "0" * 400
+    (run / "status.json").write_text('{"state": "running", "epoch": ' + digits + "}")
+    (run / "config.json").write_text('{"seed": ' + digits + ', "a": NaN, "deep": ' + "[" * 30 + "]" * 30 + "}")
+    (run / "environment.json").write_text('{"a": "\\ud800", "b": Infinity}')
+    (run / "metrics.csv").write_text(f"epoch,step,total,mAP\n0,1,{digits},{digits}\n0,{digits},1,0.5\n")
+    (run / "launch.json").unlink()
+    test = page(folder, **{keys.TRAIN_RUN: "bad"})
+    assert not test.exception
+    assert "unknown" in said(test)
+    assert "cannot be believed: epoch" in said(test)
+    test.segmented_control(key=keys.TRAIN_VIEW).set_value(view).run()
+    assert not test.exception
+    test.radio(key=keys.TRAIN_PICK).set_value("good").run()
+    assert "#### good" in said(test)
 
 
 def test_a_stop_that_comes_too_late_is_one_sentence(folder: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 
 def write(path: Path, text: str) -> None:
@@ -31,6 +32,9 @@ def main() -> int:
     run: Path = args.run
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     total = float(rank)
+    lock = FileLock(run / ".lock")
+    if not rank:
+        lock.acquire(timeout=5)  # held until the process ends
     if world > 1:
         import torch
         import torch.distributed as dist

@@ -15,6 +15,7 @@ import pytest
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.runs import executors, launch, watch
 from sai_core.runs.executors import Local, Slurm, Torchrun
+from sai_core.runs.folder import run_lock
 from sai_core.runs.launch import LaunchSpec
 from tests.runs.stand_in import TRAINER, end_runs, trainer, wait_until
 
@@ -154,7 +155,7 @@ def test_the_jobs_warning_is_a_request_to_stop(tmp_path: Path) -> None:
     try:
         wait_until(lambda: watch.look(run).state == "running", 120.0)
         # the job holds the folder
-        with pytest.raises(InputError, match="stop it first"), executors.run_lock(run):
+        with pytest.raises(InputError, match="stop it first"), run_lock(run):
             pass
         # Slurm sends it to every process of a job
         os.kill(watch.look(run).pid, signal.SIGUSR2)
@@ -165,7 +166,7 @@ def test_the_jobs_warning_is_a_request_to_stop(tmp_path: Path) -> None:
         process.wait()
     assert watch.look(run).state == "stopped"
     assert any("colour green" in line for line in watch.read_log(run).lines)
-    with executors.run_lock(run):
+    with run_lock(run):
         pass
 
 

@@ -1,17 +1,20 @@
-"""The run folder: whole files, growing metrics, event files that others can read."""
+"""The run folder: whole files, growing metrics, one process at a time."""
 
 from __future__ import annotations
 
 import json
-import math
-import struct
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sai_core.environment import run_environment
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.runs.folder import EventFile, RunFolder
+from sai_core.runs.folder import RunFolder, run_lock
 from sai_core.training.config import COLUMNS
 
 
@@ -52,102 +55,111 @@ def test_the_wish_to_stop(tmp_path: Path) -> None:
     assert not folder.stop_wanted()
 
 
-def test_metrics_grow_and_forget(tmp_path: Path) -> None:
+def _row(step: int) -> dict[str, float | int | str]:
+    return {"epoch": 0, "step": step, "seconds": 1.5, "kind": "train", "total": 0.1 + step, "class": 1 / 3}
+
+
+def test_metrics_grow_and_begin_anew_with_the_rows_of_a_checkpoint(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, columns=COLUMNS)
-    for step in (1, 2, 3):
-        folder.append({"epoch": 0, "step": step, "seconds": 1.5, "kind": "train", "total": 0.1 + step, "class": 1 / 3})
+    for step in (1, 2):
+        folder.append(_row(step))
+    history = folder.history
+    folder.append(_row(3))
     text = (tmp_path / "metrics.csv").read_text()
+    assert text.encode() == folder.history
     assert text.splitlines()[0].split(",") == list(COLUMNS)
     assert repr(1 / 3) in text  # every bit
     with open(tmp_path / "metrics.csv", "a", encoding="utf-8") as stream:
         stream.write("0,3,1.5,tr")
-    folder.forget_after(2)
-    rows = (tmp_path / "metrics.csv").read_text().splitlines()
-    assert [row.split(",")[1] for row in rows] == ["step", "1", "2"]
-    RunFolder(tmp_path / "new").forget_after(2)  # nothing there: nothing to do
+    again = RunFolder(tmp_path, columns=COLUMNS)
+    assert again.restore(history) == ""
+    assert (tmp_path / "metrics.csv").read_bytes() == history
+    again.append(_row(3))
+    assert (tmp_path / "metrics.csv").read_text() == text
+
+
+WHOLE = b"".join(
+    line.encode() + b"\n"
+    for line in (",".join(COLUMNS), *(f"0,{k},1.5,train{',0.5' * (len(COLUMNS) - 4)}" for k in (1, 2, 3)))
+)
+
+
+@given(
+    kept=st.integers(0, 3),
+    damage=st.one_of(
+        st.integers(0, len(WHOLE)).map(lambda n: WHOLE[:n]),
+        st.binary(max_size=200),
+        st.binary(max_size=50).map(lambda tail: WHOLE + tail),
+        st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)).map(
+            lambda place: WHOLE[: place[0]] + bytes([place[1]]) + WHOLE[place[0] + 1 :]
+        ),
+    ),
+)
+def test_whatever_has_become_of_the_metrics_the_rows_of_the_checkpoint_stand(kept: int, damage: bytes) -> None:
+    history = b"\n".join(WHOLE.split(b"\n")[: kept + 1]) + b"\n" if kept else b""
+    with TemporaryDirectory() as name:
+        path = Path(name) / "metrics.csv"
+        path.write_bytes(damage)
+        folder = RunFolder(Path(name), columns=COLUMNS)
+        told = folder.restore(history)
+        assert path.read_bytes() == folder.history == history
+        aside = list(Path(name).glob("metrics.aside-*.csv"))
+        # what was not ours is kept, and said
+        assert [p.read_bytes() for p in aside] == ([damage] if told else [])
+        begin = history or WHOLE.partition(b"\n")[0] + b"\n"
+        assert bool(told) == (bool(damage.strip()) and not damage.startswith(begin) and not begin.startswith(damage))
+
+
+def test_rows_of_a_checkpoint_without_any_are_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_bytes(WHOLE)
+    assert "put aside as metrics.aside-1.csv" in RunFolder(tmp_path, columns=COLUMNS).restore(None)
+    assert (tmp_path / "metrics.aside-1.csv").read_bytes() == WHOLE
+
+
+def test_a_full_disk_leaves_no_half_row(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from pathlib import Path; from sai_core.runs.folder import RunFolder\n"
+        "from sai_core.errors import EnvironmentProblem\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "folder = RunFolder(Path(sys.argv[1]), columns=('step', 'total'))\n"
+        "try:\n"
+        "    for step in range(50): folder.append({'step': step, 'total': 0.5})\n"
+        "except EnvironmentProblem as error: sys.exit(str(error))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr.strip() == f"{tmp_path / 'metrics.csv'}: cannot be written (File too large)."
+    lines = (tmp_path / "metrics.csv").read_text().split("\n")
+    assert lines[-1] == ""
+    assert lines[1:-1] == [f"{k},0.5" for k in range(len(lines) - 2)]
+
+
+def test_a_run_is_held_by_one_process_at_a_time_and_never_by_a_dead_one(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from sai_core.runs.folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).held():\n"
+        "    print('held', flush=True); time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="this run is running"), run_lock(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    with run_lock(tmp_path):
+        pass
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(EnvironmentProblem, match=r"metrics\.csv"):
         RunFolder(tmp_path, columns=COLUMNS).append({"epoch": 0, "step": 1, "seconds": 0.0, "kind": "train"})
-
-
-def _crc32c(data: bytes) -> int:
-    """Bit by bit, from the polynomial."""
-    value = 0xFFFFFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value >> 1) ^ (0x82F63B78 * (value & 1))
-    return value ^ 0xFFFFFFFF
-
-
-def _records(data: bytes) -> list[bytes]:
-    out = []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        for part, crc in ((data[:8], data[8:12]), (data[12 : 12 + length], data[12 + length : 16 + length])):
-            plain = _crc32c(part)
-            assert struct.unpack("<I", crc)[0] == ((plain >> 15 | plain << 17) + 0xA282EAD8) & 0xFFFFFFFF
-        out.append(data[12 : 12 + length])
-        data = data[16 + length :]
-    return out
-
-
-def test_event_files_have_the_format_of_tensorboard(tmp_path: Path) -> None:
-    assert _crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
-    folder = RunFolder(tmp_path, columns=COLUMNS)
-    folder.append(
-        {"epoch": 0, "step": 300, "seconds": 1.0, "kind": "validation", "total": 2.5, "mAP": 0.25, "box": math.nan}
-    )
-    (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
-    first, second = _records(path.read_bytes())
-    assert first.endswith(b"\x1a\x0dbrain.Event:2")
-    # step (field 2, varint 300) and two values: tag and simple_value
-    assert second[9:12] == b"\x10\xac\x02"
-    wanted = b"".join(
-        b"\x0a" + bytes([len(tag) + 7]) + b"\x0a" + bytes([len(tag)]) + tag + b"\x15" + struct.pack("<f", value)
-        for tag, value in ((b"validation/total", 2.5), (b"validation/mAP", 0.25))
-    )
-    assert second[12:] == b"\x2a" + bytes([len(wanted)]) + wanted
-
-
-def test_event_files_parse_as_protocol_buffers(tmp_path: Path) -> None:
-    pytest.importorskip("google.protobuf")
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
-
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="event.proto", package="t", syntax="proto3")
-    fields = {
-        "Value": [("tag", 1, field.TYPE_STRING, ""), ("simple_value", 2, field.TYPE_FLOAT, "")],
-        "Summary": [("value", 1, field.TYPE_MESSAGE, ".t.Value")],
-        "Event": [
-            ("wall_time", 1, field.TYPE_DOUBLE, ""),
-            ("step", 2, field.TYPE_INT64, ""),
-            ("file_version", 3, field.TYPE_STRING, ""),
-            ("summary", 5, field.TYPE_MESSAGE, ".t.Summary"),
-        ],
-    }
-    for name, listed in fields.items():
-        message = file.message_type.add(name=name)
-        for label, number, kind, of in listed:
-            repeated = field.LABEL_REPEATED if label == "value" else field.LABEL_OPTIONAL
-            added = message.field.add(name=label, number=number, type=kind, label=repeated)
-            if of:
-                added.type_name = of
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    kind_of = message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Event"))
-    events = EventFile(tmp_path)
-    scalars = {f"train/term_{k}": k / 7 for k in range(40)}  # longer than one byte of length can say
-    events.write(scalars, step=123_456)
-    events.write({}, step=1)
-    first, second = (kind_of.FromString(r) for r in _records(events.path.read_bytes()))
-    assert first.file_version == "brain.Event:2"
-    assert first.wall_time > 1e9
-    assert second.step == 123_456
-    assert {v.tag: v.simple_value for v in second.summary.value} == pytest.approx(scalars)
 
 
 def test_the_environment_is_told() -> None:

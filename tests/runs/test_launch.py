@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.runs import executors, launch, watch
+from sai_core.runs.kinds import KINDS
 from sai_core.runs.launch import LaunchSpec
 from tests.runs.stand_in import TRAINER, end_runs, trainer, wait_until
 
@@ -324,23 +325,21 @@ def test_a_damaged_description_is_one_sentence(folder: Path) -> None:
 
 
 def test_the_kinds_are_those_of_the_command_line() -> None:
-    kinds = launch.training_kinds()
-    assert "uplam" in kinds
-    assert {"--run", "--resume", "--set", "--config"} <= kinds["uplam"].options
-    assert not kinds["uplam"].takes_data
-    assert all(kind.description for kind in kinds.values())
-    assert list(launch.recipes("uplam")) == ["uplam"]
-    assert {"fao", "track_a", "track_b"} <= set(launch.recipes("detector"))
-    assert list(launch.recipes("teacher")) == ["teacher"]
+    assert list(KINDS) == ["detector", "uplam", "sounds", "teacher"]
+    assert all(kind.description and kind.recipes for kind in KINDS.values())
+    assert {"fao", "track_a", "track_b"} <= set(KINDS["detector"].recipes)
+    for name in ("uplam", "sounds", "teacher"):
+        assert list(KINDS[name].recipes) == [KINDS[name].default_recipe]
     run = Path("/runs/x")
     spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data=("/d",))
     fresh = ["-m", "sai_core", "train", "uplam", "--run=/runs/x", "--config=/r.toml", "--set=seed=2"]
     assert launch.train_arguments(spec, run) == fresh
     assert launch.train_arguments(spec, run, resume=True) == [*fresh[:5], "--resume"]
     teacher = LaunchSpec(kind="teacher", data=("/d",), options={"--split": "dev-train-x", "--validation": "dev-val-x"})
-    own = ["--data=/d", "--split=dev-train-x", "--validation=dev-val-x", "--device=auto"]
+    own = ["--device=auto", "--data=/d", "--split=dev-train-x", "--validation=dev-val-x"]
     assert launch.train_arguments(teacher, run)[5:] == own
-    assert launch.train_arguments(teacher, run, resume=True)[5:] == ["--resume", *own]
+    # the rest is in the run's folder
+    assert launch.train_arguments(teacher, run, resume=True)[5:] == ["--device=auto", "--resume"]
     with pytest.raises(InputError, match="needs --validation"):
         launch.train_arguments(replace(teacher, options={"--split": "a"}), run)
     with pytest.raises(InputError, match="trains in one process"):
@@ -393,11 +392,12 @@ def test_recipe_keys_are_those_of_the_settings() -> None:
     from sai_core.acoustics.training.loop import TrainingConfig as UplamConfig
     from sai_core.teacher.training import TeacherTraining
     from sai_core.training.config import TrainingConfig
+    from sai_core.training.sounds import SoundSettings
 
-    kinds = {"detector": TrainingConfig, "uplam": UplamConfig, "teacher": TeacherTraining}
-    assert {k: {f.name for f in fields(c)} for k, c in kinds.items()} == launch.RECIPE_KEYS
+    kinds = {"detector": TrainingConfig, "uplam": UplamConfig, "sounds": SoundSettings, "teacher": TeacherTraining}
+    assert {k: {f.name for f in fields(c)} for k, c in kinds.items()} == {k: v.recipe_keys for k, v in KINDS.items()}
     for kind in kinds:
-        for path in launch.recipes(kind).values():
+        for path in KINDS[kind].recipes.values():
             assert launch.recipe_text(kind, path) == path.read_text(encoding="utf-8")
 
 

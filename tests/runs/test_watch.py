@@ -6,9 +6,12 @@ import json
 import os
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sai_core.errors import InputError
@@ -206,3 +209,116 @@ def test_text_files_only(tmp_path: Path) -> None:
         watch.read_text(tmp_path / "a.toml")
     with pytest.raises(InputError, match="cannot be read"):
         watch.read_text(tmp_path / "b.toml")
+
+
+def _nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+NONSENSE = st.one_of(
+    st.integers(10**300, 10**420),
+    st.integers(-(10**420), -1),
+    st.floats(),
+    st.text(max_size=5),
+    st.booleans(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.one_of(st.floats(), st.integers(0, 10**420)), max_size=2),
+    st.just("\ud800"),
+)
+FILES = {
+    "status.json": "state message epoch epochs step steps frames_per_s eta_s frozen rates memory_mb pid host",
+    "launch.json": "kind recipe data device epochs overrides options executor created launched attempt started command",
+    "exit.json": "pid pid_started host job_id code ended",
+    "config.json": "kind stages segment_frames seed data_roots device options",
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    contents=st.fixed_dictionaries(
+        {name: st.dictionaries(st.sampled_from(keys.split()), NONSENSE, max_size=4) for name, keys in FILES.items()}
+    ),
+    metrics=st.one_of(
+        st.binary(max_size=80),
+        st.lists(st.lists(NONSENSE, min_size=4, max_size=4), max_size=3).map(
+            lambda rows: "\n".join(["epoch,step,total,mAP", *(",".join(map(repr, r)) for r in rows), ""]).encode(
+                "utf-8", "replace"
+            )
+        ),
+    ),
+)
+def test_no_nonsense_in_the_files_of_a_run_hides_the_others(contents: dict[str, dict], metrics: bytes) -> None:
+    with TemporaryDirectory() as name:
+        run = Path(name) / "one"
+        run.mkdir()
+        for file, content in contents.items():
+            (run / file).write_text(json.dumps(content))
+        (run / "metrics.csv").write_bytes(metrics)
+        (found,) = watch.list_runs(Path(name))
+        for text in (found.kind, found.message, found.host, found.job_id, found.executor, *found.frozen, *found.rates):
+            text.encode("utf-8")
+        figures = (found.epoch, found.step, found.steps, found.created, found.updated, *found.rates.values())
+        assert all(-(2.0**53) < figure < 2.0**53 for figure in figures)
+        for curve in watch.read_curves(run):
+            assert np.isfinite(curve.value).all()
+        watch.processes(run)
+        watch.read_log(run)
+        for file in FILES:
+            shown = watch.showable(watch.read_json(run / file))
+            json.dumps(shown, allow_nan=False).encode("utf-8")
+            assert "9" * 30 not in json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"state": "running", "epoch": 1' + "0" * 400 + "}",
+        '{"state": "running", "epoch": NaN}',
+        '{"state": "running", "eta_s": Infinity}',
+        '{"state": "running", "epoch": "3"}',
+        '{"state": ["running"]}',
+        '{"state": "finished", "rates": {"heads": 1' + "0" * 400 + "}}",
+        '{"state": "finished", "rates": [1]}',
+        '{"state": "finished", "frozen": [{}]}',
+        '{"state": "finished", "deep": ' + _nested(900) + "}",
+        '{"state": "finished", "deep": ' + _nested(100_000) + "}",
+        '{"state": "finished", "digits": 1' + "0" * 5000 + "}",
+        '{"state": "finished"} and more',
+        "[1, 2]",
+        "\x00",
+        '{"state": "finished", "long": "' + "a" * (5 << 20) + '"}',
+    ],
+)
+def test_a_status_that_cannot_be_believed_is_unknown(run: Path, text: str) -> None:
+    (run / "status.json").write_text(text)
+    found = watch.look(run)
+    assert found.state == "unknown"
+    assert "status.json cannot be" in found.message
+    assert (found.epoch, found.rates, found.frozen) == (0, {}, ())
+
+
+def test_what_is_no_file_is_not_waited_for(run: Path) -> None:
+    for name in ("status.json", "metrics.csv", "log.txt", "launch.json"):
+        os.mkfifo(run / name)
+    assert watch.look(run).state == "unknown"
+    assert watch.read_curves(run) == ()
+    assert watch.read_log(run) == watch.LogTail()
+
+
+def test_metrics_of_very_many_columns_or_steps_that_fall_are_read_at_once(run: Path) -> None:
+    (run / "metrics.csv").write_text(",".join(f"c{k}" for k in range(100_000)) + "\n" + "1," * 99_999 + "1\n")
+    assert watch.read_curves(run) == ()
+    (run / "metrics.csv").write_text("step,total\n" + "5,1\n1,2\n" * 60_000)
+    began = time.process_time()
+    assert len(watch.read_curves(run)[0]) == 600
+    assert time.process_time() - began < 5  # far longer where each fall moves all that follows
+
+
+def test_a_name_in_another_encoding_is_shown(tmp_path: Path) -> None:
+    run = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(run)
+    with open(run + b"/config.json", "w") as stream:
+        stream.write("{}")
+    (found,) = watch.list_runs(tmp_path)
+    assert found.name == "caf\\udce9"
+    assert found.path.is_dir()

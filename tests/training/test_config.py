@@ -8,13 +8,12 @@ import pytest
 
 from sai_core.detector.models import SaiDetector
 from sai_core.errors import InputError
+from sai_core.runs.kinds import KINDS
 from sai_core.training.config import (
     LOSS_TERMS,
     TrainingConfig,
     config_from,
     read_config,
-    recipe_names,
-    recipe_path,
 )
 
 
@@ -26,7 +25,7 @@ def test_every_recipe_can_be_read_and_survives_the_run_folder(name: str) -> None
 
 
 def test_the_recipes_are_what_the_report_asks() -> None:
-    assert recipe_names() == ["fao", "small_a", "small_b", "track_a", "track_b"]
+    assert list(KINDS["detector"].recipes) == ["fao", "small_a", "small_b", "track_a", "track_b"]
     for name in ("track_a", "track_b", "fao"):
         config = read_config(name)
         o, a, d = config.optimiser, config.augment, config.data
@@ -81,7 +80,7 @@ def test_overrides(tmp_path: Path) -> None:
     assert config.optimiser.unfreeze == {"fpn": 1}
     assert config.loss == {**dict.fromkeys(LOSS_TERMS, 1.0), "distance": 0.5}
     assert config.augment.shift is False
-    assert recipe_path(path) == path
+    assert KINDS["detector"].recipe(str(path)) == path
 
 
 @pytest.mark.parametrize(

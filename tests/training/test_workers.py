@@ -14,7 +14,7 @@ import torch
 
 from sai_core.errors import InputError
 from sai_core.runs.folder import RunFolder
-from sai_core.training.workers import SilentFolder, Workers
+from sai_core.training.workers import Workers
 from tests.training.material import TINY
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,11 +65,12 @@ def test_alone_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_silent_folder_writes_nothing(tmp_path: Path) -> None:
-    folder: RunFolder = SilentFolder(tmp_path / "run")
-    folder.begin({})
+    folder = RunFolder(tmp_path / "run", silent=True)
+    with folder.held():
+        folder.begin({})
     folder.status(force=True)
     folder.append({"epoch": 0, "step": 1, "seconds": 0.0, "kind": "train"})
-    folder.forget_after(3)
+    assert folder.restore(b"x") == ""
     folder.clear_stop()
     assert not (tmp_path / "run").exists()
 

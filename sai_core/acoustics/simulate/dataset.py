@@ -6,11 +6,13 @@ size. A run skips complete recordings, makes the others again, and finally joins
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +22,7 @@ import numpy.typing as npt
 
 from sai_core import __version__
 from sai_core.dataset.outputs import check_layout_output
-from sai_core.errors import InputError
+from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import SAMPLE_RATE_HZ, UPLAM_CAPSULES
 from sai_core.progress import Progress, no_progress
@@ -342,8 +344,11 @@ def _to_int16(channels: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
 def _write_wav(path: Path, samples: npt.NDArray[np.int16]) -> None:
     import soundfile
 
+    # through memory: what fails within libsndfile's calls back to us (a full disk) it tells nobody
+    content = io.BytesIO()
+    soundfile.write(content, samples, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     with atomic_write(path) as stream:
-        soundfile.write(stream, samples, SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
+        stream.write(content.getbuffer())
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -388,5 +393,10 @@ def run_in_workers(work: Callable[..., int], arguments: list[tuple[Any, ...]], w
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+    except BrokenProcessPool as error:
+        raise EnvironmentProblem(
+            "a worker process was ended by the system, as when memory runs out; use fewer workers. What is complete is "
+            "kept."
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -15,20 +15,15 @@ run that is killed and resumed ends with the same numbers as one that was not.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
@@ -38,15 +33,20 @@ from sai_core.acoustics.training.optimiser import Optimiser
 from sai_core.acoustics.training.scenes import SceneOptions
 from sai_core.acoustics.training.symmetry import symmetries, turned
 from sai_core.acoustics.training.targets import TargetMaker, Targets
-from sai_core.environment import run_environment
-from sai_core.errors import CancelledError, InputError, SaiError
+from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
+from sai_core.runs.kinds import RunInputs, kind_of, split_config
+from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml, table
 from sai_core.threads import use_torch_threads
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
+WEIGHTS_FILE: Final[str] = "uplam.safetensors"
+"""Name of the result in a run folder."""
+
 _VALIDATION_BLOCK: Final[int] = 1_000_000
 """Block number of the validation frames, far from any training block."""
 
@@ -115,7 +115,7 @@ class TrainingConfig:
     stages: tuple[StageConfig, ...] = (StageConfig(),)
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     """Read a TOML file and apply ``key.sub=value`` overrides (values as in TOML; stages by number, from 0).
 
     Raises
@@ -123,7 +123,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     InputError
         No such file, not TOML, unknown or misshaped settings.
     """
-    return config_from(read_toml(path, overrides), str(path))
+    file = kind_of("uplam").recipe(str(path))
+    return config_from(read_toml(file, overrides), str(file))
 
 
 def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
@@ -152,13 +153,25 @@ def config_from(raw: Mapping[str, Any], source: str = "configuration") -> Traini
             )
         if stage.objective == "resolvent" and stage.cells == 8:
             raise InputError(f"{source}: stages.{index}: the resolvent is learned on coarse cells (1, 2 or 4).")
+        if stage.steps < 0 or not (stage.rate > 0 and stage.kernel_rate > 0) or not 0 <= stage.average < 1:
+            raise InputError(f"{source}: stages.{index} needs steps >= 0, rates > 0 and average in [0, 1).")
     if config.data.blocks < 1 or config.data.block_frames < 1 or config.validation_frames < 1:
         raise InputError(f"{source}: at least one block, one frame a block and one validation frame are needed.")
+    if config.seed < 0 or config.threads < 1 or config.validate_every < 1 or config.checkpoint_minutes < 0:
+        raise InputError(f"{source}: seed and checkpoint_minutes must be >= 0, threads and validate_every at least 1.")
+    if min(config.model.base_filter, config.model.features, config.loss.reconstruction_every) < 1:
+        raise InputError(f"{source}: model.base_filter, model.features and loss.reconstruction_every must be >= 1.")
     return config
 
 
 def train(
-    config: TrainingConfig, run: Path, *, resume: bool = False, progress: Progress = no_progress, stop_after: int = 0
+    config: TrainingConfig | None,
+    run: Path,
+    *,
+    resume: bool = False,
+    progress: Progress = no_progress,
+    stop_after: int = 0,
+    say: Callable[[str], object] = lambda sentence: None,
 ) -> Path:
     """Train, or go on with, a run.
 
@@ -167,15 +180,15 @@ def train(
     config : TrainingConfig
         Ignored on ``resume``: the run's own configuration is used.
     run : Path
-        Folder of the run; made. Holds ``config.json``, ``environment.json``, ``metrics.csv``, ``last.safetensors`` (the
-        whole state), ``best.safetensors`` (weights with the lowest validation loss) and, at the end,
-        ``uplam.safetensors`` (the same, ready for use). ``status.json`` tells how far it is; a file ``stop`` asks it to
-        write a checkpoint and end (as :mod:`sai_core.runs.folder` describes; here an epoch is a stage).
+        Folder of the run (:mod:`sai_core.runs.folder`; here an epoch is a stage). ``best.safetensors`` are the weights
+        with the lowest validation loss and, at the end, ``uplam.safetensors`` the same, ready for use.
     resume : bool
         Continue from ``last.safetensors``.
     progress : Progress
     stop_after : int
         Stop after so many steps in all, with a checkpoint, as a kill would (0: never).
+    say : callable
+        Told, in a sentence each, what was not as it should be.
 
     Returns
     -------
@@ -185,40 +198,48 @@ def train(
     Raises
     ------
     InputError
-        The folder holds a run already and ``resume`` is not set, or nothing to resume.
+        The folder holds a run already and ``resume`` is not set, nothing to resume, or it is running.
     SaiError
         The loss is not finite; the last checkpoint stays.
     """
-    run = Path(run)
-    last = run / "last.safetensors"
+    folder = RunFolder(run, columns=COLUMNS)
     if resume:
-        config = config_from(_read_json(run / "config.json"), str(run / "config.json"))
-    elif (run / "config.json").exists():
-        raise InputError(f"{run}: there is a run in this folder already; give --resume, or another folder.")
-    use_torch_threads(max(1, config.threads))
-    if not resume:
-        _write_json(run / "config.json", asdict(config))
-        _write_json(run / "environment.json", run_environment())
-    folder = RunFolder(run)
-    folder.clear_stop()
-    folder.status(force=True, state="running", epochs=len(config.stages), message="preparing the frames")
-    try:
-        trainer = _Trainer(config, run, progress)
-        if resume and last.exists():
-            trainer.load(last)
-        return trainer.run_all(stop_after)
-    except CancelledError as error:
-        folder.status(force=True, state="stopped", message=str(error))
-        raise
-    except KeyboardInterrupt:
-        folder.status(force=True, state="stopped", message="Interrupted from the keyboard.")
-        raise
-    except Exception as error:
-        # a full disk may be what went wrong; the error itself matters more than its note
-        with suppress(SaiError):
-            told = str(error) if isinstance(error, SaiError) else f"{type(error).__name__}: {error}"
-            folder.status(force=True, state="failed", message=told)
-        raise
+        folder.config()
+    else:
+        folder.refuse_old()
+    with folder.held():
+        if resume:
+            source = str(folder.path / "config.json")
+            config = config_from(split_config(folder.config(), source)[0], source)
+        if config is None:
+            raise InputError("a new run needs a configuration.")
+        use_torch_threads(max(1, config.threads))
+        if not resume:
+            folder.begin({"kind": "uplam", **asdict(config)})
+        with life(folder, progress, epochs=len(config.stages), message="preparing the frames") as lived:
+            trainer = _Trainer(config, folder, lived)
+            told = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if told:
+                say(told)
+            trainer.run_all(stop_after)
+    return folder.last if lived.stopped else folder.path / WEIGHTS_FILE
+
+
+def check(config: TrainingConfig, inputs: RunInputs) -> None:
+    """Nothing but the settings can be wrong: the frames are simulated."""
+
+
+def train_run(
+    config: TrainingConfig | None,
+    run: Path,
+    inputs: RunInputs,
+    *,
+    resume: bool,
+    progress: Progress,
+    say: Callable[[str], object],
+) -> str:
+    """:func:`train`, as :class:`sai_core.runs.kinds.Trainer` has it."""
+    return str(train(config, run, resume=resume, progress=progress, say=say))
 
 
 def loss_terms(latent: torch.Tensor, targets: Targets, loss: LossConfig) -> dict[str, torch.Tensor]:
@@ -262,9 +283,8 @@ def _cross_entropy(target: torch.Tensor, positive: torch.Tensor) -> torch.Tensor
 
 
 class _Trainer:
-    def __init__(self, config: TrainingConfig, run: Path, progress: Progress) -> None:
-        self.config, self.folder, self.progress = config, run, progress
-        self.told = RunFolder(run)
+    def __init__(self, config: TrainingConfig, folder: RunFolder, lived: Life) -> None:
+        self.config, self.folder, self.lived = config, folder, lived
         self.rates: dict[str, float] = {}
         self.pace = 0.0  # seconds a step, smoothed
         self.stage = 0
@@ -318,9 +338,12 @@ class _Trainer:
                 for name, parameter in self.model.named_parameters():
                     parameter.copy_(self.average[name])
 
-    def run_all(self, stop_after: int) -> Path:
+    def run_all(self, stop_after: int) -> None:
+        """Train to the end, or until it is asked to stop."""
         config = self.config
         self._load_data()
+        if not self.folder.last.exists():
+            self._save()  # a full disk shows now, not after minutes
         done = sum(s.steps for s in config.stages[: self.stage]) + self.step
         saved = time.monotonic()
         while True:
@@ -341,36 +364,27 @@ class _Trainer:
             self.pace = 0.98 * self.pace + 0.02 * took if self.pace else took
             if self.step % config.validate_every == 0 or self.step == stage.steps:
                 self._validate()
-            if done % 20 == 0:
-                said = ", ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
-                self._tell(done, "running", f"stage {self.stage} step {self.step}: {said}")
-                self.progress(done / self.total, f"stage {self.stage} step {self.step}: {said}")
-            stopping = (bool(stop_after) and done >= stop_after) or self.told.stop_wanted()
+            self._tell(done)
+            stopping = (bool(stop_after) and done >= stop_after) or self.folder.stop_wanted()
             if stopping or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                 self._save()
                 saved = time.monotonic()
             if stopping:
-                self.told.clear_stop()
-                self._tell(done, "stopped", f"Stopped at step {done} of {self.total}.")
-                return self.folder / "last.safetensors"
+                self.lived.stopped = True
+                return
         self._save()
-        best = self.folder / "best.safetensors"
-        if not best.exists():
+        if not self.folder.best.exists():
             self._use_average()
-            self._write_weights(best)
-        finished = self.folder / "uplam.safetensors"
-        with atomic_write(finished) as stream:
-            stream.write(best.read_bytes())
-        self._tell(done, "finished", "")
-        self.progress(1.0, f"finished: {finished}")
-        return finished
+            self._write_weights(self.folder.best)
+        with atomic_write(self.folder.path / WEIGHTS_FILE) as stream:
+            stream.write(self.folder.best.read_bytes())
 
-    def _tell(self, done: int, state: str, message: str) -> None:
-        """Note for whoever watches how far the run is."""
-        self.told.status(
-            force=state != "running",
-            state=state,
-            message=message,
+    def _tell(self, done: int) -> None:
+        """Say to whoever watches how far the run is."""
+        losses = ", ".join(f"{k} {v:.3f}" for k, v in self.smooth.items())
+        self.lived.tell(
+            done / self.total,
+            f"stage {self.stage} step {self.step}: {losses}",
             epoch=self.stage,
             epochs=len(self.config.stages),
             step=done,
@@ -383,7 +397,7 @@ class _Trainer:
     def _load_data(self) -> None:
         data = self.config.data
         for number in range(data.blocks):
-            self.progress(0.0, f"drawing block {number + 1} of {data.blocks}")
+            self.lived.preparing(0.0, f"drawing block {number + 1} of {data.blocks}")
             self._blocks.append(self._block(number, data.block_frames))
         self._validation = self._block(_VALIDATION_BLOCK, self.config.validation_frames)
 
@@ -434,7 +448,7 @@ class _Trainer:
                 loss = loss + weights.reconstruction_weight * weights.reconstruction_every * terms["reconstruction"]
         if not bool(torch.isfinite(loss)):
             raise SaiError(
-                f"{self.folder}: the loss is not finite in stage {self.stage}, step {self.step}; "
+                f"{self.folder.path}: the loss is not finite in stage {self.stage}, step {self.step}; "
                 "lower the rates and resume from the last checkpoint."
             )
         loss.backward()
@@ -467,16 +481,17 @@ class _Trainer:
         score = sums["mean"] + self.config.loss.band_weight * sums["band"]
         if stage.objective == "maps" and score < self.best:
             self.best = score
-            self._write_weights(self.folder / "best.safetensors")
+            self._write_weights(self.folder.best)
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(kept[name])
-        self._log(
-            {
-                "seconds": self.seconds,
-                **{f"train_{k}": v for k, v in self.smooth.items()},
-                **{f"validation_{k}": v for k, v in sums.items()},
-            }
+        figures = {
+            "seconds": self.seconds,
+            **{f"train_{k}": v for k, v in self.smooth.items()},
+            **{f"validation_{k}": v for k, v in sums.items()},
+        }
+        self.folder.append(
+            {"stage": self.stage, "step": self.step, **{name: round(value, 5) for name, value in figures.items()}}
         )
 
     def _write_weights(self, path: Path) -> None:
@@ -495,32 +510,9 @@ class _Trainer:
                 "frames_drawn": str(self.config.data.blocks * self.config.data.block_frames),
                 "hours": f"{self.seconds / 3600:.2f}",
                 "data": "simulated shoebox rooms around a rigid sphere, synthesised sounds; no direction was shown",
-                "commit": _read_json(self.folder / "environment.json").get("commit", "unknown"),
+                "commit": self.folder.commit(),
             },
         )
-
-    def _log(self, row: Mapping[str, float]) -> None:
-        """Append to ``metrics.csv``; the columns are fixed."""
-        path = self.folder / "metrics.csv"
-        full = {"stage": self.stage, "step": self.step, **{c: "" for c in _COLUMNS}}
-        full.update({key: round(value, 5) for key, value in row.items()})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(full), lineterminator="\n")
-        if not path.exists():
-            writer.writeheader()
-        writer.writerow(full)
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(text.getvalue())
-
-    def _forget_rows_after(self, stage: int, step: int) -> None:
-        """Drop rows of steps that will be made again: they were logged after the last checkpoint."""
-        path = self.folder / "metrics.csv"
-        if not path.exists():
-            return
-        header, *rows = path.read_text(encoding="utf-8").splitlines()
-        kept = [row for row in rows if tuple(map(int, row.split(",")[:2])) <= (stage, step)]
-        with atomic_write(path, "w") as stream:
-            stream.write("\n".join([header, *kept]) + "\n")
 
     def _save(self) -> None:
         tensors: dict[str, torch.Tensor] = {}
@@ -540,33 +532,30 @@ class _Trainer:
             "count": str(self.optimiser.count),
             "smooth": json.dumps(self.smooth),
         }
-        with atomic_write(self.folder / "last.safetensors") as stream:
-            stream.write(save(tensors, metadata=header))
+        save_state(self.folder, tensors, header)
 
-    def load(self, path: Path) -> None:
+    def take(self, header: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> None:
         """Take up the state that :meth:`_save` wrote."""
-        try:
-            with safe_open(str(path), framework="pt", device="cpu") as stored:
-                header = stored.metadata() or {}
-                tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (not a mapping)
-            stage, step = int(header["stage"]), int(header["step"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: this is not a checkpoint that can be resumed ({error}).") from error
+        stage = int(header["stage"])
+        if not 0 <= stage < len(self.config.stages):
+            raise ValueError(f"stage {stage}")
         while self.stage < stage:
             self._advance()
-        self._forget_rows_after(stage, step)
-        self.step, self.seconds, self.best = step, float(header["seconds"]), float(header["best"])
+        self.step, self.seconds, self.best = int(header["step"]), float(header["seconds"]), float(header["best"])
         self.smooth = json.loads(header["smooth"])
         self.optimiser.count = int(header["count"])
+        parts = parts_of(tensors, "model", "average", "optimiser")
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
-                _restore(parameter, tensors[f"model/{name}"])
-                _restore(self.average[name], tensors[f"average/{name}"])
+                _restore(parameter, parts["model"][name])
+                _restore(self.average[name], parts["average"][name])
             for name, value in self.optimiser.state.items():
-                value.copy_(tensors[f"optimiser/{name}"])
+                value.copy_(parts["optimiser"][name])
 
 
-_COLUMNS: Final[tuple[str, ...]] = (
+COLUMNS: Final[tuple[str, ...]] = (
+    "stage",
+    "step",
     "seconds",
     "train_resolvent",
     "train_mean",
@@ -607,15 +596,3 @@ def _feature_frequencies() -> np.ndarray:
 
 def _restore(target: torch.Tensor, value: torch.Tensor) -> None:
     target.copy_(torch.view_as_complex(value) if target.is_complex() else value)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); is this the folder of a run?") from error
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(path, "w") as stream:
-        json.dump(content, stream, indent=1, sort_keys=True)

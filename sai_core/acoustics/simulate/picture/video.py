@@ -12,6 +12,7 @@ from typing import Final
 from sai_core.acoustics.simulate.audio import RenderedAudio
 from sai_core.acoustics.simulate.picture.stage import Stage
 from sai_core.acoustics.simulate.scene import Scene
+from sai_core.errors import EnvironmentProblem
 from sai_core.files import atomic_write
 
 FRAME_RATE: Final[Fraction] = Fraction(30_000, 1001)
@@ -44,25 +45,28 @@ def write_video(
 
     stage = Stage(scene, sound.heard, size_wh=size_wh)
     n_frames = math.ceil(Fraction(scene.duration_s).limit_denominator(1000) * FRAME_RATE)
-    with tempfile.TemporaryDirectory(prefix="sai-video-") as folder:
-        # the index goes to the front in a second pass over a named file, so that a browser can start at once
-        draft = Path(folder) / "draft.mp4"
-        with av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as output:
-            video = output.add_stream("libx264", rate=FRAME_RATE)
-            video.width, video.height = size_wh
-            video.pix_fmt = "yuv420p"
-            # a key frame every second makes seeking cheap; one thread: workers are parallel already
-            video.options = {"crf": str(crf), "preset": "veryfast", "g": "30", "threads": "1"}
-            shown = stage.frame(0.0)
-            for n in range(n_frames):
-                if n % _HOLD == 0:
-                    shown = stage.frame(float(n / FRAME_RATE))
-                picture = av.VideoFrame.from_ndarray(shown, format="rgb24")
-                picture.pts = n
-                for packet in video.encode(picture):
+    try:
+        with tempfile.TemporaryDirectory(prefix="sai-video-") as folder:
+            # the index goes to the front in a second pass over a named file, so that a browser can start at once
+            draft = Path(folder) / "draft.mp4"
+            with av.open(str(draft), "w", format="mp4", options={"movflags": "faststart"}) as output:
+                video = output.add_stream("libx264", rate=FRAME_RATE)
+                video.width, video.height = size_wh
+                video.pix_fmt = "yuv420p"
+                # a key frame every second makes seeking cheap; one thread: workers are parallel already
+                video.options = {"crf": str(crf), "preset": "veryfast", "g": "30", "threads": "1"}
+                shown = stage.frame(0.0)
+                for n in range(n_frames):
+                    if n % _HOLD == 0:
+                        shown = stage.frame(float(n / FRAME_RATE))
+                    picture = av.VideoFrame.from_ndarray(shown, format="rgb24")
+                    picture.pts = n
+                    for packet in video.encode(picture):
+                        output.mux(packet)
+                for packet in video.encode():
                     output.mux(packet)
-            for packet in video.encode():
-                output.mux(packet)
-        with open(draft, "rb") as source, atomic_write(path) as target:
-            shutil.copyfileobj(source, target)
+            with open(draft, "rb") as source, atomic_write(path) as target:
+                shutil.copyfileobj(source, target)
+    except (av.error.FFmpegError, OSError) as error:
+        raise EnvironmentProblem(f"{path}: the video cannot be written ({error.strerror or error}).") from error
     return n_frames

@@ -1,0 +1,355 @@
+"""What can be trained: one list that the ``train`` verb, the launcher and the Train page read.
+
+A kind is described here without importing its trainer, since torch takes seconds. The trainer is a module with the
+functions of :class:`Trainer`. A new kind of training is a module and an entry in :data:`KINDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from sai_core.errors import InputError
+from sai_core.files import user_path
+from sai_core.progress import Progress
+
+_PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
+
+
+class FieldError(InputError):
+    """A mistake in one field of what a run is started with.
+
+    Attributes
+    ----------
+    field : str
+        ``recipe``, ``data``, ``device``, ``epochs``, ``overrides``, ``environment``, ``executor``, ``name``, or an
+        option such as ``--split``.
+    """
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+@contextmanager
+def at_field(field: str) -> Iterator[None]:
+    """Say of a user's mistake which field it is in."""
+    try:
+        yield
+    except FieldError:
+        raise
+    except InputError as error:
+        raise FieldError(field, str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInputs:
+    """What a run is given beside its settings; kept in ``config.json``, so that it can go on.
+
+    Attributes
+    ----------
+    data_roots : tuple of Path
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or a torch device name.
+    options : mapping
+        Values of the kind's own options, e.g. ``{"--split": "dev-train-sim"}``.
+    processes : int
+        That share the run's work.
+    """
+
+    data_roots: tuple[Path, ...] = ()
+    device: str = "auto"
+    options: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Entries of ``config.json`` beside the settings."""
+        return {
+            "data_roots": [str(Path(root).resolve()) for root in self.data_roots],
+            "device": self.device,
+            "options": dict(self.options),
+        }
+
+
+def split_config(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], RunInputs]:
+    """Settings and inputs from ``config.json``.
+
+    Raises
+    ------
+    InputError
+        Not what :meth:`RunInputs.as_dict` gives.
+    """
+    settings = dict(raw)
+    roots, device, options = settings.pop("data_roots", []), settings.pop("device", "auto"), settings.pop("options", {})
+    settings.pop("kind", None)
+    if (
+        not isinstance(roots, list)
+        or not isinstance(options, dict)
+        or not all(isinstance(text, str) for text in (*roots, device, *options.values()))
+    ):
+        raise InputError(f"{source}: data_roots, device or options are not what a run has; start a new run instead.")
+    return settings, RunInputs(data_roots=tuple(map(Path, roots)), device=device, options=options)
+
+
+class Trainer(Protocol):
+    """A module that trains."""
+
+    def read_config(self, path: str | Path, overrides: Sequence[str] = ()) -> Any:
+        """Settings from a recipe and ``key=value`` changes; an :class:`InputError` for any that cannot work."""
+
+    def check(self, config: Any, inputs: RunInputs) -> None:
+        """Raise :class:`FieldError` or :class:`InputError` for what would make a new run fail at its start."""
+
+    def train_run(
+        self,
+        config: Any | None,
+        run: Path,
+        inputs: RunInputs,
+        *,
+        resume: bool,
+        progress: Progress,
+        say: Callable[[str], object],
+    ) -> str:
+        """Train a new run (``config`` given) or go on with one; returns what was made, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindOption:
+    """An option that only this kind has.
+
+    Attributes
+    ----------
+    name, help, metavar : str
+    required : bool
+        For a new run.
+    setting : str
+        Setting that it is a short form of; "" where it is an input of its own.
+    """
+
+    name: str
+    help: str
+    metavar: str
+    required: bool = False
+    setting: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingKind:
+    """Something that can be trained.
+
+    Attributes
+    ----------
+    name, title, help, description, examples : str
+    module : str
+        Of the trainer.
+    recipe_files : str
+        Pattern of the recipes that ship, below the package.
+    recipe_keys : frozenset of str
+        First-level names of its recipes: what tells a recipe from any other TOML file without importing torch.
+    default_recipe : str
+        "" where one must be chosen.
+    data : {"needed", "optional", "none"}
+        Whether it learns from data roots.
+    takes_device, takes_epochs : bool
+    options : tuple of KindOption
+    shares_work : bool
+        Whether several processes (``torchrun``) can train one run together; any other kind would be trained several
+        times over into one folder.
+    priority : int
+        How far it stands back behind other work on the machine (``nice``).
+    """
+
+    name: str
+    title: str
+    help: str
+    description: str
+    examples: str
+    module: str
+    recipe_files: str
+    recipe_keys: frozenset[str]
+    default_recipe: str = ""
+    data: Literal["needed", "optional", "none"] = "needed"
+    takes_device: bool = True
+    takes_epochs: bool = True
+    options: tuple[KindOption, ...] = ()
+    shares_work: bool = False
+    priority: int = 10
+
+    @property
+    def recipes(self) -> dict[str, Path]:
+        """Recipes that ship, by name."""
+        return {path.stem: path for path in sorted(_PACKAGE.glob(self.recipe_files))}
+
+    def trainer(self) -> Trainer:
+        """Import the trainer (and torch)."""
+        module: Any = importlib.import_module(self.module)
+        return module
+
+    def recipe(self, name_or_path: str) -> Path:
+        """File of a recipe, by its name or a path; the default for "".
+
+        Raises
+        ------
+        FieldError
+            Neither, or none where one is needed.
+        """
+        shipped = self.recipes
+        wanted = name_or_path or self.default_recipe
+        if not wanted:
+            raise FieldError(
+                "recipe",
+                f"a new run needs a recipe (--config), by name or as a TOML file; recipes are {', '.join(shipped)}.",
+            )
+        path = user_path(wanted, what="recipe")
+        if path.is_file():
+            return path
+        if wanted in shipped:
+            return shipped[wanted]
+        raise FieldError("recipe", f"{wanted}: no such file, and no recipe either; recipes are {', '.join(shipped)}.")
+
+    def short_forms(self, *, epochs: int | None, options: Mapping[str, str]) -> dict[str, str]:
+        """Changes of settings as ``key=value`` that have a field of their own, by that field."""
+        short = {o.name: f"{o.setting}={options[o.name]}" for o in self.options if o.setting and options.get(o.name)}
+        return {**({"epochs": f"epochs={epochs}"} if epochs is not None and self.takes_epochs else {}), **short}
+
+
+_DETECTOR_EXAMPLES = """examples:
+  python -m sai_core train detector --config small_a --data /data/sim --run runs/small_a
+  python -m sai_core train detector --config small_b --data /data/train --data /data/val --run runs/small_b \\
+      --epochs 20 --set optimiser.rate=3e-4 --set data.frames_per_epoch=8000
+  python -m sai_core train detector --run runs/small_a --resume
+
+Recordings of splits dev-train* are for training, those of dev-val* for validation; where there are none for
+validation, some are held out (settings data.train_splits, data.validation_splits). The run folder holds config.json,
+status.json, metrics.csv, last.safetensors (resumable after a kill), best.safetensors (for `predict --checkpoint`) and
+samples/; a file `stop` in it ends the run with a checkpoint.
+"""
+
+_UPLAM_EXAMPLES = """examples:
+  python -m sai_core train uplam --run runs/uplam
+  python -m sai_core train uplam --run runs/uplam --resume
+  python -m sai_core train uplam --run /tmp/try --set data.blocks=1 --set stages.1.steps=2000
+
+Scenes are simulated on the fly and kept in the cache folder; no data set is needed. The run folder holds the
+configuration, the environment, metrics.csv, the last state (resumable after a kill) and the best weights;
+uplam.safetensors is written at the end and can be given to `features --weights`.
+"""
+
+_SOUNDS_EXAMPLES = """examples:
+  python -m sai_core train sounds --scenes 450 --data /data/sim --run runs/sounds
+  python -m sai_core train detector --config small_a --data /data/sim --run runs/small_a \\
+      --set start.sounds=runs/sounds/sounds.safetensors
+
+Scenes are kept in the run folder: a run that was stopped hears only what it has not heard, and then learns from the
+start. Of the scenes and recordings one in ten (held_out=0.1) is measured and not learned from.
+"""
+
+_TEACHER_EXAMPLES = """examples:
+  python -m sai_core train teacher --data /data/sim --split dev-train-sim --validation dev-val-sim --run runs/teacher
+  python -m sai_core train teacher --data /data/STARSS23 --split dev-train-sony --validation dev-test-sony \\
+      --run runs/teacher --set model.audio=\\"mic\\" --set epochs=80
+
+Needs audio (mic_dev or foa_dev) and metadata_dev, no labels. best.safetensors in the run folder is for
+`python -m sai_core teacher`, which writes the CSVs that `predict --teacher` takes.
+"""
+
+KINDS: Final[dict[str, TrainingKind]] = {
+    kind.name: kind
+    for kind in (
+        TrainingKind(
+            name="detector",
+            title="Detector",
+            help="Track A or Track B detector, from labels",
+            description="Train a detector of Track A (sound) or Track B (sound and sight) from labelled recordings.",
+            examples=_DETECTOR_EXAMPLES,
+            module="sai_core.training.loop",
+            recipe_files="training/recipes/*.toml",
+            recipe_keys=frozenset(
+                (
+                    *("name", "seed", "threads", "epochs", "batch", "log_every", "checkpoint_minutes", "proposals"),
+                    *("regions", "amp", "cpu_bfloat16", "model", "data", "augment", "optimiser", "validation"),
+                    *("start", "loss"),
+                )
+            ),
+            shares_work=True,
+            priority=5,
+        ),
+        TrainingKind(
+            name="uplam",
+            title="UpLAM (acoustic maps)",
+            help="acoustic maps from four channels, on simulated rooms",
+            description="Train UpLAM, self-supervised by 32 channels, on simulated rooms around a rigid sphere.",
+            examples=_UPLAM_EXAMPLES,
+            module="sai_core.acoustics.training.loop",
+            recipe_files="acoustics/training/uplam.toml",
+            recipe_keys=frozenset(
+                (
+                    *("seed", "threads", "checkpoint_minutes", "validate_every", "validation_frames"),
+                    *("data", "model", "loss", "stages"),
+                )
+            ),
+            default_recipe="uplam",
+            data="none",
+            takes_device=False,
+            takes_epochs=False,
+        ),
+        TrainingKind(
+            name="sounds",
+            title="Sounds (for a detector to start from)",
+            help="what classes sound like from a direction, for a detector to start from",
+            description="Train the part of a detector that listens, on simulated scenes that are only heard.",
+            examples=_SOUNDS_EXAMPLES,
+            module="sai_core.training.sounds",
+            recipe_files="training/sounds.toml",
+            recipe_keys=frozenset(
+                (
+                    *("seed", "scenes", "seconds", "context_frames", "frame_step", "epochs", "batch", "rate"),
+                    *("weight_decay", "smoothing", "level_sigma", "band_sigma", "noise_sigma", "nothing_share"),
+                    *("held_out", "visibility"),
+                )
+            ),
+            default_recipe="sounds",
+            data="optional",
+            takes_device=False,
+            options=(KindOption(name="--scenes", metavar="N", help="simulated scenes", setting="scenes"),),
+        ),
+        TrainingKind(
+            name="teacher",
+            title="Teacher (AV-SELDnet)",
+            help="DCASE 2023 teacher (CRNN, Multi-ACCDOA), from DCASE metadata",
+            description="Train a DCASE 2023 sound event localiser whose output refines a detector's classes and "
+            "counts.",
+            examples=_TEACHER_EXAMPLES,
+            module="sai_core.teacher.training",
+            recipe_files="teacher/teacher.toml",
+            recipe_keys=frozenset(
+                (
+                    *("seed", "threads", "epochs", "batch", "segment_frames", "rate", "weight_decay", "clip"),
+                    *("threshold", "checkpoint_minutes", "model"),
+                )
+            ),
+            default_recipe="teacher",
+            options=(
+                KindOption(name="--split", metavar="S", help="split to train on", required=True),
+                KindOption(name="--validation", metavar="S", help="split to choose the best epoch on", required=True),
+            ),
+        ),
+    )
+}
+
+
+def kind_of(name: str) -> TrainingKind:
+    """Kind of a name.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    if name not in KINDS:
+        raise InputError(f"There is no training of kind {name!r}; there is {', '.join(KINDS)}.")
+    return KINDS[name]

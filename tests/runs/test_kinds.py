@@ -1,0 +1,209 @@
+"""The registry of kinds: the verb, the launcher and the page agree, and a run of each lives the same life."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sai_core.cli import build_parser, main
+from sai_core.errors import CancelledError, InputError
+from sai_core.runs import launch, watch
+from sai_core.runs.folder import run_lock
+from sai_core.runs.kinds import KINDS, FieldError
+from tests.runs.stand_in import end_runs, wait_until
+from tests.runs.tiny import STEPS, TinyRun, tiny_runs
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TinyRun]:
+    return tiny_runs(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "runs"
+    end_runs(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_what_the_page_starts_is_what_the_verb_takes(kind: str, tiny: dict[str, TinyRun]) -> None:
+    spec = replace(tiny[kind].spec(), epochs=3)
+    arguments = launch.train_arguments(spec, Path("/runs/x"))
+    args = build_parser("train").parse_args(arguments[2:])
+    assert (args.network, args.run_folder, args.resume) == (kind, Path("/runs/x"), False)
+    assert tuple(args.overrides) == spec.overrides
+    assert tuple(map(str, getattr(args, "data", ()))) == (spec.data if KINDS[kind].data != "none" else ())
+    assert getattr(args, "epochs", None) == (3 if KINDS[kind].takes_epochs else None)
+    for name, value in spec.options.items():
+        assert getattr(args, name.removeprefix("--")) == value
+    again = build_parser("train").parse_args(launch.train_arguments(spec, Path("/runs/x"), resume=True)[2:])
+    assert again.resume
+    assert not again.overrides
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_run_is_stopped_resumed_and_cancelled_to_the_same_states(
+    kind: str, tiny: dict[str, TinyRun], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def stop(fraction: float, message: str) -> None:
+        if watch.look(run).step or "loss" in message or "step" in message:
+            (run / "stop").touch()
+
+    tiny[kind].train(run, progress=stop)
+    stopped = watch.look(run)
+    assert (stopped.kind, stopped.state, stopped.resumable) == (kind, "stopped", True)
+    assert 0 < stopped.step < stopped.steps == STEPS[kind]
+    assert stopped.message == f"Stopped at step {stopped.step} of {STEPS[kind]}."
+    assert not (run / "stop").exists()
+
+    def cancel(fraction: float, message: str) -> None:
+        if "loss" in message or "step" in message:
+            raise CancelledError("Enough.")
+
+    with pytest.raises(CancelledError, match="Enough"):
+        tiny[kind].train(run, resume=True, progress=cancel)
+    cancelled = watch.look(run)
+    assert (cancelled.state, cancelled.resumable) == ("stopped", True)
+    assert cancelled.step >= stopped.step or kind == "sounds"
+
+    def interrupt(fraction: float, message: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny[kind].train(run, resume=True, progress=interrupt)
+    assert watch.look(run).state == "stopped"
+    made = tiny[kind].train(run, resume=True)
+    assert str(run) in made
+    finished = watch.look(run)
+    assert (finished.state, finished.step, finished.steps) == ("finished", STEPS[kind], STEPS[kind])
+    with pytest.raises(InputError, match="there is a run in this folder already"):
+        tiny[kind].train(run)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_stop_while_the_data_are_prepared_is_granted_at_once(
+    kind: str, tiny: dict[str, TinyRun], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def stop(fraction: float, message: str) -> None:
+        assert "loss" not in message
+        (run / "stop").touch()
+
+    tiny[kind].train(run, progress=stop)
+    assert watch.look(run).state == "stopped"
+    assert watch.look(run).message == "Stopped before the first step."
+    assert not (run / "stop").exists()
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_run_that_another_process_holds_is_refused_and_left_alone(
+    kind: str, tiny: dict[str, TinyRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sai_core.runs.folder._LAUNCHER_S", 0.2)
+    run = tmp_path / "run"
+
+    def stop(fraction: float, message: str) -> None:
+        (run / "stop").touch()
+
+    tiny[kind].train(run, progress=stop)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with run_lock(run):
+        with pytest.raises(InputError, match="this run is running"):
+            tiny[kind].train(run, resume=True)
+        with pytest.raises(InputError, match="this run is running"):
+            launch.delete(run)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_launched_run_is_stopped_and_resumed(kind: str, tiny: dict[str, TinyRun], folder: Path) -> None:
+    spec = tiny[kind].spec()
+    run = launch.launch(spec, folder, "one")
+    # asked before it begins or while it trains: both end as stopped, with the same words on how to go on
+    launch.request_stop(run)
+    wait_until(lambda: not watch.look(run).active, 300.0)
+    first = watch.look(run)
+    assert (first.kind, first.state) == (kind, "stopped"), first.message
+    wait_until(lambda: not watch.processes(run), 60.0)
+    launch.resume(run)
+    wait_until(lambda: watch.look(run).state == "finished" or not watch.look(run).active, 300.0)
+    assert watch.look(run).state == "finished", watch.read_log(run).lines
+    assert launch.spec_of(run).overrides == spec.overrides
+    wait_until(lambda: not watch.processes(run), 60.0)
+    assert launch.delete(run) == ()
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "field", "sentence"),
+    [
+        ("detector", {"overrides": ("optimiser.rat=1",)}, "overrides", "unknown settings rat"),
+        ("detector", {"overrides": ("optimiser.rate=nan",)}, "overrides", "rate holds a number that is none"),
+        ("detector", {"overrides": ("batch=" + "9" * 400,)}, "overrides", "beyond 64 bits"),
+        ("detector", {"data": ("/nowhere",)}, "data", "no such data folder"),
+        ("detector", {"data": ()}, "data", "needs data"),
+        ("detector", {"overrides": ("start.detector=/nowhere.pth",)}, "overrides", "no such file"),
+        ("detector", {"overrides": ("start.backbone=''",), "recipe": "track_b"}, "", "starts from given weights"),
+        ("detector", {"recipe": "/nowhere.toml"}, "recipe", "no such recipe"),
+        ("uplam", {"overrides": ("stages.0.cells=3",)}, "overrides", "cells"),
+        ("uplam", {"overrides": ("validate_every=0",)}, "overrides", "validate_every"),
+        ("sounds", {"options": {"--scenes": "many"}}, "--scenes", "scenes is 'many'"),
+        ("sounds", {"overrides": ("scenes=0",), "data": ()}, "data", "simulated scenes"),
+        ("teacher", {"options": {"--split": "none", "--validation": "dev-val-x"}}, "--split", "split 'none'"),
+        ("teacher", {"options": {"--split": "dev-train-x"}}, "--validation", "needs --validation"),
+        ("teacher", {"overrides": ("model.audio='foa'",)}, "--split", "no foa_dev audio"),
+    ],
+)
+def test_what_cannot_work_is_told_at_its_field_before_a_folder_is_made(
+    kind: str, change: dict, field: str, sentence: str, tiny: dict[str, TinyRun], folder: Path
+) -> None:
+    if change.get("recipe") in KINDS[kind].recipes:
+        change = {**change, "recipe": str(KINDS[kind].recipes[change["recipe"]])}
+    with pytest.raises(InputError, match=sentence) as caught:
+        launch.launch(replace(tiny[kind].spec(), **change), folder, "one")
+    assert getattr(caught.value, "field", "") == field
+    assert not (folder / "one").exists()
+
+
+def test_a_kind_that_is_none_and_a_name_that_is_none(tiny: dict[str, TinyRun], folder: Path) -> None:
+    with pytest.raises(InputError, match="no training of kind 'export'"):
+        launch.launch(replace(tiny["uplam"].spec(), kind="export"), folder, "one")
+    with pytest.raises(FieldError, match="Run name") as caught:
+        launch.launch(tiny["uplam"].spec(), folder, "a b")
+    assert caught.value.field == "name"
+
+
+def test_only_what_the_program_wrote_is_deleted(tiny: dict[str, TinyRun], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    tiny["uplam"].train(run, progress=lambda f, m: (run / "stop").touch())
+    (run / "notes.txt").write_text("mine")
+    (run / "mine.safetensors").write_bytes(b"mine")
+    assert launch.delete(run) == ("mine.safetensors", "notes.txt")
+    assert sorted(path.name for path in run.iterdir()) == ["mine.safetensors", "notes.txt"]
+    with pytest.raises(InputError, match="no run in this folder"):
+        launch.delete(run)
+
+
+def test_a_teacher_and_a_sound_run_go_on_without_their_options(
+    tiny: dict[str, TinyRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    tiny["teacher"].train(run, progress=lambda f, m: (run / "stop").touch())
+    kept = json.loads((run / "config.json").read_text())
+    assert kept["options"] == tiny["teacher"].options
+    assert kept["data_roots"] == list(tiny["teacher"].data)
+    assert main(["train", "teacher", "--run", str(run), "--resume", "--quiet"]) == 0
+    assert watch.look(run).state == "finished"
+    capsys.readouterr()
+    assert main(["train", "teacher", "--run", str(tmp_path / "new"), "--data", tiny["teacher"].data[0]]) == 2
+    assert "a new run needs --split" in capsys.readouterr().err
+    assert main(["train", "sounds", "--run", str(run), "--resume", "--scenes", "3"]) == 2
+    assert "leave --config, --epochs, --scenes and --set out" in capsys.readouterr().err
