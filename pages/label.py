@@ -193,6 +193,7 @@ def _result(job: LabelJob, report: LabelReport) -> None:
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.markdown(
         f":green[:material/check_circle:] {n} annotations in {frames} frames, made in {report.seconds:.1f} s "
+        f"in {report.labels.dtype} "
         f"· ground-truth panel: this new label{other} · *Over video: beamformer* is the map of the 32 channels",
         width="content",
     )

@@ -260,7 +260,7 @@ def test_doctor_text(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch
         "(no split)",
         "No first-order ambisonics (foa_dev).",
         "Problems",
-        "broken.wav: cannot be read as audio",
+        "broken.wav: cannot be read as a sound file",
     ):
         assert words in out
 

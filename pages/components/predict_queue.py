@@ -125,7 +125,7 @@ def _results(job: PredictionJob) -> None:
                 "annotations": result.n_annotations,
                 "candidates": result.n_candidates,
                 "frames/s": result.n_frames / result.seconds if result.seconds > 0 and result.n_frames else None,
-                "problem": result.error,
+                "problem": result.error or result.note,
             }
         )
     table = pd.DataFrame(rows)

@@ -7,8 +7,9 @@ input                    answer
 =======================  ==============================================================================================
 any length               frame ``k`` is samples ``[2400 k, 2400 (k + 1))`` at 24 kHz; a tail shorter than a frame is
                          left out, as in the official code, and noted; less than one frame gives zero frames
-other sample rates       resampled to 24 kHz (:func:`scipy.signal.resample_poly`) and noted; below 9 kHz the note says
-                         which bands hold nothing
+other sample rates       resampled to 24 kHz (:func:`scipy.signal.resample_poly`) and noted; bands that the file does
+                         not hold (:func:`held_bands`, below 9.13 kHz) are zero, and a note names them
+cut off, never finished  what is there (:mod:`sai_core.dataset.sound_file`), noted
 32 channels, 4 wanted    the four UpLAM capsules (:data:`sai_core.geometry.UPLAM_CAPSULES`), noted
 4 channels, 32 wanted    refused
 mono, stereo, others     refused
@@ -23,6 +24,7 @@ FOA instead of MIC       taken for FOA if the caller says so (``audio_format="fo
                          FOA: their input is the sound at capsules on a sphere of 4.2 cm, which has orders above the
                          first from about 1.3 kHz up (``k a > 1``), so it cannot be rebuilt from first-order signals.
                          The plain beamformer takes FOA with first-order steering
+FuMa by its header       FOA, converted to ACN and SN3D, noted; refused where the caller says ``audio_format="mic"``
 =======================  ==============================================================================================
 """
 
@@ -30,7 +32,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -39,6 +41,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
+from sai_core.dataset.sound_file import HELD_SHARE, SoundFacts, check_sample_rate, look_at_sound, open_sound
 from sai_core.errors import InputError
 from sai_core.geometry import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, UPLAM_CAPSULES
 
@@ -47,13 +50,6 @@ AudioFormat = Literal["auto", "mic", "foa", "eigen"]
 
 FOA_FOLDERS: Final[frozenset[str]] = frozenset({"foa", "foa_dev", "foa_eval"})
 """Folder names that mark first-order ambisonics in the layout of STARSS23."""
-
-MIN_SAMPLE_RATE_HZ: Final[int] = 1_000
-MAX_SAMPLE_RATE_HZ: Final[int] = 768_000
-"""Sample rates outside of this range are taken for a broken header."""
-
-_TOP_BAND_EDGE_HZ: Final[float] = 4_500.0
-"""Upper edge of the highest feature band."""
 
 _FULL_SCALE: Final[float] = 1.0 - 2.0**-15
 """Largest 16-bit sample as float; anything at or above it counts as full scale."""
@@ -142,14 +138,25 @@ def resample_to_24k(audio: AudioArray, sample_rate_hz: float) -> AudioArray:
     return np.asarray(signal.resample_poly(audio, SAMPLE_RATE_HZ // common, checked // common, axis=0), audio.dtype)
 
 
-def check_sample_rate(sample_rate_hz: float) -> int:
-    """Return the sample rate as int, or raise :class:`InputError` if it is none (fractions of a Hz included)."""
-    if not (MIN_SAMPLE_RATE_HZ <= sample_rate_hz <= MAX_SAMPLE_RATE_HZ) or sample_rate_hz != int(sample_rate_hz):
-        raise InputError(
-            f"The sample rate is {sample_rate_hz} Hz; expected a whole number from {MIN_SAMPLE_RATE_HZ} to "
-            f"{MAX_SAMPLE_RATE_HZ}."
-        )
-    return int(sample_rate_hz)
+def held_bands(sample_rate_hz: float, centres_hz: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Which bands a recording holds that was made at that rate.
+
+    What is above half the rate is not in the file, and neither is what the filters in front of it took away: what a
+    resampler leaves there are its own images, which the normalisation of each band would raise to full scale.
+
+    Parameters
+    ----------
+    sample_rate_hz : float
+        Of the file, before any resampling.
+    centres_hz : sequence of float
+        Band centres.
+
+    Returns
+    -------
+    bool, shape (bands,)
+        Centre under :data:`HELD_SHARE` of half the sample rate.
+    """
+    return np.asarray(centres_hz, dtype=np.float64) <= HELD_SHARE * sample_rate_hz / 2
 
 
 def guess_format(path: Path | None, n_channels: int, audio_format: AudioFormat = "auto") -> AudioFormat:
@@ -217,6 +224,14 @@ class AudioInput:
     channels : {4, 32} or None
         What is wanted; 32-channel recordings give the four UpLAM capsules where 4 are. ``None`` takes all there are.
     audio_format : {"auto", "mic", "foa", "eigen"}
+    centres_hz : sequence of float
+        Centres of the bands that are going to be made of it: the notes name those that the file does not hold.
+
+    Attributes
+    ----------
+    facts : AudioFacts
+    held : bool array, shape (bands,)
+        Of ``centres_hz``, those that the file holds; see :func:`held_bands`.
 
     Raises
     ------
@@ -231,19 +246,27 @@ class AudioInput:
         sample_rate_hz: float | None = None,
         channels: Literal[4, 32] | None = 4,
         audio_format: AudioFormat = "auto",
+        centres_hz: Sequence[float] = (),
     ) -> None:
         self._path: Path | None = None
         self._array: AudioArray | None = None
+        file: SoundFacts | None = None
         if isinstance(source, str | os.PathLike):
             self._path = Path(source)
-            rate, stored_channels, samples = _look_at(self._path)
+            file = look_at_sound(self._path)
+            rate, stored_channels, samples = file.sample_rate_hz, file.n_channels, file.n_samples
             if sample_rate_hz is not None and sample_rate_hz != rate:
                 raise InputError(f"{self._path}: the file says {rate} Hz, but {sample_rate_hz} Hz were given.")
         else:
             self._array = as_float_audio(source)
             rate = check_sample_rate(SAMPLE_RATE_HZ if sample_rate_hz is None else sample_rate_hz)
             samples, stored_channels = self._array.shape
-        kind = guess_format(self._path, stored_channels, audio_format)
+        fuma = file is not None and file.fuma
+        kind = guess_format(self._path, stored_channels, "foa" if fuma and audio_format == "auto" else audio_format)
+        if fuma and kind != "foa":
+            raise InputError(
+                f"{self._path}: the header says ambisonics (FuMa B-format), not '{kind}'; choose foa or auto."
+            )
         if channels == 32 and stored_channels != 32:
             raise InputError(
                 f"{self._path or 'The audio'} has {stored_channels} channels; this needs all 32 of the Eigenmike."
@@ -262,6 +285,9 @@ class AudioInput:
             n_frames=total // SAMPLES_PER_FRAME,
         )
         self._tail = total - self.facts.n_frames * SAMPLES_PER_FRAME
+        self.file_notes: tuple[str, ...] = () if file is None else file.notes
+        self._centres_hz = tuple(centres_hz)
+        self.held = held_bands(rate, self._centres_hz)
         self._non_finite = 0
         self._clipped = 0
         self._counted = 0
@@ -298,17 +324,22 @@ class AudioInput:
     def notes(self) -> tuple[str, ...]:
         """Sentences on what was done to the input so far; complete once every block has been read in order."""
         facts = self.facts
-        said = []
+        said = list(self.file_notes)
         if self._rate != SAMPLE_RATE_HZ:
             said.append(f"Resampled from {self._rate} Hz to {SAMPLE_RATE_HZ} Hz.")
-            if self._rate / 2 < _TOP_BAND_EDGE_HZ:
-                said.append(f"The file holds nothing above {self._rate / 2:.0f} Hz: bands over that are empty.")
+        if not self.held.all():
+            gone = [f"{hz:.0f}" for hz, held in zip(self._centres_hz, self.held, strict=True) if not held]
+            said.append(
+                f"The file holds nothing above {HELD_SHARE * self._rate / 2:.0f} Hz ({self._rate} Hz): "
+                f"{len(gone)} of {len(self.held)} bands are empty and count nowhere (at {', '.join(gone)} Hz)."
+            )
         if self._pick is not None:
             numbers = ", ".join(str(i + 1) for i in self._pick)
             said.append(f"Took capsules {numbers} of the 32-channel recording.")
         if self._tail:
-            seconds = self._tail / SAMPLE_RATE_HZ
-            said.append(f"Left out the last {seconds * 1000:.0f} ms, which do not fill a frame of 100 ms.")
+            # four digits: 2399 samples are not "100 ms"
+            left_out = 1000 * self._tail / SAMPLE_RATE_HZ
+            said.append(f"Left out the last {left_out:.4g} ms, which do not fill a frame of 100 ms.")
         if facts.n_frames == 0:
             said.append("The recording is shorter than one frame of 100 ms: there are no maps.")
         if self._non_finite:
@@ -324,7 +355,10 @@ class AudioInput:
             audio = self._array[first:last]
         else:
             assert self._path is not None
-            audio = _read_samples(self._path, first, last)
+            with open_sound(self._path) as stream:
+                audio = stream.read(first, last)
+            if audio.shape != (last - first, self.facts.file_channels):
+                raise InputError(f"{self._path}: ends at sample {first + len(audio)}; the file is damaged or changing.")
         if self._pick is not None:
             audio = audio[:, self._pick]
         # blocks overlap where they are resampled; each sample is counted once
@@ -346,33 +380,3 @@ class AudioInput:
         out = np.asarray(signal.resample_poly(audio, self._up, self._down, axis=0), np.float32)
         skip = left // self._down * self._up + (first - aligned) * SAMPLES_PER_FRAME
         return out[skip : skip + (last - first) * SAMPLES_PER_FRAME]
-
-
-def _look_at(path: Path) -> tuple[int, int, int]:
-    import soundfile
-
-    if path.is_dir():
-        raise InputError(f"{path}: this is a folder; give a sound file.")
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file.")
-    try:
-        info = soundfile.info(str(path))
-    except (RuntimeError, OSError) as error:
-        raise InputError(f"{path}: this is not a sound file that can be read ({_first_line(error)}).") from error
-    return check_sample_rate(info.samplerate), int(info.channels), int(info.frames)
-
-
-def _read_samples(path: Path, first: int, last: int) -> AudioArray:
-    import soundfile
-
-    try:
-        audio, _ = soundfile.read(str(path), start=first, frames=last - first, dtype="float32", always_2d=True)
-    except (RuntimeError, OSError) as error:
-        raise InputError(f"{path}: samples {first} to {last} cannot be read ({_first_line(error)}).") from error
-    if len(audio) < last - first:
-        raise InputError(f"{path}: the file ends at sample {first + len(audio)}, before what its header says.")
-    return np.asarray(audio, np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

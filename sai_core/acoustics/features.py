@@ -276,7 +276,11 @@ class MapMaker:
         """
         channels: Literal[4, 32] | None = {"uplam": 4, "lam32": 32, "beamformer": None}[self.options.kind]
         source = AudioInput(
-            audio, sample_rate_hz=sample_rate_hz, channels=channels, audio_format=self.options.audio_format
+            audio,
+            sample_rate_hz=sample_rate_hz,
+            channels=channels,
+            audio_format=self.options.audio_format,
+            centres_hz=FEATURE_CENTRES_HZ,
         )
         if source.facts.audio_format == "foa" and self.options.kind != "beamformer":
             raise InputError(
@@ -286,7 +290,13 @@ class MapMaker:
         return source
 
     def maps_of(
-        self, samples: AudioArray, audio_format: AudioFormat = "mic", *, before: int = 0, after: int = 0
+        self,
+        samples: AudioArray,
+        audio_format: AudioFormat = "mic",
+        *,
+        before: int = 0,
+        after: int = 0,
+        held: npt.NDArray[np.bool_] | None = None,
     ) -> tuple[FloatMaps, FloatMaps]:
         """Maps of whole frames of 24 kHz audio.
 
@@ -296,6 +306,8 @@ class MapMaker:
         before, after : int
             Frames at the beginning and at the end of ``samples`` that are only heard: recipes that listen around a
             frame need them where the recording goes on, see :func:`~sai_core.acoustics.visibility.halo_frames`.
+        held : bool, shape (9,), optional
+            Bands that the recording holds (``AudioInput.held``); the others are zero. All if not given.
 
         Returns
         -------
@@ -315,14 +327,14 @@ class MapMaker:
                 part = samples[heard.start * SAMPLES_PER_FRAME : heard.stop * SAMPLES_PER_FRAME]
                 audio = torch.from_numpy(np.ascontiguousarray(part)).to(self.device, self.dtype)
                 seen = slice(before + first - heard.start, before + piece.stop - heard.start)
-                values, levels = self._chunk_maps(audio, seen, audio_format)
+                values, levels = self._chunk_maps(audio, seen, audio_format, held)
                 lattice[piece], level[piece] = values.cpu().numpy(), levels.cpu().numpy()
         return lattice, level
 
     def _chunk_maps(
-        self, audio: torch.Tensor, seen: slice, audio_format: AudioFormat
+        self, audio: torch.Tensor, seen: slice, audio_format: AudioFormat, held: npt.NDArray[np.bool_] | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        matrices, level = visibility_tensors(audio, recipe=self.recipe, normalise=self.normalise)
+        matrices, level = visibility_tensors(audio, recipe=self.recipe, normalise=self.normalise, held=held)
         matrices, level = matrices[seen], level[seen]
         if isinstance(self._model, UpLAM):
             # the back-projection's activations want small batches, LAM's 18 MB of constants want large ones
@@ -339,6 +351,10 @@ class MapMaker:
             level = level.amax(dim=-1, keepdim=True).expand_as(level)
         elif self.normalise == "none":
             level = torch.ones_like(level)
+        if held is not None and not held.all():
+            # a network fills an empty matrix with what its constants say
+            gone = torch.from_numpy(~held).to(lattice.device)
+            lattice, level = lattice.masked_fill(gone[:, None], 0.0), level.masked_fill(gone, 0.0)
         return lattice, level
 
     def _beamformer_steering(self, channels: int, audio_format: AudioFormat) -> npt.NDArray[np.complex128] | None:
@@ -391,7 +407,14 @@ class MapMaker:
                 for first, samples, before, after in _overlapping(source.blocks(length), *halo_frames(self.recipe)):
                     work = None
                     if not skip(first):
-                        work = pool.submit(self.maps_of, samples, source.facts.audio_format, before=before, after=after)
+                        work = pool.submit(
+                            self.maps_of,
+                            samples,
+                            source.facts.audio_format,
+                            before=before,
+                            after=after,
+                            held=source.held,
+                        )
                     pending.append((first, work))
                     # one more than the workers: the next block is read while they work, no more is held in memory
                     if len(pending) > workers:

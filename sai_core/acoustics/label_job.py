@@ -41,8 +41,8 @@ class LabelSettings:
     keep_first_row : bool
         The official code takes the first line of a metadata file for its header even if it is a row, so that the row
         has no label. True labels it nevertheless. Without ``official_quirks`` it is always labelled.
-    dtype : {"float32", "float64"}
-        Precision of visibilities and solver.
+    dtype : {"float64", "float32"}
+        Precision of visibilities and solver; float64 is exact.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     solver : ApgdOptions
@@ -51,7 +51,7 @@ class LabelSettings:
 
     official_quirks: bool = True
     keep_first_row: bool = False
-    dtype: Precision = "float32"
+    dtype: Precision = "float64"
     device: str = "auto"
     solver: ApgdOptions = ApgdOptions()  # noqa: RUF009 (frozen, shared on purpose)
 

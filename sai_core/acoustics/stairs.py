@@ -36,7 +36,7 @@ from scipy import constants, sparse
 from scipy.spatial import ConvexHull, Delaunay, cKDTree
 
 from sai_core.acoustics.apgd import ApgdOptions, ApgdProblem, solve_chains
-from sai_core.acoustics.audio_input import AudioInput
+from sai_core.acoustics.audio_input import AudioInput, held_bands
 from sai_core.acoustics.visibility import LABEL_CENTRES_HZ, visibility_tensors
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import EnvironmentProblem, InputError
@@ -44,6 +44,7 @@ from sai_core.geometry import (
     ERP_HEIGHT,
     ERP_WIDTH,
     N_LATTICE,
+    SAMPLES_PER_FRAME,
     directions_to_vectors,
     em32_positions_m,
     fibonacci_lattice_deg,
@@ -73,6 +74,10 @@ _FRAMES_PER_BLOCK: Final[int] = 100
 """Frames that are worked on at once; two blocks are in memory, 31 MB of float32 audio each."""
 
 
+_FRAMES_PER_PIECE: Final[int] = 10
+"""Frames whose visibilities are made at once: 6 MB of float64 audio, which caches hold while it is turned."""
+
+
 @dataclass(frozen=True, eq=False)
 class StairsLabels:
     """Labels of a recording and what became of each metadata row.
@@ -91,8 +96,11 @@ class StairsLabels:
         Rows whose weighted map stays under the threshold everywhere (too quiet, or only lone pixels).
     n_repeated : int
         Annotations that repeat the one before because the region has several parts (official quirk).
+    dtype : {"float64", "float32"}
+        Precision that it was made in.
     notes : tuple of str
-        Sentences on what was done to the audio: resampled, clipped, samples that are no numbers (silenced).
+        Sentences on what was done to the audio: resampled, clipped, samples that are no numbers (silenced), bands that
+        it does not hold; and on what float32 costs.
     """
 
     table: AnnotationTable
@@ -101,6 +109,7 @@ class StairsLabels:
     n_rows_beyond_audio: int
     n_rows_without_region: int
     n_repeated: int
+    dtype: Precision
     notes: tuple[str, ...]
 
 
@@ -208,11 +217,14 @@ class _BandSolver:
         """Backprojection (frames, 9, 484) and norm (frames, 9) of samples (frames * 2400, 32) at 24 kHz."""
         # a memory-mapped file is read-only, which torch would warn about: only that is copied
         whole = torch.from_numpy(samples) if samples.flags.writeable else torch.tensor(samples)
-        audio = whole.to(self._front, self._real)
-        matrices = visibility_tensors(audio, centres_hz=LABEL_CENTRES_HZ).matrices
-        power = backproject(matrices, _projector(self._real, str(self._front)))
-        norm = torch.view_as_real(matrices).square().sum((-1, -2, -3), dtype=torch.float64)
-        return power.to(self._back), norm.to(self._back)
+        parts = []
+        for piece in whole.split(_FRAMES_PER_PIECE * SAMPLES_PER_FRAME):
+            audio = piece.to(self._front, self._real)
+            matrices = visibility_tensors(audio, centres_hz=LABEL_CENTRES_HZ).matrices
+            power = backproject(matrices, _projector(self._real, str(self._front)))
+            norm = torch.view_as_real(matrices).square().sum((-1, -2, -3), dtype=torch.float64)
+            parts.append((power.to(self._back), norm.to(self._back)))
+        return torch.cat([power for power, _ in parts]), torch.cat([norm for _, norm in parts])
 
     @torch.inference_mode()
     def solve(self, power: torch.Tensor, norm: torch.Tensor, progress: Progress) -> torch.Tensor:
@@ -256,7 +268,27 @@ def _solve_blocks(
 
 
 def _open(audio: LabelAudio, sample_rate_hz: float | None) -> AudioInput:
-    return audio if isinstance(audio, AudioInput) else AudioInput(audio, sample_rate_hz=sample_rate_hz, channels=32)
+    if isinstance(audio, AudioInput):
+        return audio
+    return AudioInput(audio, sample_rate_hz=sample_rate_hz, channels=32)
+
+
+def _held(source: AudioInput) -> npt.NDArray[np.bool_]:
+    """Which of the nine bands a recording holds; those above its sample rate would be images of the resampling."""
+    held = held_bands(source.facts.file_rate_hz, LABEL_CENTRES_HZ)
+    if not held.any():
+        raise InputError(
+            f"{source.facts.name}: at {source.facts.file_rate_hz} Hz the recording holds none of the bands of a label "
+            f"(from {min(LABEL_CENTRES_HZ):.0f} Hz on)."
+        )
+    return held
+
+
+def _median_over_bands(intensity: torch.Tensor, held: npt.NDArray[np.bool_]) -> FloatArray:
+    """Median over the bands that the recording holds, (frames, 9, 484) to (frames, 484)."""
+    if held.all():
+        return intensity.median(1).values.numpy()
+    return np.median(intensity.numpy()[:, held], axis=1)
 
 
 def band_intensities(
@@ -264,7 +296,7 @@ def band_intensities(
     *,
     sample_rate_hz: float | None = None,
     n_frames: int | None = None,
-    dtype: Precision = "float32",
+    dtype: Precision = "float64",
     device: str = "auto",
     options: ApgdOptions | None = None,
     progress: Progress = no_progress,
@@ -279,8 +311,9 @@ def band_intensities(
         Of an array; 24000 if left out. Other rates are resampled.
     n_frames : int, optional
         Only so many frames from the start; all whole 100 ms frames when left out.
-    dtype : {"float32", "float64"}
-        Precision of visibilities and solver.
+    dtype : {"float64", "float32"}
+        Precision of visibilities and solver. float64 agrees with the official code to 1e-11; in float32 a rounding
+        can end an iteration earlier or later, and the chain of frames carries that on (``docs/labels.md``).
     device : str
         ``auto``, ``cpu`` or ``cuda``. The official chain of frames is solved on the CPU in any case.
     options : ApgdOptions, optional
@@ -302,9 +335,10 @@ def band_intensities(
     """
     source = _open(audio, sample_rate_hz)
     wanted = len(source) if n_frames is None else min(max(n_frames, 0), len(source))
+    held = _held(source)
     out = np.zeros((wanted, N_BANDS, N_LATTICE), dtype=dtype)
     for first, block in _solve_blocks(source, wanted, dtype=dtype, device=device, options=options, progress=progress):
-        out[first : first + block.shape[0]] = block.numpy()
+        out[first : first + block.shape[0], held] = block.numpy()[:, held]
     return out
 
 
@@ -313,7 +347,7 @@ def intensity_maps(
     *,
     sample_rate_hz: float | None = None,
     n_frames: int | None = None,
-    dtype: Precision = "float32",
+    dtype: Precision = "float64",
     device: str = "auto",
     options: ApgdOptions | None = None,
     progress: Progress = no_progress,
@@ -324,9 +358,10 @@ def intensity_maps(
     """
     source = _open(audio, sample_rate_hz)
     wanted = len(source) if n_frames is None else min(max(n_frames, 0), len(source))
+    held = _held(source)
     out = np.zeros((wanted, N_LATTICE), dtype=dtype)
     for first, block in _solve_blocks(source, wanted, dtype=dtype, device=device, options=options, progress=progress):
-        out[first : first + block.shape[0]] = block.median(1).values.numpy()
+        out[first : first + block.shape[0]] = _median_over_bands(block, held)
     return out
 
 
@@ -579,7 +614,7 @@ def label_recording(
     recording: str,
     sample_rate_hz: float | None = None,
     official_quirks: bool = True,
-    dtype: Precision = "float32",
+    dtype: Precision = "float64",
     device: str = "auto",
     options: ApgdOptions | None = None,
     progress: Progress = no_progress,
@@ -600,8 +635,9 @@ def label_recording(
     official_quirks : bool
         True: agree with the official code to the pixel. False: every row once, one grid, no holes at seam and poles
         (:func:`corrected_regions`). The intensities are the same.
-    dtype : {"float32", "float64"}
-        Precision of visibilities and solver.
+    dtype : {"float64", "float32"}
+        Precision of visibilities and solver. float64 agrees with the official code to 1e-11; in float32 a rounding
+        can end an iteration earlier or later, and the chain of frames carries that on (``docs/labels.md``).
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     options : ApgdOptions, optional
@@ -626,13 +662,14 @@ def label_recording(
     order = np.argsort(metadata.frame, kind="stable")
     order = order[metadata.frame[order] < n_frames]
     frames = metadata.frame[order]
+    held = _held(source)
     builder = _TableBuilder(recording)
     without_region = repeated = done = 0
     cut = official_regions if official_quirks else corrected_regions
     # frames after the last row need no solution: nothing is written for them
     needed = int(frames[-1]) + 1 if frames.size else 0
     for first, block in _solve_blocks(source, needed, dtype=dtype, device=device, options=options, progress=progress):
-        maps = block.median(1).values.to(torch.float64).numpy()
+        maps = _median_over_bands(block, held).astype(np.float64)
         stop = int(np.searchsorted(frames, first + block.shape[0]))
         for row in order[done:stop]:
             frame = int(metadata.frame[row])
@@ -661,7 +698,8 @@ def label_recording(
         n_rows_beyond_audio=int(metadata.frame.shape[0] - order.shape[0]),
         n_rows_without_region=without_region,
         n_repeated=repeated,
-        notes=source.notes(),
+        dtype=dtype,
+        notes=(*source.notes(), *_notes(held, dtype)),
     )
 
 
@@ -673,7 +711,7 @@ def annotate_recording(
     sample_rate_hz: float | None = None,
     standardise: bool = True,
     official_quirks: bool = True,
-    dtype: Precision = "float32",
+    dtype: Precision = "float64",
     device: str = "auto",
     options: ApgdOptions | None = None,
     progress: Progress = no_progress,
@@ -694,6 +732,22 @@ def annotate_recording(
         progress=progress,
     )
     return labels.table if standardise else labels.raw
+
+
+def _notes(held: npt.NDArray[np.bool_], dtype: Precision) -> tuple[str, ...]:
+    notes = []
+    if not held.all():
+        gone = [f"{hz:.0f}" for hz, there in zip(LABEL_CENTRES_HZ, held, strict=True) if not there]
+        notes.append(
+            f"The recording holds nothing of the bands at {', '.join(gone)} Hz: the median is over the other "
+            f"{int(held.sum())} bands, so the label is not comparable with one of 24 kHz."
+        )
+    if dtype == "float32":
+        notes.append(
+            "Solved in float32: on ill-conditioned frames, energies may be off by some thousandths and a region by a "
+            "few pixels (float64 is exact)."
+        )
+    return tuple(notes)
 
 
 class _TableBuilder:

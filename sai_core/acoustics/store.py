@@ -282,6 +282,9 @@ def entry_key(audio: AudioSource, source: AudioInput, maker: MapMaker) -> str:
         "options": {k: v for k, v in maker.describe().items() if k != "weights"},
         "format": source.facts.audio_format,
     }
+    if source.file_notes or not source.held.all():
+        # such files gave other maps before they were read as they are now
+        parts["file"] = [*source.file_notes, len(source), source.held.tolist()]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -65,7 +65,7 @@ import numpy.typing as npt
 import torch
 from scipy.signal import windows
 
-from sai_core.acoustics.audio_input import as_float_audio, replace_non_finite, resample_to_24k
+from sai_core.acoustics.audio_input import as_float_audio, held_bands, replace_non_finite, resample_to_24k
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
@@ -211,6 +211,7 @@ def visibility_tensors(
     recipe: Recipe = "official",
     normalise: Normalise = "largest_eigenvalue",
     centres_hz: tuple[float, ...] = FEATURE_CENTRES_HZ,
+    held: npt.NDArray[np.bool_] | None = None,
 ) -> Visibilities:
     """Visibilities of 24 kHz signals on any device, batched; the core of the functions below.
 
@@ -224,6 +225,9 @@ def visibility_tensors(
         See the module's description.
     centres_hz : tuple of float
         Band centres of the official recipe; the report's bands are fixed.
+    held : bool, shape (bands,), optional
+        Bands that the recording holds (:func:`~sai_core.acoustics.audio_input.held_bands`): the others have zero
+        matrices and level 0, and no part in a frame's common scale. All if not given.
 
     Returns
     -------
@@ -247,7 +251,7 @@ def visibility_tensors(
     basis = _basis_on(recipe, tuple(centres_hz) if recipe == "official" else (), audio.dtype, str(audio.device))
     if recipe == "precedence":
         matrices, level = _precedence(rows, n_frames, basis)
-        return Visibilities(_normalised(matrices, level, normalise), level)
+        return _finished(matrices, level, normalise, held)
     if recipe == "official":
         packed = rows.reshape(*lead, channels, n_frames, SAMPLES_PER_FRAME // _BLOCK, _BLOCK) @ basis
         n_bands = len(centres_hz)
@@ -265,6 +269,15 @@ def visibility_tensors(
     spectrum = spectrum.contiguous()
     matrices = spectrum.conj() @ spectrum.transpose(-1, -2)
     level = _largest_eigenvalue(spectrum, matrices)
+    return _finished(matrices, level, normalise, held)
+
+
+def _finished(
+    matrices: torch.Tensor, level: torch.Tensor, normalise: Normalise, held: npt.NDArray[np.bool_] | None
+) -> Visibilities:
+    if held is not None and not held.all():
+        gone = torch.from_numpy(~held).to(level.device)
+        matrices, level = matrices.masked_fill(gone[:, None, None], 0.0), level.masked_fill(gone, 0.0)
     return Visibilities(_normalised(matrices, level, normalise), level)
 
 
@@ -417,11 +430,14 @@ def _as_array(
     samples, bad = replace_non_finite(samples)
     if bad:
         warnings.warn(f"{bad} samples are NaN or infinite and count as 0", stacklevel=3)
+    held = held_bands(sample_rate_hz, centres_hz)
+    if not held.all():
+        warnings.warn(f"{int((~held).sum())} bands lie above what {sample_rate_hz} Hz hold and are zero", stacklevel=3)
     samples = resample_to_24k(samples, sample_rate_hz)
     with torch.inference_mode():
         # torch cannot wrap read-only or negatively strided arrays without a copy or a warning
         made = visibility_tensors(
-            torch.tensor(samples), recipe=recipe, normalise=normalise, centres_hz=tuple(centres_hz)
+            torch.tensor(samples), recipe=recipe, normalise=normalise, centres_hz=tuple(centres_hz), held=held
         )
         return np.ascontiguousarray(made.matrices.movedim(1, 0).numpy())
 

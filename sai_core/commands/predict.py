@@ -159,6 +159,9 @@ def run(args: argparse.Namespace) -> int:
 
     results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=say)
     failed = [r for r in results if r.error]
+    for result in results:
+        if result.note:
+            say(f"note: {result.recording.name}: {result.note}")
     say(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
     if failed:
         kind = EnvironmentProblem if all(r.machine_at_fault for r in failed) else InputError

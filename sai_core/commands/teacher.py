@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.dataset.outputs import check_output
     from sai_core.teacher import SHIPPED_TEACHER
     from sai_core.teacher.decode import seld_scores
+    from sai_core.teacher.features import audio_notes
     from sai_core.teacher.listening import open_teacher, predict_recording, teacher_note
 
     if args.threshold is not None and not 0.0 < args.threshold < 1.7:
@@ -66,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
     threshold = model.threshold if args.threshold is None else args.threshold
     progress = no_progress if args.quiet else TerminalProgress("teacher")
     truth, found, failed = [], [], []
+    notes: list[str] = []
     for number, recording in enumerate(recordings):
         progress(number / max(len(recordings), 1), recording.name)
         try:
             rows = predict_recording(model, recording, threshold=threshold)
+            notes += [f"{recording.name}: {note}" for note in audio_notes(recording, model.audio)]
             write_dcase_csv(rows, out / f"{recording.name}.csv")
             if recording.metadata_path is not None:
                 truth.append(read_dcase_csv(recording.metadata_path))
@@ -77,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
         except SaiError as error:
             failed.append(str(error))
     progress(1.0, f"{len(recordings) - len(failed)} files in {args.out}")
+    if not args.quiet:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
     scores = seld_scores(truth, found)
     facts = {
         "recordings": len(found),

@@ -9,18 +9,17 @@ still tile the file. Frames are never resampled here.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from sai_core.cache import Cache, content_of, key_of
+from sai_core.dataset.sound_file import look_at_sound, open_sound
 from sai_core.errors import InputError
 from sai_core.geometry import FRAME_RATE_HZ, UPLAM_CAPSULES
 from sai_core.progress import Progress, no_progress
@@ -33,18 +32,15 @@ COLUMNS_PER_FRAME: Final[int] = 4
 FLOOR_DB: Final[float] = -120.0
 """Lowest level of a spectrogram: below the quantisation noise of 16-bit audio in any band (about -113 dB)."""
 
-_PIECE_SAMPLES: Final[int] = 1 << 18
-"""Samples of one channel read at a time: 11 s at 24 kHz, 8 MiB for four channels of float64."""
+_PIECE_VALUES: Final[int] = 1 << 20
+"""Values of all channels read at a time: 11 s of four channels at 24 kHz, 8 MiB of float64."""
 
-_HIGHEST_RATE_HZ: Final[int] = 1_000_000
-"""No recorder goes beyond; a damaged header that does would ask for gigabytes a frame."""
-
-_spectrograms: Final = Cache("spectrograms", 2)
+_spectrograms: Final = Cache("spectrograms", 3)
 """Its version is to be raised when levels come out differently."""
 
 
 class AudioReader:
-    """Random access to an audio file (WAV, FLAC, RF64), by label frames.
+    """Random access to an audio file (whatever libsndfile reads), by label frames.
 
     The file is opened anew for each call, so that one reader may be used from several threads and never holds a file
     open; opening costs well under a millisecond.
@@ -59,8 +55,10 @@ class AudioReader:
     path : Path
     sample_rate_hz : int
     n_samples : int
-        Per channel.
+        Per channel; those that are really there (:mod:`sai_core.dataset.sound_file`).
     n_channels : int
+    notes : tuple of str
+        Sentences on what of the file had to be mended or converted.
 
     Raises
     ------
@@ -70,12 +68,11 @@ class AudioReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with self._open() as stream:
-            self.sample_rate_hz = int(stream.samplerate)
-            self.n_samples = int(stream.frames)
-            self.n_channels = int(stream.channels)
-        if not FRAME_RATE_HZ <= self.sample_rate_hz <= _HIGHEST_RATE_HZ:
-            raise InputError(f"{self.path}: a sample rate of {self.sample_rate_hz} Hz; the file is damaged.")
+        facts = look_at_sound(self.path)
+        self.sample_rate_hz = facts.sample_rate_hz
+        self.n_samples = facts.n_samples
+        self.n_channels = facts.n_channels
+        self.notes = facts.notes
 
     @property
     def duration_s(self) -> float:
@@ -122,12 +119,11 @@ class AudioReader:
         if not 0 <= start <= stop:
             raise InputError(f"{self.path}: samples {start} to {stop} are not a range from 0 on.")
         end = min(stop, self.n_samples)
-        with self._open() as stream:
-            if start < end:
-                stream.seek(start)
-                samples = stream.read(end - start, dtype="float32", always_2d=True)
-            else:
-                samples = np.zeros((0, self.n_channels), dtype=np.float32)
+        if start < end:
+            with open_sound(self.path) as stream:
+                samples = stream.read(start, end)
+        else:
+            samples = np.zeros((0, self.n_channels), dtype=np.float32)
         if samples.shape[1] != self.n_channels or (start < end and len(samples) < end - start):
             raise InputError(f"{self.path}: ends before the length its header tells; the file is damaged or changing.")
         if pad and len(samples) < stop - start:
@@ -136,14 +132,11 @@ class AudioReader:
             return padded
         return samples
 
-    def pieces(self, n_samples: int = _PIECE_SAMPLES) -> Iterator[FloatArray]:
-        """The whole file in pieces of at most ``n_samples``, each float32 of shape (samples, channels)."""
-        with self._open() as stream:
-            while True:
-                piece = stream.read(n_samples, dtype="float32", always_2d=True)
-                if not len(piece):
-                    return
-                yield piece
+    def pieces(self, n_samples: int | None = None) -> Iterator[FloatArray]:
+        """The whole file in pieces of at most ``n_samples`` (8 MiB if not given), float32 (samples, channels)."""
+        step = n_samples or max(1, _PIECE_VALUES // self.n_channels)
+        for start in range(0, self.n_samples, step):
+            yield self.read_samples(start, start + step, pad=False)
 
     def mono_pcm16(
         self, start_s: float, stop_s: float, rate: int = 24_000, *, gain_db: float = 0.0
@@ -203,20 +196,6 @@ class AudioReader:
         samples = self.read_samples(start, stop)
         # NaN before the mean and the filter, or one bad sample would silence a stretch
         return np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0).mean(axis=1)
-
-    @contextmanager
-    def _open(self) -> Iterator[soundfile.SoundFile]:
-        try:
-            if not os.path.isfile(self.path):
-                raise InputError(f"{self.path}: no such audio file.")
-            with soundfile.SoundFile(self.path) as stream:
-                if stream.channels < 1 or stream.samplerate < 1 or stream.frames < 0:
-                    raise InputError(f"{self.path}: not a usable audio file (no channels or no sample rate).")
-                yield stream
-        except (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{self.path}: cannot be read as audio ({_reason(error)}).") from error
 
 
 def select_uplam_channels(samples: npt.NDArray) -> npt.NDArray:
@@ -340,7 +319,7 @@ def _compute_spectrogram(
     floor_power = 10.0 ** (FLOOR_DB / 10.0)
     level = np.full((len(weights), n_columns), FLOOR_DB, dtype=np.float32)
     channels = UPLAM_CAPSULES if reader.n_channels == 32 else range(min(4, reader.n_channels))
-    columns_per_piece = max(1, _PIECE_SAMPLES * FRAME_RATE_HZ * columns_per_frame // rate)
+    columns_per_piece = max(1, _PIECE_VALUES // max(4, reader.n_channels) * FRAME_RATE_HZ * columns_per_frame // rate)
     per_second = FRAME_RATE_HZ * columns_per_frame
     for begin in range(0, n_columns, columns_per_piece):
         progress(begin / n_columns, "spectrogram")
@@ -386,14 +365,10 @@ def _bands(edges_hz: npt.NDArray[np.float64], rate: int, n_fft: int) -> tuple[li
     return weights, first_bins
 
 
+@lru_cache(maxsize=4)
 def _resampling_filter(up: int, down: int) -> npt.NDArray[np.float64]:
     """Low-pass of odd length for ``resample_poly``: Kaiser window, about 80 dB, ten zero crossings to a side."""
     widest = max(up, down)
     from scipy.signal import firwin
 
     return firwin(2 * 10 * widest + 1, 1.0 / widest, window=("kaiser", 8.0))
-
-
-def _reason(error: Exception) -> str:
-    """Return libsndfile's message without the path, which the sentence already holds."""
-    return str(getattr(error, "error_string", "") or getattr(error, "strerror", "") or error).strip().rstrip(".")

@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from sai_core.dataset.audio import AudioReader
 from sai_core.dataset.root import Recording
+from sai_core.dataset.sound_file import HELD_SHARE
 from sai_core.dataset.video import FramesReader, VideoReader, open_frames
 from sai_core.errors import InputError
 from sai_core.files import FileSignature, file_signature
 from sai_core.geometry import FRAME_RATE_HZ
 
+_TOP_BAND_HZ: Final[float] = 4_333.3
+"""Centre of the highest band of the acoustic maps."""
+
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """Header of an audio file."""
+    """What an audio file holds; ``notes`` say what of it had to be mended or converted, or what it lacks."""
 
     sample_rate_hz: int
     n_channels: int
     n_samples: int
+    notes: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -86,8 +92,8 @@ class RecordingInfo:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is odd about the pictures, guessed or left out, one sentence each."""
-        return self.video.notes if self.video is not None else ()
+        """What is odd about sound and pictures, mended, guessed or left out, one sentence each."""
+        return tuple(note for part in (self.audio, self.video) if part is not None for note in part.notes)
 
 
 def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
@@ -134,7 +140,15 @@ def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
 @lru_cache(maxsize=4096)
 def _audio_info(path: Path, signature: FileSignature) -> AudioInfo:
     reader = AudioReader(path)
-    return AudioInfo(reader.sample_rate_hz, reader.n_channels, reader.n_samples)
+    notes = list(reader.notes)
+    if (held_hz := HELD_SHARE * reader.sample_rate_hz / 2) < _TOP_BAND_HZ:
+        notes.append(
+            f"At {reader.sample_rate_hz} Hz the file holds nothing above {held_hz:.0f} Hz: higher bands of acoustic "
+            "maps are empty."
+        )
+    return AudioInfo(
+        reader.sample_rate_hz, reader.n_channels, reader.n_samples, tuple(f"{path}: {note}" for note in notes)
+    )
 
 
 @lru_cache(maxsize=4096)

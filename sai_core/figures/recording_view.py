@@ -362,6 +362,6 @@ def open_view(
         has_audio=has_audio,
         layers=layer_kinds(recording, lam32_weights=lam32_weights) if has_audio else (),
         frames=frames,
-        notes=frames.notes if frames is not None else (),
+        notes=tuple(dict.fromkeys((*info.notes, *(frames.notes if frames is not None else ())))),
         cache=cache,
     )

@@ -138,6 +138,7 @@ def predict_recording(
         **({"smooth_frames": str(options.smooth_frames)} if options.smooth_frames else {}),
         **network.describe(),
     }
+    heard = " ".join(note for note in maps.notes if note not in maker.notes())
     video: FrameSource | None = None
     if network.needs_rgb:
         video = open_frames(recording)
@@ -151,7 +152,9 @@ def predict_recording(
         if finished is not None and finished.n_frames == len(maps):
             progress(1.0, f"{recording.name}: already there")
             return finished
-        writer = RawWriter(folder, recording=recording.name, key=key, n_frames=len(maps), notes=parts)
+        writer = RawWriter(
+            folder, recording=recording.name, key=key, n_frames=len(maps), notes={**parts, "audio": heard}
+        )
         _fill(writer, maps, video, network, options, progress)
         return writer.finish()
     finally:

@@ -113,6 +113,8 @@ class RecordingResult:
     error : str
         One sentence, when it failed.
     n_frames, n_candidates, n_annotations : int
+    note : str
+        What was done to its audio: resampled, cut off, bands that it does not hold; "" if nothing was.
     seconds : float
         Of work; a recording that was there already takes next to none.
     machine_at_fault : bool
@@ -126,6 +128,7 @@ class RecordingResult:
     n_frames: int = 0
     n_candidates: int = 0
     n_annotations: int = 0
+    note: str = ""
     seconds: float = 0.0
     machine_at_fault: bool = False
 
@@ -269,6 +272,7 @@ def predict_recordings(
                 raw=store_folder(request.out / RAW_FOLDER, raw.recording, raw.key),
                 n_frames=raw.n_frames,
                 n_candidates=len(raw),
+                note=raw.notes.get("audio", ""),
             )
             if whole_set:
                 # which class is the best is known only when all recordings are there

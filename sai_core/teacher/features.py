@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.acoustics.audio_input import AudioInput
+from sai_core.acoustics.audio_input import HELD_SHARE, AudioInput
 from sai_core.dataset import Recording, open_frames
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
@@ -52,7 +52,9 @@ def mel_filters() -> FloatArray:
     return np.clip(np.minimum(rising, falling), 0.0, None).astype(np.float32)
 
 
-def spectral_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> FloatArray:
+def spectral_features(
+    audio: npt.NDArray[np.floating], kind: AudioKind, *, highest_hz: float = SAMPLE_RATE_HZ / 2
+) -> FloatArray:
     """Features of a stretch of audio.
 
     Parameters
@@ -60,6 +62,8 @@ def spectral_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> Float
     audio : float, shape (2400 * frames, 4)
         24 kHz; capsules in UpLAM order, or ambisonics (ACN).
     kind : {"mic", "foa"}
+    highest_hz : float
+        What is above counts as silence: a file of a lower sample rate holds only images of the resampling there.
 
     Returns
     -------
@@ -77,6 +81,7 @@ def spectral_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> Float
     padded = np.pad(np.asarray(audio, np.float32), ((half, half), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT, axis=0)[::_HOP][:columns]
     spectrum = np.fft.rfft(windows * np.hanning(_N_FFT + 1)[:-1].astype(np.float32), axis=-1).astype(np.complex64)
+    spectrum[..., np.fft.rfftfreq(_N_FFT, 1.0 / SAMPLE_RATE_HZ) > highest_hz] = 0
     filters = mel_filters()
     power = np.abs(spectrum) ** 2 @ filters  # (columns, 4, 64)
     log_mel = (np.log(power + 1e-8) + 4.0) / 10.0
@@ -95,21 +100,45 @@ def spectral_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> Float
     return np.stack(out).astype(np.float32)
 
 
+def open_audio(recording: Recording, kind: AudioKind) -> tuple[AudioInput, float]:
+    """Audio of a recording and the highest frequency in it: above are but images where it had to be resampled.
+
+    Raises
+    ------
+    InputError
+        The audio is missing or cannot be read, or is ambisonics where the array is needed.
+    """
+    path: Path | None = recording.array_path if kind == "mic" else recording.foa_path
+    if path is None:
+        raise InputError(f"{recording.name}: there is no {kind}_dev audio for the teacher to listen to.")
+    source = AudioInput(path, audio_format="foa" if kind == "foa" else "auto")
+    if kind == "mic" and source.facts.audio_format == "foa":
+        raise InputError(f"{path}: this is ambisonics (FOA), and the teacher listens to the array (mic_dev).")
+    rate = source.facts.file_rate_hz
+    return source, SAMPLE_RATE_HZ / 2 if rate >= SAMPLE_RATE_HZ else HELD_SHARE * rate / 2
+
+
+def audio_notes(recording: Recording, kind: AudioKind) -> tuple[str, ...]:
+    """Sentences on what is done to a recording's audio, from its header; errors as :func:`open_audio`."""
+    source, highest_hz = open_audio(recording, kind)
+    notes = list(source.notes())
+    if highest_hz < SAMPLE_RATE_HZ / 2:
+        notes.append(f"The teacher hears nothing above {highest_hz:.0f} Hz, which the file does not hold.")
+    return tuple(notes)
+
+
 def recording_features(recording: Recording, kind: AudioKind) -> FloatArray:
     """Features of a whole recording, shape (channels, 5 * frames, 64); only whole frames, as for the acoustic maps.
 
     Raises
     ------
     InputError
-        The audio is missing or cannot be read.
+        The audio is missing or cannot be read, or is ambisonics where the array is needed.
     """
-    path: Path | None = recording.array_path if kind == "mic" else recording.foa_path
-    if path is None:
-        raise InputError(f"{recording.name}: there is no {kind}_dev audio for the teacher to listen to.")
-    source = AudioInput(path, audio_format="foa" if kind == "foa" else "auto")
+    source, highest_hz = open_audio(recording, kind)
     parts = []
     for _, block in source.blocks(_BLOCK_FRAMES):
-        parts.append(spectral_features(block, kind))
+        parts.append(spectral_features(block, kind, highest_hz=highest_hz))
     if not parts:
         return np.zeros((CHANNELS[kind], 0, N_MELS), np.float32)
     return np.concatenate(parts, axis=1)

@@ -40,7 +40,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sai_core.acoustics.audio_input import AudioInput
 from sai_core.annotations import DcaseMetadata
 from sai_core.checkpoints import fit_names, load_into
 from sai_core.dataset import Recording
@@ -48,7 +47,7 @@ from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from sai_core.taxonomy import N_CLASSES
 from sai_core.teacher.decode import decode
-from sai_core.teacher.features import CHANNELS, HOPS_PER_FRAME, N_MELS, AudioKind
+from sai_core.teacher.features import CHANNELS, HOPS_PER_FRAME, N_MELS, AudioKind, open_audio
 from sai_core.teacher.network import DEFAULT_THRESHOLD, DISTANCE_UNIT_CM, N_TRACKS
 
 SEQUENCE_FRAMES: Final[int] = 50
@@ -209,7 +208,9 @@ def slaney_filters() -> npt.NDArray[np.float64]:
     return np.clip(np.minimum(rising, falling), 0.0, None) * 2.0 / (edges[2:] - edges[:-2])
 
 
-def seldnet_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> npt.NDArray[np.float64]:
+def seldnet_features(
+    audio: npt.NDArray[np.floating], kind: AudioKind, *, highest_hz: float = SAMPLE_RATE_HZ / 2
+) -> npt.NDArray[np.float64]:
     """Unscaled features of a whole recording.
 
     Parameters
@@ -217,6 +218,8 @@ def seldnet_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> npt.ND
     audio : float, shape (2400 * frames, 4)
         24 kHz; as it stands in ``foa_dev`` or ``mic_dev``.
     kind : {"mic", "foa"}
+    highest_hz : float
+        What is above counts as silence: a file of a lower sample rate holds only images of the resampling there.
 
     Returns
     -------
@@ -231,10 +234,11 @@ def seldnet_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> npt.ND
     window[(_N_FFT - _WINDOW) // 2 : (_N_FFT + _WINDOW) // 2] = np.hanning(_WINDOW + 1)[:-1]
     windows = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT, axis=0)[::_HOP]
     pairs = list(combinations(range(4), 2))
+    held = np.fft.rfftfreq(_N_FFT, 1.0 / SAMPLE_RATE_HZ) <= highest_hz
     # a minute at a time: spectra are twenty times the size of the features
     for first in range(0, columns, 3000):
         part = slice(first, min(first + 3000, columns))
-        spectrum = np.fft.rfft(windows[part] * window, axis=-1)
+        spectrum = np.fft.rfft(windows[part] * window, axis=-1) * held
         power = np.abs(spectrum) ** 2
         out[:4, part] = np.moveaxis(10.0 * np.log10(np.maximum(power @ filters, 1e-10)), 1, 0)
         if kind == "foa":
@@ -244,7 +248,7 @@ def seldnet_features(audio: npt.NDArray[np.floating], kind: AudioKind) -> npt.ND
         else:
             for place, (a, b) in enumerate(pairs):
                 phase = np.exp(1j * np.angle(np.conj(spectrum[:, a]) * spectrum[:, b]))
-                lags = np.fft.irfft(phase, axis=-1)
+                lags = np.fft.irfft(phase * held, axis=-1)
                 out[4 + place, part] = np.concatenate([lags[:, -N_MELS // 2 :], lags[:, : N_MELS // 2]], axis=1)
     if columns:
         loudest = out[:4].max(axis=(1, 2), keepdims=True)
@@ -296,12 +300,10 @@ def seldnet_output(model: SeldNet, features: npt.NDArray[np.float32]) -> npt.NDA
 
 def predict_with_seldnet(model: SeldNet, recording: Recording, *, threshold: float | None = None) -> DcaseMetadata:
     """DCASE rows of a recording; the caller has made sure that its audio is there."""
-    path = recording.foa_path if model.audio == "foa" else recording.array_path
-    assert path is not None
-    source = AudioInput(path, audio_format="foa" if model.audio == "foa" else "auto")
+    source, highest_hz = open_audio(recording, model.audio)
     parts = [block for _, block in source.blocks(600)]
     audio = np.concatenate(parts) if parts else np.zeros((0, 4), np.float32)
-    features = scaled(seldnet_features(audio, model.audio), model.scaler)
+    features = scaled(seldnet_features(audio, model.audio, highest_hz=highest_hz), model.scaler)
     return decode(
         seldnet_output(model, features),
         threshold=model.threshold if threshold is None else threshold,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sai_core.acoustics.audio_input import AudioInput, count_clipped, resample_to_24k
+from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ
 from sai_core.errors import InputError
 from sai_core.geometry import UPLAM_CAPSULES
 
@@ -35,7 +36,7 @@ def test_blocks_join_to_the_file(tmp_path: Path, rng: np.random.Generator, frame
     source = AudioInput(_write(tmp_path / "a.wav", audio))
     assert len(source) == 30
     np.testing.assert_array_equal(_whole(source, frames_per_block), audio[:72000])
-    assert source.notes() == ("Left out the last 42 ms, which do not fill a frame of 100 ms.",)
+    assert source.notes() == ("Left out the last 41.67 ms, which do not fill a frame of 100 ms.",)
     np.testing.assert_array_equal(source.read(3, 5), audio[7200:12000])
 
 
@@ -51,8 +52,19 @@ def test_resampling_in_blocks_is_resampling_at_once(rng: np.random.Generator, ra
 
 
 def test_narrow_band_files_are_said_to_lack_bands(rng: np.random.Generator) -> None:
-    source = AudioInput(_noise(rng, 8000), sample_rate_hz=8000)
-    assert any("nothing above 4000 Hz" in note for note in source.notes())
+    centres = FEATURE_CENTRES_HZ
+    source = AudioInput(_noise(rng, 8000), sample_rate_hz=8000, centres_hz=centres)
+    assert source.held.tolist() == [True] * 7 + [False] * 2
+    assert any("nothing above 3800 Hz (8000 Hz): 2 of 9 bands" in note for note in source.notes())
+    for rate, held in ((24000, 9), (9200, 9), (9000, 8), (7000, 5), (3000, 0)):
+        source = AudioInput(_noise(rng, rate), sample_rate_hz=rate, centres_hz=centres)
+        assert int(source.held.sum()) == held
+        assert any("bands are empty" in note for note in source.notes()) == (held < 9)
+
+
+def test_the_tail_is_told_with_as_many_digits_as_it_takes() -> None:
+    source = AudioInput(np.zeros((2399, 4), np.float32))
+    assert source.notes()[0] == "Left out the last 99.96 ms, which do not fill a frame of 100 ms."
 
 
 def test_32_channels_give_the_uplam_capsules(rng: np.random.Generator) -> None:
@@ -152,9 +164,9 @@ def test_wrong_recordings_are_named(tmp_path: Path, channels: int, options: dict
 def test_files_that_are_no_sound(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a sound file"):
+    with pytest.raises(InputError, match="cannot be read as a sound file"):
         AudioInput(path)
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such audio file"):
         AudioInput(tmp_path / "b.wav")
     with pytest.raises(InputError, match="folder"):
         AudioInput(tmp_path)
@@ -174,7 +186,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, rng: np.random.Gen
     path = _write(tmp_path / "a.wav", _noise(rng, 48000))
     source = AudioInput(path)
     _write(path, _noise(rng, 4800))
-    with pytest.raises(InputError, match="ends at sample 4800"):
+    with pytest.raises(InputError, match="ends at sample 4800; the file is damaged or changing"):
         _whole(source)
 
 

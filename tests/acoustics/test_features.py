@@ -20,9 +20,16 @@ from sai_core.acoustics.features import (
     extract,
 )
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
+from sai_core.acoustics.visibility import Recipe, visibility_tensors
 from sai_core.cli import main
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError
-from sai_core.geometry import UPLAM_CAPSULES, fibonacci_lattice_deg, great_circle_deg
+from sai_core.geometry import (
+    UPLAM_CAPSULES,
+    directions_to_vectors,
+    em32_positions_m,
+    fibonacci_lattice_deg,
+    great_circle_deg,
+)
 from tests.acoustics.official_rule import official_state
 
 
@@ -276,7 +283,7 @@ def test_command_line(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixtu
     assert main(["features", str(audio), "--out", str(out), "--weights", str(weights), "--dtype", "float64"]) == 0
     said = capsys.readouterr()
     assert "2 frames x 9 bands x 484 points" in said.out
-    assert "note: Left out the last 8 ms" in said.err
+    assert "note: Left out the last 8.333 ms" in said.err
     with np.load(out, allow_pickle=False) as made:
         assert made["lattice"].shape == (2, 9, 484)
         assert made["lattice"].dtype == np.float64
@@ -292,7 +299,7 @@ def test_command_line(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.wav", "--out", "{tmp}/o.npz", "--kind", "beamformer"], "no such file"),
+        (["missing.wav", "--out", "{tmp}/o.npz", "--kind", "beamformer"], "no such audio file"),
         (["{tmp}/a.wav", "--out", "{tmp}", "--kind", "beamformer"], "folder"),
         (["{tmp}/a.wav", "--out", "{tmp}/a.wav", "--kind", "beamformer"], "recording itself"),
         (["{tmp}/a.wav", "--out", "{tmp}/o.npz", "--kind", "beamformer", "--threads", "0"], "at least 1"),
@@ -316,3 +323,55 @@ def test_the_four_capsules_of_32_give_the_same_maps(weights: Path, rng: np.rando
     np.testing.assert_array_equal(
         extract(audio, maker=maker).lattice, extract(audio[:, list(UPLAM_CAPSULES)], maker=maker).lattice
     )
+
+
+def _band_limited(rng: np.random.Generator, seconds: float, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same plane waves at 24 kHz and at a lower rate, made by a sharp resampler that leaves nothing above."""
+    n = int(seconds * 24000)
+    delay = em32_positions_m()[list(UPLAM_CAPSULES)] @ directions_to_vectors(40.0, 15.0) / 340.5
+    frequency = np.fft.rfftfreq(n, 1 / 24000)[:, None]
+    spectrum = np.fft.rfft(rng.standard_normal(n))[:, None] * np.exp(2j * np.pi * frequency * delay)
+    spectrum[frequency[:, 0] > 0.97 * rate / 2] = 0
+    whole = 0.1 * np.fft.irfft(spectrum, n, axis=0)
+    few = int(seconds * rate)
+    return whole, np.fft.irfft(spectrum[: few // 2 + 1] * few / n * 0.1, few, axis=0)
+
+
+@pytest.mark.parametrize("kind", ["uplam", "beamformer"])
+@pytest.mark.parametrize("recipe", ["official", "report", "precedence"])
+@pytest.mark.parametrize(("rate", "held"), [(8000, 7), (9000, 8), (6000, 4)])
+def test_bands_that_a_file_does_not_hold_are_empty(
+    weights: Path, rng: np.random.Generator, kind: Kind, recipe: Recipe, rate: int, held: int
+) -> None:
+    whole, narrow = _band_limited(rng, 1.0, rate)
+    options = FeatureOptions(kind=kind, visibility=recipe)
+    maker = MapMaker(options, weights=weights if kind == "uplam" else None, device="cpu")
+    made, expected = extract(narrow, sample_rate_hz=rate, maker=maker), extract(whole, maker=maker)
+    assert (made.lattice[:, held:] == 0).all()
+    assert (made.level[:, held:] == 0).all()
+    assert (made.lattice[:, :held].max(axis=-1) > 0).all()
+    assert sum("bands are empty" in note for note in made.notes) == 1
+    if kind == "beamformer":
+        # all but the highest band, which the filters of resampling reach into, are those of the 24 kHz twin
+        same = slice(0, held - 1)
+        peak = expected.lattice[:, same].max(axis=-1, keepdims=True)
+        off = np.abs(made.lattice[:, same] - expected.lattice[:, same]) / peak
+        assert off[2:-2].max() < 0.1
+
+
+def test_a_frames_common_scale_is_that_of_the_bands_there_are(rng: np.random.Generator) -> None:
+    audio = torch.from_numpy(rng.standard_normal((2400, 4)))
+    held = np.arange(9) < 5
+    audio_of = visibility_tensors(audio, recipe="report", normalise="frame", held=held)
+    alone = visibility_tensors(audio, recipe="report", normalise="none")
+    scale = alone.level[:, :5].amax(dim=1)
+    np.testing.assert_allclose(audio_of.matrices[:, :5], alone.matrices[:, :5] / scale[:, None, None, None], rtol=1e-12)
+    assert not audio_of.matrices[:, 5:].any()
+    assert not audio_of.level[:, 5:].any()
+
+
+def test_a_file_without_any_band_has_empty_maps(rng: np.random.Generator) -> None:
+    made = extract(0.1 * rng.standard_normal((2000, 4)), sample_rate_hz=2000, kind="beamformer", device="cpu")
+    assert len(made) == 10
+    assert not made.lattice.any()
+    assert any("9 of 9 bands are empty" in note for note in made.notes)

@@ -94,7 +94,7 @@ def test_mistakes_are_one_sentence(folder: Path, recorded: RecordedSounds, tmp_p
         open_recorded(tmp_path)
     (tmp_path / "trumpets").rename(tmp_path / "music")
     (tmp_path / "music/broken.wav").write_bytes(b"RIFF nothing")
-    with pytest.raises(InputError, match=r"broken\.wav: cannot be read as audio"):
+    with pytest.raises(InputError, match=r"broken\.wav: cannot be read as a sound file"):
         open_recorded(tmp_path).take(8, 1.0, np.random.default_rng(0), variant="band")
 
 

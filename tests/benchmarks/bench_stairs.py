@@ -22,7 +22,6 @@ import torch
 
 from sai_core.acoustics import apgd, stairs
 from sai_core.acoustics.audio_input import AudioInput
-from sai_core.acoustics.visibility import LABEL_CENTRES_HZ, visibility_tensors
 from sai_core.annotations import DcaseMetadata, read_annotations, write_label_json
 from sai_core.geometry import directions_to_vectors, em32_positions_m
 from tests.benchmarks import literal_stairs
@@ -93,15 +92,13 @@ def our_stages(audio: npt.NDArray[np.float32], metadata: DcaseMetadata, folder: 
     torch.set_num_threads(1)
     n_frames = len(audio) // 2400
 
-    def front() -> tuple[torch.Tensor, torch.Tensor]:
-        samples = torch.tensor(AudioInput(audio, channels=32).read(0, n_frames))
-        matrices = visibility_tensors(samples, centres_hz=LABEL_CENTRES_HZ).matrices
-        power = stairs.backproject(matrices, stairs._projector(torch.float32, "cpu"))
-        return power, torch.view_as_real(matrices).square().sum((-1, -2, -3), dtype=torch.float64)
+    solver = stairs._BandSolver(dtype="float64", device="cpu", options=apgd.ApgdOptions())
 
-    problem = stairs._label_problem().to("cpu", torch.float32)
+    def front() -> tuple[torch.Tensor, torch.Tensor]:
+        return solver.prepare(AudioInput(audio, channels=32).read(0, n_frames))
+
     seconds["visibilities"], (power, norm) = _timed(front)
-    seconds["solver"], solution = _timed(lambda: apgd.solve_chains(problem, power, norm))
+    seconds["solver"], solution = _timed(lambda: apgd.solve_chains(solver._problem, power, norm))
     maps = solution.intensity.median(1).values.double().numpy()
     where = list(zip(metadata.frame, metadata.azimuth_deg, metadata.elevation_deg, strict=True))
     # interpolation and contours are one pass over a window of the canvas here

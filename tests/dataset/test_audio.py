@@ -179,9 +179,11 @@ def test_bad_files_are_told_in_one_sentence(tmp_path: Path, write_wav: WriteWav)
         (tmp_path / name).write_bytes(data)
         with pytest.raises(InputError, match=name):
             AudioReader(tmp_path / name)
-    for path in (tmp_path / "none.wav", tmp_path, Path("x" * 5000 + ".wav")):
+    for path in (tmp_path / "none.wav", Path("x" * 5000 + ".wav")):
         with pytest.raises(InputError, match="no such audio file"):
             AudioReader(path)
+    with pytest.raises(InputError, match="this is a folder"):
+        AudioReader(tmp_path)
 
 
 def test_a_truncated_file_has_what_is_there(tmp_path: Path, write_wav: WriteWav) -> None:
@@ -297,7 +299,7 @@ def test_silence_nan_and_empty_files(write_wav: WriteWav) -> None:
 def test_pieces_leave_no_trace(write_wav: WriteWav, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(rng.normal(0, 0.1, (100_000, 32)).astype(np.float32))
     whole = spectrogram(path, use_cache=False)
-    monkeypatch.setattr("sai_core.dataset.audio._PIECE_SAMPLES", 7000)
+    monkeypatch.setattr("sai_core.dataset.audio._PIECE_VALUES", 7000 * 32)
     steps: list[float] = []
     pieces = spectrogram(path, use_cache=False, progress=lambda fraction, _: steps.append(fraction))
     np.testing.assert_array_equal(pieces.level_db, whole.level_db)

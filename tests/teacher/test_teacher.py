@@ -22,7 +22,14 @@ from sai_core.errors import InputError
 from sai_core.geometry import UPLAM_CAPSULES, directions_to_vectors, great_circle_deg, vectors_to_directions
 from sai_core.teacher import SHIPPED_TEACHER, training
 from sai_core.teacher.decode import decode, encode, seld_scores
-from sai_core.teacher.features import CHANNELS, AudioKind, spectral_features
+from sai_core.teacher.features import (
+    CHANNELS,
+    AudioKind,
+    audio_notes,
+    mel_filters,
+    recording_features,
+    spectral_features,
+)
 from sai_core.teacher.network import AvSeldNet, TeacherConfig, adpit_loss, load_teacher, save_teacher
 
 
@@ -295,3 +302,20 @@ def test_the_teacher_that_ships_hears_a_new_room(tmp_path: Path) -> None:
     assert scores.f_score > 0.9
     assert scores.error_deg < 16.0
     assert scores.recall > 0.95
+
+
+@pytest.mark.parametrize("rate", [8000, 9000])
+def test_the_teacher_hears_nothing_where_the_file_holds_nothing(
+    root: Path, rng: np.random.Generator, rate: int
+) -> None:
+    """Above the file's own rate, resampling leaves images; they must not be heard as sound."""
+    recording = open_data_root(root).recordings[0]
+    assert recording.mic_path is not None
+    soundfile.write(recording.mic_path, 0.1 * rng.standard_normal((rate, 4)), rate)
+    heard = recording_features(recording, "mic")
+    silence = spectral_features(np.zeros((24_000, 4)), "mic")
+    above = np.flatnonzero(mel_filters()[: int(0.95 * rate / 2 / 24_000 * 1024) + 1].sum(axis=0) == 0)
+    assert above.size > 10
+    np.testing.assert_array_equal(heard[:4, :, above], silence[:4, :, above])
+    assert (heard[:4, :, :40] > silence[:4, :, :40]).all()
+    assert any("hears nothing above" in note for note in audio_notes(recording, "mic"))

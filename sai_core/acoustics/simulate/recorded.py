@@ -13,6 +13,7 @@ The picture still shows the thing that was drawn for the scene, which need not b
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,11 +21,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from sai_core.acoustics.audio_input import resample_to_24k
 from sai_core.acoustics.simulate import dsp
 from sai_core.acoustics.simulate.sounds import Sound, at_class_level
+from sai_core.dataset.sound_file import open_sound
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ
 from sai_core.taxonomy import CLASS_NAMES
@@ -120,10 +121,11 @@ def _folder_name(name: str) -> str:
 @lru_cache(maxsize=32)
 def _read(path: Path) -> FloatArray:
     """Mono at 24 kHz without the silence at both ends; not to be changed."""
-    try:
-        samples, rate = soundfile.read(path, dtype="float64", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise InputError(f"{path}: cannot be read as audio ({error}); convert it to WAV or leave it out.") from error
+    with open_sound(path) as stream:
+        rate = stream.facts.sample_rate_hz
+        samples = stream.read(0, stream.facts.n_samples).astype(np.float64)
+        for note in stream.facts.notes:
+            warnings.warn(f"{path}: {note}", stacklevel=2)
     mono: FloatArray = np.nan_to_num(resample_to_24k(samples.mean(axis=1, keepdims=True), rate)[:, 0]).astype(
         np.float64
     )
