@@ -343,7 +343,7 @@ def open_view(
                 signatures.append(file_signature(path))
             except InputError as error:
                 problems.append(str(error))
-    problems += [p for p in info.problems if p not in problems]
+    problems += [p for p in (*info.problems, *info.notes) if p not in problems]
     lengths = [length for length in (info.n_frames if has_audio else None, frames and frames.n_frames) if length]
     n_frames = max([*lengths, *(table.n_frames for table in tables.values())], default=0)
     signatures += [(key, chosen.name) for key, chosen in systems.items()]
@@ -362,6 +362,6 @@ def open_view(
         has_audio=has_audio,
         layers=layer_kinds(recording, lam32_weights=lam32_weights) if has_audio else (),
         frames=frames,
-        notes=tuple(dict.fromkeys((*info.notes, *(frames.notes if frames is not None else ())))),
+        notes=frames.notes if frames is not None else (),
         cache=cache,
     )
