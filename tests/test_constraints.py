@@ -18,7 +18,7 @@ def _requirements() -> list[Requirement]:
 
 def _pinned() -> dict[str, tuple[str, list[str]]]:
     text = (ROOT / "constraints.txt").read_text().replace("\\\n", " ")
-    pinned = {}
+    pinned: dict[str, tuple[str, list[str]]] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
             name, version, rest = re.fullmatch(r"([\w.-]+)==(\S+)\s*(.*)", line).groups()  # type: ignore[union-attr]

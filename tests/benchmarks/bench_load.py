@@ -27,6 +27,7 @@ import psutil
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from pages.components import state_keys as keys
 from sai_core.dataset import demo_root, open_data_root
@@ -44,8 +45,8 @@ class Client:
         self.data = b""
         connection = connect(
             f"ws://127.0.0.1:{port}/_stcore/stream",
-            origin=f"http://127.0.0.1:{port}",  # type: ignore[arg-type]
-            subprotocols=["streamlit"],  # type: ignore[list-item]
+            origin=Origin(f"http://127.0.0.1:{port}"),
+            subprotocols=[Subprotocol("streamlit")],
             max_size=None,
         )
         self.socket = stack.enter_context(connection)
