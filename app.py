@@ -12,6 +12,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.starlette import App
 
+from pages.components import address
 from pages.components.guard import Guard
 from pages.components.text import plain
 from sai_core.environment import check_torch_pair
@@ -55,10 +56,13 @@ def main() -> None:
         "[data-testid=stCode] .token { color: inherit !important; }"
         ".stElementContainer[data-stale=true]:has(.stBidiComponent)"
         " { opacity: 1 !important; transition: none !important; }"
+        ".st-key-sai_address, .st-key-sai_go { display: none; }"
         "</style>"
     )
 
-    st.navigation(pages, position="top").run()
+    page = st.navigation(pages, position="top")
+    page.run()
+    address.keep(page.url_path, [other.url_path for other in pages])
 
 
 if __name__ == "__main__":

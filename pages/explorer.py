@@ -53,26 +53,18 @@ def main() -> None:
             "opened. Choose another recording, or another folder under **Data**."
         )
         return
-    viewer(view)
+    viewer(view, place=address.shown(keys.ROOT, keys.RECORDING, keys.SYSTEM_A, keys.SYSTEM_B))
 
 
 def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, dict[str, PredictionSet]]:
     by_id = {f"{r.split}/{r.name}" if r.split else r.name: r for r in root.recordings}
     by_name = {s.name: s for s in root.prediction_sets}
     recording_ids, options = list(by_id), [NO_SYSTEM, *by_name]
-    unknown: list[str] = []
-
-    def start(name: str, choices: list[str], default: str) -> int:
-        value, missing = address.choice(name, choices, default)
-        if missing and name not in st.session_state:
-            unknown.append(missing)
-        return choices.index(value)
-
+    unknown = [address.choice(keys.RECORDING, recording_ids, recording_ids[0])]
     with bar:
         chosen = st.selectbox(
             "Recording",
             recording_ids,
-            index=start(keys.RECORDING, recording_ids, recording_ids[0]),
             format_func=lambda key: _recording_line(by_id[key], root),
             key=keys.RECORDING,
             label_visibility="collapsed",
@@ -84,10 +76,10 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
             def shown(name: str, key: str = key) -> str:
                 return f"{key}  ·  {system_title(by_name[name])}" if name in by_name else f"{key}  ·  no predictions"
 
+            unknown.append(address.choice(widget, options, default))
             names[key] = st.selectbox(
                 f"Predictions {key}",
                 options,
-                index=start(widget, options, default),
                 format_func=shown,
                 key=widget,
                 label_visibility="collapsed",
@@ -96,7 +88,7 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
         if root.problems:
             with st.popover(str(len(root.problems)), icon=":material/warning:", help="Files that were left out"):
                 data_bar.say_problems(root.problems)
-    for value in unknown:
+    for value in filter(None, unknown):
         st.warning(plain(f"The link names '{value}', which is not in {root.path}; the first choice is shown instead."))
     address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
     return by_id[chosen], {key: by_name[name] for key, name in names.items() if name in by_name}

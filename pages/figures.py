@@ -81,7 +81,7 @@ def _choose_moment(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, list
     _follow_link(recordings, sets)
     ids = list(recordings)
     if st.session_state.get(keys.FIGURES_RECORDING) not in recordings:
-        st.session_state[keys.FIGURES_RECORDING] = address.choice(keys.RECORDING, ids, ids[0])[0]
+        address.choice(keys.RECORDING, ids, ids[0], key=keys.FIGURES_RECORDING)
     chosen_sets = [name for name in st.session_state.get(keys.FIGURES_SYSTEMS, list(sets)[:2]) if name in sets]
     st.session_state[keys.FIGURES_SYSTEMS] = chosen_sets
     with bar:
@@ -108,12 +108,9 @@ def _choose_moment(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, list
 
 
 def _follow_link(recordings: dict[str, Recording], sets: dict[str, PredictionSet]) -> None:
-    """Take over the moment in the address when it is another than last time: somebody followed a link."""
+    """Take over the moment in the address: somebody followed a link, or went back."""
     names = (keys.RECORDING, keys.FRAME, keys.SYSTEM_A, keys.SYSTEM_B)
-    link = {name: st.query_params[name] for name in names if name in st.query_params}
-    if not link or link == st.session_state.get(keys.FIGURES_LINK):
-        return
-    st.session_state[keys.FIGURES_LINK] = link
+    link = {name: value for name in names if (value := address.asked(name)) is not None}
     recording = link.get(keys.RECORDING)
     if recording is not None and recording not in recordings:
         st.warning(
@@ -137,7 +134,6 @@ def _write_address(recording: Recording, systems: list[PredictionSet]) -> None:
         keys.SYSTEM_A: shown[0],
         keys.SYSTEM_B: shown[1],
     }
-    st.session_state[keys.FIGURES_LINK] = values
     address.write(values)
 
 

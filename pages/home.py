@@ -51,7 +51,7 @@ def main() -> None:
     """Draw the page."""
     if keys.RECORDING in st.query_params:
         # a link to a moment that was made before there was a home page
-        st.switch_page("pages/explorer.py", query_params=dict(st.query_params))
+        address.go("explorer", st.query_params.to_dict(), replace=True)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         st.title("SAI Explorer", anchor=False)

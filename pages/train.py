@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages.components import address, train_form, train_list, train_live
 from pages.components import state_keys as keys
-from pages.components import train_form, train_list, train_live
 from pages.components.entry import through_app
 from pages.components.text import plain
 from sai_core.runs import watch
@@ -18,6 +18,9 @@ def main() -> None:
         bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
         folder = train_list.choose_folder(bar)
         runs = watch.list_runs(folder)
+        asked = address.asked(keys.TRAIN_RUN)
+        if asked in [run.name for run in runs]:
+            st.session_state[keys.TRAIN_RUN] = asked
         if keys.TRAIN_PANEL not in st.session_state:
             st.session_state[keys.TRAIN_PANEL] = train_form.RUNS if runs else train_form.NEW
         panel = bar.segmented_control(
@@ -44,7 +47,6 @@ def main() -> None:
             return
         by_name = {run.name: run for run in runs}
         name = train_list.chosen_name(runs)
-        asked = st.query_params.get(keys.TRAIN_RUN)
         if asked and asked not in by_name:
             st.warning(plain(f"The link names the run '{asked}', which is not in {folder}; another one is shown."))
         train_list.choose(name)

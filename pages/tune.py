@@ -75,18 +75,12 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
     by_folder = {str(s.folder): s for s in sets}
     unknown: list[str] = []
 
-    def start(name: str, options: list[str], default: str) -> int:
-        value, missing = address.choice(name, options, default)
-        if missing and name not in st.session_state:
-            unknown.append(missing)
-        return options.index(value)
-
     with bar:
         options = list(by_folder)
+        unknown.append(address.choice(keys.TUNE_RAW, options, options[0]))
         folder = st.selectbox(
             "Raw detections",
             options,
-            index=start(keys.TUNE_RAW, options, options[0]),
             format_func=lambda f: _raw_line(by_folder[f]),
             key=keys.TUNE_RAW,
             label_visibility="collapsed",
@@ -102,10 +96,10 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             )
             return None
         names = list(scopes)
+        unknown.append(address.choice(keys.TUNE_SCOPE, names, names[0]))
         scope = st.selectbox(
             "Recordings",
             names,
-            index=start(keys.TUNE_SCOPE, names, names[0]),
             format_func=lambda s: _scope_line(s, scopes[s]),
             key=keys.TUNE_SCOPE,
             label_visibility="collapsed",
@@ -115,10 +109,10 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
         system_names = [s.name for s in systems]
         default = "Baseline" if "Baseline" in system_names else system_names[0]
         by_name = {s.name: s for s in systems}
+        unknown.append(address.choice(keys.TUNE_SYSTEM, system_names, default))
         name = st.selectbox(
             "System",
             system_names,
-            index=start(keys.TUNE_SYSTEM, system_names, default),
             format_func=lambda n: by_name[n].display_name,
             key=keys.TUNE_SYSTEM,
             label_visibility="collapsed",
@@ -142,7 +136,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             st.markdown(f"**{plain(about.display_name)}** · {plain(about.title)} · version {about.version}")
             if about.description:
                 st.caption(plain(about.description))
-    for value in unknown:
+    for value in filter(None, unknown):
         st.warning(plain(f"The link names '{value}', which is not there; the first choice is shown instead."))
     data_bar.say_problems(tuple(refused_systems(systems_folder())))
     address.write({keys.TUNE_RAW: folder, keys.TUNE_SCOPE: scope, keys.TUNE_SYSTEM: name})

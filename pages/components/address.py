@@ -2,41 +2,182 @@
 
 Choices whose shown text is not their value (a recording with its badges) cannot use Streamlit's own binding, which
 writes the shown text; they are read and written here. The player writes ``frame`` and ``view`` by itself.
+
+A script says what the address must hold, and ``web/history.js`` writes it. ``st.query_params`` is read, never written:
+Streamlit adds an entry to the browser's history for each writing, also on arrival, and Back would not lead away.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.components import state_keys as keys
 
 
-def choice(name: str, options: list[str], default: str) -> tuple[str, str]:
-    """Choice named in the address, else the one made earlier in this session.
+@dataclass
+class _Visit:
+    """What the address of the page that is open must hold.
+
+    Attributes
+    ----------
+    page : str
+        Streamlit's hash of the page.
+    by_go : bool
+        Come to by :func:`go`, which the browser takes for a step in its history.
+    values : dict
+        By parameter; None: must not be there.
+    read : set of str
+        Parameters that were taken over from the address.
+    step : bool
+        The user has changed a value since the address was written last.
+    """
+
+    page: str
+    by_go: bool
+    values: dict[str, str | None] = field(default_factory=dict)
+    read: set[str] = field(default_factory=set)
+    step: bool = False
+
+
+def _visit() -> _Visit:
+    context = get_script_run_ctx()
+    page = context.page_script_hash if context is not None else ""
+    visit: _Visit | None = st.session_state.get(keys.ADDRESS)
+    if visit is None or visit.page != page:
+        visit = _Visit(page, bool(st.session_state.pop(keys.ADDRESS_GO, False)))
+        st.session_state[keys.ADDRESS] = visit
+    return visit
+
+
+def navigated() -> bool:
+    """Whether the browser's Back or Forward led here: then the address counts, not what the widgets hold."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation and not _visit().by_go
+
+
+def asked(name: str) -> str | None:
+    """Value of a parameter when the page has just been come to, by a link or by Back; None else.
+
+    Later runs get None: Streamlit sends the address as it was on arrival, and the widgets know better.
+    """
+    visit = _visit()
+    if name in visit.read and not navigated():
+        return None
+    visit.read.add(name)
+    value = st.query_params.get(name)
+    return None if value is None else str(value)
+
+
+def choice(name: str, options: list[str], default: str, *, key: str = "") -> str:
+    """Set a widget to what the address names, else to the choice made earlier in this session.
+
+    To be called before the widget is drawn.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    options : list of str
+    default : str
+    key : str
+        Of the widget; "" when it is called as the parameter is.
 
     Returns
     -------
-    chosen : str
-        The address's value when it is an option, else the remembered one, else ``default``.
-    unknown : str
+    str
         The address's value when it is no option; else "".
     """
-    value = st.query_params.get(name)
+    state, key = st.session_state, key or name
+    value = asked(name)
     if value in options:
-        return str(value), ""
-    remembered = st.session_state.get(keys.REMEMBERED, {}).get(name)
-    return (remembered if remembered in options else default), value or ""
+        state[key] = value
+    elif state.get(key) not in options:
+        remembered = state.get(keys.REMEMBERED, {}).get(name)
+        state[key] = remembered if remembered in options else default
+    return "" if value in options else value or ""
 
 
-def write(values: dict[str, str]) -> None:
-    """Write choices into the address where they differ from it; the address changes without a rerun."""
-    st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), **values}
-    changed = {name: value for name, value in values.items() if st.query_params.get(name) != value}
-    if changed:
-        st.query_params.update(changed)
+def write(values: Mapping[str, str | None]) -> None:
+    """Say what the address must hold; None takes a parameter out.
+
+    It is written when the script has come to its end (:func:`keep`). A value that differs from the one of before is a
+    step, to which Back returns; what is filled in on arrival is none.
+    """
+    visit = _visit()
+    st.session_state[keys.REMEMBERED] = {
+        **st.session_state.get(keys.REMEMBERED, {}),
+        **{name: value for name, value in values.items() if value is not None},
+    }
+    changed = any(name in visit.values and visit.values[name] != value for name, value in values.items())
+    visit.step = (visit.step or changed) and not navigated()
+    visit.values |= values
+
+
+def shown(*names: str) -> dict[str, str | None]:
+    """What the address will hold of some parameters once this run has ended."""
+    values = _visit().values
+    return {name: values.get(name) for name in names}
+
+
+def keep(page: str, pages: Sequence[str]) -> None:
+    """Let the browser write the address; called by ``app.py`` at the end of every run.
+
+    Parameters
+    ----------
+    page : str
+        Last part of the open page's path.
+    pages : sequence of str
+        The same of all pages.
+    """
+    visit = _visit()
+    message = {
+        "page": page,
+        "pages": list(pages),
+        "values": visit.values,
+        "step": visit.step,
+        "history": navigated(),
+        "forget": [name for name in (keys.FRAME, keys.VIEW) if name not in visit.values],
+    }
+    visit.step = False
+    _mount(message, key="sai_address")
+
+
+def go(page: str, query: Mapping[str, str], *, replace: bool = False) -> None:
+    """Open another page with parameters, as one step of the browser's history; the script ends here.
+
+    ``st.switch_page`` would add two: the new parameters on the old page, and the new page.
+
+    Parameters
+    ----------
+    page : str
+        Last part of its path.
+    query : mapping of str
+    replace : bool
+        The page that is left is not to be returned to.
+    """
+    st.session_state[keys.ADDRESS_GO] = True
+    _mount({"go": f"./{page}?{urlencode(query)}", "replace": replace}, key="sai_go")
+    st.stop()
+
+
+def _mount(message: dict[str, Any], *, key: str) -> None:
+    number = st.session_state.get(keys.ADDRESS_MESSAGE, 0) + 1
+    st.session_state[keys.ADDRESS_MESSAGE] = number
+    component = st.components.v2.component("sai_history", js=_script(), isolate_styles=False)
+    component(key=key, data={**message, "n": f"{key} {number}"})
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    return (Path(__file__).parent / "web" / "history.js").read_text("utf-8")
 
 
 def text_field(label: str, *, name: str, default: str = "", **options: Any) -> str:
@@ -55,23 +196,19 @@ def text_field(label: str, *, name: str, default: str = "", **options: Any) -> s
     **options
         Of ``st.text_input``.
     """
-    asked = st.query_params.get(name)
-    remembered = st.session_state.get(keys.REMEMBERED, {}).get(name)
-    if asked is not None and asked != remembered:
-        # a link, or the browser's way back, names another one
-        wanted = asked
+    value = asked(name)
+    if navigated():
+        wanted = default if value is None else value
+    elif value is not None:
+        wanted = value
     else:
-        wanted = st.session_state.get(name, default if remembered is None else remembered)
+        wanted = st.session_state.get(name, st.session_state.get(keys.REMEMBERED, {}).get(name, default))
     # set every time: a page that has just been opened would begin with an empty field, whatever is remembered
     st.session_state[name] = wanted
-    value: str = st.text_input(label, key=name, **options)
-    if value != default:
-        write({name: value})
-    else:
-        st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), name: value}
-        if name in st.query_params:
-            del st.query_params[name]
-    return value
+    entered: str = st.text_input(label, key=name, **options)
+    write({name: entered if entered.strip() not in ("", default) else None})
+    st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), name: entered}
+    return entered
 
 
 def explorer_query(
@@ -84,7 +221,7 @@ def explorer_query(
     b: str = "",
     predictions: str = "",
 ) -> dict[str, str]:
-    """Parameters that open the Explorer at a moment; for ``st.switch_page(..., query_params=...)`` and links.
+    """Parameters that open the Explorer at a moment; for :func:`go` and links.
 
     Parameters
     ----------

@@ -42,19 +42,15 @@ def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = F
             help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
         )
         if acoustic_weights:
-            st.text_input(
+            address.text_field(
                 "UpLAM weights",
-                key=keys.UPLAM_WEIGHTS,
-                bind="query-params",
-                persist_state="session",
+                name=keys.UPLAM_WEIGHTS,
                 placeholder="those that ship with the program",
                 help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
             )
-            st.text_input(
+            address.text_field(
                 "LAM-32 weights",
-                key=keys.LAM32_WEIGHTS,
-                bind="query-params",
-                persist_state="session",
+                name=keys.LAM32_WEIGHTS,
                 placeholder="lam_32_ch.pth",
                 help="For the acoustic map of 32-channel recordings (eigen_dev).",
             )

@@ -166,6 +166,6 @@ def show(
             b=names[1] if len(names) > 1 else "",
         )
         if st.button("Open in the Explorer", icon=":material/visibility:", type="tertiary"):
-            st.switch_page("pages/explorer.py", query_params=query)
+            address.go("explorer", query)
     with st.expander("Caption for the paper", expanded=True):
         st.code(text, language=None, wrap_lines=True)

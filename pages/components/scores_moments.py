@@ -228,7 +228,7 @@ def show(
         chosen = queries[rows[0]]
         label = f"Open {plain(chosen['recording'])}, frame {chosen['frame']} in the Explorer"
         if st.button(label, icon=":material/visibility:", type="primary"):
-            st.switch_page("pages/explorer.py", query_params=address.explorer_query(**cast(dict[str, Any], chosen)))
+            address.go("explorer", address.explorer_query(**cast(dict[str, Any], chosen)))
 
 
 def _meaning(focus: Focus) -> str:

@@ -20,6 +20,11 @@ VIEW: Final[str] = "view"
 REMEMBERED: Final[str] = "remembered_choices"
 """Choices of this session by parameter name: a switch to another page empties the address."""
 
+ADDRESS: Final[str] = "address"
+ADDRESS_GO: Final[str] = "address_go"
+ADDRESS_MESSAGE: Final[str] = "address_message"
+"""What the open page's address must hold, whether a button led to it, and the number of the last message about it."""
+
 PREDICTION_FOLDER: Final[str] = "predictions"
 UPLAM_WEIGHTS: Final[str] = "uplam"
 LAM32_WEIGHTS: Final[str] = "lam32"
@@ -151,9 +156,6 @@ REVIEW_REPLACE: Final[str] = "review_replace"
 REVIEW_ONLY: Final[str] = "review_only"
 
 FIGURES_VIEW: Final[str] = "figures_view"
-FIGURES_LINK: Final[str] = "figures_link"
-"""Moment that the address named last, so that a new link is taken over once and then left to the widgets."""
-
 FIGURES_RECORDING: Final[str] = "figures_recording"
 FIGURES_FRAME: Final[str] = "figures_frame"
 FIGURES_SYSTEMS: Final[str] = "figures_systems"

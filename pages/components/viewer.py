@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import streamlit as st
@@ -16,10 +18,19 @@ from sai_core.figures.recording_view import RecordingView
 
 
 @st.fragment
-def viewer(view: RecordingView, *, key: str = keys.PLAYER) -> None:
+def viewer(
+    view: RecordingView, *, key: str = keys.PLAYER, place: Mapping[str, str | None] = MappingProxyType({})
+) -> None:
     """Show the player on a recording and answer what the browser asks for.
 
     Runs again when the browser asks for more, and only this function does.
+
+    Parameters
+    ----------
+    view : RecordingView
+    key : str
+    place : mapping of str
+        What the address holds while this view is shown: the player keeps its frame only in an address of the view.
     """
     request = player.current_request(key)
     mode = cast(MapMode, request.mode if request.mode in MAP_MODES else MAP_MODES[0])
@@ -28,7 +39,7 @@ def viewer(view: RecordingView, *, key: str = keys.PLAYER) -> None:
     blocks = list(request.blocks)
     if not known:
         parts["scene"] = view.scene()
-        frame = request.frame if request.seq else address.frame()
+        frame = address.frame() if address.navigated() or not request.seq else request.frame
         blocks = [min(frame, view.n_frames - 1) // BLOCK_FRAMES]
     error = ""
     status: dict[str, dict[str, object]] = {}
@@ -53,7 +64,7 @@ def viewer(view: RecordingView, *, key: str = keys.PLAYER) -> None:
         status[system] = _status(job)
         if asked and job.result is not None:
             parts[f"matches.{system}"] = job.result.encode()
-    header = {"ack": request.seq, "scene": view.scene_id, "status": status, "error": error}
+    header = {"ack": request.seq, "scene": view.scene_id, "place": dict(place), "status": status, "error": error}
     player.mount(player.message(header, parts), key=key)
 
 

@@ -64,7 +64,7 @@ def test_a_recording_is_sent_to_the_player(root: Path) -> None:
     assert scene["recording"] == "fold4_room23_mix001"
     assert scene["systems"] == {"A": {"title": "first"}}
     assert header["scene"] == scene["scene"]
-    assert app.query_params["rec"] == "dev-test-sony/fold4_room23_mix001"
+    assert app.session_state[keys.ADDRESS].values["rec"] == "dev-test-sony/fold4_room23_mix001"
 
 
 def test_the_demo_opens_without_a_word_and_says_what_it_is() -> None:
@@ -84,7 +84,7 @@ def test_recordings_and_systems_can_be_chosen(root: Path) -> None:
     scene, arrays = unpack(sent(app)[1]["scene"])
     assert set(scene["systems"]) == {"A", "B"}
     assert len(arrays["B.frame"]) > 0
-    assert app.query_params["b"] == "second"
+    assert app.session_state[keys.ADDRESS].values["b"] == "second"
     app.selectbox(key=keys.RECORDING).set_value("dev-test-sony/fold4_room24_mix001").run()
     assert not app.exception
     scene, _ = unpack(sent(app)[1]["scene"])

@@ -187,6 +187,8 @@ class Turn {
   }
   get resting() { return this.app.getAttribute("data-test-script-state") === "notRunning"; }
   answered() { this.free = true; this.go(); }
+  // A run begins of which the page does not know yet.
+  hold() { this.free = !this.app; }
   // Only the newest request counts. One that no answer ever lets go leaves after three seconds all the same.
   take(work) {
     this.work = work; clearTimeout(this.timer); this.timer = setTimeout(() => this.answered(), 3000);

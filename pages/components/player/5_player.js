@@ -36,7 +36,7 @@ class Player {
     try { Object.assign(this.prefs, JSON.parse(localStorage.getItem("sai.player") || "{}")); } catch { /* private window */ }
     this.overlayRaster = new Raster(); this.panels = new Map();
     this.timeline = new Timeline(this, this.ref.timeline);
-    this.urlState();
+    this.asked = this.urlState();
     this.build();
   }
 
@@ -45,6 +45,10 @@ class Player {
     const listen = (target, type, fn, options) => { target.addEventListener(type, fn, options); this.undo.push(() => target.removeEventListener(type, fn, options)); };
     this.undo = [];
     listen(window, "keydown", (e) => this.onKey(e));
+    // the address of a view that is about to be left must be that view's
+    for (const type of ["pointerdown", "keydown", "pagehide"]) listen(window, type, () => this.flushUrl(), true);
+    listen(window, "popstate", () => this.returned());
+    listen(window, "sai-address", () => this.saveUrl(true));
     this.root.addEventListener("click", (e) => {
       const b = e.target.closest("[data-act]");
       if (b) { this.act(b.dataset.act, b.dataset.v); if (!["help"].includes(b.dataset.act)) this.focus(); return; }
@@ -95,8 +99,9 @@ class Player {
     this.lastBytes = bytes; this.turn.answered();
     const { header, arrays } = unpack(bytes);
     if (this.pending && header.ack >= this.pending.seq) this.pending = null;
-    if (arrays.scene && (!this.scene || this.scene.id !== header.scene)) this.loadScene(unpack(arrays.scene));
+    if (arrays.scene && (!this.scene || this.scene.id !== header.scene)) this.loadScene(unpack(arrays.scene), header.place);
     if (!this.scene || this.scene.id !== header.scene) { this.plan(); return; }
+    this.place = header.place;
     this.note(header.error || "");
     this.status = header.status || {};
     for (const [name, data] of Object.entries(arrays)) {
@@ -110,10 +115,13 @@ class Player {
     this.showScores(); this.plan();
   }
 
-  loadScene({ header, arrays }) {
+  loadScene({ header, arrays }, place) {
     const same = this.scene && this.scene.header.recording === header.recording;
     const first = !this.scene;
-    this.pause();
+    this.pause(); this.flushUrl();
+    this.place = place;
+    // a view that the address names (a link, or the browser's way back) is shown as it was
+    const asked = first ? this.asked : this.atPlace ? this.urlState() : {};
     const columns = {};
     for (const t of header.tables) {
       columns[t] = {};
@@ -125,16 +133,14 @@ class Player {
     this.classes = new Map(header.classes.map((c) => [c.id, c]));
     this.luts = {}; for (const [k, v] of Object.entries(header.luts)) this.luts[k] = lutPixels(v);
     if (!same && !first) this.frame = 0;
-    if (first && this.urlFrame !== undefined) this.frame = this.urlFrame;
+    if (asked.frame !== undefined) this.frame = asked.frame;
     else if (!same && lastFrames.has(header.recording)) this.frame = lastFrames.get(header.recording);
     this.frame = Math.min(Math.max(this.frame, 0), Math.max(0, this.nFrames - 1));
     if (!same) { this.loop = null; this.loopOn = false; }
-    if (first && this.urlLoop && this.urlLoop[1] <= this.nFrames) { this.loop = this.urlLoop; this.loopOn = true; }
-    if (first && this.urlIsolate && header.tables.includes(this.urlIsolate.table)) this.isolate = this.urlIsolate;
-    this.saveUrl();
     const both = !!header.systems.B;
-    this.layout = !both ? "A" : first && this.urlLayout ? this.urlLayout : this.hadBoth ? this.layout : "AB";
+    this.layout = !both ? "A" : this.hadBoth ? this.layout : "AB";
     this.hadBoth = both;
+    this.restore(asked);
     this.audioMessage = header.has.audio ? "Preparing the spectrogram …" : header.messages.audio;
     this.ref.name.textContent = header.recording;
     this.ref.badges.replaceChildren(...header.badges.map(([text, kind, tip]) => {
@@ -144,7 +150,7 @@ class Player {
     cmap.replaceChildren(...header.colormaps.map((n) => { const o = document.createElement("option"); o.value = n; o.textContent = n; return o; }));
     if (!header.colormaps.includes(this.prefs.cmap)) this.prefs.cmap = header.colormaps[0];
     this.timeline.load(this.scene);
-    this.syncControls(); this.arrange();
+    this.syncControls(); this.arrange(); this.saveUrl(true);
   }
 
   addBlock(data) {
@@ -887,36 +893,63 @@ class Player {
   flash(text) { this.note(text); clearTimeout(this.flashTimer); this.flashTimer = setTimeout(() => this.note(""), 1800); }
 
   // ---------- the address ----------
+  // Whether the address is that of the view on the screen. Between a choice in the bar and its scene it is not.
+  get atPlace() {
+    const q = new URLSearchParams(location.search);
+    return Object.entries(this.place || {}).every(([name, value]) => q.get(name) === value);
+  }
+  // What the address says of the view; of an address without a frame nothing but what stands there.
   urlState() {
-    const q = new URLSearchParams(location.search), f = Number(q.get("frame"));
-    if (q.has("frame") && Number.isFinite(f)) this.urlFrame = Math.max(0, Math.floor(f));
+    const q = new URLSearchParams(location.search), f = Number(q.get("frame")), asked = {};
+    if (!q.has("frame") && !q.has("view")) return asked;
+    if (q.has("frame") && Number.isFinite(f)) asked.frame = Math.max(0, Math.floor(f));
+    Object.assign(asked, { view: { x: 180, y: 90, z: 1 }, max: null, isolate: null, loop: null });
     for (const part of (q.get("view") || "").split("_")) {
       const key = part[0], value = part.slice(1), n = Number(value);
-      if (key === "x" && isFinite(n)) this.view.x = ((n % 360) + 360) % 360; else if (key === "y" && isFinite(n)) this.view.y = Math.min(Math.max(n, 0), 180);
-      else if (key === "z" && n >= 1 && n <= 24) this.view.z = n; else if (key === "p" && /^[a-zA-Z]+$/.test(value)) this.max = value;
-      else if (key === "l" && value in LAYOUTS) this.urlLayout = value;
-      else if (key === "s") { const [t, c, i] = value.split("."); if ("LAB".includes(t) && i !== undefined) this.urlIsolate = { table: t, category: Number(c), instance: Number(i) }; }
-      else if (key === "r") { const [a, b] = value.split(".").map(Number); if (b > a) this.urlLoop = [a, b]; }
-      else if (key === "o" && /^(none|L|A|B|ac\.\w+)$/.test(value)) this.prefs.overlay = value;
+      if (key === "x" && isFinite(n)) asked.view.x = ((n % 360) + 360) % 360; else if (key === "y" && isFinite(n)) asked.view.y = Math.min(Math.max(n, 0), 180);
+      else if (key === "z" && n >= 1 && n <= 24) asked.view.z = n; else if (key === "p" && /^[a-zA-Z]+$/.test(value)) asked.max = value;
+      else if (key === "l" && value in LAYOUTS) asked.layout = value;
+      else if (key === "s") { const [t, c, i] = value.split("."); if ("LAB".includes(t) && i !== undefined) asked.isolate = { table: t, category: Number(c), instance: Number(i) }; }
+      else if (key === "r") { const [a, b] = value.split(".").map(Number); if (b > a) asked.loop = [a, b]; }
+      else if (key === "o" && /^(none|L|A|B|ac\.\w+)$/.test(value)) asked.overlay = value;
     }
-    const half = 90 / this.view.z; this.view.y = Math.min(Math.max(this.view.y, half), 180 - half);
+    const half = 90 / asked.view.z; asked.view.y = Math.min(Math.max(asked.view.y, half), 180 - half);
+    return asked;
   }
-  saveUrl() {
-    if (this.urlTimer) return;
-    this.urlTimer = setTimeout(() => {
-      this.urlTimer = 0; if (this.dead || !this.scene || this.playing) return;
-      const q = new URL(location.href), v = this.view, parts = [];
-      if (v.z > 1 || v.x !== 180) parts.push("x" + v.x.toFixed(1), "y" + v.y.toFixed(1), "z" + v.z.toFixed(2));
-      if (this.max) parts.push("p" + this.max);
-      if (this.hadBoth) parts.push("l" + this.layout);
-      if (this.isolate) parts.push(`s${this.isolate.table}.${this.isolate.category}.${this.isolate.instance}`);
-      if (this.loop && this.loopOn) parts.push("r" + this.loop.join("."));
-      if (this.overlay !== "none") parts.push("o" + this.overlay);
-      q.searchParams.set("frame", this.frame);
-      if (parts.length) q.searchParams.set("view", parts.join("_")); else q.searchParams.delete("view");
-      // no reload, no rerun: the address alone
-      if (q.href !== location.href) history.replaceState(history.state, "", q);
-    }, 300);
+  restore(asked) {
+    if (!asked.view) return;
+    this.view = asked.view; this.max = asked.max; this.isolate = null; this.loop = null; this.loopOn = false;
+    if (asked.layout && this.hadBoth) this.layout = asked.layout;
+    if (asked.loop && asked.loop[1] <= this.nFrames) { this.loop = asked.loop; this.loopOn = true; }
+    if (asked.isolate && this.scene.tables.includes(asked.isolate.table)) this.isolate = asked.isolate;
+    if (asked.overlay) this.prefs.overlay = asked.overlay;
+  }
+  // Back or Forward: to another moment of this view at once; to another view when its scene comes.
+  returned() {
+    clearTimeout(this.urlTimer); this.urlTimer = 0; this.turn.hold();
+    if (!this.scene || !this.atPlace) return;
+    this.pause(); clearTimeout(this.urlTimer); this.urlTimer = 0;
+    const asked = this.urlState();
+    this.restore(asked); this.timeline.dirty = true; this.refreshErrors(); this.syncControls(); this.arrange();
+    if (asked.frame !== undefined) this.show(Math.min(asked.frame, this.nFrames - 1));
+  }
+  flushUrl() { if (this.urlTimer) this.saveUrl(true); }
+  saveUrl(now = false) {
+    if (this.urlTimer && !now) return;
+    clearTimeout(this.urlTimer); this.urlTimer = 0;
+    // while it plays, once a second: browsers allow some two hundred changes in half a minute
+    if (!now) { this.urlTimer = setTimeout(() => this.saveUrl(true), this.playing ? 1000 : 300); return; }
+    if (this.dead || !this.scene || !this.atPlace) return;
+    const q = new URL(location.href), v = this.view, parts = [];
+    if (v.z > 1 || v.x !== 180) parts.push("x" + v.x.toFixed(1), "y" + v.y.toFixed(1), "z" + v.z.toFixed(2));
+    if (this.max) parts.push("p" + this.max);
+    if (this.hadBoth) parts.push("l" + this.layout);
+    if (this.isolate) parts.push(`s${this.isolate.table}.${this.isolate.category}.${this.isolate.instance}`);
+    if (this.loop && this.loopOn) parts.push("r" + this.loop.join("."));
+    parts.push("o" + this.overlay);
+    q.searchParams.set("frame", this.frame); q.searchParams.set("view", parts.join("_"));
+    // no reload, no rerun: the address alone
+    if (q.href !== location.href) history.replaceState(history.state, "", q);
   }
 }
 
