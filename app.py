@@ -56,7 +56,7 @@ def main() -> None:
         "[data-testid=stCode] .token { color: inherit !important; }"
         ".stElementContainer[data-stale=true]:has(.stBidiComponent)"
         " { opacity: 1 !important; transition: none !important; }"
-        ".st-key-sai_address, .st-key-sai_go { display: none; }"
+        ".st-key-sai_address, .st-key-sai_address_fragment, .st-key-sai_go { display: none; }"
         "</style>"
     )
 

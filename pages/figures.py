@@ -39,13 +39,12 @@ def main() -> None:
     if root is None:
         return
     with bar:
+        address.bound(keys.FIGURES_VIEW, VIEWS, FIGURE_3)
         view = st.segmented_control(
             "View",
             VIEWS,
-            default=FIGURE_3,
             required=True,
             key=keys.FIGURES_VIEW,
-            bind="query-params",
             persist_state="session",
             label_visibility="collapsed",
         )

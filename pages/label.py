@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components import sources
+from pages.components import address, sources
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
@@ -112,13 +112,13 @@ def main() -> None:
 
 def _choose_recording() -> tuple[DataRoot, Recording] | None:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    path = left.text_input(
-        "Data root",
-        value=str(demo_root()),
-        key=keys.LABEL_ROOT,
-        bind="query-params",
-        help="A folder with eigen_dev/<split>/<recording>.wav and metadata_dev/<split>/<recording>.csv.",
-    ).strip()
+    with left:
+        path = address.text_field(
+            "Data root",
+            name=keys.LABEL_ROOT,
+            default=str(demo_root()),
+            help="A folder with eigen_dev/<split>/<recording>.wav and metadata_dev/<split>/<recording>.csv.",
+        ).strip()
     try:
         root = open_data_root(path)
     except SaiError as error:

@@ -7,7 +7,7 @@ import getpass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import data_bar, review_jobs, review_panels
+from pages.components import address, data_bar, review_jobs, review_panels
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.review_session import show_desk
@@ -70,18 +70,17 @@ def _reviewer(bar: DeltaGenerator) -> str | None:
         default = check_reviewer(getpass.getuser())
     except (OSError, KeyError, SaiError):
         default = "reviewer"
-    name = bar.text_input(
-        "Reviewer",
-        value=default,
-        key=keys.REVIEW_NAME,
-        bind="query-params",
-        persist_state="session",
-        max_chars=60,
-        label_visibility="collapsed",
-        icon=":material/person:",
-        help="Your name in the log: every decision is kept under it.",
-        width=150,
-    )
+    with bar:
+        name = address.text_field(
+            "Reviewer",
+            name=keys.REVIEW_NAME,
+            default=default,
+            max_chars=60,
+            label_visibility="collapsed",
+            icon=":material/person:",
+            help="Your name in the log: every decision is kept under it.",
+            width=150,
+        )
     try:
         return check_reviewer(name)
     except SaiError as error:

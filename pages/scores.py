@@ -9,7 +9,7 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import data_bar, scores_export, scores_jobs, scores_moments
+from pages.components import address, data_bar, scores_export, scores_jobs, scores_moments
 from pages.components import scores_views as views
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
@@ -116,22 +116,21 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> tuple[tuple[Recording, ...],
     """Recordings, revision and options."""
     with bar:
         splits = [ALL_SPLITS, *(s for s in root.splits if s)]
+        address.bound(keys.SCORES_SPLIT, splits, ALL_SPLITS)
         split = st.selectbox(
             "Split",
             splits,
             key=keys.SCORES_SPLIT,
-            bind="query-params",
             persist_state="session",
             label_visibility="collapsed",
             width=170,
         )
+        address.bound(keys.SCORES_REVISION, REVISIONS, REVISIONS[0])
         revision = st.segmented_control(
             "Revision",
             list(REVISIONS),
-            default=REVISIONS[0],
             required=True,
             key=keys.SCORES_REVISION,
-            bind="query-params",
             persist_state="session",
             label_visibility="collapsed",
             help=_REVISION_HELP,
@@ -208,13 +207,12 @@ def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:
     """View, system and second system."""
     names = list(systems)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        address.bound(keys.SCORES_VIEW, list(views.VIEWS), views.SYSTEMS)
         view = st.segmented_control(
             "View",
             list(views.VIEWS),
-            default=views.SYSTEMS,
             required=True,
             key=keys.SCORES_VIEW,
-            bind="query-params",
             persist_state="session",
             label_visibility="collapsed",
         )
@@ -229,15 +227,12 @@ def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:
 
 
 def _choose_system(label: str, key: str, names: list[str], index: int) -> str:
-    if st.session_state.get(key) not in names:
-        # a system of another folder, or one that is not scored yet
-        st.session_state.pop(key, None)
+    # not of another folder, nor one that is not scored yet
+    address.bound(key, names, names[index])
     return st.selectbox(
         label,
         names,
-        index=index,
         key=key,
-        bind="query-params",
         persist_state="session",
         label_visibility="collapsed",
         width=220,

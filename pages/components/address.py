@@ -32,6 +32,8 @@ class _Visit:
         Streamlit's hash of the page.
     by_go : bool
         Come to by :func:`go`, which the browser takes for a step in its history.
+    path, paths : str, tuple of str
+        Last part of the page's path, and those of all pages; empty until :func:`keep` was called.
     values : dict
         By parameter; None: must not be there.
     read : set of str
@@ -42,6 +44,8 @@ class _Visit:
 
     page: str
     by_go: bool
+    path: str = ""
+    paths: tuple[str, ...] = ()
     values: dict[str, str | None] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
     step: bool = False
@@ -99,10 +103,22 @@ def choice(name: str, options: list[str], default: str, *, key: str = "") -> str
     value = asked(name)
     if value in options:
         state[key] = value
+    elif navigated() and value is None:
+        state[key] = default
     elif state.get(key) not in options:
         remembered = state.get(keys.REMEMBERED, {}).get(name)
         state[key] = remembered if remembered in options else default
     return "" if value in options else value or ""
+
+
+def bound(name: str, options: Sequence[str], default: str) -> None:
+    """Bind a widget with options to the parameter of its name; to be called before it is drawn, without a default.
+
+    Streamlit's own binding (``bind="query-params"``) adds an entry to the history when the page is left.
+    """
+    choice(name, list(options), default)
+    value = st.session_state[name]
+    write({name: None if value == default else value})
 
 
 def write(values: Mapping[str, str | None]) -> None:
@@ -138,16 +154,28 @@ def keep(page: str, pages: Sequence[str]) -> None:
         The same of all pages.
     """
     visit = _visit()
+    visit.path, visit.paths = page, tuple(pages)
+    _keep(visit, key="sai_address")
+
+
+def keep_fragment() -> None:
+    """Let the browser write the address after a run of a fragment that says something about it."""
+    visit = _visit()
+    if visit.paths:  # else it runs with the whole page, at whose end all is written
+        _keep(visit, key="sai_address_fragment")
+
+
+def _keep(visit: _Visit, *, key: str) -> None:
     message = {
-        "page": page,
-        "pages": list(pages),
+        "page": visit.path,
+        "pages": visit.paths,
         "values": visit.values,
         "step": visit.step,
         "history": navigated(),
-        "forget": [name for name in (keys.FRAME, keys.VIEW) if name not in visit.values],
+        "forget": [name for name in (keys.FRAME, keys.VIEW, keys.ITEM) if name not in visit.values],
     }
     visit.step = False
-    _mount(message, key="sai_address")
+    _mount(message, key=key)
 
 
 def go(page: str, query: Mapping[str, str], *, replace: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from pages.components import predict_jobs, sources
+from pages.components import address, predict_jobs, sources
 from pages.components import state_keys as keys
 from pages.components.data_bar import say_problems
 from pages.components.text import plain
@@ -154,11 +154,9 @@ def _network() -> _Network | None:
     )
     path, text = shipped.get(name), ""
     if path is None:
-        text = st.text_input(
+        text = address.text_field(
             "Checkpoint file",
-            key=keys.PREDICT_PATH,
-            bind="query-params",
-            persist_state="session",
+            name=keys.PREDICT_PATH,
             placeholder="/path/to/energy_seg_best.pth",
             help="The official baseline's `energy_seg_best.pth`, or a detector trained here (`.safetensors`). "
             "It is read as data only: nothing in it is run, and nothing is downloaded.",

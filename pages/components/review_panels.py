@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import review_jobs
+from pages.components import address, review_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet
@@ -88,14 +88,13 @@ def choose_filters(bar: DeltaGenerator, box: DeltaGenerator, queue: Queue, histo
 def review_file(bar: DeltaGenerator, default: Path) -> tuple[str, DeltaGenerator]:
     """Draw where the review file is; gives the chosen path ("" for the usual place), and the popover for more."""
     box = bar.popover("File", icon=":material/database:", help="Review file, import, log")
-    text = box.text_input(
-        "Review file",
-        key=keys.REVIEW_FILE,
-        bind="query-params",
-        persist_state="session",
-        placeholder=str(default),
-        help="Decisions are kept here, outside of your data. Empty: the usual place of this data root.",
-    )
+    with box:
+        text = address.text_field(
+            "Review file",
+            name=keys.REVIEW_FILE,
+            placeholder=str(default),
+            help="Decisions are kept here, outside of your data. Empty: the usual place of this data root.",
+        )
     return text.strip(), box
 
 

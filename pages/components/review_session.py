@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,9 +11,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.components import review_desk, review_jobs
+from pages.components import address, review_desk, review_jobs
 from pages.components import state_keys as keys
-from pages.components.address import explorer_link
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
@@ -26,118 +26,128 @@ from sai_core.review.moment import moment
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES, class_name
 
 _ROWS_BEFORE, _ROWS_AFTER = 60, 140
-_MAX_HANDLED = 200
+_MAX_STEPS = 20
+"""Undo steps that the browser knows beforehand: it shows an item again without waiting for the answer."""
 
 
 @st.fragment
 def show_desk(
     root: DataRoot, systems: list[PredictionSet], queue: Queue, store: ReviewStore, reviewer: str, filters: Filters
 ) -> None:
-    """Show the desk and do what the browser asks for; only this function runs again for it."""
+    """Show the desk and do what the browser asks for; only this function runs again for it.
+
+    Which item is on the screen is the browser's own affair, so that a key shows the next one at once; decisions come
+    behind, each as often as it takes. The page names an item only where the browser cannot know better: at first, when
+    another list is chosen, and when a link or Back leads to one.
+    """
     request = review_desk.current_request(keys.REVIEW_DESK)
-    state = st.session_state
-    handled: list[str] = state.setdefault(keys.REVIEW_HANDLED, [])
-    error, note = "", ""
-    frame: int | None = None
     try:
         desk = Desk(queue, store, reviewer, lambda item: review_jobs.material_of(root, systems, item))
     except SaiError as problem:
         st.error(plain(problem))
         return
-    current = _current(desk, filters)
-    for action in request.actions:
-        uid = action.get("uid")
-        if not isinstance(uid, str) or uid in handled:
-            continue
-        handled.append(uid)
-        if action.get("action") == "look":
-            looked = action.get("frame")
-            frame = looked if isinstance(looked, int) and 0 <= looked < 10**7 else None
-            continue
-        try:
-            outcome = desk.perform(action, filters)
-        except SaiError as problem:
-            error = str(problem)
-            continue
-        note = outcome.note or note
-        if outcome.saved_utc:
-            state[keys.REVIEW_SAID] = outcome.saved_utc
-        if outcome.item is not None:
-            current = outcome.item or None
-    del handled[:-_MAX_HANDLED]
-    if current is not None and current != state.get(keys.REVIEW_ITEM):
-        frame = None
-    state[keys.REVIEW_ITEM] = current
-    item = desk.by_id.get(current or "")
+    done = [_perform(desk, action, filters) for action in request.actions]
+    wanted, error = _wanted(desk, filters, request)
+    shown = desk.by_id.get(request.item if wanted is None else wanted)
+    st.session_state[keys.REVIEW_ITEM] = shown.id if shown is not None else ""
+    items: dict[str, Any] = {}
     parts: dict[str, bytes] = {}
-    labels: AppliedEdits | None = None
-    if item is not None:
+    have = set(request.have)
+    for item in [shown, *(desk.by_id.get(name) for name in request.ahead)]:
+        if item is None or item.id in items:
+            continue
+        frame = request.frame if item.id == request.item and request.frame >= 0 else None
         try:
-            parts["moment"], labels = _moment(root, systems, desk, item, frame, request)
+            parts[f"moment.{item.id}"], labels = _moment(root, systems, desk, item, frame, have)
+            items[item.id] = _facts(root, systems, desk, item, labels)
         except SaiError as problem:
+            items[item.id] = _facts(root, systems, desk, item, None)
             error = error or str(problem)
     header = {
         "ack": request.seq,
-        "handled": [a["uid"] for a in request.actions if a.get("uid") in handled],
+        "file": _mark(store, root),
+        "done": done,
         "error": error,
-        "note": note,
-        "saved": _clock(state.get(keys.REVIEW_SAID, "")),
+        "open": wanted,
+        "shown": shown.id if shown is not None else "",
+        "saved": _clock(desk.saved_utc()),
         "reviewer": reviewer,
         "show": filters.show,
         "counts": desk.counts(filters),
-        "settling": item is not None and filters.show == "conflict" and desk.state(item).status == "conflict",
         "classes": [
             {"name": name, "short": SHORT_NAMES[k], "color": CLASS_COLORS[k]} for k, name in enumerate(CLASS_NAMES)
         ],
         # with every message: what the request says is there may belong to a desk that was taken down since
         "lut": sequential_lut("magma").tobytes().hex(),
         "empty": _empty(desk, filters),
-        **_rows(desk, filters, current),
+        "place": address.shown(keys.ROOT),
+        **_rows(desk, filters, shown.id if shown is not None else None),
         **_steps(desk),
-        "item": _facts(root, systems, desk, item, labels) if item is not None else None,
+        "items": items,
     }
     review_desk.mount(pack(header, parts), key=keys.REVIEW_DESK)
     listed = desk.listed(filters)
-    at = next((k for k, other in enumerate(listed) if other.id == current), -1)
-    review_jobs.prepare(root, systems, listed[at + 1 : at + 3], reviewer=reviewer)
+    at = next((k for k, other in enumerate(listed) if shown is not None and other.id == shown.id), -1)
+    review_jobs.prepare(root, systems, listed[at + 1 : at + 5], reviewer=reviewer)
 
 
-def _current(desk: Desk, filters: Filters) -> str | None:
-    """Item to show: the one of before while the filters let it through, else the first.
+def _perform(desk: Desk, action: dict[str, Any], filters: Filters) -> dict[str, Any]:
+    """Do one thing that the browser asks for; what became of it."""
+    answer = {"uid": str(action.get("uid", ""))[:64]}
+    if action.get("reviewer") != desk.reviewer:
+        return {**answer, "held": "reviewer"}
+    try:
+        outcome = desk.perform(action, filters)
+    except SaiError as problem:
+        return {**answer, "error": str(problem)}
+    item = desk.by_id.get(str(action.get("item")))
+    stamp = desk.stamp(item) if item is not None else ""
+    return {**answer, "item": outcome.item, "note": outcome.note, "held": outcome.held, "stamp": stamp}
 
-    An item that has just been decided leaves the list of what is to do and may still be looked at; when another list
-    is chosen, its top comes up.
-    """
+
+def _mark(store: ReviewStore, root: DataRoot) -> str:
+    """Short text under which the browser keeps what is not saved yet: another one for each review file and root."""
+    return hashlib.blake2b(f"{store.path}\n{root.path}".encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def _wanted(desk: Desk, filters: Filters, request: review_desk.Request) -> tuple[str | None, str]:
+    """Item that the browser must show, if any: None where it knows best, "" for an empty list; and what to say."""
     state = st.session_state
-    kept = state.get(keys.REVIEW_ITEM)
+    asked = address.asked(keys.ITEM)
     same_list = state.get(keys.REVIEW_LIST) == filters.show
     state[keys.REVIEW_LIST] = filters.show
+    said = ""
+    if asked:
+        if asked in desk.by_id:
+            return asked, ""
+        said = "The link names an item that is not among those found with these systems and thresholds."
+    # what has just been decided leaves the list and may still be looked at; of another list the top comes up
+    allowed = {item.id for item in desk.listed(replace(filters, show="all") if same_list else filters)}
+    if request.item in allowed:
+        return None, said
+    kept = state.get(keys.REVIEW_ITEM)
+    if not request.seq and same_list and kept in allowed:  # the page was left and has been come back to
+        return kept, said
     listed = desk.listed(filters)
-    allowed = desk.listed(replace(filters, show="all")) if same_list else listed
-    if any(item.id == kept for item in allowed):
-        return str(kept)
-    return listed[0].id if listed else None
+    return (listed[0].id if listed else ""), said
 
 
 def _moment(
-    root: DataRoot,
-    systems: list[PredictionSet],
-    desk: Desk,
-    item: Item,
-    frame: int | None,
-    request: review_desk.Request,
+    root: DataRoot, systems: list[PredictionSet], desk: Desk, item: Item, frame: int | None, have: set[str]
 ) -> tuple[bytes, AppliedEdits]:
+    """What the editor shows of an item, without the blocks of ``have``, which takes in those that are sent."""
     view = review_jobs.view_of(root, systems, item)
     labels = desk.labels(item)
-    data = moment(
+    data, sent = moment(
         view,
         item,
         labels,
         frame=item.frame if frame is None else min(frame, max(view.n_frames - 1, item.end)),
         targets=desk.targets(item),
         metadata=review_jobs.material_of(root, systems, item).metadata,
-        have=request.have,
+        have=have,
     )
+    have |= sent
     return data, labels
 
 
@@ -161,15 +171,22 @@ def _rows(desk: Desk, filters: Filters, current: str | None) -> dict[str, Any]:
                 "end": item.end,
                 "score": round(item.score, 3),
                 "status": desk.state(item).status,
+                "reason": item.reason,
+                "proposal": item.proposal,
+                "stamp": desk.stamp(item),
             }
             for item in part
         ],
     }
 
 
-def _steps(desk: Desk) -> dict[str, str]:
-    undo, redo = desk.history.undo_target(desk.reviewer), desk.history.redo_target(desk.reviewer)
-    return {"can_undo": undo.text if undo else "", "can_redo": redo.text if redo else ""}
+def _steps(desk: Desk) -> dict[str, list[dict[str, str]]]:
+    """Lines that undo and redo would go through, the next one last."""
+    done, back = desk.history.steps(desk.reviewer)
+    return {
+        name: [{"item": line.item, "text": line.text} for line in lines[-_MAX_STEPS:]]
+        for name, lines in (("undo", done), ("redo", back))
+    }
 
 
 def _facts(
@@ -192,6 +209,7 @@ def _facts(
         "reason": item.reason,
         "proposal": item.proposal,
         "status": state.status,
+        "stamp": desk.stamp(item),
         "own": own.decisions[-1].action if own is not None else "",
         "tags": list(state.tags),
         "distance": _distance(desk, item, labels),
@@ -205,7 +223,7 @@ def _facts(
             for view in state.views
         ],
         "comments": [{"reviewer": c.reviewer, "comment": c.comment} for c in state.comments],
-        "link": explorer_link(
+        "link": address.explorer_link(
             root=str(root.path),
             recording=item.recording,
             split=item.split,
@@ -238,7 +256,7 @@ def _empty(desk: Desk, filters: Filters) -> str:
         "open": "Everything in this list is decided.",
         "mine": "You have decided everything in this list.",
         "conflict": "No conflicts: nobody has decided otherwise than another.",
-        "done": "Nothing is decided yet.",
+        "done": "Nothing is decided yet." if not desk.history.items else "No decided item passes these filters.",
         "all": "No item passes these filters.",
     }[filters.show]
 

@@ -140,14 +140,13 @@ REVIEW_TAGS: Final[str] = "review_tags"
 REVIEW_CONFIDENT: Final[str] = "review_confident"
 REVIEW_MIN_FRAMES: Final[str] = "review_min_frames"
 REVIEW_DESK: Final[str] = "review_desk"
+ITEM: Final[str] = "item"
+"""Item on the review desk, in the address; written by the desk itself (JavaScript)."""
+
 REVIEW_ITEM: Final[str] = "review_item"
 REVIEW_LIST: Final[str] = "review_list"
 """Item on the desk, and which list it was taken from."""
 
-REVIEW_HANDLED: Final[str] = "review_handled"
-"""Identifiers of the browser's last actions, so that one sent twice is done once."""
-
-REVIEW_SAID: Final[str] = "review_said"
 REVIEW_IMPORT: Final[str] = "review_import"
 REVIEW_IMPORT_PATH: Final[str] = "review_import_path"
 REVIEW_FOLDER: Final[str] = "review_folder"

@@ -36,12 +36,10 @@ def choose_folder(bar: DeltaGenerator) -> Path:
     """Draw the **Runs folder** popover."""
     default = str(launch.default_runs_folder())
     with bar.popover("Runs folder", icon=":material/folder_open:"):
-        text = st.text_input(
+        text = address.text_field(
             "Runs folder",
-            value=default,
-            key=keys.TRAIN_FOLDER,
-            bind="query-params",
-            persist_state="session",
+            name=keys.TRAIN_FOLDER,
+            default=default,
             help="Each run is a folder in it. Runs that were started on the command line with --run are found, too.",
         )
         st.caption("New runs are only ever written below this folder.")

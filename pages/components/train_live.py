@@ -11,8 +11,8 @@ from typing import Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.components import address, train_charts, train_form, train_list
 from pages.components import state_keys as keys
-from pages.components import train_charts, train_form, train_list
 from pages.components.text import plain
 from pages.components.train_list import age, badge
 from sai_core.errors import SaiError
@@ -40,15 +40,9 @@ def _draw(folder: Path, path: Path, name: str, names: list[str], drawn_active: b
     _figures(run)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="medium")
     with bar:
-        view = st.segmented_control(
-            "View",
-            _VIEWS,
-            default=_VIEWS[0],
-            required=True,
-            key=keys.TRAIN_VIEW,
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+        address.bound(keys.TRAIN_VIEW, _VIEWS, _VIEWS[0])
+        view = st.segmented_control("View", _VIEWS, required=True, key=keys.TRAIN_VIEW, label_visibility="collapsed")
+        address.keep_fragment()
     if view == "Curves":
         _curves(bar.container(horizontal=True, vertical_alignment="center", gap="medium"), folder, run, names)
     elif view == "Samples":

@@ -81,13 +81,14 @@ class Outcome:
         Item to show now; None: as before; "": the list is done.
     note : str
         One line for the reviewer.
-    saved_utc : str
-        Time of the line that was written; "" when none was.
+    held : {"", "decided", "absent"}
+        Why nothing was written although the request makes sense: somebody has decided about the item since the
+        reviewer saw it, or the queue does not have it. ``note`` says it in full.
     """
 
     item: str | None = None
     note: str = ""
-    saved_utc: str = ""
+    held: Literal["", "decided", "absent"] = ""
 
 
 class Desk:
@@ -173,7 +174,9 @@ class Desk:
         ----------
         request : mapping
             ``action``, ``item``, ``uid`` (of the log line to be) and the fields of
-            :mod:`sai_core.review.deciding`; besides ``open``, ``next``, ``previous``, ``unresolved`` for moving.
+            :mod:`sai_core.review.deciding`; besides ``next``, ``previous``, ``unresolved`` for moving. ``seen`` is the
+            newest line about the item that the reviewer knew (:meth:`stamp`): where it is given and there is a newer
+            one, nothing is written. A line that is in the log already is not written again.
         filters : Filters
             What the list shows, which says what is next.
 
@@ -184,8 +187,6 @@ class Desk:
         """
         action, item_id = request.get("action"), request.get("item")
         listed = self.listed(filters)
-        if action == "open":
-            return Outcome(str(item_id)) if item_id in self.by_id else Outcome()
         if action in ("next", "unresolved"):
             found = self.next_of(listed, str(item_id), unresolved=action == "unresolved")
             return Outcome(found, "" if found else "Nothing is left in this list.")
@@ -195,16 +196,28 @@ class Desk:
         if not is_uid(uid):
             raise InputError("The decision has no identifier.")
         uid = str(uid)
+        if self.store.has(uid):  # sent twice: the answer of the first time was lost
+            return Outcome()
         if action in STEPS:
             target = (self.store.undo if action == "undo" else self.store.redo)(self.reviewer, uid=uid)
             self.refresh()
             if target is None:
                 return Outcome(None, f"Nothing to {action}.")
             shown = target.item if target.item in self.by_id else None
-            return Outcome(shown, f"{'Undone' if action == 'undo' else 'Done again'}: {target.text}", self._saved())
+            return Outcome(shown, f"{'Undone' if action == 'undo' else 'Done again'}: {target.text}")
         item = self.by_id.get(str(item_id))
         if item is None or action not in (*VERDICTS, *CHANGES, *NOTES):
-            raise InputError("This item is not in the queue any more; choose another one.")
+            return Outcome(
+                None,
+                "This item is not among those that were found with these systems and thresholds. Choose the ones that "
+                "it was found with, and it is decided.",
+                "absent",
+            )
+        last = self.history.last_line(item.id)
+        if action not in NOTES and "seen" in request and last is not None and request["seen"] != last.uid:
+            return Outcome(
+                None, f"{last.reviewer} has decided about this item since it was shown here: {last.text}.", "decided"
+            )
         after = self.next_of(listed, item.id)
         decision = decide(
             request,
@@ -235,10 +248,16 @@ class Desk:
         if advance:
             # the last one of a list that it leaves: nothing is left to show
             shown = after or (item.id if self._passes(item, filters) else "")
-        return Outcome(shown, text[:1].upper() + text[1:], self._saved())
+        return Outcome(shown, text[:1].upper() + text[1:])
 
-    def _saved(self) -> str:
-        return self.history.entries[-1].time_utc if self.history.entries else ""
+    def stamp(self, item: Item) -> str:
+        """Identifier of the newest line that decided about an item; "" when there is none."""
+        last = self.history.last_line(item.id)
+        return last.uid if last is not None else ""
+
+    def saved_utc(self) -> str:
+        """Time of the reviewer's newest line; "" when there is none."""
+        return next((e.time_utc for e in reversed(self.history.entries) if e.reviewer == self.reviewer), "")
 
     def instances(self, item: Item, labels: AppliedEdits) -> list[dict[str, int]]:
         """Other instances of the targets' classes in the recording, nearest in time first: what can be merged with."""

@@ -136,6 +136,11 @@ class History:
         for entry in self.standing:
             by_item[entry.item].append(entry)
         self._states = {item: _state(lines) for item, lines in by_item.items()}
+        self._last = {entry.item: entry for entry in self.entries if entry.action not in NOTES}
+
+    def last_line(self, item: str) -> Entry | None:
+        """The newest line that decided about an item, undo and redo included; None when there is none."""
+        return self._last.get(item)
 
     def state(self, item: str) -> ItemState:
         """What stands about an item; nothing for one that nobody has touched."""
@@ -153,15 +158,16 @@ class History:
 
     def undo_target(self, reviewer: str) -> Entry | None:
         """The reviewer's last line that still counts, or None."""
-        done, _ = self._stacks(reviewer)
+        done, _ = self.steps(reviewer)
         return done[-1] if done else None
 
     def redo_target(self, reviewer: str) -> Entry | None:
         """The line that the reviewer undid last, or None; gone once something new has been decided."""
-        _, back = self._stacks(reviewer)
+        _, back = self.steps(reviewer)
         return back[-1] if back else None
 
-    def _stacks(self, reviewer: str) -> tuple[list[Entry], list[Entry]]:
+    def steps(self, reviewer: str) -> tuple[list[Entry], list[Entry]]:
+        """The reviewer's lines that undo and redo would go through, each with the next one last."""
         done: list[Entry] = []
         back: list[Entry] = []
         for entry in self.entries:

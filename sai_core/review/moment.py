@@ -100,8 +100,8 @@ def moment(
     targets: Collection[str],
     metadata: DcaseMetadata | None = None,
     have: Collection[str] = (),
-) -> bytes:
-    """Container for the editor (module docstring).
+) -> tuple[bytes, set[str]]:
+    """Container for the editor (module docstring), and the names of what is in it.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ def moment(
     here = frame // BLOCK_FRAMES
     # pictures and sound of a block that nobody has opened yet take a while: the one under the cursor comes alone, and
     # the browser, which can show it by then, asks for the others
+    sent: set[str] = set()
     first = f"{view.scene_id}:{here}" not in have and here < view.n_blocks
     for index in block_range(item, frame, n_frames):
         base = f"{view.scene_id}:{index}" if index < view.n_blocks else ""
@@ -133,8 +134,10 @@ def moment(
         blocks.append([index, base, work])
         if base and base not in have and (index == here or not first):
             parts[f"base.{index}"] = view.block(index)
+            sent.add(base)
         if work not in have:
             parts[f"work.{index}"] = encode_block(index, {"W": labels.table}, n_frames=n_frames)
+            sent.add(work)
     low, high = track_range(item, frame, n_frames)
     wanted = set(targets)
     for key, table in {**view.tables, "W": labels.table}.items():
@@ -171,7 +174,8 @@ def moment(
             header["spectrogram"] = None
         else:
             parts["spectrogram"] = picture
-    return pack(header, parts)
+            sent.add(name)
+    return pack(header, parts), sent
 
 
 def _rows(table: AnnotationTable, low: int, high: int) -> npt.NDArray[np.int64]:

@@ -343,6 +343,11 @@ class ReviewStore:
             self._insert(entry)
         return entry
 
+    def has(self, uid: str) -> bool:
+        """Whether a line is in the file."""
+        with self._lock, self._errors():
+            return self._find(uid) is not None
+
     def undo(self, reviewer: str, *, uid: str | None = None) -> Entry | None:
         """Take back the reviewer's last line that still counts; returns that line, or None if there is none."""
         return self._step("undo", reviewer, uid)

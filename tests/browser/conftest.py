@@ -132,8 +132,12 @@ def visit(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
     pages: list[Page] = []
     problems: list[str] = []
 
-    def visit_(path: str, *, scheme: str = "dark", **parameters: object) -> Page:
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    def visit_(path: str, *, scheme: str = "dark", storage: Any = None, **parameters: object) -> Page:
+        page = browser.new_page(
+            viewport={"width": 1440, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            storage_state=storage,
+        )
         page.on("console", lambda m: problems.append(m.text) if is_problem(m) else None)
         page.on("pageerror", lambda e: problems.append(str(e)))
         pages.append(page)

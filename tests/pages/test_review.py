@@ -67,10 +67,11 @@ def test_the_demo_shows_its_most_suspicious_item(tmp_path: Path) -> None:
     assert not test.exception
     assert not test.error
     header, parts = sent(test)
-    assert header["item"]["id"] == header["rows"][0]["id"]
-    assert header["item"]["simulated"] is True
+    first = header["rows"][0]["id"]
+    assert header["shown"] == header["open"] == first
+    assert header["items"][first]["simulated"] is True
     assert header["counts"]["open"] == header["total"] > 5
-    moment, inner = unpack(parts["moment"])
+    moment, inner = unpack(parts[f"moment.{first}"])
     assert any(name.startswith("base.") for name in inner)
     assert any(name.startswith("work.") for name in inner)
     assert moment["systems"]["A"] == "track-A"
@@ -89,7 +90,8 @@ def test_labels_alone_are_looked_at_too(tmp_path: Path) -> None:
     write_root(tmp_path / "root", n_frames=10, video_size=None, audio=False, systems=())
     test = page(tmp_path / "root")
     assert not test.exception
-    assert sent(test)[0]["item"] is None
+    assert sent(test)[0]["open"] == ""
+    assert not sent(test)[0]["items"]
     assert "Nothing suspicious" in sent(test)[0]["empty"]
 
 

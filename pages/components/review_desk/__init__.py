@@ -17,6 +17,9 @@ import streamlit as st
 _FOLDER: Final[Path] = Path(__file__).parent
 _NAME: Final[str] = "sai_review_desk"
 _MAX_ACTIONS: Final[int] = 20
+_MAX_AHEAD: Final[int] = 2
+"""Moments of a second or two of video each: more would hold up the decisions that wait behind them."""
+
 _MAX_HAVE: Final[int] = 80
 
 
@@ -28,8 +31,12 @@ class Request:
     ----------
     seq : int
         Number of the request, echoed in the answer.
+    item : str
+        Item on the screen; "" for none.
     frame : int
-        Frame under the cursor.
+        Frame under the cursor; -1 for the item's own.
+    ahead : tuple of str
+        Further items whose moments are wanted, the next one first.
     have : tuple of str
         Names of the blocks that the browser holds.
     actions : tuple of dict
@@ -37,7 +44,9 @@ class Request:
     """
 
     seq: int = 0
-    frame: int = 0
+    item: str = ""
+    frame: int = -1
+    ahead: tuple[str, ...] = ()
     have: tuple[str, ...] = ()
     actions: tuple[dict[str, Any], ...] = ()
 
@@ -47,18 +56,23 @@ def parse_request(value: object) -> Request:
     if not isinstance(value, Mapping):
         return Request()
 
-    def integer(name: str) -> int:
+    def integer(name: str, default: int) -> int:
         item = value.get(name)
-        return item if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 10**9 else 0
+        return item if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 10**9 else default
 
     def listed(name: str, most: int) -> list[Any]:
         items = value.get(name)
         return items[:most] if isinstance(items, list) else []
 
+    def words(name: str, most: int) -> tuple[str, ...]:
+        return tuple(item for item in listed(name, most) if isinstance(item, str) and len(item) <= 120)
+
     return Request(
-        seq=integer("seq"),
-        frame=integer("frame"),
-        have=tuple(item for item in listed("have", _MAX_HAVE) if isinstance(item, str) and len(item) <= 120),
+        seq=integer("seq", 0),
+        item=str(value.get("item", ""))[:64],
+        frame=integer("frame", -1),
+        ahead=words("ahead", _MAX_AHEAD),
+        have=words("have", _MAX_HAVE),
         actions=tuple(dict(item) for item in listed("actions", _MAX_ACTIONS) if isinstance(item, Mapping)),
     )
 
