@@ -172,5 +172,5 @@ def test_a_request_keeps_what_is_right() -> None:
 
 def test_data_is_never_markdown() -> None:
     nasty = "![x](http://a/b) [l](javascript:1) :red[r] $x$ <b>b</b> `c` :material/home: under_score *s*"
-    assert plain(nasty).replace("\\", "") == nasty
+    assert plain(nasty).replace("\\", "").replace("\u2060", "") == nasty
     assert not re.search(r"(?<!\\)[!\[\]():$<>`*_]", plain(nasty))
