@@ -301,7 +301,7 @@ def test_command_line(tmp_path: Path, weights: Path, capsys: pytest.CaptureFixtu
     [
         (["missing.wav", "--out", "{tmp}/o.npz", "--kind", "beamformer"], "no such audio file"),
         (["{tmp}/a.wav", "--out", "{tmp}", "--kind", "beamformer"], "folder"),
-        (["{tmp}/a.wav", "--out", "{tmp}/a.wav", "--kind", "beamformer"], "recording itself"),
+        (["{tmp}/a.wav", "--out", "{tmp}/a.wav", "--kind", "beamformer"], "one of the inputs of this command"),
         (["{tmp}/a.wav", "--out", "{tmp}/o.npz", "--kind", "beamformer", "--threads", "0"], "at least 1"),
         (["{tmp}/a.wav", "--out", "{tmp}/o.npz", "--kind", "lam32"], "needs weights"),
         (["{tmp}/a.wav", "--out", "{tmp}/o.npz", "--weights", "{tmp}/a.wav"], "weights file"),

@@ -347,7 +347,7 @@ def test_blocks_come_back_from_the_cache_and_a_broken_cache_is_made_anew(tmp_pat
         return cached_block(SMALL, seed=1, number=0, n_frames=6, frame_scale_share=0.3, consensus_share=0.67)
 
     first = block()
-    (path,) = tmp_path.rglob("block_*.npz")
+    (path,) = tmp_path.rglob("*.entry")
     assert_array_equal(block().maps, first.maps)
     path.write_bytes(b"not an archive")
     assert_array_equal(block().maps, first.maps)

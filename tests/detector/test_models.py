@@ -290,7 +290,7 @@ def test_saving_and_opening_gives_the_same_network(tmp_path: Path) -> None:
 def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="backbone is 'vgg'"):
         DetectorConfig(backbone="vgg")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="unknown key 'colour'"):
+    with pytest.raises(InputError, match="unknown settings colour"):
         DetectorConfig.from_json('{"colour": 1}')
     with pytest.raises(InputError, match="not JSON"):
         DetectorConfig.from_json("{")
