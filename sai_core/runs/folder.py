@@ -216,12 +216,17 @@ class RunFolder:
         """Wish for the end from within this process."""
         self._asked = True
 
-    def clear_stop(self) -> None:
-        """Forget the wish, at the start of a run that goes on and after it was granted."""
+    def clear_stop(self, *, stale_only: bool = False) -> None:
+        """Forget the wish: after it was granted, or, with ``stale_only``, one from before this process began.
+
+        A run can be asked to stop between its launch and its first step; that wish counts.
+        """
         if self.silent:
             return
+        path = self.path / "stop"
         with suppress(OSError):
-            (self.path / "stop").unlink(missing_ok=True)
+            if not stale_only or path.stat().st_mtime < self._process.create_time():
+                path.unlink(missing_ok=True)
 
     def append(self, row: Mapping[str, float | int | str]) -> None:
         """Add a row to ``metrics.csv``, whole or not at all.

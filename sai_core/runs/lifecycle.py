@@ -76,7 +76,7 @@ def life(folder: RunFolder, progress: Progress = no_progress, *, epochs: int, me
         The disk is full, memory or the GPU's are; the last checkpoint stays.
     """
     lived = Life(folder, no_progress if folder.silent else progress)
-    folder.clear_stop()
+    folder.clear_stop(stale_only=True)
     folder.status(force=True, state="running", epochs=epochs, message=message)
     try:
         with _machine_problems(folder), _on_sigterm(folder.ask_to_stop):

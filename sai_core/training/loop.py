@@ -319,6 +319,8 @@ class _Trainer:
         if self.step == 0 and not self.folder.last.exists():
             # a full disk or a folder that cannot be written shows now, not after an hour
             self.save()
+        # a run that goes on says where it stands, also when nothing but its end is left
+        self.folder.status(step=self.step, steps=self.total_steps)
         while self.validated < config.epochs:
             epoch = self.validated
             self.frozen = self.strategy.freeze(epoch)
