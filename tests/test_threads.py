@@ -160,7 +160,7 @@ def test_the_users_own_number_of_blas_threads_counts() -> None:
 
 def test_nothing_else_sets_threads() -> None:
     """One policy: the numbers of threads are set in one module alone."""
-    words = ("set_num_threads", "setNumThreads", "threadpool_limits", "_NUM_THREADS", "ProcessPoolExecutor")
+    words = ("set_num_threads", "setNumThreads", "threadpool_limits", 'environ["O', "ProcessPoolExecutor(")
     sources = [ROOT / "app.py", *(ROOT / "sai_core").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]
     found = {
         path.relative_to(ROOT).as_posix()
