@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sai_core import cache
+
 # fixed examples in CI: a red run must be the commit's doing
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci")
@@ -37,6 +39,13 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["SAI_CACHE_DIR"]
     else:
         os.environ["SAI_CACHE_DIR"] = before
+
+
+@pytest.fixture(autouse=True)
+def _own_notices() -> None:
+    """What the cache had to tell in one test is not told in the next."""
+    cache._notices.clear()
+    cache._told.clear()
 
 
 @pytest.fixture

@@ -158,7 +158,9 @@ class ReviewStore:
         """The connection that writes; makes the file when it is not there."""
         if self._writer is None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if not os.path.lexists(self.path):
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    self._make()
                 writer = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             except (OSError, sqlite3.Error) as error:
                 raise EnvironmentProblem(f"{self.path}: the review file cannot be made ({error}).") from error
@@ -171,6 +173,24 @@ class ReviewStore:
                 raise
             self._writer = writer
         return self._writer
+
+    def _make(self) -> None:
+        """Put a new review file in place, whole: another process never finds an empty or a half-made one."""
+        name = self.path.parent / f".{self.path.name}.{new_uid()}.new"
+        try:
+            with closing(sqlite3.connect(name, timeout=_BUSY_S, isolation_level=None)) as connection, self._errors():
+                self._prepare(connection)
+            try:
+                os.link(name, self.path)
+            except FileExistsError:
+                pass  # another process was quicker: its file is used
+            except OSError:  # a file system without hard links
+                if not os.path.lexists(self.path):
+                    os.rename(name, self.path)
+        finally:
+            for left in (name, f"{name}-wal", f"{name}-shm"):
+                with suppress(FileNotFoundError):
+                    os.unlink(left)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         run = connection.execute

@@ -182,13 +182,18 @@ def test_engine_equals_a_plain_loop_of_the_official_baseline(
         expected = plain.eval()(torch.cat([rgb, acoustic]))
         rows = raw.frame == k
         assert rows.sum() == len(expected["boxes"]) > 0
-        np.testing.assert_array_equal(raw.category_id[rows] + 1, expected["labels"])
+        # candidates with equal scores, but for rounding, may come in either order: paired by their boxes
+        far = np.abs(raw.boxes_xyxy[rows][:, None] - np.asarray(expected["boxes"])[None]).max(axis=2)
+        far[(raw.category_id[rows][:, None] + 1) != np.asarray(expected["labels"])[None]] = np.inf
+        mine = np.flatnonzero(rows)[far.argmin(axis=0)]
+        assert sorted(mine) == list(np.flatnonzero(rows))
         # other kernels for other batches: float32 leaves some 3e-3 px on boxes of 200 px and more
-        np.testing.assert_allclose(raw.boxes_xyxy[rows], expected["boxes"], rtol=0, atol=5e-3)
-        own = np.take_along_axis(raw.class_scores[rows], raw.category_id[rows, None].astype(int), axis=1)[:, 0]
-        np.testing.assert_allclose(own, expected["scores"], rtol=0, atol=1e-4)
-        np.testing.assert_allclose(raw.energy[rows], expected["energy_maps"], rtol=0, atol=1e-3)
-        np.testing.assert_allclose(raw.distance_cm[rows], expected["dist_pred"] * 500, rtol=0, atol=0.05)
+        np.testing.assert_allclose(raw.boxes_xyxy[mine], expected["boxes"], rtol=0, atol=5e-3)
+        own = np.take_along_axis(raw.class_scores, raw.category_id[:, None].astype(int), axis=1)[:, 0]
+        np.testing.assert_allclose(own[rows], expected["scores"], rtol=0, atol=1e-4)  # in their own order, too
+        np.testing.assert_allclose(own[mine], expected["scores"], rtol=0, atol=1e-4)
+        np.testing.assert_allclose(raw.energy[mine], expected["energy_maps"], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(raw.distance_cm[mine], expected["dist_pred"] * 500, rtol=0, atol=0.05)
         small = expected["full_energy"].reshape(45, 4, 90, 4).mean(dim=(1, 3))
         np.testing.assert_allclose(raw.full_energy[k], small, rtol=0, atol=1e-3)
     video.close()
@@ -326,7 +331,7 @@ def test_a_checkpoint_tells_what_it_is(checkpoints: dict[str, Path], tmp_path: P
     assert (told.magnitude, told.notes["seed"], told.needs_rgb) == ("amplitude", "7", False)
     text = tmp_path / "x.safetensors"
     text.write_text("hello")
-    with pytest.raises(InputError, match="not a safetensors file"):
+    with pytest.raises(InputError, match="not a weights file that can be opened safely"):
         describe_checkpoint(text)
     with pytest.raises(InputError, match="no such file"):
         describe_checkpoint(tmp_path / "none.pth")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     facts = CheckpointFacts(tmp_path, "track A", "resnet18", False, "x", "normalised", "official", 0, {})
     monkeypatch.setattr(job, "predict_recording", predict)
-    monkeypatch.setattr(job, "open_network", lambda *args, **kwargs: None)
+    monkeypatch.setattr(job, "open_network", lambda *args, **kwargs: SimpleNamespace(needs_rgb=False))
     monkeypatch.setattr(job, "describe_checkpoint", lambda path: facts)
     monkeypatch.setattr(features, "MapMaker", lambda **kwargs: None)
     monkeypatch.setenv("SAI_SYSTEMS_DIR", str(tmp_path / "mine"))

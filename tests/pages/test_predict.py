@@ -83,7 +83,7 @@ def test_without_a_checkpoint_it_says_what_to_give(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "no such file"), (b"hello", "not a safetensors file")],
+    [(None, "no such file"), (b"hello", "not a weights file that can be opened safely")],
 )
 def test_a_wrong_checkpoint_is_one_sentence(root: Path, tmp_path: Path, content: bytes | None, sentence: str) -> None:
     path = tmp_path / "wrong.safetensors"
