@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PORT   ?= 8501
 
-.PHONY: app test fast lint format types bench audit browser clean help
+.PHONY: app test fast lint format types web bench audit browser clean help
 
 help:
 	@echo "make app      open the app on the demo recordings (http://127.0.0.1:$(PORT))"
@@ -28,7 +28,7 @@ app: $(VENV)/.app-stamp
 
 # Two processes for everything without a browser, each file in one of them; one thread each, so that they do not fight for
 # the cores. The browser tests follow alone: what they measure should not share the machine.
-test: $(VENV)/.test-stamp browser lint types
+test: $(VENV)/.test-stamp browser lint types web
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=25 -m "not browser"
 	$(PY) -m pytest --durations=25 -m browser
 
@@ -45,6 +45,16 @@ types: $(VENV)/.test-stamp
 format: $(VENV)/.test-stamp
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+# The app's scripts (pages/components/web): eslint and types, with what npm installs below tests/web from the lock file.
+# Their unit tests are run by pytest and need node alone. Only tests use any of it: the app needs no node.
+NODE_STAMP := tests/web/node_modules/.stamp
+web:
+	@if ! command -v npm >/dev/null 2>&1; then echo "note: no npm found; the scripts are neither linted nor type-checked"; \
+	elif [ $(NODE_STAMP) -nt tests/web/package-lock.json ] || \
+	  (cd tests/web && npm ci --silent --no-audit --no-fund) && touch $(NODE_STAMP); then \
+	  cd tests/web && npm run --silent lint && npm run --silent types; \
+	else echo "note: npm could not install the tools; the scripts are neither linted nor type-checked"; fi
 
 bench: $(VENV)/.test-stamp
 	@for script in $(filter-out %bench_soak.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$script"; $(PY) -m $$(echo $${script%.py} | tr / .) || exit 1; done
@@ -65,4 +75,4 @@ browser:
 	else echo "note: no chromium found; browser tests will be skipped (install chromium or set CHROMIUM_PATH)"; fi
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/artifacts
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/artifacts tests/web/node_modules

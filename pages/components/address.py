@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +18,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.components import state_keys as keys
+from pages.components import web
 
 
 @dataclass
@@ -199,13 +198,8 @@ def go(page: str, query: Mapping[str, str], *, replace: bool = False) -> None:
 def _mount(message: dict[str, Any], *, key: str) -> None:
     number = st.session_state.get(keys.ADDRESS_MESSAGE, 0) + 1
     st.session_state[keys.ADDRESS_MESSAGE] = number
-    component = st.components.v2.component("sai_history", js=_script(), isolate_styles=False)
+    component = st.components.v2.component("sai_history", js=web.script("history"), isolate_styles=False)
     component(key=key, data={**message, "n": f"{key} {number}"})
-
-
-@lru_cache(maxsize=1)
-def _script() -> str:
-    return (Path(__file__).parent / "web" / "history.js").read_text("utf-8")
 
 
 def text_field(label: str, *, name: str, default: str = "", **options: Any) -> str:

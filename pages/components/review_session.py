@@ -19,6 +19,7 @@ from sai_core.errors import SaiError
 from sai_core.figures.colormaps import sequential_lut
 from sai_core.figures.player import pack
 from sai_core.figures.recording_view import is_simulated
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
 from sai_core.review import KIND_TITLES, Item, Queue, ReviewStore
 from sai_core.review.desk import Desk, Filters, place
 from sai_core.review.edits import AppliedEdits
@@ -81,6 +82,8 @@ def show_desk(
         "lut": sequential_lut("magma").tobytes().hex(),
         "empty": _empty(desk, filters),
         "place": address.shown(keys.ROOT),
+        "canvas": [ERP_WIDTH, ERP_HEIGHT],
+        "frame_rate_hz": FRAME_RATE_HZ,
         **_rows(desk, filters, shown.id if shown is not None else None),
         **_steps(desk),
         "items": items,

@@ -70,8 +70,10 @@ class AcousticLayer:
         peak = lattice.max(axis=(1, 2), initial=0.0)
         scaled = lattice / np.where(peak > 0, peak, 1.0)[:, None, None]
         values = np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+        _, bands, points = lattice.shape
+        extent = {"start": start, "stop": start + len(lattice), "bands": bands, "points": points}
         return pack(
-            {"kind": self.kind, "index": index, "start": start, "stop": start + len(lattice)},
+            {"kind": self.kind, "index": index, **extent},
             {
                 "values": zlib.compress(values.tobytes(), 1),
                 "loudness": self.loudness[start : start + len(lattice)],

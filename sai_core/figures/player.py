@@ -172,7 +172,8 @@ def encode_block(
         arrays["jpeg_offsets"] = np.concatenate([[0], np.cumsum([len(e) for e in encoded])]).astype(np.uint32)
     if audio is not None:
         arrays["audio"] = audio.astype(np.int16, copy=False)
-    return pack({"index": index, "start": start, "stop": stop, "mode": mode, "n_values": offset}, arrays)
+    facts = {"index": index, "start": start, "stop": stop, "mode": mode, "n_values": offset}
+    return pack({**facts, "outline_scale": OUTLINE_SCALE}, arrays)
 
 
 def encode_picture(rgb: npt.NDArray[np.uint8]) -> bytes:

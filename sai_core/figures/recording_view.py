@@ -26,7 +26,7 @@ from sai_core.figures.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.figures.maps import MAP_MODES, MapMode
 from sai_core.figures.player import BLOCK_FRAMES, encode_block, encode_scene, pack, quantise_levels
 from sai_core.files import file_signature
-from sai_core.geometry import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
 
@@ -188,6 +188,7 @@ class RecordingView:
             "simulated": self.simulated,
             "n_frames": self.n_frames,
             "block_frames": BLOCK_FRAMES,
+            "canvas": [ERP_WIDTH, ERP_HEIGHT],
             "picture_frames": self.frames.n_frames if self.frames is not None else 0,
             "frame_rate_hz": FRAME_RATE_HZ,
             "sample_rate_hz": SAMPLE_RATE_HZ,

@@ -32,7 +32,7 @@ from sai_core.errors import InputError
 from sai_core.figures.events import peak_directions
 from sai_core.figures.player import BLOCK_FRAMES, encode_block, pack, quantise_levels
 from sai_core.figures.recording_view import RecordingView, system_title
-from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.geometry import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.review.edits import AppliedEdits
 from sai_core.review.queue import Item
 
@@ -158,6 +158,8 @@ def moment(
         "recording": view.recording.name,
         "n_frames": n_frames,
         "block_frames": BLOCK_FRAMES,
+        "frame_rate_hz": FRAME_RATE_HZ,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
         "frame": frame,
         "window": [low, high],
         "blocks": blocks,

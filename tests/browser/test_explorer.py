@@ -109,7 +109,7 @@ def test_the_maps_on_screen_are_the_files_maps(open_page: OpenPage, data_root: P
         ("A", "predictions/first/fold4_room23_mix001.json"),
     ):
         expected = frame_map(read_annotations(data_root / path), 250)
-        shown = np.array(read(page, f"Array.from(p.fields.{key})"), dtype=np.float64).reshape(180, 360) / 255
+        shown = np.array(read(page, f"Array.from(p.stage.fields.{key})"), dtype=np.float64).reshape(180, 360) / 255
         assert expected.any()
         assert np.abs(shown - expected).max() <= 1 / 255 + 1e-6
 
@@ -143,7 +143,7 @@ def test_zoom_is_linked_and_wraps_at_the_seam(open_page: OpenPage) -> None:
     page.mouse.move(*point)
     near = read(page, "p.cursor.x")
     assert min(abs(near - 355), 360 - abs(near - 355)) < 1.5  # the point under the pointer stays
-    before, degrees = read(page, "[p.view.x, 150 / p.panels.get('gt').pxPerDeg]")
+    before, degrees = read(page, "[p.view.x, 150 / p.panels.get('gt').scale]")
     for _ in range(3):
         page.mouse.move(*point)
         page.mouse.down()
@@ -224,11 +224,11 @@ def test_a_loop_stays_in_its_region(open_page: OpenPage) -> None:
 def test_one_source_alone_and_back(open_page: OpenPage) -> None:
     page = open_page(a="first", frame=250)
     wait_for(page, "p.matches.A")
-    merged = read(page, "p.fields.L.reduce((n, v) => n + (v > 0), 0)")
+    merged = read(page, "p.stage.fields.L.reduce((n, v) => n + (v > 0), 0)")
     page.mouse.click(*canvas_point(page, "gt", 70.5, 60.5))
     wait_for(page, "p.isolate && p.isolate.category === 8")
     page.wait_for_timeout(100)
-    assert 0 < read(page, "p.fields.L.reduce((n, v) => n + (v > 0), 0)") < merged
+    assert 0 < read(page, "p.stage.fields.L.reduce((n, v) => n + (v > 0), 0)") < merged
     page.keyboard.press("Escape")
     wait_for(page, "!p.isolate")
     page.keyboard.press("3")
@@ -240,8 +240,8 @@ def test_one_source_alone_and_back(open_page: OpenPage) -> None:
 def test_weak_predictions_are_hidden_on_demand(open_page: OpenPage) -> None:
     page = open_page(a="first", frame=250)
     wait_for(page, "p.matches.A")
-    scores = read(page, "p.rows('A').map((r) => p.scene.columns.A.score[r])")
-    drawn = "p.outlineSet(p.blockOf(p.frame)).A.length"
+    scores = read(page, "p.sources.rows('A').map((r) => p.scene.columns.A.score[r])")
+    drawn = "p.stage.outlineSet(p.blockOf(p.frame)).A.length"
     assert read(page, drawn) == len(scores) > 1
     floor = next(f for f in ("0.7", "0.5", "0.3", "0.2", "0.1") if any(s < float(f) for s in scores))
     page.locator("select[data-pref=floor]").select_option(floor)
@@ -249,7 +249,7 @@ def test_weak_predictions_are_hidden_on_demand(open_page: OpenPage) -> None:
     wait_for(page, f"{drawn} === {strong}")
     assert strong < len(scores)
     # labels stay, and so do the official scores
-    assert read(page, "p.outlineSet(p.blockOf(p.frame)).L.length === p.rows('L').length")
+    assert read(page, "p.stage.outlineSet(p.blockOf(p.frame)).L.length === p.sources.rows('L').length")
     page.locator("select[data-pref=floor]").select_option("0")
     wait_for(page, f"{drawn} === {len(scores)}")
 
@@ -291,17 +291,17 @@ def test_two_systems_side_by_side(open_page: OpenPage) -> None:
 
 def test_stepping_does_not_rerun_the_script(open_page: OpenPage) -> None:
     page = open_page(a="first", frame=250)
-    wait_for(page, "p.matches.A && p.timeline.spectrogram && !p.pending && p.store.blocks.size >= 7")
-    sequence = read(page, "p.seq")
+    wait_for(page, "p.matches.A && p.timeline.spectrogram && !p.requests.pending && p.store.blocks.size >= 7")
+    sequence = read(page, "p.requests.seq")
     for _ in range(8):
         page.keyboard.press("ArrowRight")
     wait_for(page, "p.drawn === 258")
-    assert read(page, "p.seq") == sequence
+    assert read(page, "p.requests.seq") == sequence
 
 
 def test_a_far_jump_loads_what_it_needs(open_page: OpenPage) -> None:
     page = open_page(a="first")
-    wait_for(page, "p.timeline.spectrogram && !p.pending")
+    wait_for(page, "p.timeline.spectrogram && !p.requests.pending")
     began = time.perf_counter()
     page.keyboard.press("End")
     wait_for(page, f"p.drawn === {N_FRAMES - 1}")
@@ -333,7 +333,7 @@ def test_the_acoustic_map_lies_over_the_video(open_page: OpenPage) -> None:
     page.locator("[data-pref=bands]").select_option("max")
     page.locator("[data-pref=scale]").select_option("peak")  # a quiet frame stays dark on the recording's own scale
     page.wait_for_timeout(200)
-    assert read(page, "p.overlayRaster.pixels.filter((v) => v >>> 24 > 40).length") > 500
+    assert read(page, "p.stage.overlayRaster.pixels.filter((v) => v >>> 24 > 40).length") > 500
     assert "beamformer, maximum of bands" in page.locator(".panel[data-kind=rgb] .s").inner_text()
     page.mouse.move(*canvas_point(page, "rgb", 180, 90))
     assert "Acoustic" in page.locator(".probe").inner_text()

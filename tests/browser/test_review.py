@@ -22,6 +22,9 @@ from tests.review.helpers import files_of, table, track
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESK = "document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot.querySelector('.rv').desk"
+HERE = "!!d.page && d.moments.names().every((n) => d.moments.blocks.has(n))"
+"""The item on the screen has come, and all that it is made of."""
+
 RECORDING = "fold4_room23_mix001"
 SPLIT = "dev-test-sony"
 EVIL = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">"
@@ -66,7 +69,7 @@ def review(visit: OpenPage, root: Path, tmp_path: Path) -> OpenPage:
         chosen = {"root": root, "review_file": tmp_path / "review.sqlite", "reviewer": "ann", **parameters}
         page = visit("review", storage=storage, **chosen)
         page.wait_for_selector(".rv[data-ready]", timeout=90_000)
-        wait(page, "!!d.block('work') && !!d.block('base')")
+        wait(page, "!!d.moments.block('work') && !!d.moments.block('base')")
         return page
 
     return open_
@@ -83,7 +86,7 @@ def wait(page: Page, condition: str) -> None:
 def press(page: Page, key: str) -> None:
     """Press a key and wait until the answer is here."""
     page.keyboard.press(key)
-    wait(page, "d.waiting.length === 0 && d.names().every((n) => d.blocks.has(n))")
+    wait(page, f"d.waiting.length === 0 && (!d.current || {HERE})")
 
 
 def focus(page: Page) -> None:
@@ -93,13 +96,13 @@ def focus(page: Page) -> None:
 def list_of(page: Page, name: str, show: str) -> None:
     """Choose a list and wait until the desk shows all three items of it."""
     page.get_by_text(name, exact=True).click()
-    wait(page, f"d.desk.show === {show!r} && d.desk.rows.length === 3")
+    wait(page, f"d.list.show === {show!r} && d.list.rows.length === 3")
 
 
 def item_of(page: Page, kind: str, show: str | None = None) -> None:
     """Open the item of a kind by a click in the list."""
     page.locator(".rv-item", has_text=kind).first.click()
-    wait(page, f"d.waiting.length === 0 && d.item.title === {kind!r} && d.names().every((n) => d.blocks.has(n))")
+    wait(page, f"d.waiting.length === 0 && d.item.title === {kind!r} && {HERE}")
 
 
 def point(page: Page, x: float, y: float) -> tuple[float, float]:
@@ -120,14 +123,14 @@ def drag(page: Page, a: tuple[float, float], b: tuple[float, float]) -> None:
 def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_path: Path) -> None:
     before = files_of(root)
     page = review()
-    assert read(page, "d.desk.counts.open") == 3
-    titles = read(page, "d.desk.rows.map((r) => r.title)")
+    assert read(page, "d.list.counts.open") == 3
+    titles = read(page, "d.list.rows.map((r) => r.title)")
     assert sorted(titles) == ["Class disagreement", "Found by no system", "No label"]
 
     # accept the missing Knock, and the next item comes up by itself
     item_of(page, "No label")
     press(page, "a")
-    assert read(page, "d.desk.counts.open") == 2
+    assert read(page, "d.list.counts.open") == 2
     assert read(page, "d.item.title") != "No label"
     assert "Saved" in page.locator(".rv-saved").inner_text()
 
@@ -135,9 +138,9 @@ def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_pa
     item_of(page, "Found by no system")
     press(page, "x")
     press(page, "z")
-    assert read(page, "d.desk.counts.open") == 2
+    assert read(page, "d.list.counts.open") == 2
     press(page, "y")
-    assert read(page, "d.desk.counts.open") == 1
+    assert read(page, "d.list.counts.open") == 1
 
     # one key makes the disputed label a Water tap; a box then redraws its region in all frames
     item_of(page, "Class disagreement")
@@ -147,9 +150,9 @@ def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_pa
     focus(page)
     page.keyboard.press("b")
     drag(page, point(page, 200.5, 40.5), point(page, 230.5, 70.5))
-    wait(page, "d.shapes.length === 1")
+    wait(page, "d.drawing.shapes.length === 1")
     press(page, "Enter")
-    wait(page, "d.shapes.length === 0")
+    wait(page, "d.drawing.shapes.length === 0")
     # a distance, typed; keys in the field are no decisions
     item_of(page, "Class disagreement")
     focus(page)
@@ -208,12 +211,12 @@ def test_drawing_shifting_painting_and_keys_that_are_not_for_us(review: OpenPage
     focus(page)
     for key in ("Shift+ArrowLeft", "Shift+ArrowLeft", "Shift+ArrowUp"):
         page.keyboard.press(key)
-    assert read(page, "[d.shift.az, d.shift.el]") == [2, 1]
+    assert read(page, "[d.drawing.shift.az, d.drawing.shift.el]") == [2, 1]
     page.keyboard.press("Escape")
-    assert read(page, "d.dirty") is False
+    assert read(page, "d.drawing.dirty") is False
     # by hand: 20 columns to the left
     drag(page, point(page, 300.5, 100.5), point(page, 280.5, 100.5))
-    assert read(page, "[d.shift.az, d.shift.el]") == [20, 0]
+    assert read(page, "[d.drawing.shift.az, d.drawing.shift.el]") == [20, 0]
     press(page, "Enter")
     item_of(page, "Found by no system")
     focus(page)
@@ -230,7 +233,7 @@ def test_drawing_shifting_painting_and_keys_that_are_not_for_us(review: OpenPage
     for corner in (*box[1:], box[0]):
         page.mouse.move(*corner, steps=6)
     page.mouse.up()
-    assert read(page, "d.shapes[0].shape") == "lasso"
+    assert read(page, "d.drawing.shapes[0].shape") == "lasso"
     press(page, "Enter")
     # a key pressed in a field, or with a modifier, decides nothing
     page.locator("input[data-ref=tags]").fill("seam")
@@ -260,14 +263,14 @@ def test_two_reviewers_a_conflict_and_its_end(review: OpenPage, tmp_path: Path) 
         list_of(page, "Not by me", "mine")
         item_of(page, "No label")
         press(page, key)
-    wait(bob, "d.desk.counts.conflict === 1")
+    wait(bob, "d.list.counts.conflict === 1")
     bob.get_by_text("Conflicts", exact=True).click()
-    wait(bob, "d.desk.show === 'conflict' && d.item.status === 'conflict'")
+    wait(bob, "d.list.show === 'conflict' && d.item.status === 'conflict'")
     words = bob.locator(".rv-history").inner_text()
     assert "ann:" in words
     assert "bob:" in words
     press(bob, "a")
-    assert read(bob, "d.desk.counts.conflict") == 0
+    assert read(bob, "d.list.counts.conflict") == 0
     assert "No conflicts" in bob.locator(".rv-head").inner_text()
     with ReviewStore(tmp_path / "review.sqlite") as store:
         entries = store.entries()
@@ -295,13 +298,13 @@ def actions(path: Path) -> list[tuple[str, str]]:
 
 def test_a_request_waits_for_the_answer_of_the_run_before_it(review: OpenPage, tmp_path: Path) -> None:
     page = review()
-    wait(page, "d.loaded.size === 3")
+    wait(page, "d.moments.loaded.size === 3")
     hold(page)
     focus(page)
     first = read(page, "d.current")
     page.keyboard.press("u")
     # the next item is there, and the decision of the first one waits
-    wait(page, f"d.current !== {first!r} && !!d.block('work')")
+    wait(page, f"d.current !== {first!r} && !!d.moments.block('work')")
     assert page.locator(".rv-saved").inner_text() == "1 not yet saved."
     assert actions(tmp_path / "review.sqlite") == []
     let_go(page)
@@ -313,7 +316,7 @@ def test_a_request_waits_for_the_answer_of_the_run_before_it(review: OpenPage, t
 def test_every_fast_key_counts(review: OpenPage, tmp_path: Path) -> None:
     page = review()
     focus(page)
-    ids = read(page, "d.desk.rows.map((r) => r.id)")
+    ids = read(page, "d.list.rows.map((r) => r.id)")
     for key in "xua":  # faster than any answer
         page.keyboard.press(key)
         page.wait_for_timeout(150)
@@ -332,8 +335,8 @@ def test_every_fast_key_counts(review: OpenPage, tmp_path: Path) -> None:
 
 def test_nothing_is_lost_when_the_tab_dies(review: OpenPage, tmp_path: Path) -> None:
     page = review()
-    wait(page, "d.loaded.size === 3")
-    ids = read(page, "d.desk.rows.map((r) => r.id)")
+    wait(page, "d.moments.loaded.size === 3")
+    ids = read(page, "d.list.rows.map((r) => r.id)")
     hold(page)
     focus(page)
     page.keyboard.press("x")
@@ -345,14 +348,14 @@ def test_nothing_is_lost_when_the_tab_dies(review: OpenPage, tmp_path: Path) -> 
     # under another name they wait, under their own they are saved, each once
     bob = review(reviewer="bob", storage=state)
     bob.wait_for_function(f"() => {DESK}.ref.saved.textContent.includes('2 of ann wait for that name')")
-    assert read(bob, "d.desk.counts.open") == 3
+    assert read(bob, "d.list.counts.open") == 3
     name = bob.get_by_role("textbox", name="Reviewer")
     name.fill("ann")
     name.press("Enter")
-    wait(bob, "d.desk.reviewer === 'ann' && d.waiting.length === 0 && d.desk.counts.open === 1")
+    wait(bob, "d.list.reviewer === 'ann' && d.waiting.length === 0 && d.list.counts.open === 1")
     assert actions(tmp_path / "review.sqlite") == [("reject", ids[0]), ("unsure", ids[1])]
     again = review(storage=state)  # both tabs had them
-    wait(again, "d.waiting.length === 0 && d.desk.counts.open === 1")
+    wait(again, "d.waiting.length === 0 && d.list.counts.open === 1")
     assert len(actions(tmp_path / "review.sqlite")) == 2
 
 
@@ -363,7 +366,7 @@ def test_keys_after_a_name_are_decisions_of_that_name(review: OpenPage, tmp_path
     name.fill("bob")
     page.keyboard.press("Enter")
     page.keyboard.press("x")  # before the page can know the name
-    wait(page, f"d.desk.reviewer === 'bob' && d.waiting.length === 0 && d.current !== {first!r}")
+    wait(page, f"d.list.reviewer === 'bob' && d.waiting.length === 0 && d.current !== {first!r}")
     expect(name).to_have_value("bob")
     with ReviewStore(tmp_path / "review.sqlite") as store:
         assert [(e.reviewer, e.action, e.item) for e in store.entries()] == [("bob", "reject", first)]
@@ -371,26 +374,26 @@ def test_keys_after_a_name_are_decisions_of_that_name(review: OpenPage, tmp_path
     name.click()
     page.keyboard.press("Escape")
     page.keyboard.press("u")
-    wait(page, "d.waiting.length === 0 && d.desk.counts.open === 1")
+    wait(page, "d.waiting.length === 0 && d.list.counts.open === 1")
     expect(name).to_have_value("bob")
     # so do the desk's own fields
     page.keyboard.press("d")
     page.keyboard.type("77")
     page.keyboard.press("Escape")
     page.keyboard.press("x")
-    wait(page, "d.waiting.length === 0 && d.desk.counts.open === 0")
+    wait(page, "d.waiting.length === 0 && d.list.counts.open === 0")
     # what was decided is still said when the page is opened anew, and the list of it is not called empty
     again = review(reviewer="bob", item=first)
     assert again.locator(".rv-saved").inner_text().startswith("Saved")
     again.get_by_text("Done", exact=True).click()
-    wait(again, "d.desk.show === 'done' && d.desk.rows.length === 3")
+    wait(again, "d.list.show === 'done' && d.list.rows.length === 3")
 
 
 def test_what_another_tab_has_decided_is_asked_about(review: OpenPage, tmp_path: Path) -> None:
     stale = review()
     other = review(reviewer="bob")
-    wait(stale, "d.loaded.size === 3")
-    ids = read(stale, "d.desk.rows.map((r) => r.id)")
+    wait(stale, "d.moments.loaded.size === 3")
+    ids = read(stale, "d.list.rows.map((r) => r.id)")
     focus(other)
     press(other, "x")
     press(other, "u")
@@ -434,7 +437,7 @@ def test_a_decision_that_cannot_be_made_comes_back(review: OpenPage, tmp_path: P
 
 def test_the_item_is_in_the_address(review: OpenPage) -> None:
     page = review()
-    ids = read(page, "d.desk.rows.map((r) => r.id)")
+    ids = read(page, "d.list.rows.map((r) => r.id)")
     page.locator(".rv-item").nth(2).click()
     page.wait_for_function(f"new URLSearchParams(location.search).get('item') === {ids[2]!r}")
     page.get_by_role("link", name="Home").click()
@@ -455,7 +458,7 @@ def test_the_item_is_in_the_address(review: OpenPage) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pictures_and_the_time_from_key_to_next_item(review: OpenPage, scheme: str, tmp_path: Path) -> None:
     page = review(scheme=scheme, root="", review_file=tmp_path / "demo.sqlite")
-    page.wait_for_function(f"() => {DESK}.desk.counts.open > 35", timeout=60_000)
+    page.wait_for_function(f"() => {DESK}.list.counts.open > 35", timeout=60_000)
     focus(page)
     read(page, "(d.stats.keys = [], 0)")
     n = 30

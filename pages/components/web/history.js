@@ -1,11 +1,13 @@
+// @ts-check
 // The browser's history: one entry for each step a user takes, none for what a page fills in by itself.
 //
 // Streamlit adds an entry whenever a script writes a parameter, also on arrival, so that Back would have to be pressed
 // twice. So scripts say what the address must hold (pages/components/address.py) and it is written here.
 
-let done = "";        // number of the message that was followed last
+let done = ""; // number of the message that was followed last
 let navigating = false; // Back or Forward was pressed, and the script has not answered yet
-let held = null;      // message of an earlier run that came meanwhile
+/** @type {any} */
+let held = null; // message of an earlier run that came meanwhile
 
 function pageNow(pages) {
   const last = location.pathname.split("/").pop();
@@ -15,7 +17,8 @@ function pageNow(pages) {
 function follow(data, step) {
   const url = new URL(location.href);
   for (const [name, value] of Object.entries(data.values)) {
-    if (value === null) url.searchParams.delete(name); else url.searchParams.set(name, value);
+    if (value === null) url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
   }
   if (url.href !== location.href) {
     if (step) {
@@ -28,7 +31,8 @@ function follow(data, step) {
 
 function go(data) {
   const url = new URL(data.go, location.href);
-  if (data.replace) history.replaceState({}, "", url); else history.pushState({}, "", url);
+  if (data.replace) history.replaceState({}, "", url);
+  else history.pushState({}, "", url);
   window.dispatchEvent(new PopStateEvent("popstate", { state: {} })); // Streamlit opens the page that the address names
 }
 
@@ -48,17 +52,29 @@ function settle() {
   held = null;
 }
 
-window.addEventListener("popstate", () => { navigating = true; held = null; });
+window.addEventListener("popstate", () => {
+  navigating = true;
+  held = null;
+});
 let timer = 0;
-new MutationObserver(() => { clearTimeout(timer); if (navigating) timer = setTimeout(settle, 400); })
-  .observe(document.body, { subtree: true, attributes: true, attributeFilter: ["data-test-script-state"] });
+new MutationObserver(() => {
+  clearTimeout(timer);
+  if (navigating) timer = setTimeout(settle, 400);
+}).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["data-test-script-state"] });
 
-export default function ({ data }) {
+/** @param {any} component What Streamlit hands a component of its second kind. */
+export default function mount({ data }) {
   if (!data || data.n === done) return;
   done = data.n;
-  if (data.go) { go(data); return; }
+  if (data.go) {
+    go(data);
+    return;
+  }
   if (data.page !== pageNow(data.pages)) return; // of a page that was left meanwhile
-  if (navigating && !(data.history && agrees(data))) { held = data; return; }
+  if (navigating && !(data.history && agrees(data))) {
+    held = data;
+    return;
+  }
   navigating = false;
   held = null;
   follow(data, data.step);

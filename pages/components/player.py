@@ -1,22 +1,17 @@
-"""The frame player: an inline Components v2 element that draws, plays and steps in the browser.
-
-The script is one module cut into numbered files that are joined here, because inline components take one string.
-"""
+"""The frame player: an inline Components v2 element that draws, plays and steps in the browser (``web/player.js``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import streamlit as st
 
+from pages.components import web
 from sai_core.figures.maps import MAP_MODES as MAP_MODES
 from sai_core.figures.player import pack
 
-_FOLDER: Final[Path] = Path(__file__).parent
 _NAME: Final[str] = "sai_frame_player"
 _MAX_LIST: Final[int] = 8
 """Blocks or extras that one request may name; the player asks for two at a time."""
@@ -85,17 +80,12 @@ def message(header: Mapping[str, Any], parts: Mapping[str, bytes]) -> bytes:
 
 def mount(data: bytes, *, key: str) -> None:
     """Show the player with an answer; a new request of the browser reruns the fragment that calls this."""
-    html, css, js = _files()
     # registering again under the same name with the same text is a dictionary look-up
-    component = st.components.v2.component(_NAME, html=html, css=css, js=js)
+    component = st.components.v2.component(
+        _NAME, html=web.text("player.html"), css=web.text("player.css"), js=web.script("player")
+    )
     component(key=key, data=data, on_request_change=_ignore)
 
 
 def _ignore() -> None:
     """Components report state only under names that have a callback."""
-
-
-@lru_cache(maxsize=1)
-def _files() -> tuple[str, str, str]:
-    script = "\n".join(path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("[0-9]_*.js")))
-    return (_FOLDER / "player.html").read_text("utf-8"), (_FOLDER / "player.css").read_text("utf-8"), script

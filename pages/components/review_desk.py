@@ -1,20 +1,15 @@
-"""The review desk: an inline Components v2 element with the queue, the editor and the decision keys.
-
-Containers, blocks and colour tables are read by the player's own script (``player/1_data.js``), which is joined in
-front of this one.
-"""
+"""The review desk: an inline Components v2 element with queue, editor and decision keys (``web/desk.js``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import streamlit as st
 
-_FOLDER: Final[Path] = Path(__file__).parent
+from pages.components import web
+
 _NAME: Final[str] = "sai_review_desk"
 _MAX_ACTIONS: Final[int] = 20
 _MAX_AHEAD: Final[int] = 2
@@ -85,17 +80,11 @@ def current_request(key: str) -> Request:
 
 def mount(data: bytes, *, key: str) -> None:
     """Show the desk with an answer; a new request of the browser reruns the fragment that calls this."""
-    html, css, js = _files()
-    component = st.components.v2.component(_NAME, html=html, css=css, js=js)
+    component = st.components.v2.component(
+        _NAME, html=web.text("desk.html"), css=web.text("desk.css"), js=web.script("desk")
+    )
     component(key=key, data=data, on_request_change=_ignore)
 
 
 def _ignore() -> None:
     """Components report state only under names that have a callback."""
-
-
-@lru_cache(maxsize=1)
-def _files() -> tuple[str, str, str]:
-    scripts = [_FOLDER.parent / "player" / "1_data.js", *sorted(_FOLDER.glob("[0-9]_*.js"))]
-    script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
-    return (_FOLDER / "desk.html").read_text("utf-8"), (_FOLDER / "desk.css").read_text("utf-8"), script

@@ -1,0 +1,374 @@
+// @ts-check
+// Text and tables beside the panels: clock, the point under the pointer, pairs of the frame, scores, legend, keys.
+
+import { direction, valueAt } from "./geometry.js";
+import { overBands } from "./painting.js";
+import { clock, ERROR_KINDS } from "./words.js";
+
+const HELP = [
+  ["← →", "one frame back, on"],
+  ["Shift ← →", "ten frames"],
+  ["Space", "play, pause"],
+  ["Home End", "first, last frame"],
+  ["N P", "next, previous error (also E, Shift E)"],
+  ["+ −", "zoom (also the wheel); drag pans, across the seam too"],
+  ["0", "whole sphere (also a double click)"],
+  ["M", "merged map or a single source"],
+  ["Esc", "back to all sources, all panels"],
+  ["1 … 6", "one panel alone, and back"],
+  ["O", "outlines and tags"],
+  ["S", "save the panels as a picture"],
+  ["L", "loop the marked region on, off"],
+  ["[ ]", "start, end of the region (Shift+drag on the timeline marks it)"],
+  ["?", "this list"],
+];
+
+export class Readout {
+  /** @param {import("./player.js").Player} player */
+  constructor(player) {
+    this.player = player;
+    this.probeKey = this.pairKey = this.scoreKey = "";
+    this.flashTimer = undefined;
+  }
+
+  text(el, value) {
+    if (el.textContent !== value) el.textContent = value;
+  }
+
+  showFrame() {
+    this.text(this.player.ref.time, clock(this.player.frame / this.player.fps, 1));
+    this.text(this.player.ref.frame, `frame ${this.player.frame} of ${this.player.nFrames}`);
+    this.showProbe();
+    this.showPairs();
+  }
+
+  showProbe() {
+    const c = this.player.cursor,
+      n = (v, d) => (v === undefined || !isFinite(v) ? "–" : (v < 0 ? "−" : "") + Math.abs(v).toFixed(d));
+    const rows = [];
+    if (!c || !this.player.scene) rows.push(["Point at a panel for direction, energy and class.", null]);
+    else {
+      const { azimuth: az, elevation: el } = direction(c, this.player.size);
+      const i = Math.floor(c.y) * this.player.size.width + Math.floor(c.x),
+        e = (t) => this.player.stage.fields[t][i] / 255;
+      rows.push(["Azimuth", `${az > 0 ? "+" : ""}${n(az, 1)}°`], ["Elevation", `${el > 0 ? "+" : ""}${n(el, 1)}°`]);
+      if (this.player.scene.tables.includes("L")) rows.push(["Label", e("L").toFixed(2)]);
+      for (const t of this.player.shown) {
+        rows.push([this.player.layout === "AB" ? `Pred. ${t}` : "Prediction", e(t).toFixed(2)]);
+      }
+      const lattice = this.player.lattice;
+      if (lattice && this.player.prefs.bands !== "rgb") {
+        const { points, bands } = lattice, frame = this.player.frame - lattice.start;
+        const first = frame * bands * points + this.player.latticeIndex[i];
+        const values = Array.from({ length: bands }, (_, b) => lattice.values[first + b * points] / 255);
+        const gain = this.player.prefs.scale === "fixed" ? lattice.loudness[frame] : 1;
+        rows.push(["Acoustic", (overBands(values, this.player.prefs.bands) * gain).toFixed(2)]);
+      }
+      const names = new Set(), { scene, frame, size } = this.player, block = this.player.blockOf(frame);
+      for (const q of block ? block.patchesOf(frame) : []) {
+        if (!this.player.sources.isShown(q) || !(valueAt(q, block.values, c, size.width) > 0)) continue;
+        const t = scene.tables[q.table], whose = t === "L" ? "label" : this.player.layout === "AB" ? t : "pred.";
+        names.add(`${this.player.classes.get(scene.columns[t].category[q.row]).name} (${whose})`);
+      }
+      rows.push(["Class", [...names].join(", ") || "none", "w"]);
+    }
+    const box = this.player.ref.probe, key = JSON.stringify(rows);
+    if (key === this.probeKey) return;
+    this.probeKey = key;
+    box.replaceChildren(
+      ...rows.flatMap(([k, v, cls]) => {
+        const dt = document.createElement("dt");
+        dt.textContent = k;
+        if (cls) dt.style.gridColumn = "1";
+        if (v === null) {
+          dt.style.gridColumn = "1 / 5";
+          return [dt];
+        }
+        const dd = document.createElement("dd");
+        dd.textContent = v;
+        if (cls) dd.className = cls;
+        return [dt, dd];
+      }),
+    );
+  }
+
+  showPairs() {
+    const { columns, tables } = this.player.scene, F = (v, d) => (isFinite(v) ? v.toFixed(d) : "–"), body = [];
+    const both = this.player.layout === "AB", L = columns.L;
+    for (const t of this.player.shown.length ? this.player.shown : [null]) {
+      const m = t && this.player.matches[t], P = t && columns[t], seenL = new Set(), seenP = new Set(),
+        e = t && this.player.sources.eventsOf(t);
+      const tagCell = both ? t : "";
+      if (m && L) {
+        for (const row of this.player.sources.rows("L")) {
+          const i = m.byLabel.get(row);
+          if (i === undefined) continue;
+          const pr = m.pairs.prediction[i];
+          seenL.add(row);
+          seenP.add(pr);
+          body.push({
+            t: "L",
+            k: row,
+            sys: tagCell,
+            c: L.category[row],
+            weak: m.pairs.iou[i] < Number(this.player.prefs.threshold),
+            cells: [
+              F(m.pairs.iou[i], 2),
+              F(m.pairs.pearson[i], 2),
+              `${F(m.pairs.angle[i], 1)}°`,
+              isFinite(m.pairs.distance[i])
+                ? (m.pairs.distance[i] > 0 ? "+" : m.pairs.distance[i] < 0 ? "−" : "") +
+                  Math.abs(m.pairs.distance[i] / 100).toFixed(2)
+                : "–",
+            ],
+          });
+        }
+        // errors of this frame at the chosen threshold; weak pairs are already above
+        if (e) {
+          for (let i = this.player.sources.firstEvent(e); i < e.frame.length && e.frame[i] === this.player.frame; i++) {
+            const l = e.label[i], p = e.prediction[i];
+            if (e.kind[i] === 2) {
+              body.push({
+                t: "L",
+                k: l,
+                sys: tagCell,
+                c: L.category[l],
+                err: 2,
+                text: `taken for ${this.player.classes.get(P.category[p]).name}`,
+              });
+            } else if (e.kind[i] === 0 && !seenL.has(l)) {
+              body.push({ t: "L", k: l, sys: tagCell, c: L.category[l], err: 0, text: "missed" });
+            } else if (e.kind[i] === 1 && !seenP.has(p) && this.player.sources.scored(t, p)) {
+              body.push({
+                t,
+                k: p,
+                sys: tagCell,
+                c: P.category[p],
+                err: 1,
+                text: `false positive${isFinite(P.score[p]) ? ` · score ${P.score[p].toFixed(2)}` : ""}`,
+              });
+            }
+          }
+        }
+      } else {
+        if (L && !body.some((b) => b.t === "L")) {
+          for (const row of this.player.sources.rows("L")) {
+            body.push({
+              t: "L",
+              k: row,
+              sys: "L",
+              c: L.category[row],
+              text: `label${isFinite(L.distance[row]) ? ` · ${(L.distance[row] / 100).toFixed(1)} m` : ""}`,
+            });
+          }
+        }
+        if (t && P) {
+          for (const row of this.player.sources.rows(t)) {
+            if (this.player.sources.scored(t, row)) {
+              body.push({
+                t,
+                k: row,
+                sys: t,
+                c: P.category[row],
+                text: `prediction${isFinite(P.score[row]) ? ` · score ${P.score[row].toFixed(2)}` : ""}`,
+              });
+            }
+          }
+        }
+      }
+    }
+    const key = this.player.frame + JSON.stringify(body) + JSON.stringify(this.player.isolate);
+    if (key === this.pairKey) return;
+    this.pairKey = key;
+    const box = this.player.ref.pairs;
+    this.player.ref.pairNote.textContent = this.player.isolate ? "single source · Esc for all" : "";
+    if (!body.length) {
+      const d = document.createElement("div");
+      d.className = "empty";
+      d.textContent = !tables.length
+        ? "Neither labels nor predictions of this recording are at hand."
+        : "No source is labelled or predicted in this frame.";
+      box.replaceChildren(d);
+      return;
+    }
+    const table = document.createElement("table"), head = table.createTHead().insertRow(), tb = table.createTBody();
+    for (const [text, tip] of [
+      ["Class", ""],
+      ["IoU", "Soft IoU on the official 100 × 50 canvas"],
+      ["r", "Pearson correlation of the two maps"],
+      ["Δ angle", "Great-circle angle between the strongest points"],
+      ["Δ m", "Distance error in metres, prediction − label"],
+    ]) {
+      const th = document.createElement("th");
+      th.textContent = text;
+      th.title = tip;
+      head.append(th);
+    }
+    for (const b of body) {
+      const tr = tb.insertRow();
+      tr.dataset.t = b.t;
+      tr.dataset.k = b.k;
+      if (this.player.sources.isIsolated(b.t, b.k)) tr.className = "sel";
+      const first = tr.insertCell(), sw = document.createElement("span");
+      sw.className = "sw";
+      sw.style.background = this.player.classes.get(b.c).color;
+      if (b.sys) {
+        const s = document.createElement("span");
+        s.className = "sys";
+        s.textContent = b.sys;
+        first.append(s);
+      }
+      first.append(sw, this.player.classes.get(b.c).name);
+      first.title = this.player.classes.get(b.c).name;
+      if (b.cells) {
+        b.cells.forEach((v, i) => {
+          const td = tr.insertCell();
+          td.textContent = v;
+          if (i === 0 && b.weak) {
+            td.style.color = this.player.theme.errors[0];
+            td.title = "below the chosen IoU: not found";
+          }
+        });
+      } else {
+        const td = tr.insertCell();
+        td.colSpan = 4;
+        td.className = "err";
+        if (b.err !== undefined) {
+          const i = document.createElement("i");
+          i.textContent = ["○", "✕", "◆"][b.err];
+          i.style.color = this.player.theme.errors[b.err];
+          td.append(i);
+        }
+        td.append(b.text);
+        td.title = b.text;
+        td.style.textAlign = "left";
+        td.style.paddingLeft = "10px";
+      }
+    }
+    box.replaceChildren(table);
+  }
+
+  showScores() {
+    if (!this.player.scene) return;
+    const box = this.player.ref.scores, h = this.player.scene.header,
+      systems = ["A", "B"].filter((t) => h.systems[t]);
+    const key = JSON.stringify([this.player.status, systems, Object.keys(this.player.matches), this.player.scene.id]);
+    if (key === this.scoreKey) return;
+    this.scoreKey = key;
+    const empty = (text) => {
+      const d = document.createElement("div");
+      d.className = "empty";
+      d.textContent = text;
+      return d;
+    };
+    if (!systems.length || !h.has.labels) {
+      box.replaceChildren(
+        empty(!h.has.labels ? "Scores need labels of this recording." : "Choose a prediction set to see its scores."),
+      );
+      return;
+    }
+    const out = [];
+    const table = document.createElement("table"), head = table.createTHead().insertRow(), tb = table.createTBody();
+    for (const t of ["", "mAP", "AP25", "AP50", "AP75", "r"]) {
+      const th = document.createElement("th");
+      th.textContent = t;
+      head.append(th);
+    }
+    for (const t of systems) {
+      const m = this.player.matches[t], st = this.player.status[t] || {};
+      if (!m) {
+        if (st.state === "error") {
+          out.push(empty(`${t}: ${st.text}`));
+          continue;
+        }
+        const d = empty(`${systems.length > 1 ? `${t}: ` : ""}${st.text || "Matching labels and predictions"} …`);
+        const bar = document.createElement("div");
+        bar.className = "bar";
+        const i = document.createElement("i");
+        if (st.fraction > 0) i.style.width = `${st.fraction * 100}%`;
+        else i.className = "busy";
+        bar.append(i);
+        d.append(bar);
+        out.push(d);
+        continue;
+      }
+      for (const kind of ["macro", "micro"]) {
+        const tr = tb.insertRow(), s = m.header.scores[kind];
+        tr.insertCell().textContent = (systems.length > 1 ? `${t} ` : "") + kind;
+        for (const k of ["mAP", "AP25", "AP50", "AP75", "pearson_r"]) {
+          tr.insertCell().textContent =
+            s[k] === null || s[k] === undefined ? "–" : s[k].toFixed(k === "pearson_r" ? 3 : 3);
+        }
+      }
+    }
+    if (tb.rows.length) out.unshift(table);
+    for (const t of systems) {
+      const m = this.player.matches[t];
+      if (m && m.header.note) {
+        const d = empty(m.header.note);
+        d.style.fontSize = "11.5px";
+        out.push(d);
+        break;
+      }
+    }
+    box.replaceChildren(...out);
+  }
+
+  legendRow() {
+    const box = this.player.ref.legend,
+      th = this.player.theme,
+      make = (fill, text, tip) => {
+        const s = document.createElement("span");
+        s.append(fill, text);
+        s.title = tip || "";
+        return s;
+      };
+    const bar = (cls) => {
+      const e = document.createElement("em");
+      e.className = cls;
+      return e;
+    };
+    const icon = (k) => {
+      const c = document.createElement("canvas"), d = window.devicePixelRatio || 1;
+      c.width = c.height = 12 * d;
+      c.style.width = c.style.height = "12px";
+      const x = c.getContext("2d");
+      x.scale(d, d);
+      this.player.timeline.mark(x, k, 6, 6, { ...th });
+      return c;
+    };
+    const errors = this.player.hadBoth ? ERROR_KINDS.map((n) => `${n} (${this.player.lead})`) : ERROR_KINDS;
+    box.replaceChildren(
+      make(bar(""), "label"),
+      make(bar("p"), "prediction"),
+      ...errors.map((n, k) => make(icon(k), n)),
+    );
+  }
+
+  fillHelp() {
+    const box = this.player.ref.help, h = document.createElement("h3"), dl = document.createElement("dl");
+    h.textContent = "Keyboard";
+    for (const [keys, text] of HELP) {
+      const dt = document.createElement("dt"), dd = document.createElement("dd");
+      for (const k of keys.split(" ")) {
+        const kbd = document.createElement("kbd");
+        kbd.textContent = k;
+        dt.append(kbd);
+      }
+      dd.textContent = text;
+      dl.append(dt, dd);
+    }
+    box.replaceChildren(h, dl);
+  }
+
+  note(text) {
+    this.text(this.player.ref.note, text);
+    this.player.ref.note.classList.toggle("show", !!text);
+  }
+
+  flash(text) {
+    this.note(text);
+    clearTimeout(this.flashTimer);
+    this.flashTimer = setTimeout(() => this.note(""), 1800);
+  }
+}
