@@ -16,12 +16,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 import pytest
 import torch
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, save_detector
@@ -31,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ARTIFACTS = REPOSITORY / "tests" / "artifacts"
 RECORDING = "dev-test-sony/fold4_room23_mix001"
 N_FRAMES = 600
+Scheme = Literal["light", "dark"]
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -121,23 +122,45 @@ def browser() -> Iterator[Browser]:
         instance.close()
 
 
+_WINDOW: Final[Any] = {"width": 1440, "height": 900}
+
+
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> BrowserContext:
+    """One profile for all tests, so that the app's own scripts are loaded and compiled once."""
+    return browser.new_context(viewport=_WINDOW)
+
+
+@pytest.fixture(scope="session")
+def forget(context: BrowserContext, app_url: str) -> Callable[[], None]:
+    """Let the profile forget what the app has kept in it."""
+    session = context.new_cdp_session(context.new_page())
+
+    def forget_() -> None:
+        session.send("Storage.clearDataForOrigin", {"origin": app_url, "storageTypes": "local_storage,cookies"})
+
+    return forget_
+
+
 def is_problem(message: ConsoleMessage) -> bool:
     """Errors, but for Streamlit's own search for its server under a page's address before it finds it at the root."""
     return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
 
 
 @pytest.fixture
-def visit(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
+def visit(
+    browser: Browser, context: BrowserContext, forget: Callable[[], None], app_url: str
+) -> Iterator[Callable[..., Page]]:
     """Open any page of the app with address parameters; errors on the browser's console fail the test at its end."""
     pages: list[Page] = []
     problems: list[str] = []
 
-    def visit_(path: str, *, scheme: str = "dark", storage: Any = None, **parameters: object) -> Page:
-        page = browser.new_page(
-            viewport={"width": 1440, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            storage_state=storage,
-        )
+    def visit_(path: str, *, scheme: Scheme = "dark", storage: Any = None, **parameters: object) -> Page:
+        if storage is None:
+            page = context.new_page()
+        else:
+            page = browser.new_page(viewport=_WINDOW, storage_state=storage)
+        page.emulate_media(color_scheme=scheme)
         page.on("console", lambda m: problems.append(m.text) if is_problem(m) else None)
         page.on("pageerror", lambda e: problems.append(str(e)))
         pages.append(page)
@@ -147,6 +170,7 @@ def visit(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
     yield visit_
     for page in pages:
         page.close()
+    forget()
     assert problems == []
 
 
@@ -154,7 +178,7 @@ def visit(browser: Browser, app_url: str) -> Iterator[Callable[..., Page]]:
 def open_page(visit: Callable[..., Page], data_root: Path) -> Callable[..., Page]:
     """Open the Explorer on the test recording."""
 
-    def open_(*, ready: bool = True, scheme: str = "light", **parameters: object) -> Page:
+    def open_(*, ready: bool = True, scheme: Scheme = "light", **parameters: object) -> Page:
         page = visit("explorer", scheme=scheme, **{"root": str(data_root), **parameters})
         if ready:
             page.wait_for_selector(".sx[data-ready]", timeout=60_000)

@@ -18,7 +18,7 @@ from sai_core.annotations import read_annotations
 from sai_core.figures.comparison import compare
 from sai_core.figures.maps import frame_map
 from sai_core.geometry import pixel_to_direction
-from tests.browser.conftest import ARTIFACTS, N_FRAMES, RECORDING, read, report, wait_for
+from tests.browser.conftest import N_FRAMES, RECORDING, read, report, wait_for
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -81,18 +81,18 @@ def test_a_key_shows_the_next_frame(open_page: OpenPage) -> None:
         }).observe({ type: 'event', durationThreshold: 16, buffered: false }); }"""
     )
     read(page, "(p.stats.steps = [], 0)")
-    for _ in range(120):
+    for _ in range(60):
         page.keyboard.press("ArrowRight")
         page.wait_for_timeout(40)
-    wait_for(page, "p.drawn === 211")
+    wait_for(page, "p.drawn === 151")
     page.wait_for_timeout(300)
     drawn, painted = np.array(read(page, "p.stats.steps")), page.evaluate("window.painted")
-    assert len(drawn) > 100
-    seen = np.array(painted + [16] * max(0, 120 - len(painted)))
+    assert len(drawn) > 50
+    seen = np.array(painted + [16] * max(0, 60 - len(painted)))
     report(
         "frame_step",
         {
-            "presses": 120,
+            "presses": 60,
             "drawn_p50_ms": round(float(np.percentile(drawn, 50)), 1),
             "drawn_p95_ms": round(float(np.percentile(drawn, 95)), 1),
             "painted_p50_ms": round(float(np.percentile(seen, 50)), 1),
@@ -186,7 +186,7 @@ def test_playing_follows_the_sound(open_page: OpenPage) -> None:
     page.locator("[data-act=play]").click()
     wait_for(page, "p.playing && p.sound.running && p.frame > 52")
     start_frame, start_ms = read(page, "[p.frame, performance.now()]")
-    page.wait_for_timeout(5000)
+    page.wait_for_timeout(3000)
     end_frame, end_ms, audible, drawn = read(page, "[p.frame, performance.now(), p.sound.audible, p.drawn]")
     lag = np.array(read(page, "p.stats.sync"))
     rate = (end_frame - start_frame) / (end_ms - start_ms) * 1000
@@ -351,15 +351,3 @@ def test_the_panels_are_saved_as_a_picture(open_page: OpenPage, tmp_path: Path) 
     assert picture is not None
     assert picture.shape[1] > 600
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 500
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_screenshots(open_page: OpenPage, scheme: str) -> None:
-    page = open_page(scheme=scheme, a="first", frame=250)
-    wait_for(page, "p.matches.A && p.timeline.spectrogram")
-    assert read(page, "p.theme.dark") is (scheme == "dark")
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.mouse.move(*canvas_point(page, "gt", 70.5, 60.5))
-    page.wait_for_timeout(200)
-    page.screenshot(path=ARTIFACTS / f"explorer_{scheme}.png")
-    assert (ARTIFACTS / f"explorer_{scheme}.png").stat().st_size > 50_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -455,25 +456,23 @@ def test_the_item_is_in_the_address(review: OpenPage) -> None:
     assert read(gone, "d.current") in ids[:2]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pictures_and_the_time_from_key_to_next_item(review: OpenPage, scheme: str, tmp_path: Path) -> None:
-    page = review(scheme=scheme, root="", review_file=tmp_path / "demo.sqlite")
+def test_the_time_from_key_to_next_item(review: OpenPage, tmp_path: Path) -> None:
+    page = review(root="", review_file=tmp_path / "demo.sqlite")
     page.wait_for_function(f"() => {DESK}.list.counts.open > 35", timeout=60_000)
     focus(page)
     read(page, "(d.stats.keys = [], 0)")
     n = 30
     for k in range(n):
+        began = time.monotonic()
         page.keyboard.press("uxa"[k % 3])
-        page.wait_for_timeout(300)
-    wait(page, f"d.waiting.length === 0 && d.stats.keys.length === {n}")
+        wait(page, f"d.stats.keys.length === {k + 1}")
+        # the pace of a fast reviewer
+        page.wait_for_timeout(max(0.0, 300 - 1000 * (time.monotonic() - began)))
+    wait(page, "d.waiting.length === 0")
     times = np.array(read(page, "d.stats.keys"))
     figures = {f"key_to_next_item_p{q}_ms": round(float(np.percentile(times, q)), 1) for q in (50, 95, 100)}
-    report(f"review_keys_{scheme}", {"keys": n, **figures, "load_average": os.getloadavg()[0]})
-    item_of(page, "Found by no system")
-    page.wait_for_timeout(400)
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"review_{scheme}.png")
+    report("review_keys", {"keys": n, **figures, "load_average": os.getloadavg()[0]})
+    assert read(page, "d.list.counts.open") > 0
     focus(page)
     page.keyboard.press("?")
-    assert page.locator(".rv-help").is_visible()
-    page.screenshot(path=ARTIFACTS / f"review_keys_{scheme}.png")
+    expect(page.locator(".rv-help")).to_be_visible()

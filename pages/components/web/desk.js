@@ -414,7 +414,7 @@ export class Desk {
     const { newest } = this.after, row = this.list.rows.find((r) => r.id === i.id);
     const settles = this.list.show === "conflict" && (row || i).status === "conflict";
     const seen = newest.get(i.id) || this.own.get(i.id) || i.stamp || "";
-    this.keyAt = performance.now();
+    this.keyAt ||= performance.now();
     const next = neighbour(this.list, this.after.decided, i.id), leaves = LEAVING.includes(this.list.show);
     const kept = this.send({ action, scope: this.ref.scope.value, settles, seen, next, ...more });
     this.own.set(i.id, kept.uid);
