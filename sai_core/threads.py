@@ -11,6 +11,9 @@ BLAS of NumPy and SciPy                 one, always (:func:`limit_blas`): their 
 worker processes (:func:`worker_pool`)  one for everything: there are as many workers as the user wants cores
 ======================================  ================================================================================
 
+Threads start in one place, :func:`start_thread`: for background jobs (:mod:`sai_core.jobs`), for what is made a few
+items ahead of who reads it (:class:`ReadAhead`), for worker processes that end with their parent.
+
 torch keeps two numbers: one for threads that have not used it yet, and one of each thread that has. A guard that only
 remembers the number it found leaves the wrong one behind when two overlap, so there is one guard for all of them, which
 counts its users and gives every thread its own number back.
@@ -20,14 +23,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait as wait_for_any
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
+
+Item = TypeVar("Item")
 
 BLAS_VARIABLES: Final[tuple[str, ...]] = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Read once, when NumPy or SciPy load their BLAS."""
@@ -39,6 +45,76 @@ _inside: Counter[int] = Counter()
 """Guards that are held, by the thread that entered them."""
 _before = 1
 """torch's number outside of all guards; what is found when the first one is entered."""
+
+
+def start_thread(work: Callable[..., object], *arguments: object, name: str) -> threading.Thread:
+    """Run something in a thread that does not keep the program from ending."""
+    thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+class ReadAhead(Iterator[Item], Generic[Item]):
+    """An iterator that runs in a thread of its own, a few items ahead; its errors arrive where it is read.
+
+    A context manager: leaving it ends the thread after the item that it works on.
+
+    Parameters
+    ----------
+    items : iterator
+    depth : int
+        Finished items that wait at most.
+    name : str
+        Of the thread.
+    """
+
+    def __init__(self, items: Iterator[Item], depth: int, *, name: str) -> None:
+        self._items = items
+        self._queue: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self._thread = start_thread(self._run, name=name)
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put((True, item)):
+                    return
+            self._put((False, None))
+        except BaseException as error:  # whatever it is, the reader must hear of it
+            self._put((False, error))
+
+    def _put(self, entry: tuple[bool, Any]) -> bool:
+        while not self._stopped.is_set():
+            with suppress(queue.Full):
+                self._queue.put(entry, timeout=0.1)
+                return True
+        return False
+
+    def __next__(self) -> Item:
+        while True:
+            try:
+                more, value = self._queue.get(timeout=0.2)
+                break
+            except queue.Empty:
+                # somebody else stops the chain: the one who waits here must not wait for ever
+                if self._stopped.is_set() or not self._thread.is_alive():
+                    with suppress(queue.Empty):
+                        more, value = self._queue.get_nowait()
+                        break
+                    raise StopIteration from None
+        if more:
+            item: Item = value
+            return item
+        if value is not None:
+            raise value
+        raise StopIteration
+
+    def __enter__(self) -> ReadAhead[Item]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(30)
 
 
 def torch_threads() -> int:
@@ -106,9 +182,7 @@ def one_torch_thread(wanted: bool = True) -> Iterator[None]:
                 torch.set_num_threads(_before)
                 if _inside:
                     # that was also the number of threads to come: one again, without touching this thread's own
-                    helper = threading.Thread(target=torch.set_num_threads, args=(1,), name="torch-threads")
-                    helper.start()
-                    helper.join()
+                    start_thread(torch.set_num_threads, 1, name="torch-threads").join()
 
 
 def limit_blas() -> None:
@@ -145,7 +219,7 @@ def start_worker(then: Callable[[], None] | None = None) -> None:
         torch.set_num_threads(1)
     if (cv2 := sys.modules.get("cv2")) is not None:
         cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    start_thread(_end_with_parent, name="end-with-parent")
     if then is not None:
         then()
 

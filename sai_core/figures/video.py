@@ -14,17 +14,14 @@ Panels are on the label grid, as everywhere (:mod:`sai_core.geometry`).
 
 from __future__ import annotations
 
-import queue
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, get_args
 
 import cv2
 import numpy as np
@@ -40,10 +37,10 @@ from sai_core.files import atomic_write
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES, SHORT_NAMES, class_colors_rgb
+from sai_core.threads import ReadAhead
 
 Picture = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
-Item = TypeVar("Item")
 
 VideoLayout = Literal["panels", "overlay"]
 LAYOUTS: Final[tuple[VideoLayout, ...]] = get_args(VideoLayout)
@@ -72,7 +69,7 @@ _TIMELINE_TOP: Final[int] = _TOP + 2 * _PANEL_WH[1] + 2 * _GAP
 _DECODED_WH: Final[tuple[int, int]] = (960, 480)
 """Half the official size: averaging 2 x 2 pixels takes half a millisecond, scaling straight to a panel seven."""
 
-_QUEUE: Final[int] = 8
+_AHEAD: Final[int] = 8
 """Pictures that one thread may be ahead of the next: 1.4 MB each."""
 
 
@@ -290,7 +287,10 @@ def _encode(
                 audio = output.add_stream("aac", rate=SAMPLE_RATE_HZ)
                 audio.layout = "mono"
                 audio.bit_rate = 128_000
-            with _ahead(pictures()) as decoded, _ahead(drawn(decoded)) as ready:
+            with (
+                ReadAhead(pictures(), _AHEAD, name="video-pictures") as decoded,
+                ReadAhead(drawn(decoded), _AHEAD, name="video-drawing") as ready,
+            ):
                 written = 0
                 for number, planes in enumerate(ready):
                     frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
@@ -334,58 +334,6 @@ def _add_sound(
         for packet in stream.encode(frame):
             output.mux(packet)
     return end
-
-
-class _ahead(Iterator[Item]):
-    """An iterator that runs in a thread of its own, a few items ahead; its errors arrive where it is read."""
-
-    def __init__(self, items: Iterator[Item]) -> None:
-        self._items = items
-        self._queue: queue.Queue[tuple[bool, Any]] = queue.Queue(_QUEUE)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="video", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            for item in self._items:
-                if not self._put((True, item)):
-                    return
-            self._put((False, None))
-        except BaseException as error:  # whatever it is, the reader must hear of it
-            self._put((False, error))
-
-    def _put(self, entry: tuple[bool, Any]) -> bool:
-        while not self._stopped.is_set():
-            with suppress(queue.Full):
-                self._queue.put(entry, timeout=0.1)
-                return True
-        return False
-
-    def __next__(self) -> Item:
-        while True:
-            try:
-                more, value = self._queue.get(timeout=0.2)
-                break
-            except queue.Empty:
-                # somebody else stops the chain: the one who waits here must not wait for ever
-                if self._stopped.is_set() or not self._thread.is_alive():
-                    with suppress(queue.Empty):
-                        more, value = self._queue.get_nowait()
-                        break
-                    raise StopIteration from None
-        if more:
-            return value
-        if value is not None:
-            raise value
-        raise StopIteration
-
-    def __enter__(self) -> _ahead[Item]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join(30)
 
 
 class _Canvas:

@@ -12,11 +12,8 @@ folder of frames: names, sizes and times of its files).
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +32,7 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
 from sai_core.inference.store import RawDetections, RawWriter, open_raw, store_folder, store_key
 from sai_core.progress import Progress, no_progress
+from sai_core.threads import ReadAhead
 
 _BLOCK_FRAMES: Final[int] = 32
 """Frames of a stored block: 3.2 s, 75 MB of input on the canvas; what a kill can cost."""
@@ -236,16 +234,6 @@ def _prepared(
     maps: StoredMaps, video: FrameSource | None, start: int, network: Network, options: InputOptions
 ) -> Iterator[_Block]:
     """Blocks from frame ``start`` on, made by a thread while the caller works on the one before."""
-    waiting: queue.Queue[_Block | BaseException | None] = queue.Queue(maxsize=_READ_AHEAD)
-    stop = threading.Event()
-
-    def put(item: _Block | BaseException | None) -> bool:
-        while not stop.is_set():
-            with suppress(queue.Full):
-                waiting.put(item, timeout=0.2)
-                return True
-        return False
-
     on_gpu = network.device.type == "cuda"
 
     def tensor(values: npt.NDArray) -> Tensor:
@@ -271,26 +259,13 @@ def _prepared(
             None if power is None else tensor(power),
         )
 
-    def produce() -> None:
+    def blocks() -> Iterator[_Block]:
         frames = max(_BLOCK_FRAMES, options.batch)
-        try:
-            for first in range(start, len(maps), frames):
-                if not put(block(first, min(first + frames, len(maps)))):
-                    return
-            put(None)
-        except BaseException as error:  # handed to the caller, whose traceback it belongs to
-            put(error)
+        for first in range(start, len(maps), frames):
+            yield block(first, min(first + frames, len(maps)))
 
-    thread = threading.Thread(target=produce, name="prepare", daemon=True)
-    thread.start()
-    try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+    with ReadAhead(blocks(), _READ_AHEAD, name="prepare") as ahead:
+        yield from ahead
 
 
 def shard(recordings: Sequence[Recording]) -> tuple[list[Recording], int, int]:

@@ -34,6 +34,7 @@ import psutil
 
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import PRIVATE_UMASK, atomic_write
+from sai_core.jobs import Job, JobQueue
 
 LOG_NAME: Final[str] = "log.txt"
 ATTEMPT_MARK: Final[str] = "== attempt "
@@ -271,16 +272,14 @@ def start(
     except OSError as error:
         raise EnvironmentProblem(f"{run.name}: cannot be started ({error.strerror or error}).") from error
     started = Started(pid=process.pid, pid_started=_created(process.pid))
-    with _asked_lock:
-        _watched.add(run)
-    threading.Thread(target=_reap, args=(process, started, run), name="reap-run", daemon=True).start()
+    _ends.add(run, Job(lambda progress: _write_exit(run, started, process.wait())))
     return started
 
 
 def is_watched(run: Path) -> bool:
     """Whether this app started the run's process and has not yet noted its end; its exit code will come then."""
-    with _asked_lock:
-        return run in _watched
+    job = _ends.find(run)
+    return job is not None and job.active
 
 
 def job_state(executor: Executor, job_id: str) -> str:
@@ -354,7 +353,8 @@ _OVER: Final[frozenset[str]] = frozenset(
 )
 _asked: dict[str, tuple[float, str]] = {}
 _asked_lock = threading.Lock()
-_watched: set[Path] = set()
+_ends: Final = JobQueue("run-ends", keep=0)
+"""Waits for the end of each run that this process has started, and notes it; by run folder."""
 
 
 def _submitit() -> Any:
@@ -413,9 +413,7 @@ def _submit(executor: Slurm, arguments: list[str], run: Path, environment: dict[
     if executor.cluster == "slurm":
         return Started(job_id=job_id)
     started = Started(pid=int(job_id), pid_started=_created(int(job_id)))
-    with _asked_lock:
-        _watched.add(run)
-    threading.Thread(target=_reap_local_job, args=(job, started, run), name="reap-job", daemon=True).start()
+    _ends.add(run, Job(lambda progress: _reap_local_job(job, started, run)))
     return started
 
 
@@ -426,20 +424,12 @@ def _created(pid: int) -> float:
         return time.time()
 
 
-def _reap(process: subprocess.Popen[bytes], started: Started, run: Path) -> None:
-    _write_exit(run, started, process.wait())
-    with _asked_lock:
-        _watched.discard(run)
-
-
 def _reap_local_job(job: Any, started: Started, run: Path) -> None:
     while not job.done():
         time.sleep(0.5)
     # the wrapper has written the training's own exit code
     if not (run / EXIT_NAME).exists():
         _write_exit(run, started, 0 if job.state == "FINISHED" else -1)
-    with _asked_lock:
-        _watched.discard(run)
 
 
 def _write_exit(run: Path, started: Started, code: int) -> None:
