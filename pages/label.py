@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components import address, sources
+from pages.components import address, background, sources
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
-from sai_core.errors import CancelledError, InputError, SaiError
+from sai_core.errors import InputError, SaiError
 from sai_core.figures.recording_view import RecordingView, open_view
 from sai_core.files import user_path
-from sai_core.progress import no_progress
+from sai_core.jobs import Job, JobQueue
+from sai_core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from sai_core.acoustics.label_job import LabelReport
@@ -29,63 +29,9 @@ _INTRO = (
 )
 
 
-@dataclass
-class LabelJob:
-    """One labelling in a thread of its own, shared by all tabs; it never touches Streamlit, pages look at it."""
-
-    recording: Recording
-    fraction: float = 0.0
-    text: str = "waiting"
-    report: LabelReport | None = None
-    error: str = ""
-    _cancelled: threading.Event = field(default_factory=threading.Event)
-    _done: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return not self._done.is_set()
-
-    def cancel(self) -> None:
-        """Ask it to stop; files stay as they were."""
-        self._cancelled.set()
-
-    def start(self, root: Path, folder: Path, *, fixed: bool, with_raw: bool, replace_older: bool) -> None:
-        """Run in the background."""
-
-        def report(fraction: float, message: str) -> None:
-            if self._cancelled.is_set():
-                raise CancelledError("Cancelled; no file was written.")
-            self.fraction, self.text = fraction, message
-
-        def run() -> None:
-            try:
-                # torch is loaded here, not with the page
-                from sai_core.acoustics.label_job import LabelSettings, label_recording_of_root
-
-                self.report = label_recording_of_root(
-                    self.recording,
-                    root,
-                    output_dir=folder,
-                    with_raw=with_raw,
-                    replace_older=replace_older,
-                    settings=LabelSettings(official_quirks=not fixed),
-                    progress=report,
-                )
-            except SaiError as error:
-                self.error = str(error)
-            except Exception as error:  # a bug must not leave a bar that never ends
-                self.error = f"Labelling failed ({type(error).__name__}: {error})."
-            finally:
-                self._done.set()
-
-        threading.Thread(target=run, name="label-job", daemon=True).start()
-
-
-@st.cache_resource(show_spinner=False)
-def _jobs() -> dict[str, LabelJob]:
-    """Job of each recording (root, split, name), for all sessions of the app."""
-    return {}
+def _jobs() -> JobQueue:
+    """Label of each recording (root, split, name); one after another, since each takes the whole processor."""
+    return background.queue("label", at_once=1)
 
 
 def main() -> None:
@@ -94,20 +40,16 @@ def main() -> None:
     if chosen is None:
         return
     root, recording = chosen
-    job_id = f"{root.path}|{recording.split}|{recording.name}"
-    job = _jobs().get(job_id)
-    if job is not None and job.running:
-        _watch(job)
-        return
-    if job is None or job.report is None:
-        st.caption(_INTRO)
-        if job is not None:
-            st.error(plain(job.error or "There is no result."))
-        _form(root, recording, job_id)
+    key = (str(root.path), recording.split, recording.name)
+    job: Job[LabelReport] | None = _jobs().find(key)
+    if job is None or not background.ready(job):
+        if job is None or not job.active:
+            st.caption(_INTRO)
+            _form(root, recording, key)
         return
     with st.expander("Make this label again, with other options"):
-        _form(root, recording, job_id)
-    _result(job, job.report)
+        _form(root, recording, key)
+    _result(recording, job.value)
 
 
 def _choose_recording() -> tuple[DataRoot, Recording] | None:
@@ -137,7 +79,7 @@ def _choose_recording() -> tuple[DataRoot, Recording] | None:
     return root, by_id[name]
 
 
-def _form(root: DataRoot, recording: Recording, job_id: str) -> None:
+def _form(root: DataRoot, recording: Recording, key: tuple[str, ...]) -> None:
     # the form is away while a label is made, and must come back as it was
     with st.form("label", border=True):
         folder = st.text_input(
@@ -170,26 +112,30 @@ def _form(root: DataRoot, recording: Recording, job_id: str) -> None:
     except SaiError as error:
         st.error(plain(error))
         return
-    job = LabelJob(recording)
-    _jobs()[job_id] = job
-    job.start(root.path, output_dir, fixed=fixed, with_raw=with_raw, replace_older=replace_older)
+
+    def work(progress: Progress) -> LabelReport:
+        # torch is loaded here, not with the page
+        from sai_core.acoustics.label_job import LabelSettings, label_recording_of_root
+
+        return label_recording_of_root(
+            recording,
+            root.path,
+            output_dir=output_dir,
+            with_raw=with_raw,
+            replace_older=replace_older,
+            settings=LabelSettings(official_quirks=not fixed),
+            progress=progress,
+        )
+
+    title = f"Labelling {recording.name}"
+    _jobs().submit(key, work, title=title, when_cancelled="Cancelled; no file was written.", reuse="active")
     st.rerun()
 
 
-@st.fragment(run_every="500ms")
-def _watch(job: LabelJob) -> None:
-    """Progress of a running job; refreshes itself, and the page once when the job ends."""
-    if not job.running:
-        st.rerun()
-    st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"{job.recording.name}: {job.text}"))
-    if st.button("Cancel", icon=":material/close:"):
-        job.cancel()
-
-
-def _result(job: LabelJob, report: LabelReport) -> None:
+def _result(recording: Recording, report: LabelReport) -> None:
     """What was made in one line, then the recording with its new label."""
     n, frames = len(report.labels.table), report.labels.n_frames
-    other = " · prediction panel: the label of the data root" if job.recording.label_path else ""
+    other = " · prediction panel: the label of the data root" if recording.label_path else ""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.markdown(
         f":green[:material/check_circle:] {n} annotations in {frames} frames, made in {report.seconds:.1f} s "
@@ -202,25 +148,23 @@ def _result(job: LabelJob, report: LabelReport) -> None:
         for note in report.notes:
             st.write(plain(note))
     try:
-        viewer(_view(job), key=keys.LABEL_PLAYER)
+        viewer(_view(recording, report), key=keys.LABEL_PLAYER)
     except SaiError as error:
         st.error(plain(str(error)))
 
 
-def _view(job: LabelJob) -> RecordingView:
+def _view(recording: Recording, report: LabelReport) -> RecordingView:
     """The recording with its new label as ground truth and the 32 channels as the only sound, opened once."""
-    assert job.report is not None
-    recording = job.recording
     if recording.eigen_path is None:
         raise InputError(f"{recording.name}: the 32-channel recording is gone.")
     # without the 4-channel files every acoustic layer comes from the 32 channels
-    shown = replace(recording, label_path=job.report.out_path, mic_path=None, foa_path=None)
+    shown = replace(recording, label_path=report.out_path, mic_path=None, foa_path=None)
     systems: dict[str, PredictionSet] = {}
     if recording.label_path is not None:
         name = "label of the data root"
         systems["A"] = PredictionSet(name, recording.label_path.parent, {recording.name: recording.label_path})
     return sources.view_of(
-        ("label", str(job.report.out_path), job.report.seconds),
+        ("label", str(report.out_path), report.seconds),
         lambda: open_view(shown, systems, cache=sources.block_cache(), progress=no_progress),
     )
 

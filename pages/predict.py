@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from pages.components import data_bar, predict_form, predict_jobs, predict_queue, predict_raw
@@ -10,6 +12,9 @@ from pages.components.entry import through_app
 from pages.components.text import plain
 from sai_core.errors import SaiError
 from sai_core.tuning import raw_set
+
+if TYPE_CHECKING:  # loads torch
+    from sai_core.inference.job import PredictionJob
 
 
 def main() -> None:
@@ -27,11 +32,11 @@ def main() -> None:
         request = predict_form.form(root)
         if request is not None:
             try:
-                job = predict_jobs.queue().submit(request)
+                job = predict_jobs.queue().request(request)
             except SaiError as error:
                 st.error(plain(error))
             else:
-                predict_queue.remember(job.number)
+                predict_queue.remember(job)
     with right:
         st.subheader("Jobs", anchor=False)
         if said := st.session_state.pop(keys.PREDICT_SAID, ""):
@@ -46,14 +51,17 @@ def _show_my_results_everywhere() -> None:
 
     What that network saw is shown below, too.
     """
-    for number in list(st.session_state.get(keys.PREDICT_MINE, [])):
-        job = predict_jobs.queue().job(number)
-        if job is None or job.written:
-            st.session_state[keys.PREDICT_MINE] = [n for n in st.session_state[keys.PREDICT_MINE] if n != number]
-        if job is not None and job.written:
+    mine: list[PredictionJob] = st.session_state.get(keys.PREDICT_MINE, [])
+    waiting = []
+    for job in mine:
+        over = not job.active
+        if job.written:
             st.session_state[keys.PREDICTION_FOLDER] = str(job.request.out)
             if (seen := raw_set(job.request.out)) is not None:
                 st.session_state[keys.PREDICT_RAW] = str(seen.folder)
+        elif not over:
+            waiting.append(job)
+    mine[:] = waiting
 
 
 through_app()

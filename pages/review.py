@@ -7,16 +7,15 @@ import getpass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, data_bar, review_jobs, review_panels
+from pages.components import address, background, data_bar, review_jobs, review_panels
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.review_session import show_desk
-from pages.components.sources import Job
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.files import user_path
-from sai_core.review import Queue, ReviewStore, default_review_path
+from sai_core.review import ReviewStore, default_review_path
 from sai_core.review.entries import check_reviewer
 
 
@@ -35,10 +34,9 @@ def main() -> None:
         return
     job = review_jobs.queue(root, systems, settings)
     job.wait(0.5)
-    if job.result is None:
-        _watch(job)
+    if not background.ready(job, button="", again=review_jobs.queues()):
         return
-    queue = job.result
+    queue = job.value
     filters = review_panels.choose_filters(bar, filter_box, queue, store.history())
     review_panels.results(bar, file_box, root, systems, store, reviewer)
     for problem in queue.problems[:5]:
@@ -97,17 +95,6 @@ def _open_store(path: str, root: DataRoot) -> ReviewStore | None:
     except SaiError as error:
         st.error(plain(error))
     return None
-
-
-@st.fragment(run_every="500ms")
-def _watch(job: Job[Queue]) -> None:
-    """Progress of a queue that is being built; refreshes itself, and the page once when it is there."""
-    if job.result is not None:
-        st.rerun()
-    if job.error:
-        st.error(plain(job.error))
-        return
-    st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"Looking for what is worth a look: {job.text}"))
 
 
 through_app()

@@ -9,7 +9,7 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, data_bar, scores_export, scores_jobs, scores_moments
+from pages.components import address, background, data_bar, scores_export, scores_jobs, scores_moments
 from pages.components import scores_views as views
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
@@ -17,6 +17,7 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
+from sai_core.jobs import Job, wait_briefly
 from sai_core.metrics import REVISION_NOTES, REVISIONS, Revision, is_soft
 from sai_core.metrics.published import PUBLISHED
 from sai_core.metrics.score_store import SystemResult
@@ -46,11 +47,10 @@ def main() -> None:
             "or a folder of your choice under **Data**, *More predictions*."
         )
         return
-    board = scores_jobs.board()
     selections = {s.name: scores_jobs.select(s, recordings) for s in root.prediction_sets}
-    tasks = {n: board.system(s, revision) for n, s in selections.items() if s.labels}
+    tasks = {n: scores_jobs.system(s, revision) for n, s in selections.items() if s.labels}
     # what is in the store is there at once; anything else shows its progress
-    scores_jobs.wait_briefly(tasks.values(), 0.4)
+    wait_briefly(tasks.values(), 0.4)
     systems = {n: t.result for n, t in tasks.items() if t.result is not None and t.result.results}
     problems = _problems(selections, tasks, systems)
     if common_only and systems:
@@ -59,17 +59,18 @@ def main() -> None:
         if not common:
             st.warning("No recording is common to all systems; switch *Only common recordings* off under **Options**.")
             return
-    intervals = {n: board.intervals(selections[n], s, n=resamples, seed=seed) for n, s in systems.items()}
-    agnostic = {n: board.agnostic(selections[n], s) for n, s in systems.items()}
-    scores_jobs.wait_briefly(intervals.values(), 0.2)
-    every: list[scores_jobs.Task[Any]] = [*tasks.values(), *intervals.values(), *agnostic.values()]
-    running = [t for t in every if t.running]
+    intervals = {n: scores_jobs.intervals(selections[n], s, n=resamples, seed=seed) for n, s in systems.items()}
+    agnostic = {n: scores_jobs.agnostic(selections[n], s) for n, s in systems.items()}
+    wait_briefly(intervals.values(), 0.2)
+    every: list[Job[Any]] = [*tasks.values(), *intervals.values(), *agnostic.values()]
+    running = [t for t in every if t.active]
     problems += [plain(f"{t.title}: {t.error}") for t in every[len(tasks) :] if t.error]
     if running:
-        _watch(running)
-    elif any(t.stopped for t in every) and st.button("Resume what was stopped", icon=":material/play_arrow:"):
-        board.forget_failed()
-        st.rerun()
+        background.watch(running, button="Stop")
+    elif any(t.state == "cancelled" for t in every):
+        st.button(
+            "Resume what was stopped", icon=":material/play_arrow:", on_click=scores_jobs.queue().remove_unfinished
+        )
     if not systems:
         for problem in problems:
             st.error(plain(problem))
@@ -167,7 +168,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> tuple[tuple[Recording, ...],
 
 def _problems(
     selections: Mapping[str, scores_jobs.Selection],
-    tasks: Mapping[str, scores_jobs.Task[SystemResult]],
+    tasks: Mapping[str, Job[SystemResult]],
     systems: Mapping[str, SystemResult],
 ) -> list[str]:
     """What a reader of the figures must know, escaped."""
@@ -187,20 +188,6 @@ def _problems(
         if name in systems:
             problems += [f"{name}: {w}" for w in systems[name].evaluation.warnings]
     return [plain(p) for p in problems]
-
-
-@st.fragment(run_every="700ms")
-def _watch(tasks: list[scores_jobs.Task[Any]]) -> None:
-    """Progress of what runs; the page is drawn again whenever one ends."""
-    if not all(task.running for task in tasks):
-        st.rerun()
-    current = max(tasks, key=lambda t: t.fraction)
-    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    waiting = f" · {len(tasks) - 1} more waiting" if len(tasks) > 1 else ""
-    line.progress(min(max(current.fraction, 0.0), 1.0), plain(f"{current.title}: {current.text}") + waiting)
-    if line.button("Stop", icon=":material/stop:", help="What is finished is kept."):
-        for task in tasks:
-            task.stop()
 
 
 def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:

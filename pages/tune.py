@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from uuid import uuid4
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitPageNotFoundError
 
-from pages.components import address, data_bar, tune_jobs, tune_settings, tune_views
+from pages.components import address, background, data_bar, tune_jobs, tune_settings, tune_views
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
@@ -20,7 +20,7 @@ from sai_core.figures.recording_view import is_simulated
 from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems, load_system
 from sai_core.postprocess.systems import refused_systems, systems_folder
-from sai_core.tuning import RawSet, TuningResult, TuningSet
+from sai_core.tuning import RawSet, TuningResult
 
 # how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
 # string that stands by itself)
@@ -54,15 +54,13 @@ def main() -> None:
             "(`<recording>.csv`) under **System**, or choose another system."
         )
         return
-    bench = tune_jobs.bench(choice.raw, choice.recordings, choice.teacher)
-    bench.opening.wait(_BRIEFLY_S)
-    if bench.opening.result is None:
-        if bench.opening.error:
-            st.error(plain(bench.opening.error))
-        else:
-            _watch_opening(bench.opening)
+    opening = tune_jobs.opening(choice.raw, choice.recordings, choice.teacher)
+    opening.wait(_BRIEFLY_S)
+    if not background.ready(opening, button="", again=tune_jobs.openings()):
+        if opening.active:
+            st.caption("The label regions are rendered once and kept; the next time this takes a moment only.")
         return
-    _workbench(choice, bench)
+    _workbench(choice, opening.value)
 
 
 def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
@@ -206,14 +204,6 @@ def _say_no_raw(root: DataRoot) -> None:
                 st.caption("The page Predict stands in the navigation above.")
 
 
-@st.fragment(run_every="400ms")
-def _watch_opening(task: tune_jobs.Task[TuningSet]) -> None:
-    if not task.running:
-        st.rerun()
-    st.progress(min(max(task.fraction, 0.0), 1.0), plain(f"Opening: {task.text or 'starting'}"))
-    st.caption("The label regions are rendered once and kept; the next time this takes a moment only.")
-
-
 @st.fragment
 def _workbench(choice: Choice, bench: tune_jobs.Bench) -> None:
     """Settings to the left, figures to the right; a moved slider runs this function alone."""
@@ -230,19 +220,22 @@ def _results(choice: Choice, bench: tune_jobs.Bench) -> None:
         st.error(plain(problem))
         return
     settings = tune_settings.current()
-    now_task, saved_task = bench.evaluation(settings), bench.evaluation(choice.system.settings)
-    _stop_overtaken(bench, now_task, saved_task)
-    now_task.wait(_BRIEFLY_S)
-    saved_task.wait(_BRIEFLY_S if now_task.result is not None else 0.0)
-    for task in (now_task, saved_task):
-        if task.error and not task.running:
-            st.error(plain(task.error))
+    # a slider that moves on stops the figures that nobody will look at any more
+    session = st.session_state.setdefault(f"{keys.TUNE_LOADED}_session", uuid4().hex)
+    now_job = bench.evaluation(settings, wanted_by=session)
+    saved_job = bench.evaluation(choice.system.settings)
+    now_job.wait(_BRIEFLY_S)
+    saved_job.wait(_BRIEFLY_S if now_job.result is not None else 0.0)
+    running = [job for job in (now_job, saved_job) if job.active]
+    for job in (now_job, saved_job):
+        if job.error:
+            background.ready(job, again=bench.jobs)
             return
-    now, saved = now_task.result, saved_task.result
+    now, saved = now_job.result, saved_job.result
     if now is None or saved is None:
         shown: TuningResult | None = st.session_state.get(f"{keys.TUNE_LOADED}_shown")
         _headline(shown, saved or shown, pending=True)
-        _watch_figures([t for t in (now_task, saved_task) if t.running])
+        background.watch(running, button="", every="150ms")
         return
     st.session_state[f"{keys.TUNE_LOADED}_shown"] = now
     _headline(now, saved, pending=False)
@@ -269,25 +262,6 @@ def _results(choice: Choice, bench: tune_jobs.Bench) -> None:
         tune_views.VIEWS[view or "Classes"](scene)
     except SaiError as error:
         st.error(plain(error))
-
-
-def _stop_overtaken(
-    bench: tune_jobs.Bench, now: tune_jobs.Task[TuningResult], saved: tune_jobs.Task[TuningResult]
-) -> None:
-    """Stop this session's last evaluation if the slider has moved on before it ended."""
-    key = f"{keys.TUNE_LOADED}_task"
-    last: tune_jobs.Task[Any] | None = st.session_state.get(key)
-    if last is not None and last is not now and last is not saved and last.running:
-        last.stop()
-    st.session_state[key] = now
-
-
-@st.fragment(run_every="150ms")
-def _watch_figures(tasks: list[tune_jobs.Task[TuningResult]]) -> None:
-    if not any(task.running for task in tasks):
-        st.rerun()
-    fraction = min((task.fraction for task in tasks), default=0.0)
-    st.progress(min(max(fraction, 0.0), 1.0), plain(tasks[0].text or "evaluating"))
 
 
 def _headline(now: TuningResult | None, saved: TuningResult | None, *, pending: bool) -> None:

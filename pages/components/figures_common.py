@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import streamlit as st
 
-from pages.components import sources
+from pages.components import background, sources
 from pages.components import state_keys as keys
-from pages.components.scores_jobs import Task
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.dataset.outputs import check_output
@@ -32,47 +29,17 @@ from sai_core.figures.paper.style import (
 )
 from sai_core.figures.recording_view import is_simulated
 from sai_core.files import atomic_write, file_signature, resolved
-from sai_core.progress import Progress
-
-Result = TypeVar("Result")
+from sai_core.jobs import JobQueue
 
 _PREVIEW_PX: Final[int] = 1280
 """Pixels across a preview, somewhat more than the page shows of it."""
 
 _WIDTHS: Final[dict[str, float]] = {"One column": ONE_COLUMN_MM, "Two columns": TWO_COLUMN_MM, "Other": 0.0}
-_MAX_TASKS: Final[int] = 24
 
 
-class Workshop:
-    """Background work of the page by what it depends on; one at a time, results of the last ones kept."""
-
-    def __init__(self) -> None:
-        self._tasks: OrderedDict[tuple[Any, ...], Task[Any]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._turn = threading.Lock()
-
-    def find(self, key: tuple[Any, ...]) -> Task[Any] | None:
-        """Work that was started under a key."""
-        with self._lock:
-            return self._tasks.get(key)
-
-    def start(self, key: tuple[Any, ...], title: str, work: Callable[[Progress], Any]) -> Task[Any]:
-        """Start work, or give the running one of this key."""
-        with self._lock:
-            task = self._tasks.get(key)
-            if task is None or not task.running:
-                task = self._tasks[key] = Task(title=title)
-                task.begin(work, self._turn)
-            self._tasks.move_to_end(key)
-            for old in [k for k, t in self._tasks.items() if not t.running][: max(0, len(self._tasks) - _MAX_TASKS)]:
-                del self._tasks[old]
-            return task
-
-
-@st.cache_resource(show_spinner=False)
-def workshop() -> Workshop:
-    """The one workshop of the app."""
-    return Workshop()
+def workshop() -> JobQueue:
+    """Background work of the page by what it depends on; one at a time."""
+    return background.queue("figures", at_once=1, keep=24)
 
 
 @st.cache_resource(show_spinner=False)
@@ -207,16 +174,6 @@ class _Later:
 
     def __call__(self) -> bytes:
         return self._draw(self._format)
-
-
-@st.fragment(run_every="500ms")
-def watch(task: Task[Any]) -> None:
-    """Progress of work, with a button to stop it; the page is drawn anew when it ends."""
-    if not task.running:
-        st.rerun()
-    st.progress(min(max(task.fraction, 0.0), 1.0), plain(f"{task.title}: {task.text}"))
-    if st.button("Cancel", icon=":material/close:", disabled=task.stopped):
-        task.stop()
 
 
 def output_file(text: str, name: str, root: DataRoot) -> Path | None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import streamlit as st
 
+from pages.components import background, scores_jobs
 from pages.components import figures_common as common
-from pages.components import scores_jobs
 from pages.components import state_keys as keys
 from pages.components.figures_gallery import choose_split
 from pages.components.text import plain
@@ -18,6 +18,7 @@ from sai_core.figures.gallery import set_note
 from sai_core.figures.paper import curves
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
 from sai_core.figures.recording_view import system_title
+from sai_core.jobs import Job, wait_briefly
 from sai_core.taxonomy import CLASS_NAMES
 
 AP_CURVE: Final[str] = "AP over IoU"
@@ -40,8 +41,8 @@ def draw(root: DataRoot) -> None:
     if made is None or style is None:
         return
     with right:
-        if isinstance(made, scores_jobs.Task):
-            _wait(made)
+        if isinstance(made, Job):
+            background.ready(made, again=scores_jobs.queue())
             return
         signature, name, file = made
         try:
@@ -54,17 +55,7 @@ def draw(root: DataRoot) -> None:
         common.downloads(name, lambda file_format: file(file_format, style), key=f"{prefix}download_")
 
 
-def _wait(task: scores_jobs.Task[Any]) -> None:
-    if task.running:
-        common.watch(task)
-        return
-    st.error(plain(task.error or "The scores could not be calculated."))
-    if st.button("Try again", icon=":material/refresh:"):
-        scores_jobs.board().forget_failed()
-        st.rerun()
-
-
-def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | scores_jobs.Task[Any] | None:
+def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | Job[Any] | None:
     """What to draw from scores, or the calculation to wait for."""
     prefix = keys.FIGURES_CURVES
     sets = common.sets_of(root)
@@ -106,11 +97,11 @@ def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | sc
         return None
     systems = [sets[name] for name in chosen]
     selections = [scores_jobs.select(system, recordings) for system in systems]
-    tasks = [scores_jobs.board().system(one, "2026-06-30") for one in selections if one.labels]
+    tasks = [scores_jobs.system(one, "2026-06-30") for one in selections if one.labels]
     if not tasks:
         st.info("None of these recordings has both labels and predictions of a chosen system.")
         return None
-    scores_jobs.wait_briefly(tasks, 0.4)
+    wait_briefly(tasks, 0.4)
     open_task = next((task for task in tasks if task.result is None), None)
     if open_task is not None:
         return open_task

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, scores_jobs
+from pages.components import address, background, scores_jobs
 from pages.components import figures_common as common
 from pages.components import state_keys as keys
 from pages.components.figures_frame import choose_options
@@ -26,6 +26,7 @@ from sai_core.figures.gallery import (
 from sai_core.figures.paper.panels import PanelOptions
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
 from sai_core.figures.recording_view import system_title
+from sai_core.jobs import Job
 from sai_core.metrics import RecordingScores
 from sai_core.progress import Progress
 from sai_core.taxonomy import class_name
@@ -74,26 +75,20 @@ def draw(root: DataRoot) -> None:
         if not selection.labels:
             st.info("None of these recordings has both labels and predictions of this system.")
             return
-        task = scores_jobs.board().system(selection, "2026-06-30")
-        task.wait(0.4)
-        if task.running:
-            common.watch(task)
+        job = scores_jobs.system(selection, "2026-06-30")
+        job.wait(0.4)
+        if not background.ready(job, again=scores_jobs.queue()):
             return
-        if task.result is None:
-            st.error(plain(task.error or "The scores could not be calculated."))
-            if st.button("Try again", icon=":material/refresh:"):
-                scores_jobs.board().forget_failed()
-                st.rerun()
-            return
-        for problem in task.result.problems:
+        scored = job.value
+        for problem in scored.problems:
             st.warning(plain(problem))
-        scored = frozenset(task.result.recordings)
-        usable = [r for r in recordings if r.name in scored and r.label_path == selection.labels[r.name]]
-        classes = [c for c in choose_examples(task.result.scores, kinds) if c.examples] if kinds else []
+        names = frozenset(scored.recordings)
+        usable = [r for r in recordings if r.name in names and r.label_path == selection.labels[r.name]]
+        classes = [c for c in choose_examples(scored.scores, kinds) if c.examples] if kinds else []
         if not classes:
             st.info("No prediction overlaps a label of its class here, or no kind of frame is chosen.")
             return
-        _show(root, sets[name], usable, classes, task.result.scores, tuple(kinds), options, style)
+        _show(root, sets[name], usable, classes, scored.scores, tuple(kinds), options, style)
 
 
 def choose_split(root: DataRoot, key: str) -> tuple[Recording, ...]:
@@ -177,8 +172,8 @@ def _all_at_once(
     key = ("all", *signature[:3], *signature[4:], packing, folder)
     name = f"{common.safe_name('gallery', system.name)}.{'pdf' if packing == 'pdf' else 'zip'}"
     shop = common.workshop()
-    task = shop.find(key)
-    if line.button("Make all classes", icon=":material/auto_awesome_mosaic:", disabled=bool(task and task.running)):
+    job: Job[bytes] | None = shop.find(key)
+    if line.button("Make all classes", icon=":material/auto_awesome_mosaic:", disabled=bool(job and job.active)):
         try:
             path = common.output_file(folder, name, root)
         except SaiError as error:
@@ -200,20 +195,16 @@ def _all_at_once(
                 common.write(path, data)
             return data
 
-        task = shop.start(key, "Gallery", work)
-        task.wait(0.3)
-    if task is None:
+        job = shop.submit(key, work, title="Gallery", reuse="active")
+        job.wait(0.3)
+    if job is None or not background.ready(job):
         return
-    if task.running:
-        common.watch(task)
-    elif task.result is None:
-        st.error(plain(task.error or "Nothing was made."))
-    elif folder.strip():
-        st.success(plain(f"Written: {folder.strip()}/{name} ({len(task.result) / 1e6:.1f} MB)."))
+    if folder.strip():
+        st.success(plain(f"Written: {folder.strip()}/{name} ({len(job.value) / 1e6:.1f} MB)."))
     else:
         st.download_button(
-            f"{name} ({len(task.result) / 1e6:.1f} MB)",
-            data=task.result,
+            f"{name} ({len(job.value) / 1e6:.1f} MB)",
+            data=job.value,
             file_name=name,
             mime="application/pdf" if packing == "pdf" else "application/zip",
             icon=":material/download:",

@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 import streamlit as st
 
+from pages.components import background
 from pages.components import figures_common as common
 from pages.components import state_keys as keys
 from pages.components.text import plain
@@ -22,6 +23,7 @@ from sai_core.figures.recording_view import system_title
 from sai_core.figures.video import LAYOUTS, VideoOptions, VideoReport, write_video
 from sai_core.files import cache_root
 from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.jobs import Job
 from sai_core.progress import Progress
 
 _LAYOUT_WORDS: Final[dict[str, str]] = {"panels": "Four panels", "overlay": "Overlay"}
@@ -94,12 +96,12 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
         paths = [recording.label_path, recording.video_path, recording.audio_path, system.path]
         key = ("video", str(root.path), system.title, repr(options), common.stamps(paths), folder.strip())
         shop = common.workshop()
-        task = shop.find(key)
+        job: Job[VideoReport] | None = shop.find(key)
         go = st.button(
             f"Make the video ({(stop - start) / FRAME_RATE_HZ:.1f} s)",
             type="primary",
             icon=":material/movie:",
-            disabled=bool(task and task.running),
+            disabled=bool(job and job.active),
         )
     with right:
         if go:
@@ -113,19 +115,15 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             def work(progress: Progress) -> VideoReport:
                 return write_video(recording, system, path, options=options, progress=progress)
 
-            task = shop.start(key, "Video", work)
-            task.wait(0.3)
-        if task is None:
+            job = shop.submit(key, work, title="Video", reuse="active")
+            job.wait(0.3)
+        if job is None:
             st.info(
                 "Ten pictures a second with the recording's sound, legend and timeline, as MP4 (H.264, AAC). "
                 "It is made in the background; this and other pages stay usable meanwhile."
             )
-        elif task.running:
-            common.watch(task)
-        elif task.result is None:
-            st.error(plain(task.error or "Nothing was made."))
-        else:
-            _show(task.result, name, written=bool(folder.strip()))
+        elif background.ready(job):
+            _show(job.value, name, written=bool(folder.strip()))
 
 
 def _part(start: int, stop: int, n_frames: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, predict_jobs
+from pages.components import address, background, predict_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.errors import SaiError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sai_core.inference.job import PredictionJob
 
 _ICONS = {
-    "waiting": ":material/hourglass_empty:",
+    "queued": ":material/hourglass_empty:",
     "running": ":material/play_circle:",
     "done": ":green[:material/check_circle:]",
     "failed": ":red[:material/error:]",
@@ -79,12 +79,12 @@ def _job(job: PredictionJob) -> None:
             )
         if job.state == "running":
             left = job.seconds_left
-            tail = f" · whole job: {_span(left)} to go" if left is not None and n > 1 else ""
-            st.progress(min(max(job.fraction, 0.0), 1.0), plain(job.text) + tail)
-        elif job.error:
+            tail = f" · whole job: {background.span(left)} to go" if left is not None and n > 1 else ""
+            st.progress(job.fraction, plain(job.text) + tail)
+        elif job.state == "failed":
             st.error(plain(job.error))
         else:
-            st.caption(plain(job.text) + (f" in {_span(job.seconds)}" if job.state == "done" else ""))
+            st.caption(plain(job.text) + (f" in {background.span(job.seconds)}" if job.state == "done" else ""))
         if job.note:
             st.caption(plain(job.note))
         if job.results:
@@ -144,22 +144,14 @@ def _results(job: PredictionJob) -> None:
 
 def _again(job: PredictionJob) -> None:
     try:
-        again = predict_jobs.queue().submit(job.request)
+        again = predict_jobs.queue().request(job.request)
     except SaiError as error:
         st.session_state[keys.PREDICT_SAID] = str(error)
         return
     predict_jobs.queue().remove(job)
-    remember(again.number)
+    remember(again)
 
 
-def remember(number: int) -> None:
+def remember(job: PredictionJob) -> None:
     """Note that this session started a job: its folder becomes *More predictions* with the first result."""
-    st.session_state.setdefault(keys.PREDICT_MINE, []).append(number)
-
-
-def _span(seconds: float) -> str:
-    seconds = round(seconds)
-    if seconds < 90:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    st.session_state.setdefault(keys.PREDICT_MINE, []).append(job)

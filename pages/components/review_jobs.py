@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from pages.components import sources
-from pages.components.sources import Job
+from pages.components import background, sources
 from sai_core.annotations import AnnotationTable, DcaseMetadata, read_dcase_csv
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.figures.player import BLOCK_FRAMES
 from sai_core.figures.recording_view import RecordingView
-from sai_core.progress import no_progress
+from sai_core.jobs import Job, JobQueue
+from sai_core.progress import Progress, no_progress
 from sai_core.review import Item, Queue, QueueSettings, ReviewStore, build_queue
 from sai_core.review.desk import Material
 from sai_core.review.moment import block_range
@@ -39,13 +34,9 @@ def store(path: str, data_root: str) -> ReviewStore:
     return ReviewStore(path, data_root=Path(data_root))
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _queue(signature: tuple[object, ...], _root: DataRoot, _systems: list[PredictionSet]) -> Job[Queue]:
-    settings = signature[-1]
-    assert isinstance(settings, QueueSettings)
-    job: Job[Queue] = Job()
-    job.start(lambda progress: build_queue(_root, _systems, settings=settings, progress=progress))
-    return job
+def queues() -> JobQueue:
+    """Queues of moments that are built or have been."""
+    return background.queue("review-queues", at_once=2, keep=8)
 
 
 def queue(root: DataRoot, systems: list[PredictionSet], settings: QueueSettings) -> Job[Queue]:
@@ -54,28 +45,16 @@ def queue(root: DataRoot, systems: list[PredictionSet], settings: QueueSettings)
     paths += [system.files.get(r.name) for system in systems for r in root.recordings]
     stamps = tuple(_stamp(path) for path in paths if path is not None)
     names = tuple((system.name, str(system.folder)) for system in systems)
-    return _queue((str(root.path), names, stamps, settings), root, systems)
+    return queues().submit(
+        (str(root.path), names, stamps, settings),
+        lambda progress: build_queue(root, systems, settings=settings, progress=progress),
+        title="Looking for what is worth a look",
+    )
 
 
-@st.cache_resource(show_spinner=False)
-def _running() -> dict[tuple[str, ...], Job[Any]]:
-    """Exports and scores by what they are for; the last one of each."""
-    return {}
-
-
-def start(key: tuple[str, ...], work: Callable[[Any], Any]) -> None:
-    """Start work in the background in place of what ran under the key."""
-    jobs = _running()
-    while len(jobs) >= 32:
-        jobs.pop(next(iter(jobs)))
-    job: Job[Any] = Job()
-    jobs[key] = job
-    job.start(work)
-
-
-def running(key: tuple[str, ...]) -> Job[Any] | None:
-    """Work that was started under the key, or None."""
-    return _running().get(key)
+def outcomes() -> JobQueue:
+    """Exports and scores, by what they are for and the review file."""
+    return background.queue("review", at_once=1)
 
 
 def view_of(root: DataRoot, systems: list[PredictionSet], item: Item) -> RecordingView:
@@ -113,38 +92,25 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
-_ahead_lock = threading.Lock()
-_ahead_pool = ThreadPoolExecutor(1, thread_name_prefix="review-ahead")
-_ahead: dict[str, Callable[[], None]] = {}
-"""What each reviewer wants next and nobody has begun."""
-
-
 def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item], *, reviewer: str) -> None:
     """Open what the next items need in the background, so that it is there when their turn comes.
 
-    One thread does it for everybody; of one reviewer a newer wish takes the place of one that has not begun.
+    One thread does it for everybody; of one reviewer a newer wish takes the place of an older one.
     """
     if not items:
         return
 
-    def work() -> None:
+    def work(progress: Progress) -> None:
         for item in items:
+            progress(0.0, "opening ahead")
             view = view_of(root, systems, item)
             n_frames = max(view.n_frames, item.end + 1)
             blocks = sorted(block_range(item, item.frame, n_frames), key=lambda b: abs(b - item.frame // BLOCK_FRAMES))
             for index in blocks:
                 if index < view.n_blocks:
+                    progress(0.0, "opening ahead")
                     view.block(index)
 
-    with _ahead_lock:
-        waits = reviewer in _ahead
-        _ahead[reviewer] = work
-    if not waits:
-        _ahead_pool.submit(_work_ahead, reviewer)
-
-
-def _work_ahead(reviewer: str) -> None:
-    with _ahead_lock:
-        work = _ahead.pop(reviewer)
-    with suppress(SaiError):  # it is told when the item is opened
-        work()
+    # an error is told when the item is opened
+    key = (str(root.path), reviewer, tuple(item.id for item in items))
+    background.queue("review-ahead", at_once=1, keep=0).submit(key, work, wanted_by=reviewer)

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, review_jobs
+from pages.components import address, background, review_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet
@@ -165,7 +165,7 @@ def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
     key = ("export", str(store.path))
     if st.button("Export", type="primary", icon=":material/save:"):
         history = store.history()
-        review_jobs.start(
+        review_jobs.outcomes().submit(
             key,
             lambda progress: export_review(
                 root,
@@ -176,30 +176,17 @@ def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
                 replace_older=older,
                 progress=progress,
             ),
+            title="Exporting",
+            reuse="active",
         )
-    _follow(key, "Exporting", _exported)
+    _follow(key, _exported)
 
 
-def _follow(key: tuple[str, ...], verb: str, show: Callable[[Any], None]) -> None:
-    """Show what became of a job; looks again by itself only while it runs."""
-    job = review_jobs.running(key)
-    if job is not None:
-        over = job.wait(0)
-        st.fragment(_outcome, run_every=None if over else "1s")(key, verb, show, over)
-
-
-def _outcome(key: tuple[str, ...], verb: str, show: Callable[[Any], None], over: bool) -> None:
-    job = review_jobs.running(key)
-    if job is None:
-        return
-    if not over and job.wait(0):
-        st.rerun()  # without the timer
-    if job.error:
-        st.error(plain(job.error))
-    elif job.result is None:
-        st.progress(min(max(job.fraction, 0.0), 1.0), plain(f"{verb}: {job.text}"))
-    else:
-        show(job.result)
+def _follow(key: tuple[str, ...], show: Callable[[Any], None]) -> None:
+    """Show how far a job is, and then what became of it."""
+    job = review_jobs.outcomes().find(key)
+    if job is not None and background.ready(job, button=""):
+        show(job.value)
 
 
 def _exported(report: Any) -> None:
@@ -218,10 +205,13 @@ def _scores(root: DataRoot, systems: list[PredictionSet], store: ReviewStore) ->
     if st.button("Score", icon=":material/leaderboard:", disabled=not systems):
         history = store.history()
         policy = st.session_state.get(keys.REVIEW_POLICY, "latest")
-        review_jobs.start(
-            key, lambda progress: revised_scores(root, systems, history, policy=policy, progress=progress)
+        review_jobs.outcomes().submit(
+            key,
+            lambda progress: revised_scores(root, systems, history, policy=policy, progress=progress),
+            title="Scoring",
+            reuse="active",
         )
-    _follow(key, "Scoring", _scored)
+    _follow(key, _scored)
 
 
 def _scored(rows: list[RevisedScores]) -> None:

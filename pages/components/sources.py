@@ -5,25 +5,21 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import streamlit as st
 
+from pages.components import background
 from sai_core.dataset import DataRoot, PredictionSet, Recording, open_data_root
-from sai_core.errors import InputError, SaiError
+from sai_core.errors import InputError
 from sai_core.figures.acoustic_layer import AcousticLayer, LayerKind, open_layer
 from sai_core.figures.comparison import Comparison, compare
 from sai_core.figures.overview import overview
 from sai_core.figures.recording_view import BytesCache, RecordingView, open_view
 from sai_core.files import file_signature
+from sai_core.jobs import Job
 from sai_core.progress import Progress
-
-Result = TypeVar("Result")
-
-_one_comparison = threading.Lock()
-"""Two systems of one recording share the rendered labels: the second comparison finds them ready."""
 
 _CACHE_BYTES: Final[int] = 256 << 20
 """Finished blocks of all sessions together: some four minutes of video."""
@@ -48,79 +44,27 @@ def data_root(path: str, extra_folder: str) -> DataRoot:
     return root.add_prediction_folder(extra_folder) if extra_folder else root
 
 
-@dataclass
-class Job(Generic[Result]):
-    """A calculation in a thread of its own; it never touches Streamlit, pages look at it.
-
-    Attributes
-    ----------
-    fraction, text : float, str
-        How far it is.
-    result : object or None
-    error : str
-        One sentence, when it failed.
-    """
-
-    fraction: float = 0.0
-    text: str = ""
-    result: Result | None = None
-    error: str = ""
-    _done: threading.Event = field(default_factory=threading.Event)
-
-    def start(self, work: Callable[[Progress], Result]) -> None:
-        """Run ``work`` in the background."""
-
-        def report(fraction: float, message: str) -> None:
-            self.fraction, self.text = fraction, message
-
-        def run() -> None:
-            try:
-                self.result = work(report)
-            except SaiError as error:
-                self.error = str(error)
-            except Exception as error:  # a bug must not leave a bar that never ends
-                self.error = f"The calculation failed ({type(error).__name__}: {error})."
-            finally:
-                self._done.set()
-
-        threading.Thread(target=run, name="explorer-job", daemon=True).start()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it ended within some seconds."""
-        return self._done.wait(seconds)
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _comparison(scene_id: str, key: str, _view: RecordingView) -> Job[Comparison]:
-    job: Job[Comparison] = Job()
-    labels, predictions = _view.tables["L"], _view.tables[key]
-
-    def work(progress: Progress) -> Comparison:
-        progress(0.0, "Waiting for another comparison")
-        with _one_comparison:
-            return compare(labels, predictions, progress=progress)
-
-    job.start(work)
-    return job
-
-
 def comparison(view: RecordingView, key: str) -> Job[Comparison]:
-    """Comparison of a system with the labels: started at the first call, shared by all sessions."""
-    return _comparison(view.scene_id, key, view)
+    """Comparison of a system with the labels: started at the first call, shared by all sessions.
 
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _acoustic(scene_id: str, kind: LayerKind, weights: str, _recording: Recording) -> Job[AcousticLayer]:
-    job: Job[AcousticLayer] = Job()
-    job.start(lambda progress: open_layer(_recording, kind, weights=weights, progress=progress))
-    return job
+    One at a time: two systems of one recording share the rendered labels, which the second finds ready.
+    """
+    labels, predictions = view.tables["L"], view.tables[key]
+    return background.queue("comparisons", at_once=1).submit(
+        (view.scene_id, key), lambda progress: compare(labels, predictions, progress=progress), title="Comparison"
+    )
 
 
 def acoustic_layer(view: RecordingView, kind: LayerKind, weights: str) -> Job[AcousticLayer]:
     """Acoustic maps of a recording: started at the first call, shared by all sessions."""
-    job = _acoustic(view.scene_id, kind, weights, view.recording)
+    recording, queue = view.recording, background.queue("acoustic-maps", at_once=2, keep=16)
+    job = queue.submit(
+        (view.scene_id, kind, weights),
+        lambda progress: open_layer(recording, kind, weights=weights, progress=progress),
+        title="Acoustic maps",
+    )
     if job.error:  # told once, then tried anew: the user may have put the missing file there meanwhile
-        _acoustic.clear(view.scene_id, kind, weights, view.recording)
+        queue.remove(job)
     return job
 
 

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import streamlit as st
 
-from pages.components import sources, train_list
+from pages.components import background, train_list
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
 from sai_core.errors import SaiError
+from sai_core.jobs import Job
 from sai_core.runs import executors, launch
 from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
 from sai_core.runs.kinds import KINDS, FieldError, TrainingKind, kind_of
@@ -380,14 +381,7 @@ def _setting(line: str) -> str:
     return f"{key.strip()}{separator}{value.strip()}"
 
 
-@st.cache_resource(show_spinner=False)
-def _probe() -> sources.Job[TorchFacts]:
-    """Which devices there are, asked for once and in the background: importing torch takes seconds."""
-    job: sources.Job[TorchFacts] = sources.Job()
-    job.start(lambda progress: probe_torch())
-    return job
-
-
 def _devices() -> list[str]:
-    facts = _probe().result
-    return ["auto", "cpu", *(str(device["name"]) for device in (facts.devices if facts else ()))]
+    # asked for once and in the background: importing torch takes seconds
+    job: Job[TorchFacts] = background.queue("devices").submit("torch", lambda progress: probe_torch())
+    return ["auto", "cpu", *(str(device["name"]) for device in (job.result.devices if job.result else ()))]

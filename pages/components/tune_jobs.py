@@ -1,19 +1,17 @@
-"""Tuning sets and their evaluations, shared by all sessions; everything slow runs in a thread of its own."""
+"""Tuning sets and their evaluations, shared by all sessions; everything slow runs in the background."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import streamlit as st
 
-from pages.components.sources import Job
+from pages.components import background
 from sai_core.dataset import DataRoot, Recording
-from sai_core.errors import CancelledError
+from sai_core.jobs import Job, JobQueue, Reuse
 from sai_core.postprocess import PipelineSettings
 from sai_core.progress import Progress
 from sai_core.tuning import RawSet, TuningResult, TuningSet, find_raw_sets, open_raw_set
@@ -23,69 +21,6 @@ Result = TypeVar("Result")
 _MAX_SETS: Final[int] = 3
 """Opened sets; each holds at most 512 MB of rendered maps, mostly far less."""
 
-_MAX_JOBS: Final[int] = 64
-"""Finished jobs of a set: figures of some settings, heat maps, searches."""
-
-
-@dataclass
-class Task(Job[Result]):
-    """A job that can be stopped."""
-
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return not self._done.is_set()
-
-    def stop(self) -> None:
-        """Ask it to end soon."""
-        self._stop.set()
-
-    def begin(self, work: Callable[[Progress], Result]) -> None:
-        """Run ``work`` in the background; it ends at its next report after :meth:`stop`."""
-
-        def stoppable(progress: Progress) -> Result:
-            def report(fraction: float, message: str) -> None:
-                if self._stop.is_set():
-                    raise CancelledError("Stopped.")
-                progress(fraction, message)
-
-            return work(report)
-
-        self.start(stoppable)
-
-
-class Tasks:
-    """The last tasks by key; one that failed or was stopped is started anew when it is asked for again."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._tasks: OrderedDict[Hashable, Task[Any]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, key: Hashable) -> Task[Any] | None:
-        """The task of a key, if it is there."""
-        with self._lock:
-            return self._tasks.get(key)
-
-    def get(self, key: Hashable, work: Callable[[Progress], Result], *, again: bool = False) -> Task[Result]:
-        """The task of a key, started if it is not there; ``again``: also if it failed or was stopped."""
-        with self._lock:
-            task = self._tasks.get(key)
-            ended_badly = task is not None and not task.running and task.result is None
-            if task is None or task._stop.is_set() or (again and ended_badly):
-                task = Task()
-                self._tasks[key] = task
-                task.begin(work)
-            self._tasks.move_to_end(key)
-            for old in list(self._tasks):
-                if len(self._tasks) <= self._limit:
-                    break
-                if not self._tasks[old].running:
-                    del self._tasks[old]
-        return cast(Task[Result], task)
-
 
 @dataclass(eq=False)
 class Bench:
@@ -93,65 +28,37 @@ class Bench:
 
     Attributes
     ----------
-    opening : Task of TuningSet
-    tasks : Tasks
+    tuning_set : TuningSet
+    jobs : JobQueue
+        Figures of some settings, heat maps, searches; the set itself sees to who goes first.
     """
 
-    opening: Task[TuningSet]
-    tasks: Tasks = field(default_factory=lambda: Tasks(_MAX_JOBS))
+    tuning_set: TuningSet
+    jobs: JobQueue = field(default_factory=lambda: JobQueue("tune", keep=64))
 
-    @property
-    def tuning_set(self) -> TuningSet:
-        """The set, once it is open."""
-        assert self.opening.result is not None
-        return self.opening.result
+    def evaluation(self, settings: PipelineSettings, *, wanted_by: Hashable = None) -> Job[TuningResult]:
+        """Figures of settings; ahead of everything that was started by :meth:`background`.
 
-    def evaluation(self, settings: PipelineSettings) -> Task[TuningResult]:
-        """Figures of settings; ahead of everything that was started by :meth:`background`."""
-        tuning_set = self.tuning_set
+        Given who wants them, their next wish takes the place of this one.
+        """
 
         def work(progress: Progress) -> TuningResult:
-            with tuning_set.first():
-                return tuning_set.evaluate(settings, progress=progress)
+            with self.tuning_set.first():
+                return self.tuning_set.evaluate(settings, progress=progress)
 
-        return self.tasks.get(("evaluate", settings.part("candidates", "select", "export")), work)
+        key = ("evaluate", settings.part("candidates", "select", "export"))
+        return self.jobs.submit(key, work, title="Figures", wanted_by=wanted_by)
 
     def background(
-        self, key: Hashable, work: Callable[[TuningSet, Progress], Result], *, again: bool = False
-    ) -> Task[Result]:
+        self, key: Hashable, work: Callable[[TuningSet, Progress], Result], *, title: str, reuse: Reuse = "unfailed"
+    ) -> Job[Result]:
         """A long task on the set, which lets evaluations go first."""
-        tuning_set = self.tuning_set
 
         def calmly(progress: Progress) -> Result:
-            with tuning_set.background():
-                return work(tuning_set, progress)
+            with self.tuning_set.background():
+                return work(self.tuning_set, progress)
 
-        return self.tasks.get(key, calmly, again=again)
-
-
-class _Benches:
-    def __init__(self) -> None:
-        self._benches: OrderedDict[Hashable, Bench] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, open_: Callable[[Progress], TuningSet]) -> Bench:
-        with self._lock:
-            bench = self._benches.get(key)
-            # an opening that failed was told by the page that asked; the files may be there by now
-            if bench is None or (not bench.opening.running and bench.opening.result is None):
-                bench = Bench(Task())
-                bench.opening.begin(open_)
-                self._benches[key] = bench
-            self._benches.move_to_end(key)
-            while len(self._benches) > _MAX_SETS:
-                _, old = self._benches.popitem(last=False)
-                old.opening.stop()
-        return bench
-
-
-@st.cache_resource(show_spinner=False)
-def _benches() -> _Benches:
-    return _Benches()
+        return self.jobs.submit(key, calmly, title=title, reuse=reuse)
 
 
 @st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
@@ -161,7 +68,12 @@ def raw_sets(_root: DataRoot, root: str, extra: str, sets: tuple[str, ...]) -> l
     return find_raw_sets([*folders, Path(extra)] if extra else folders)
 
 
-def bench(raw: RawSet, recordings: list[Recording], teacher: Path | None) -> Bench:
+def openings() -> JobQueue:
+    """Sets that are opened or have been."""
+    return background.queue("tune-sets", keep=_MAX_SETS)
+
+
+def opening(raw: RawSet, recordings: list[Recording], teacher: Path | None) -> Job[Bench]:
     """The bench of some recordings: opened at the first call, shared by all sessions until a file changes."""
     labels = {r.name: r.label_path for r in recordings if r.label_path is not None}
     stores = {name: raw.stores[name] for name in labels}
@@ -169,7 +81,11 @@ def bench(raw: RawSet, recordings: list[Recording], teacher: Path | None) -> Ben
         tuple((name, str(path), _stamp(path / "store.json"), _stamp(labels[name])) for name, path in stores.items()),
         None if teacher is None else (str(teacher), _stamp(teacher)),
     )
-    return _benches().get(key, lambda progress: open_raw_set(stores, labels, teacher_folder=teacher, progress=progress))
+    return openings().submit(
+        key,
+        lambda progress: Bench(open_raw_set(stores, labels, teacher_folder=teacher, progress=progress)),
+        title="Opening",
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -13,12 +13,13 @@ from typing import Any, Final, cast
 import cv2
 import streamlit as st
 
-from pages.components import address, plotting, tune_charts, tune_jobs, tune_settings, tune_tables
+from pages.components import address, background, plotting, tune_charts, tune_jobs, tune_settings, tune_tables
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.errors import InputError, SaiError
 from sai_core.files import FileSignature, file_signature
+from sai_core.jobs import Job
 from sai_core.metrics import THRESHOLDS
 from sai_core.postprocess import PipelineSettings, System, list_systems, save_system
 from sai_core.postprocess.systems import system_toml, systems_folder
@@ -90,12 +91,11 @@ def curves(scene: Scene) -> None:
         "threshold, so a mark may lie beside its curve."
     )
     low = replace(scene.settings, min_score=CURVE_FLOOR, min_score_per_class={}, min_coverage=0.0)
-    task = scene.bench.evaluation(low)
-    task.wait(2.0)
-    if task.result is None:
-        _wait(task, "Curves")
+    job = scene.bench.evaluation(low)
+    job.wait(2.0)
+    if not _ready(job, scene):
         return
-    drawn = precision_recall_curves(task.result.scores, threshold=iou or 0.5)
+    drawn = precision_recall_curves(job.value.scores, threshold=iou or 0.5)
     kept = {c.category_id: c for c in precision_recall_curves(scene.now.scores, threshold=iou or 0.5)}
     thresholds = {c: scene.settings.min_score_per_class.get(c, scene.settings.min_score) for c in range(N_CLASSES)}
     points = {c: (float(curve.recall[-1]), float(curve.precision[-1])) for c, curve in kept.items() if len(curve.score)}
@@ -118,27 +118,26 @@ def _curve_clicked(key: str) -> None:
 def heat(scene: Scene) -> None:
     """MAP over score threshold and NMS IoU."""
     key = ("heat", replace(scene.settings, min_score=0.0, nms_iou=0.0).part("candidates", "select", "export"))
-    task: tune_jobs.Task[Any] | None = scene.bench.tasks.find(key)
+    job = scene.bench.jobs.find(key)
     settings = scene.settings
 
     def work(tuning_set: TuningSet, progress: Any) -> Any:
         return heat_map(tuning_set, settings, progress=progress)
 
-    if task is None or (not task.running and task.result is None):
-        if task is not None and task.error:
-            st.warning(plain(task.error))
+    if job is None or job.error:
+        if job is not None:
+            st.warning(plain(job.error))
         st.caption(
             "Every cell is a full evaluation with that score threshold and NMS IoU, all other settings as they stand."
         )
 
         def compute() -> None:
-            scene.bench.background(key, work, again=True)
+            scene.bench.background(key, work, title="Heat map")
 
         # a callback, since a run of the page that the next click cuts short would forget the button
         st.button("Compute the heat map", icon=":material/grid_on:", key=f"{keys.TUNE_HEAT}_go", on_click=compute)
         return
-    if task.result is None:
-        _wait(task, "Heat map")
+    if not background.ready(job, button="Stop"):
         return
     left, right = st.columns([2, 3], vertical_alignment="center")
     average = left.segmented_control(
@@ -150,7 +149,7 @@ def heat(scene: Scene) -> None:
         st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not touch.")
     chart = f"{keys.TUNE_HEAT}_{st.session_state.get(keys.TUNE_CHART, 0)}"
     at = (scene.settings.min_score, scene.settings.nms_iou)
-    figure = tune_charts.heat_chart(task.result, average=average or "macro", at=at, height=_CHART_HEIGHT)
+    figure = tune_charts.heat_chart(job.value, average=average or "macro", at=at, height=_CHART_HEIGHT)
     plotting.draw(figure, key=chart, alt="Heat map of mAP", on_select=lambda: _heat_clicked(chart))
 
 
@@ -182,13 +181,13 @@ def search(scene: Scene) -> None:
         )
 
     def begin() -> None:
-        scene.bench.background(key, work, again=True)
+        scene.bench.background(key, work, title="Search")
         st.session_state[keys.TUNE_SEARCH] = key
 
     three.button("Search thresholds", icon=":material/search:", type="primary", on_click=begin)
     # the last search stays, also when its thresholds have been taken over and are the settings now
-    task = scene.bench.tasks.find(st.session_state.get(keys.TUNE_SEARCH, key))
-    if task is None:
+    job = scene.bench.jobs.find(st.session_state.get(keys.TUNE_SEARCH, key))
+    if job is None:
         st.caption(
             "The thresholds are chosen on one half of the recordings and reported on the other, so that the figures "
             "are not those of its own choice."
@@ -197,13 +196,9 @@ def search(scene: Scene) -> None:
             "fairer test."
         )
         return
-    if task.running:
-        _wait(task, "Search")
+    if not background.ready(job, button="Stop"):
         return
-    if task.result is None:
-        st.warning(plain(task.error))
-        return
-    start, found = task.result
+    start, found = job.value
     st.markdown(f"**{plain(search_sentence(found))}**")
     names = [
         " · ".join(part.names[:4]) + (" ..." if len(part.names) > 4 else "")
@@ -337,12 +332,11 @@ def compare(scene: Scene) -> None:
     results = []
     for name in chosen:
         settings = scene.settings if name == standing else by_name[name].settings
-        task = scene.bench.evaluation(settings)
-        task.wait(1.0)
-        if task.result is None:
-            _wait(task, title(name))
+        job = scene.bench.evaluation(settings)
+        job.wait(1.0)
+        if not _ready(job, scene):
             return
-        results.append(task.result.evaluation)
+        results.append(job.value.evaluation)
     names = (title(chosen[0]), title(chosen[1]))
     left, right = st.columns([2, 3], gap="medium")
     with left:
@@ -393,20 +387,11 @@ def save(scene: Scene) -> None:
                     tuning_set, settings, Path(folder_text), data_root=root, replace_older=again, progress=progress
                 )
 
-            previous = scene.bench.tasks.find(key)
-            if previous is not None and not previous.running:
-                previous.stop()  # finished: the same export is asked for once more
-            scene.bench.background(key, work, again=True).wait(1.0)
+            scene.bench.background(key, work, title="Export", reuse="active").wait(1.0)
             st.session_state[keys.TUNE_EXPORT] = key
-        task = scene.bench.tasks.find(st.session_state.get(keys.TUNE_EXPORT))
-        if task is None:
-            return
-        if task.running:
-            _wait(task, "Export")
-        elif task.result is None:
-            st.error(plain(task.error))
-        else:
-            report: SubmissionReport = task.result
+        job = scene.bench.jobs.find(st.session_state.get(keys.TUNE_EXPORT))
+        if job is not None and background.ready(job, button="Stop"):
+            report: SubmissionReport = job.value
             st.success(plain(f"{len(report.files)} files, {report.n_bytes / 2**20:.2f} MB, in {report.folder}"))
             for recording, what in report.compressed:
                 st.warning(plain(f"{recording}: {'; '.join(what.lines())}"))
@@ -431,21 +416,8 @@ def _save(system: System, folder: Path) -> None:
     st.session_state[keys.TUNE_SAID] = (True, f"{tuned.name}, version {tuned.version}, saved in {path}")
 
 
-def _wait(task: tune_jobs.Task[Any], title: str) -> None:
-    """Progress of a task, looked at twice a second; the page runs again when it has ended."""
-    if task.error:
-        st.error(plain(task.error))
-        return
-    _watch(task, title)
-
-
-@st.fragment(run_every="400ms")
-def _watch(task: tune_jobs.Task[Any], title: str) -> None:
-    if not task.running:
-        st.rerun()
-    left, right = st.columns([6, 1], vertical_alignment="center")
-    left.progress(min(max(task.fraction, 0.0), 1.0), plain(f"{title}: {task.text or 'starting'}"))
-    right.button("Stop", icon=":material/close:", key=f"tune_stop_{title}", on_click=task.stop)
+def _ready(job: Job[Any], scene: Scene) -> bool:
+    return background.ready(job, button="Stop", again=scene.bench.jobs)
 
 
 VIEWS: Final[dict[str, Callable[[Scene], None]]] = {

@@ -15,6 +15,7 @@ from sai_core.figures.acoustic_layer import index_table
 from sai_core.figures.maps import MAP_MODES, MapMode
 from sai_core.figures.player import BLOCK_FRAMES
 from sai_core.figures.recording_view import RecordingView
+from sai_core.jobs import Job
 
 
 @st.fragment
@@ -96,7 +97,7 @@ def _answer_acoustic(
     return status
 
 
-def _status(job: sources.Job[Any]) -> dict[str, object]:
+def _status(job: Job[Any]) -> dict[str, object]:
     if job.result is not None:
         return {"state": "done"}
     if job.error:

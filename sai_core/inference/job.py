@@ -10,13 +10,11 @@ Nothing is lost when a job is cancelled or the program is killed: raw detections
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, cast
 
 from sai_core.annotations.notes import FileNotes, summarise_notes
 from sai_core.dataset import Recording, describe
@@ -26,6 +24,7 @@ from sai_core.files import resolved, user_path
 from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
 from sai_core.inference.store import store_folder
+from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
 from sai_core.postprocess.pipeline import KeepClasses
 from sai_core.progress import Progress, no_progress
@@ -341,148 +340,78 @@ def _class_names(classes: KeepClasses) -> str:
     return ", ".join(class_name(c) for c in classes) or "no class: none has detections"
 
 
-JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
+class PredictionJob(Job[tuple[RecordingResult, ...]]):
+    """One request as a background job.
 
+    Attributes
+    ----------
+    request : PredictionRequest
+    results : dict of int to RecordingResult
+        Result of each recording that has one, by its place in the request.
+    note : str
+        What a system decided over all recordings.
+    """
 
-class PredictionJob:
-    """One request in the queue; read by whoever shows it, written by the queue's thread."""
-
-    def __init__(self, number: int, request: PredictionRequest) -> None:
-        self.number = number
+    def __init__(self, request: PredictionRequest) -> None:
+        super().__init__(
+            self._predict,
+            title=f"Prediction by {request.checkpoint.stem}",
+            when_cancelled="Cancelled; what is finished stays, and the same request goes on from there.",
+        )
         self.request = request
-        self.state: JobState = "waiting"
-        self.fraction = 0.0
-        self.text = "Waiting for its turn"
-        self.error = ""
-        self.note = ""
-        """What a system decided over all recordings."""
         self.results: dict[int, RecordingResult] = {}
-        """Result of each recording that has one, by its place in the request."""
-        self._began = 0.0
-        self._ended = 0.0
-        self._stop = threading.Event()
-
-    @property
-    def active(self) -> bool:
-        """Whether it waits or runs."""
-        return self.state in ("waiting", "running")
-
-    @property
-    def seconds(self) -> float:
-        """Time since it began, or that it took."""
-        if not self._began:
-            return 0.0
-        return (self._ended or time.monotonic()) - self._began
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimate from what is done; None while there is nothing to tell by."""
-        if self.state != "running" or self.fraction < 0.02:
-            return None
-        return self.seconds * (1 - self.fraction) / self.fraction
+        self.note = ""
 
     @property
     def written(self) -> list[RecordingResult]:
         """Results with a submission file."""
         return [r for r in list(self.results.values()) if r.path is not None]
 
-    def cancel(self) -> None:
-        """Ask it to stop after the present batch of frames; finished blocks stay."""
-        self._stop.set()
-        if self.state == "waiting":
-            self.state, self.text = "cancelled", "Cancelled before it began."
-
-    def run(self) -> None:
-        """Do the work, in the calling thread."""
-        if self._stop.is_set():
-            return
-        self.state, self._began = "running", time.monotonic()
-        self.text = "Opening the checkpoint"
+    def _predict(self, progress: Progress) -> tuple[RecordingResult, ...]:
         n = len(self.request.recordings)
+        progress(0.0, "Opening the checkpoint")
 
         def progress_of(index: int, recording: Recording) -> Progress:
-            def progress(fraction: float, message: str) -> None:
-                if self._stop.is_set():
-                    raise CancelledError("Cancelled; what is finished stays, and the same request goes on from there.")
-                self.fraction, self.text = (index + min(fraction, 1.0)) / n, message
-
-            return progress
+            return lambda fraction, message: progress((index + min(fraction, 1.0)) / n, message)
 
         def on_note(note: str) -> None:
             self.note = f"{self.note} {note}".strip()
 
-        try:
-            predict_recordings(
-                self.request, progress_of=progress_of, on_result=self.results.__setitem__, on_note=on_note
-            )
-            failed = [r for r in self.results.values() if r.error]
-            if failed and len(failed) == n:
-                self.state, self.error = "failed", failed[0].error
-            else:
-                self.state, self.fraction = "done", 1.0
-            self.text = f"{len(self.written)} of {n} recordings written"
-        except CancelledError as error:
-            self.state, self.text = "cancelled", str(error)
-        except SaiError as error:
-            self.state, self.error = "failed", str(error)
-        except Exception as error:  # a bug must not leave a bar that never ends
-            self.state, self.error = "failed", f"The prediction failed ({type(error).__name__}: {error})."
-        finally:
-            self._ended = time.monotonic()
+        results = predict_recordings(
+            self.request, progress_of=progress_of, on_result=self.results.__setitem__, on_note=on_note
+        )
+        if all(result.error for result in results):
+            raise InputError(results[0].error)
+        self.text = f"{len(self.written)} of {n} recordings written"
+        return results
 
 
-class PredictionQueue:
-    """Requests that run one after another in a thread of their own."""
+class PredictionQueue(JobQueue):
+    """Requests that run one after another in the background."""
 
     def __init__(self) -> None:
-        self._jobs: list[PredictionJob] = []
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._busy = False
+        super().__init__("predict", at_once=1, keep=100)
 
     @property
-    def jobs(self) -> Sequence[PredictionJob]:
+    def jobs(self) -> tuple[PredictionJob, ...]:
         """All jobs, the newest first."""
-        with self._lock:
-            return tuple(reversed(self._jobs))
+        return cast("tuple[PredictionJob, ...]", super().jobs)
 
-    def job(self, number: int) -> PredictionJob | None:
-        """A job by its number."""
-        return next((j for j in self.jobs if j.number == number), None)
-
-    def submit(self, request: PredictionRequest) -> PredictionJob:
+    def request(self, request: PredictionRequest) -> PredictionJob:
         """Put a request at the end of the queue.
 
         Raises
         ------
         InputError
-            As :func:`check_request`; or the same output folder is being written with another checkpoint or system.
+            As :func:`check_request`; or the same output folder is being written by another job.
         """
         check_request(request)
         with self._lock:
-            for other in self._jobs:
-                if other.active and other.request.out == request.out:
-                    raise InputError(
-                        f"{request.out}: another job writes there; wait for it, cancel it, or choose another folder."
-                    )
-            job = PredictionJob(next(self._numbers), request)
-            self._jobs.append(job)
-            if not self._busy:
-                self._busy = True
-                threading.Thread(target=self._work, name="predict", daemon=True).start()
+            other = self.find(request.out)
+            if other is not None and other.active:
+                raise InputError(
+                    f"{request.out}: another job writes there; wait for it, cancel it, or choose another folder."
+                )
+            job = PredictionJob(request)
+            self.add(request.out, job)
         return job
-
-    def remove(self, job: PredictionJob) -> None:
-        """Take a job that has ended off the list; its files stay."""
-        with self._lock:
-            if not job.active and job in self._jobs:
-                self._jobs.remove(job)
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                job = next((j for j in self._jobs if j.state == "waiting"), None)
-                if job is None:
-                    self._busy = False
-                    return
-            job.run()

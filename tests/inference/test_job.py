@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +28,8 @@ from sai_core.inference.job import (
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint
 from sai_core.postprocess import PipelineSettings, System, load_system
 from sai_core.teacher.network import AvSeldNet, TeacherConfig, save_teacher
+
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +57,6 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> PredictionRequest:
         device="cpu",
         batch=2,
     )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_files_results_and_the_checkpoints_own_inputs(request_: PredictionRequest, tmp_path: Path) -> None:
@@ -188,22 +181,29 @@ def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path
 
 def test_the_queue_runs_one_after_another_and_says_what_went_wrong(request_: PredictionRequest, tmp_path: Path) -> None:
     queue = PredictionQueue()
-    good = queue.submit(replace(request_, out=tmp_path / "a"))
+    good = queue.request(replace(request_, out=tmp_path / "a"))
     with pytest.raises(InputError, match="another job writes there"):
-        queue.submit(replace(request_, out=tmp_path / "a"))
-    bad = queue.submit(replace(request_, out=tmp_path / "b", checkpoint=tmp_path / "none.safetensors"))
-    assert [j.number for j in queue.jobs] == [2, 1]
-    at_once: list[int] = []
-    while good.active or bad.active:
-        at_once.append(sum(j.state == "running" for j in queue.jobs))
-        time.sleep(0.01)
-    assert max(at_once) <= 1
+        queue.request(replace(request_, out=tmp_path / "a"))
+    bad = queue.request(replace(request_, out=tmp_path / "b", checkpoint=tmp_path / "none.safetensors"))
+    assert queue.jobs == (bad, good)
+    assert bad.state == "queued"
+    assert bad.wait(PATIENCE_S)
     assert (good.state, good.fraction, len(good.written)) == ("done", 1.0, 2)
+    assert good.text == "2 of 2 recordings written"
+    assert good.result == tuple(good.results[k] for k in range(2))
     assert bad.state == "failed"
     assert "no such file" in bad.error
     queue.remove(bad)
-    assert queue.job(2) is None
-    assert queue.job(1) is good
+    assert queue.jobs == (good,)
+
+
+def test_a_job_of_recordings_that_all_fail_has_failed(request_: PredictionRequest, tmp_path: Path) -> None:
+    broken = replace(request_.recordings[0], mic_path=tmp_path / "gone.wav")
+    job = PredictionQueue().request(replace(request_, recordings=(broken,), out=tmp_path / "out"))
+    assert job.wait(PATIENCE_S)
+    assert (job.state, job.written) == ("failed", [])
+    assert "gone.wav" in job.error
+    assert job.results[0].error == job.error
 
 
 def test_a_cancelled_job_goes_on_where_it_was(
@@ -215,7 +215,8 @@ def test_a_cancelled_job_goes_on_where_it_was(
     class Stopping(PredictionJob):
         """Cancels itself as soon as the first recording is written."""
 
-        def run(self) -> None:
+        def __init__(self, request: PredictionRequest) -> None:
+            super().__init__(request)
             job = self
 
             class Results(dict[int, RecordingResult]):
@@ -224,24 +225,21 @@ def test_a_cancelled_job_goes_on_where_it_was(
                     job.cancel()
 
             self.results = Results()
-            super().run()
 
     monkeypatch.setattr("sai_core.inference.job.PredictionJob", Stopping)
-    job = queue.submit(request)
-    wait_until(lambda: not job.active)
-    assert job.state == "cancelled"
+    job = queue.request(request)
+    waiting = queue.request(replace(request, out=tmp_path / "other"))
+    waiting.cancel()  # what waits can be cancelled too
+    assert job.wait(PATIENCE_S)
+    assert (job.state, waiting.state) == ("cancelled", "cancelled")
     assert "goes on from there" in job.text
     assert len(job.written) == 1
     monkeypatch.undo()
-    again = queue.submit(request)
-    wait_until(lambda: not again.active)
+    again = queue.request(request)
+    assert again.wait(PATIENCE_S)
     assert again.state == "done"
     assert len(again.written) == 2
-    # what waits can be cancelled too
-    waiting = PredictionJob(9, request)
-    waiting.cancel()
-    waiting.run()
-    assert waiting.state == "cancelled"
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_watcher_that_cancels_ends_the_run(request_: PredictionRequest, tmp_path: Path) -> None:

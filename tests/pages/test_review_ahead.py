@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import streamlit as st
 
 from pages.components import review_jobs
 from sai_core.errors import InputError
@@ -20,8 +21,8 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.01)
 
 
-def test_a_newer_wish_takes_the_place_of_one_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    review_jobs._ahead_pool.submit(lambda: None).result(120)  # what earlier tests wished for
+def test_a_newer_wish_takes_the_place_of_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    st.cache_resource.clear()  # a queue without what earlier tests wished for
     begun: list[str] = []
     go_on = threading.Event()
 
@@ -37,7 +38,7 @@ def test_a_newer_wish_takes_the_place_of_one_that_has_not_begun(monkeypatch: pyt
 
     def wish(name: str, reviewer: str) -> None:
         item: Any = SimpleNamespace(id=name, end=3, frame=1)
-        review_jobs.prepare(SimpleNamespace(), [], [item], reviewer=reviewer)  # type: ignore[arg-type]
+        review_jobs.prepare(SimpleNamespace(path="root"), [], [item], reviewer=reviewer)  # type: ignore[arg-type]
 
     wish("first", "ada")
     wait_for(lambda: begun == ["first"])

@@ -20,10 +20,8 @@ from pages.components.scores_export import export
 from pages.components.scores_moments import Focus, focus_of_cell
 from pages.components.scores_views import VIEWS, Scene
 from sai_core.dataset import open_data_root
-from sai_core.errors import CancelledError
 from sai_core.metrics import evaluate
 from sai_core.metrics.score_store import ScoreStore, SystemResult, result_of_tables, score_system
-from sai_core.progress import Progress
 from tests.figures.scenes import write_root
 from tests.metrics.helpers import made_up_recording
 
@@ -239,8 +237,9 @@ def test_adding_a_system_scores_that_one_only(root: Path, monkeypatch: pytest.Mo
     from sai_core.metrics import score_store
 
     opened = open_data_root(root)
-    board = scores_jobs.Board()
-    board.store._use_disk = False
+    store = ScoreStore()
+    store._use_disk = False
+    monkeypatch.setattr(scores_jobs, "_store", lambda: store)
     calls: list[str] = []
     original = score_store.result_of_tables
 
@@ -250,38 +249,13 @@ def test_adding_a_system_scores_that_one_only(root: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(score_store, "result_of_tables", counted)
     for name, expected in (("first", 2), ("second", 3), ("first", 3)):
-        task = board.system(scores_jobs.select(opened.prediction_set(name), opened.recordings), "2026-06-30")
-        assert task.wait(120)
-        assert not task.error
+        job = scores_jobs.system(scores_jobs.select(opened.prediction_set(name), opened.recordings), "2026-06-30")
+        assert job.wait(120)
+        assert not job.error
         assert len(calls) == expected
-    # the same question is the same task
-    again = board.system(scores_jobs.select(opened.prediction_set("first"), opened.recordings), "2026-06-30")
-    assert again is task
-
-
-def test_a_task_can_be_stopped_and_started_again() -> None:
-    import threading
-
-    turn, entered = threading.Lock(), threading.Event()
-
-    def work(progress: Progress) -> None:
-        entered.set()
-        while True:
-            progress(0.5, "on its way")
-            time.sleep(0.01)
-
-    first: scores_jobs.Task[None] = scores_jobs.Task(title="first")
-    second: scores_jobs.Task[None] = scores_jobs.Task(title="second")
-    first.begin(work, turn)
-    assert entered.wait(60)
-    second.begin(work, turn)
-    second.stop()
-    assert second.wait(60)  # also while it waits for its turn
-    assert first.running
-    first.stop()
-    assert first.wait(60)
-    assert first.error == str(CancelledError("Stopped."))
-    assert turn.acquire(timeout=10)
+    # the same question is the same job
+    again = scores_jobs.system(scores_jobs.select(opened.prediction_set("first"), opened.recordings), "2026-06-30")
+    assert again is job
 
 
 def test_the_download_buttons_are_there(root: Path) -> None:
