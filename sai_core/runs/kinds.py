@@ -284,8 +284,8 @@ KINDS: Final[dict[str, TrainingKind]] = {
             help="acoustic maps from four channels, on simulated rooms",
             description="Train UpLAM, self-supervised by 32 channels, on simulated rooms around a rigid sphere.",
             examples=_UPLAM_EXAMPLES,
-            module="sai_core.acoustics.training.loop",
-            recipe_files="acoustics/training/uplam.toml",
+            module="sai_core.training.uplam.loop",
+            recipe_files="training/uplam/uplam.toml",
             recipe_keys=frozenset(
                 (
                     *("seed", "threads", "checkpoint_minutes", "validate_every", "validation_frames"),
@@ -324,8 +324,8 @@ KINDS: Final[dict[str, TrainingKind]] = {
             description="Train a DCASE 2023 sound event localiser whose output refines a detector's classes and "
             "counts.",
             examples=_TEACHER_EXAMPLES,
-            module="sai_core.teacher.training",
-            recipe_files="teacher/teacher.toml",
+            module="sai_core.training.teacher",
+            recipe_files="training/teacher.toml",
             recipe_keys=frozenset(
                 (
                     *("seed", "threads", "epochs", "batch", "segment_frames", "rate", "weight_decay", "clip"),

@@ -10,8 +10,9 @@ from sai_core.annotations import DcaseMetadata
 from sai_core.checkpoints import read_metadata, read_state_dict
 from sai_core.dataset import Recording
 from sai_core.errors import InputError
-from sai_core.teacher import training
-from sai_core.teacher.network import AvSeldNet, load_teacher
+from sai_core.teacher.decode import decode
+from sai_core.teacher.features import HOPS_PER_FRAME, recording_features, visual_features
+from sai_core.teacher.network import AvSeldNet, load_teacher, output_of
 from sai_core.teacher.seldnet import SeldNet, is_seldnet, predict_with_seldnet, read_scaler, seldnet_of
 
 Teacher = AvSeldNet | SeldNet
@@ -85,4 +86,11 @@ def predict_recording(model: Teacher, recording: Recording, *, threshold: float 
     check_audio(model, recording)
     if isinstance(model, SeldNet):
         return predict_with_seldnet(model, recording, threshold=threshold)
-    return training.predict_recording(model, recording, threshold=threshold)
+    spectral = recording_features(recording, model.config.audio)
+    frames = spectral.shape[1] // HOPS_PER_FRAME
+    visual = visual_features(recording, frames) if model.config.visual else None
+    return decode(
+        output_of(model, spectral, visual),
+        threshold=model.threshold if threshold is None else threshold,
+        recording=recording.name,
+    )

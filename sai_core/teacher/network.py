@@ -22,6 +22,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -218,3 +219,15 @@ def load_teacher(path: Path, *, device: str | torch.device = "cpu") -> AvSeldNet
     model.threshold = threshold
     load_into(model, read_state_dict(path), path, what="a teacher with this configuration")
     return model.to(device).eval()
+
+
+@torch.inference_mode()
+def output_of(model: AvSeldNet, spectral: np.ndarray, visual: np.ndarray | None) -> np.ndarray:
+    """Multi-ACCDOA of a whole recording, float32 (frames, 3, 13, 4)."""
+    model.eval()
+    if spectral.shape[1] == 0:
+        return np.zeros((0, N_TRACKS, N_CLASSES, 4), np.float32)
+    device = next(model.parameters()).device
+    seen = None if visual is None else torch.from_numpy(visual)[None].to(device)
+    output: np.ndarray = model(torch.from_numpy(spectral.astype(np.float32))[None].to(device), seen)[0].cpu().numpy()
+    return output

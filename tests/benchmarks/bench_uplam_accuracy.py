@@ -4,7 +4,7 @@ Run with ``python -m tests.benchmarks.bench_uplam_accuracy``; it renders the sce
 and the picture in ``docs/uplam.md``. ``--sounds DIR`` also plays real recordings (any folder of WAV, FLAC or OGG);
 ``--scenes N`` sets the number of rooms a cell (24), ``--dry`` leaves the documentation alone.
 
-Every method sees the same frames and is read by the same peak rule (see ``sai_core.acoustics.training.evaluation``).
+Every method sees the same frames and is read by the same peak rule (see ``sai_core.training.uplam.evaluation``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from sai_core.acoustics.beamformer import plane_wave_steering, steered_response
 from sai_core.acoustics.features import SHIPPED_UPLAM
 from sai_core.acoustics.networks import LAM, load_lam32, load_uplam
 from sai_core.acoustics.projection import to_canvas
-from sai_core.acoustics.training.evaluation import HeldOutScene, Tally, held_out_scene, merged, score
 from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, Recipe, official_bins, visibility_tensors
 from sai_core.geometry import (
     SAMPLES_PER_FRAME,
@@ -38,6 +37,7 @@ from sai_core.geometry import (
     em32_positions_m,
     fibonacci_lattice_deg,
 )
+from sai_core.training.uplam.evaluation import HeldOutScene, Tally, held_out_scene, merged, score
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAM32 = REPOSITORY / ".." / "shared" / "oracle" / "lam" / "lam_32_ch.pth"

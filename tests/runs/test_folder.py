@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,8 +51,14 @@ def test_the_wish_to_stop(tmp_path: Path) -> None:
     assert not folder.stop_wanted()
     (tmp_path / "stop").touch()
     assert folder.stop_wanted()
+    folder.clear_stop(stale_only=True)
+    assert folder.stop_wanted()  # made since this process began
     folder.clear_stop()
     folder.clear_stop()
+    assert not folder.stop_wanted()
+    (tmp_path / "stop").touch()
+    os.utime(tmp_path / "stop", (1e9, 1e9))
+    folder.clear_stop(stale_only=True)
     assert not folder.stop_wanted()
 
 

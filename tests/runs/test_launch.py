@@ -389,10 +389,10 @@ def test_a_run_is_its_owners_alone(folder: Path) -> None:
 
 
 def test_recipe_keys_are_those_of_the_settings() -> None:
-    from sai_core.acoustics.training.loop import TrainingConfig as UplamConfig
-    from sai_core.teacher.training import TeacherTraining
     from sai_core.training.config import TrainingConfig
     from sai_core.training.sounds import SoundSettings
+    from sai_core.training.teacher import TeacherTraining
+    from sai_core.training.uplam.loop import TrainingConfig as UplamConfig
 
     kinds = {"detector": TrainingConfig, "uplam": UplamConfig, "sounds": SoundSettings, "teacher": TeacherTraining}
     assert {k: {f.name for f in fields(c)} for k, c in kinds.items()} == {k: v.recipe_keys for k, v in KINDS.items()}

@@ -21,8 +21,8 @@ from sai_core.runs.launch import LaunchSpec
 from tests.training.material import TINY, write_root, write_weights
 
 # what each trainer imports late; a process that is forked from this one need not do it again
-import sai_core.acoustics.training.loop  # isort: skip
-import sai_core.teacher.training  # isort: skip
+import sai_core.training.uplam.loop  # isort: skip
+import sai_core.training.teacher  # isort: skip
 import sai_core.training.loop  # isort: skip  # noqa: F401
 
 STEPS = {"detector": 2, "uplam": 8, "sounds": 6, "teacher": 6}

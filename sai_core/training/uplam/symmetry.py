@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import ConvexHull
 
-from sai_core.acoustics.training.targets import Targets
 from sai_core.geometry import UPLAM_CAPSULES, directions_to_vectors, em32_capsules_deg, fibonacci_lattice_deg
+from sai_core.training.uplam.targets import Targets
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 import torch
 
-from sai_core.acoustics.training.scenes import SceneOptions, SceneSampler
-from sai_core.acoustics.training.targets import TargetMaker, Targets
 from sai_core.cache import Cache, key_of
+from sai_core.training.uplam.scenes import SceneOptions, SceneSampler
+from sai_core.training.uplam.targets import TargetMaker, Targets
 
 BEAM_SCALE: Final[float] = 32.0
 """Beams are stored in float16 divided by this (up to about 32^2 otherwise, coarse but in range)."""
@@ -69,7 +69,7 @@ def make_block(
     frame_scale_share : float
         Share of frames whose bands have one common scale (``normalise="frame"``) instead of one each.
     consensus_share : float
-        See :mod:`sai_core.acoustics.training.targets`.
+        See :mod:`sai_core.training.uplam.targets`.
     """
     sampler = SceneSampler(options, (seed, number, 1))
     maker = TargetMaker(sampler.frequency_hz, consensus_share=consensus_share)

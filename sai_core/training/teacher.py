@@ -32,7 +32,6 @@ from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml, table
-from sai_core.taxonomy import N_CLASSES
 from sai_core.teacher.decode import SeldScores, decode, encode, seld_scores
 from sai_core.teacher.features import (
     HOPS_PER_FRAME,
@@ -42,7 +41,7 @@ from sai_core.teacher.features import (
     recording_features,
     visual_features,
 )
-from sai_core.teacher.network import DEFAULT_THRESHOLD, N_TRACKS, AvSeldNet, TeacherConfig, adpit_loss, save_teacher
+from sai_core.teacher.network import DEFAULT_THRESHOLD, AvSeldNet, TeacherConfig, adpit_loss, output_of, save_teacher
 from sai_core.threads import use_torch_threads
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
@@ -568,49 +567,12 @@ def _batch(
     return features, seen, targets, torch.from_numpy(np.stack(count))
 
 
-@torch.inference_mode()
-def _output(model: AvSeldNet, spectral: np.ndarray, visual: np.ndarray | None) -> np.ndarray:
-    """Multi-ACCDOA of a whole recording, float32 (frames, 3, 13, 4)."""
-    model.eval()
-    if spectral.shape[1] == 0:
-        return np.zeros((0, N_TRACKS, N_CLASSES, 4), np.float32)
-    device = next(model.parameters()).device
-    seen = None if visual is None else torch.from_numpy(visual)[None].to(device)
-    output: np.ndarray = model(torch.from_numpy(spectral.astype(np.float32))[None].to(device), seen)[0].cpu().numpy()
-    return output
-
-
 def _validate(model: AvSeldNet, clips: Sequence[_Clip], threshold: float) -> tuple[float, SeldScores]:
     """Threshold (the given one, or with 0 the best of ``THRESHOLDS``) and the scores with it."""
     truth = [_within(c) for c in clips]
-    outputs = [_output(model, c.spectral, c.visual) for c in clips]
+    outputs = [output_of(model, c.spectral, c.visual) for c in clips]
     tried = [
         (value, seld_scores(truth, [decode(output, threshold=value) for output in outputs]))
         for value in ([threshold] if threshold else THRESHOLDS)
     ]
     return max(tried, key=lambda item: np.nan_to_num(item[1].f_score, nan=-1.0))
-
-
-def predict_recording(model: AvSeldNet, recording: Recording, *, threshold: float | None = None) -> DcaseMetadata:
-    """DCASE rows of a recording by a trained teacher.
-
-    Parameters
-    ----------
-    model : AvSeldNet
-    recording : Recording
-    threshold : float, optional
-        Least length of an active vector; the model's own when left out.
-
-    Raises
-    ------
-    InputError
-        The recording lacks the audio that the teacher listens to.
-    """
-    spectral = recording_features(recording, model.config.audio)
-    frames = spectral.shape[1] // HOPS_PER_FRAME
-    visual = visual_features(recording, frames) if model.config.visual else None
-    return decode(
-        _output(model, spectral, visual),
-        threshold=model.threshold if threshold is None else threshold,
-        recording=recording.name,
-    )

@@ -1,11 +1,11 @@
 """The training loop of UpLAM: stages from coarse to fine, resumable to the bit, everything in one run folder.
 
-A stage has a size (cells, see :mod:`sai_core.acoustics.training.coarse`) and an objective:
+A stage has a size (cells, see :mod:`sai_core.training.uplam.coarse`) and an objective:
 
 * ``"resolvent"``: the enlarged matrix is fitted to a function of the four-channel matrix itself, whose beam pattern is
   the minimum-variance spectrum. A few minutes that put the network where plain beamforming ends.
 * ``"maps"``: self-supervision by 32 channels. With ``t`` the sharp 32-channel map of
-  :mod:`sai_core.acoustics.training.targets` raised to a power, and ``l`` the network's map, each divided by its total:
+  :mod:`sai_core.training.uplam.targets` raised to a power, and ``l`` the network's map, each divided by its total:
   the cross-entropy ``- sum t log l`` of the mean over bands, plus that of every band; a small term that keeps the
   total's magnitude; and the share of the 32-channel matrix that LAM's decoder ``A diag(l) A^H`` leaves unexplained.
 
@@ -27,12 +27,6 @@ import torch
 from torch import nn
 
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
-from sai_core.acoustics.training.blocks import Block, cached_block
-from sai_core.acoustics.training.coarse import CoarseUpLAM, lift, refine, resolvent
-from sai_core.acoustics.training.optimiser import Optimiser
-from sai_core.acoustics.training.scenes import SceneOptions
-from sai_core.acoustics.training.symmetry import symmetries, turned
-from sai_core.acoustics.training.targets import TargetMaker, Targets
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
@@ -42,6 +36,12 @@ from sai_core.runs.kinds import RunInputs, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml, table
 from sai_core.threads import use_torch_threads
+from sai_core.training.uplam.blocks import Block, cached_block
+from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
+from sai_core.training.uplam.optimiser import Optimiser
+from sai_core.training.uplam.scenes import SceneOptions
+from sai_core.training.uplam.symmetry import symmetries, turned
+from sai_core.training.uplam.targets import TargetMaker, Targets
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
 WEIGHTS_FILE: Final[str] = "uplam.safetensors"
@@ -577,7 +577,7 @@ def latent_of(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 
 def trainable(model: UpLAM) -> UpLAM:
     """Swap the activations for ones with a fast backward; the state dict's keys stay."""
-    from sai_core.acoustics.training.coarse import FastPReLU
+    from sai_core.training.uplam.coarse import FastPReLU
 
     for module in model.cdbpn.modules():
         activation = getattr(module, "act", None)

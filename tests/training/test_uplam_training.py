@@ -12,14 +12,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sai_core.acoustics import rigid_sphere
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, load_uplam
-from sai_core.acoustics.training import evaluation, loop
-from sai_core.acoustics.training.blocks import cached_block, make_block
-from sai_core.acoustics.training.coarse import CoarseUpLAM, lift, refine, resolvent
-from sai_core.acoustics.training.optimiser import Optimiser
-from sai_core.acoustics.training.scenes import SceneOptions, SceneSampler
-from sai_core.acoustics.training.sounds import KINDS, sound_bank
-from sai_core.acoustics.training.symmetry import symmetries, turned
-from sai_core.acoustics.training.targets import TargetMaker, Targets
 from sai_core.acoustics.visibility import Recipe, visibility_tensors
 from sai_core.errors import InputError, SaiError
 from sai_core.geometry import (
@@ -30,6 +22,14 @@ from sai_core.geometry import (
     great_circle_deg,
     vectors_to_directions,
 )
+from sai_core.training.uplam import evaluation, loop
+from sai_core.training.uplam.blocks import cached_block, make_block
+from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
+from sai_core.training.uplam.optimiser import Optimiser
+from sai_core.training.uplam.scenes import SceneOptions, SceneSampler
+from sai_core.training.uplam.sounds import KINDS, sound_bank
+from sai_core.training.uplam.symmetry import symmetries, turned
+from sai_core.training.uplam.targets import TargetMaker, Targets
 
 SMALL = SceneOptions(n_clips=8, clip_s=1.0)
 DRY = SceneOptions(

@@ -33,7 +33,6 @@ import numpy.typing as npt
 from scipy.signal import windows
 
 from sai_core.acoustics import rigid_sphere
-from sai_core.acoustics.training.sounds import sound_bank
 from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, N_BANDS, official_bins, report_bins
 from sai_core.errors import InputError
 from sai_core.geometry import (
@@ -44,6 +43,7 @@ from sai_core.geometry import (
     vectors_to_directions,
     wrap_azimuth_deg,
 )
+from sai_core.training.uplam.sounds import sound_bank
 
 ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 Scenes are rendered in the time domain by :mod:`sai_core.acoustics.simulate` (image sources and diffuse tail in
 spherical harmonics of order 10, 24 kHz, all 32 capsules): other code, other rooms and other sounds than the training
-scenes of :mod:`sai_core.acoustics.training.scenes`. The maps are then made from audio, through the same visibility
+scenes of :mod:`sai_core.training.uplam.scenes`. The maps are then made from audio, through the same visibility
 code as in use.
 
 Rules, the same for every method

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from sai_core.acoustics.training import blocks
-from sai_core.acoustics.training.blocks import cached_block, make_block
-from sai_core.acoustics.training.scenes import SceneOptions, SceneSampler
-from sai_core.acoustics.training.targets import TargetMaker
 from sai_core.errors import InputError
 from sai_core.geometry import fibonacci_lattice_deg, great_circle_deg
+from sai_core.training.uplam import blocks
+from sai_core.training.uplam.blocks import cached_block, make_block
+from sai_core.training.uplam.scenes import SceneOptions, SceneSampler
+from sai_core.training.uplam.targets import TargetMaker
 from tests.damage import damage, entries
 
 SMALL = SceneOptions(n_clips=6, clip_s=1.0)
