@@ -21,7 +21,7 @@ from sai_core.jobs import Job, JobQueue
 from sai_core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
-    from sai_core.acoustics.label_job import LabelReport
+    from sai_core.labelling.job import LabelReport
 
 _INTRO = (
     "Energy labels are made from the 32 channels of an Eigenmike em32 and the DCASE metadata of the recording, by the "
@@ -115,7 +115,7 @@ def _form(root: DataRoot, recording: Recording, key: tuple[str, ...]) -> None:
 
     def work(progress: Progress) -> LabelReport:
         # torch is loaded here, not with the page
-        from sai_core.acoustics.label_job import LabelSettings, label_recording_of_root
+        from sai_core.labelling.job import LabelSettings, label_recording_of_root
 
         return label_recording_of_root(
             recording,

@@ -476,7 +476,7 @@ def test_there_is_one_place_where_threads_start() -> None:
     """Threads are started by ``sai_core.threads`` alone; pools of threads are those of the computing core."""
     pools = {
         "sai_core/acoustics/features.py",
-        "sai_core/acoustics/stairs.py",
+        "sai_core/labelling/intensity.py",
         "sai_core/training/loop.py",
     }
     threads, found = [], set()

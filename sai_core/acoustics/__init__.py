@@ -2,6 +2,6 @@
 
 ``audio_input`` opens a recording, ``visibility`` makes one matrix per frame and band, ``networks`` (LAM, UpLAM) or
 ``beamformer`` turn matrices into energy on the 484-point lattice, ``projection`` expands that to the canvas,
-``features`` and ``store`` do it for whole recordings, once. ``stairs`` makes STAIRS26 labels, ``rigid_sphere`` and
-``simulate`` make audio from physics. Nothing is imported here, so that reading a constant does not load torch.
+``features`` and ``store`` do it for whole recordings, once; ``rigid_sphere`` is the physics of the array.
+Nothing is imported here, so that reading a constant does not load torch.
 """

@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make and write the label."""
-    from sai_core.acoustics.label_job import LabelSettings, label_files
+    from sai_core.labelling.job import LabelSettings, label_files
 
     progress: Progress = no_progress if args.quiet else TerminalProgress("annotate")
     report = label_files(

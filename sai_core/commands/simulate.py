@@ -72,15 +72,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     progress = no_progress if args.quiet else TerminalProgress("simulate")
     if args.demo is not None:
-        from sai_core.acoustics.simulate.demo import make_demo
+        from sai_core.simulation.demo import make_demo
 
         made = make_demo(args.demo, workers=args.workers, progress=progress)
         return _report(args, args.demo, made, ())
     missing = [f"--{name}" for name in ("out", "recordings", "seconds", "seed") if getattr(args, name) is None]
     if missing:
         raise InputError(f"simulate needs {', '.join(missing)} (or --demo DIR); see simulate --help.")
-    from sai_core.acoustics.simulate.dataset import SimulationOptions, simulate_dataset
-    from sai_core.acoustics.simulate.recorded import open_recorded
+    from sai_core.simulation.dataset import SimulationOptions, simulate_dataset
+    from sai_core.simulation.recorded import open_recorded
 
     options = SimulationOptions(
         seed=args.seed,

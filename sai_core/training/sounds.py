@@ -205,8 +205,8 @@ def hear_scene(index: int, settings: SoundSettings, maker: MapMaker) -> Examples
     settings : SoundSettings
     maker : MapMaker
     """
-    from sai_core.acoustics.simulate.audio import render_audio
-    from sai_core.acoustics.simulate.scene import draw_scene
+    from sai_core.simulation.audio import render_audio
+    from sai_core.simulation.scene import draw_scene
 
     scene = draw_scene(settings.seed, index, seconds=settings.seconds, recording=f"heard_{index}")
     heard = render_audio(scene)

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sai_core.acoustics import apgd, stairs
 from sai_core.acoustics.audio_input import AudioInput
 from sai_core.annotations import DcaseMetadata, read_annotations, write_label_json
 from sai_core.geometry import directions_to_vectors, em32_positions_m
+from sai_core.labelling import apgd, intensity, recipe, regions
 from tests.benchmarks import literal_stairs
 
 STAGES = ("visibilities", "solver", "interpolation", "contours", "JSON")
@@ -77,10 +77,10 @@ def _core_seconds(function: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def ours(audio: npt.NDArray[np.float32], metadata: DcaseMetadata, folder: Path) -> None:
     """From samples to both label files."""
-    _write(stairs.label_recording(audio, metadata, recording="bench"), folder)
+    _write(recipe.label_recording(audio, metadata, recording="bench"), folder)
 
 
-def _write(labels: stairs.StairsLabels, folder: Path) -> None:
+def _write(labels: recipe.StairsLabels, folder: Path) -> None:
     write_label_json(labels.raw, folder / "ours_raw.json")
     write_label_json(labels.table, folder / "ours_std.json")
 
@@ -92,7 +92,7 @@ def our_stages(audio: npt.NDArray[np.float32], metadata: DcaseMetadata, folder: 
     torch.set_num_threads(1)
     n_frames = len(audio) // 2400
 
-    solver = stairs._BandSolver(dtype="float64", device="cpu", options=apgd.ApgdOptions())
+    solver = intensity._BandSolver(dtype="float64", device="cpu", options=apgd.ApgdOptions())
 
     def front() -> tuple[torch.Tensor, torch.Tensor]:
         return solver.prepare(AudioInput(audio, channels=32).read(0, n_frames))
@@ -102,8 +102,10 @@ def our_stages(audio: npt.NDArray[np.float32], metadata: DcaseMetadata, folder: 
     maps = solution.intensity.median(1).values.double().numpy()
     where = list(zip(metadata.frame, metadata.azimuth_deg, metadata.elevation_deg, strict=True))
     # interpolation and contours are one pass over a window of the canvas here
-    seconds["contours"], _ = _timed(lambda: [stairs.official_regions(maps[f], float(a), float(e)) for f, a, e in where])
-    labels = stairs.label_recording(audio, metadata, recording="bench")
+    seconds["contours"], _ = _timed(
+        lambda: [regions.official_regions(maps[f], float(a), float(e)) for f, a, e in where]
+    )
+    labels = recipe.label_recording(audio, metadata, recording="bench")
     seconds["JSON"], _ = _timed(lambda: _write(labels, folder))
     torch.set_num_threads(before)
     return seconds

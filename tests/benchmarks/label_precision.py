@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.acoustics import stairs
 from sai_core.annotations import DcaseMetadata
 from sai_core.geometry import directions_to_vectors, em32_positions_m
+from sai_core.labelling import intensity, recipe, regions
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -66,10 +66,10 @@ def compare(audio: FloatArray) -> tuple[float, int, int]:
     """Largest difference of an energy on common pixels, pixels of one label alone, frames off by more than 1e-5."""
     metadata = rows(len(audio) // 2400)
     narrow, wide = (
-        stairs.label_recording(audio, metadata, recording="r", dtype=dtype).table for dtype in ("float32", "float64")
+        recipe.label_recording(audio, metadata, recording="r", dtype=dtype).table for dtype in ("float32", "float64")
     )
-    maps = [stairs.intensity_maps(audio, dtype=dtype).astype(np.float64) for dtype in ("float32", "float64")]
-    peak = np.maximum(maps[1].max(axis=1), stairs.AMPLITUDE_THRESHOLD)
+    maps = [intensity.intensity_maps(audio, dtype=dtype).astype(np.float64) for dtype in ("float32", "float64")]
+    peak = np.maximum(maps[1].max(axis=1), regions.AMPLITUDE_THRESHOLD)
     off = int((np.abs(maps[0] - maps[1]).max(axis=1) > 1e-5 * peak).sum())
     pixels: list[dict[tuple[int, int, int, int], float]] = []
     for table in (narrow, wide):

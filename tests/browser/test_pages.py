@@ -15,11 +15,11 @@ import soundfile
 from PIL import Image
 from playwright.sync_api import Page
 
-from sai_core.acoustics.simulate.dataset import SimulationOptions, simulate_dataset
 from sai_core.annotations import read_annotations
 from sai_core.dataset import demo_root
 from sai_core.files import cache_root
 from sai_core.runs import launch, watch
+from sai_core.simulation.dataset import SimulationOptions, simulate_dataset
 from tests.browser.conftest import ARTIFACTS, REPOSITORY, read, wait_for
 from tests.browser.pictures import IMAGES, SCENES, keep_film, stand_still, take, updates_docs
 from tests.runs.stand_in import end_runs, wait_until

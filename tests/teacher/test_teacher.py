@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from sai_core.acoustics import rigid_sphere
-from sai_core.acoustics.simulate.dataset import SimulationOptions, make_recording
 from sai_core.annotations import DcaseMetadata, read_dcase_csv, write_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import open_data_root
 from sai_core.errors import InputError
 from sai_core.geometry import UPLAM_CAPSULES, directions_to_vectors, great_circle_deg, vectors_to_directions
+from sai_core.simulation.dataset import SimulationOptions, make_recording
 from sai_core.teacher import SHIPPED_TEACHER
 from sai_core.teacher.decode import decode, encode, seld_scores
 from sai_core.teacher.features import (

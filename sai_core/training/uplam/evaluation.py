@@ -1,6 +1,6 @@
 """How well a map localises: held-out scenes as audio, one peak rule for every method, plain figures.
 
-Scenes are rendered in the time domain by :mod:`sai_core.acoustics.simulate` (image sources and diffuse tail in
+Scenes are rendered in the time domain by :mod:`sai_core.simulation` (image sources and diffuse tail in
 spherical harmonics of order 10, 24 kHz, all 32 capsules): other code, other rooms and other sounds than the training
 scenes of :mod:`sai_core.training.uplam.scenes`. The maps are then made from audio, through the same visibility
 code as in use.
@@ -25,10 +25,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from sai_core.acoustics.simulate import propagate, sphere
-from sai_core.acoustics.simulate import room as rooms
-from sai_core.acoustics.simulate.audio import direction_of
-from sai_core.acoustics.simulate.sounds import synthesise
 from sai_core.acoustics.visibility import BAND_EDGES_HZ
 from sai_core.errors import InputError
 from sai_core.geometry import (
@@ -39,6 +35,10 @@ from sai_core.geometry import (
     directions_to_vectors,
     fibonacci_lattice_deg,
 )
+from sai_core.simulation import propagate, sphere
+from sai_core.simulation import room as rooms
+from sai_core.simulation.audio import direction_of
+from sai_core.simulation.sounds import synthesise
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.acoustics.simulate import sounds
-from sai_core.acoustics.simulate.propagate import Path
-from sai_core.acoustics.simulate.recorded import RecordedSounds
-from sai_core.acoustics.simulate.room import Listener, Room, draw_room
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, great_circle_deg, vectors_to_directions
+from sai_core.simulation import sounds
+from sai_core.simulation.propagate import Path
+from sai_core.simulation.recorded import RecordedSounds
+from sai_core.simulation.room import Listener, Room, draw_room
 from sai_core.taxonomy import N_CLASSES
 
 FloatArray = npt.NDArray[np.float64]
@@ -101,7 +101,7 @@ class Actor:
     category_id : int
         0..12.
     variant : str
-        Kind of sound, see :data:`sai_core.acoustics.simulate.sounds.VARIANTS`.
+        Kind of sound, see :data:`sai_core.simulation.sounds.VARIANTS`.
     path : Path
         Of the point that sounds.
     prop : Prop

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sai_core.acoustics.simulate import scene, sounds
-from sai_core.acoustics.simulate.audio import RenderedAudio, direction_of
-from sai_core.acoustics.simulate.picture.people import Pose, person
-from sai_core.acoustics.simulate.picture.raster import (
+from sai_core.annotations import DcaseMetadata
+from sai_core.geometry import directions_to_vectors, great_circle_deg, pixel_to_direction
+from sai_core.simulation import scene, sounds
+from sai_core.simulation.audio import RenderedAudio, direction_of
+from sai_core.simulation.picture.people import Pose, person
+from sai_core.simulation.picture.raster import (
     Blob,
     Block,
     Drum,
@@ -20,13 +22,11 @@ from sai_core.acoustics.simulate.picture.raster import (
     box_filter,
     cast,
 )
-from sai_core.acoustics.simulate.picture.stage import Stage
-from sai_core.acoustics.simulate.picture.things import thing
-from sai_core.acoustics.simulate.picture.video import write_video
-from sai_core.acoustics.simulate.propagate import Path
-from sai_core.acoustics.simulate.room import Listener, Room
-from sai_core.annotations import DcaseMetadata
-from sai_core.geometry import directions_to_vectors, great_circle_deg, pixel_to_direction
+from sai_core.simulation.picture.stage import Stage
+from sai_core.simulation.picture.things import thing
+from sai_core.simulation.picture.video import write_video
+from sai_core.simulation.propagate import Path
+from sai_core.simulation.room import Listener, Room
 
 ROOM = Room((6.0, 5.0, 2.8), (0.8,) * 6, 4000.0)
 HERE = Listener((2.6, 2.3, 1.35), 25.0)

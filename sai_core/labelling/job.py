@@ -1,6 +1,6 @@
 """From files to a label file: what the ``annotate`` verb and the app's labelling tab both run.
 
-Reads an Eigenmike recording and its DCASE metadata, makes the label (:mod:`sai_core.acoustics.stairs`) and writes it.
+Reads an Eigenmike recording and its DCASE metadata, makes the label (:mod:`sai_core.labelling.recipe`) and writes it.
 Nothing that exists in a data root is ever replaced.
 """
 
@@ -13,14 +13,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sai_core.acoustics.apgd import ApgdOptions
 from sai_core.acoustics.audio_input import AudioInput
-from sai_core.acoustics.stairs import Precision, StairsLabels, label_recording
 from sai_core.annotations import DcaseMetadata, read_dcase_csv, recording_name, write_label_json
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError
 from sai_core.files import confine
 from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.labelling.apgd import ApgdOptions
+from sai_core.labelling.intensity import Precision
+from sai_core.labelling.recipe import StairsLabels, label_recording
 from sai_core.progress import Progress, no_progress
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sai_core.acoustics.simulate import dsp
-from sai_core.acoustics.simulate.dataset import SimulationOptions, make_recording, simulate_dataset
-from sai_core.acoustics.simulate.recorded import RecordedSounds, open_recorded
 from sai_core.cli import main
 from sai_core.errors import InputError
+from sai_core.simulation import dsp
+from sai_core.simulation.dataset import SimulationOptions, make_recording, simulate_dataset
+from sai_core.simulation.recorded import RecordedSounds, open_recorded
 
 
 def tone(hertz: float, seconds: float, rate: int) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from sai_core.acoustics.simulate import dsp, sounds, speech
 from sai_core.errors import InputError
+from sai_core.simulation import dsp, sounds, speech
 
 ALL = [(c, v) for c in range(13) for v in sounds.VARIANTS[c]]
 

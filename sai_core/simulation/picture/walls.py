@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.acoustics.simulate.picture.raster import Color, Light, View, Window
-from sai_core.acoustics.simulate.room import Room
-from sai_core.acoustics.simulate.scene import Prop
+from sai_core.simulation.picture.raster import Color, Light, View, Window
+from sai_core.simulation.room import Room
+from sai_core.simulation.scene import Prop
 
 Float32Array = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]

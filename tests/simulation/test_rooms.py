@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from sai_core.acoustics import rigid_sphere
-from sai_core.acoustics.simulate import audio, room, scene, sphere
-from sai_core.acoustics.simulate.propagate import Path, propagate
 from sai_core.errors import InputError
 from sai_core.geometry import (
     directions_to_vectors,
@@ -21,6 +19,8 @@ from sai_core.geometry import (
     great_circle_deg,
     vectors_to_directions,
 )
+from sai_core.simulation import audio, room, scene, sphere
+from sai_core.simulation.propagate import Path, propagate
 
 BOX = room.Room((6.0, 5.0, 3.0), (0.8, 0.82, 0.78, 0.8, 0.75, 0.81), 5000.0)
 HERE = room.Listener((2.7, 2.2, 1.35), 35.0)

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from scipy import fft, sparse
 
 from sai_core.acoustics.rigid_sphere import SPEED_OF_SOUND_M_S
-from sai_core.acoustics.simulate import sphere
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, vectors_to_directions
+from sai_core.simulation import sphere
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

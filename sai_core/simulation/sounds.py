@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal as sps
 
-from sai_core.acoustics.simulate import dsp, speech
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ
+from sai_core.simulation import dsp, speech
 from sai_core.taxonomy import N_CLASSES
 
 FloatArray = npt.NDArray[np.float64]
@@ -464,7 +464,7 @@ def ringing_hit(
     seconds: float, frequencies_hz: npt.ArrayLike, decays_s: npt.ArrayLike, amplitudes: npt.ArrayLike,
     rng: np.random.Generator,
 ) -> FloatArray:  # fmt: skip
-    """One hit of a body with the given modes; see :func:`sai_core.acoustics.simulate.dsp.ringing`."""
+    """One hit of a body with the given modes; see :func:`sai_core.simulation.dsp.ringing`."""
     return dsp.ringing(int(seconds * SAMPLE_RATE_HZ), frequencies_hz, decays_s, amplitudes, rng)
 
 

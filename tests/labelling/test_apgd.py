@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.acoustics.apgd import ApgdOptions, ApgdProblem, solve_chains
 from sai_core.errors import InputError
+from sai_core.labelling.apgd import ApgdOptions, ApgdProblem, solve_chains
 
 FloatArray = npt.NDArray[np.float64]
 

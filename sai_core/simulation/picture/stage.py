@@ -9,14 +9,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.acoustics.simulate.dsp import CONTROL_RATE_HZ
-from sai_core.acoustics.simulate.picture.people import Pose, is_woman, person, shirt_of
-from sai_core.acoustics.simulate.picture.raster import Limb, Shape, View, Window, box_filter, cast
-from sai_core.acoustics.simulate.picture.things import shadow_of, thing
-from sai_core.acoustics.simulate.picture.walls import Shell, lamp_of
-from sai_core.acoustics.simulate.propagate import Path
-from sai_core.acoustics.simulate.scene import Prop, Scene, generator
-from sai_core.acoustics.simulate.sounds import Sound
+from sai_core.simulation.dsp import CONTROL_RATE_HZ
+from sai_core.simulation.picture.people import Pose, is_woman, person, shirt_of
+from sai_core.simulation.picture.raster import Limb, Shape, View, Window, box_filter, cast
+from sai_core.simulation.picture.things import shadow_of, thing
+from sai_core.simulation.picture.walls import Shell, lamp_of
+from sai_core.simulation.propagate import Path
+from sai_core.simulation.scene import Prop, Scene, generator
+from sai_core.simulation.sounds import Sound
 
 Float32Array = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
@@ -280,7 +280,7 @@ class Stage:
     ----------
     scene : Scene
     heard : sequence of Takes
-        Events of each actor, from :func:`sai_core.acoustics.simulate.audio.render_audio`.
+        Events of each actor, from :func:`sai_core.simulation.audio.render_audio`.
     size_wh : pair of int
         Pixels; width twice the height.
     samples : int

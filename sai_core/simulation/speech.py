@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from sai_core.acoustics.simulate import dsp
 from sai_core.geometry import SAMPLE_RATE_HZ
+from sai_core.simulation import dsp
 
 FloatArray = npt.NDArray[np.float64]
 Sex = Literal["female", "male"]

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.acoustics.audio_input import resample_to_24k
-from sai_core.acoustics.simulate import dsp
-from sai_core.acoustics.simulate.sounds import Sound, at_class_level
 from sai_core.dataset.sound_file import open_sound
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ
+from sai_core.simulation import dsp
+from sai_core.simulation.sounds import Sound, at_class_level
 from sai_core.taxonomy import CLASS_NAMES
 
 FloatArray = npt.NDArray[np.float64]

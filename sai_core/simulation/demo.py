@@ -10,16 +10,16 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from sai_core.acoustics.simulate.dataset import (
+from sai_core.dataset.outputs import check_layout_output
+from sai_core.errors import InputError
+from sai_core.files import atomic_write
+from sai_core.progress import Progress, no_progress
+from sai_core.simulation.dataset import (
     SimulationOptions,
     make_recording,
     run_in_workers,
     write_manifest,
 )
-from sai_core.dataset.outputs import check_layout_output
-from sai_core.errors import InputError
-from sai_core.files import atomic_write
-from sai_core.progress import Progress, no_progress
 
 SPLIT: Final[str] = "dev-test-sim"
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from scipy import fft, signal
 
 from sai_core.acoustics.rigid_sphere import SPEED_OF_SOUND_M_S
-from sai_core.acoustics.simulate import room as rooms
-from sai_core.acoustics.simulate import sphere
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, vectors_to_directions
+from sai_core.simulation import room as rooms
+from sai_core.simulation import sphere
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -82,7 +82,7 @@ class Heard:
     start : int
         Sample of the recording at which the arrays begin.
     channels : float32, shape (36, n)
-        Capsules, then FOA (see :func:`sai_core.acoustics.simulate.sphere.decode`).
+        Capsules, then FOA (see :func:`sai_core.simulation.sphere.decode`).
     direct : float64, shape (n,)
         The direct sound alone at the sphere's centre, as if the sphere were not there.
     """

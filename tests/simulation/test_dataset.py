@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from sai_core.acoustics.simulate.dataset import SimulationOptions, make_recording, recording_at, simulate_dataset
-from sai_core.acoustics.simulate.demo import RECORDINGS, SPLIT, make_demo
 from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import demo_root, open_data_root
 from sai_core.errors import InputError
 from sai_core.geometry import great_circle_deg, pixel_to_direction
+from sai_core.simulation.dataset import SimulationOptions, make_recording, recording_at, simulate_dataset
+from sai_core.simulation.demo import RECORDINGS, SPLIT, make_demo
 
 SMALL = SimulationOptions(seed=12, seconds=3.0, video_wh=(360, 180))
 NAME = "fold9_room1_mix001"
@@ -50,12 +50,12 @@ def test_everything_of_the_official_layout_is_there(made):
 
 
 def test_labels_are_the_recipes_and_lie_where_the_metadata_says(made):
-    from sai_core.acoustics.stairs import annotate_recording
+    from sai_core.labelling.recipe import label_recording
 
     labels = read_annotations(made / f"labels_dev/dev-test-sim/{NAME}_std.json", use_cache=False)
     metadata = read_dcase_csv(made / f"metadata_dev/dev-test-sim/{NAME}.csv")
     eigen, _ = soundfile.read(made / f"eigen_dev/dev-test-sim/{NAME}.wav", dtype="float32")
-    again = annotate_recording(eigen, metadata, recording=NAME, device="cpu")
+    again = label_recording(eigen, metadata, recording=NAME, device="cpu").table
     np.testing.assert_array_equal(labels.points_xy, again.points_xy)
     # written with six decimals
     np.testing.assert_allclose(labels.energy, again.energy, rtol=0, atol=1e-6)

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.acoustics.simulate.picture.raster import Blob, Block, Color, Drum, Limb, Shape
-from sai_core.acoustics.simulate.picture.walls import Shadow
-from sai_core.acoustics.simulate.scene import Prop
+from sai_core.simulation.picture.raster import Blob, Block, Color, Drum, Limb, Shape
+from sai_core.simulation.picture.walls import Shadow
+from sai_core.simulation.scene import Prop
 
 FloatArray = npt.NDArray[np.float64]
 

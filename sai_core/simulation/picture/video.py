@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from sai_core.acoustics.simulate.audio import RenderedAudio
-from sai_core.acoustics.simulate.picture.stage import Stage
-from sai_core.acoustics.simulate.scene import Scene
 from sai_core.errors import EnvironmentProblem
 from sai_core.files import atomic_write
+from sai_core.simulation.audio import RenderedAudio
+from sai_core.simulation.picture.stage import Stage
+from sai_core.simulation.scene import Scene
 
 FRAME_RATE: Final[Fraction] = Fraction(30_000, 1001)
 

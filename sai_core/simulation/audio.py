@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from sai_core.acoustics.simulate import dsp, sphere
-from sai_core.acoustics.simulate.propagate import Path, propagate
-from sai_core.acoustics.simulate.room import Listener
-from sai_core.acoustics.simulate.scene import Actor, Scene, generator, sample_of
-from sai_core.acoustics.simulate.sounds import Sound
 from sai_core.annotations import DcaseMetadata
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, UPLAM_CAPSULES, vectors_to_directions
 from sai_core.progress import Progress, no_progress
+from sai_core.simulation import dsp, sphere
+from sai_core.simulation.propagate import Path, propagate
+from sai_core.simulation.room import Listener
+from sai_core.simulation.scene import Actor, Scene, generator, sample_of
+from sai_core.simulation.sounds import Sound
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

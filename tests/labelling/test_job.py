@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from sai_core.acoustics.label_job import LabelSettings, label_files, label_recording_of_root
 from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import open_data_root
 from sai_core.errors import CancelledError, InputError
 from sai_core.geometry import directions_to_vectors, em32_positions_m
+from sai_core.labelling.job import LabelSettings, label_files, label_recording_of_root
 
 ROWS = "0,1,0,40,10,150\n1,1,0,40,10,150\n2,1,0,40,10,150\n2,5,3,-120,0,80\n9,1,0,40,10,150\n"
 

@@ -29,8 +29,8 @@ from sai_core.progress import Progress, no_progress
 from sai_core.threads import worker_pool
 
 if TYPE_CHECKING:
-    from sai_core.acoustics.simulate.audio import RenderedAudio
-    from sai_core.acoustics.simulate.recorded import RecordedSounds
+    from sai_core.simulation.audio import RenderedAudio
+    from sai_core.simulation.recorded import RecordedSounds
 
 FORMAT: Final[int] = 1
 """Raised whenever the same seed would give another recording."""
@@ -65,7 +65,7 @@ class SimulationOptions:
     rt60_s, snr_db : pair of float
         Ranges that reverberation time and signal-to-noise ratio are drawn from.
     sounds : RecordedSounds, optional
-        Recordings of the classes (:func:`sai_core.acoustics.simulate.recorded.open_recorded`); None to synthesise all.
+        Recordings of the classes (:func:`sai_core.simulation.recorded.open_recorded`); None to synthesise all.
     """
 
     seed: int
@@ -201,9 +201,9 @@ def make_recording(
     ``classes`` and ``name`` replace what would be drawn and counted (demo recordings).
     """
     # heavy imports here: the dispatching process needs none of them
-    from sai_core.acoustics.simulate.audio import render_audio
-    from sai_core.acoustics.simulate.scene import draw_scene
     from sai_core.annotations import write_dcase_csv, write_label_json
+    from sai_core.simulation.audio import render_audio
+    from sai_core.simulation.scene import draw_scene
 
     drawn_name, room_index = recording_at(options, index)
     recording = name or drawn_name
@@ -236,7 +236,7 @@ def make_recording(
         _write_wav(place("eigen", ".wav"), capsules)
     regions: dict[str, int] = {}
     if options.labels:
-        from sai_core.acoustics.stairs import label_recording
+        from sai_core.labelling.recipe import label_recording
 
         # from the samples as written, so that `annotate` on the written files gives the same labels
         labels = label_recording(
@@ -246,7 +246,7 @@ def make_recording(
         write_label_json(labels.table, place("labels", suffix), decimals=options.label_decimals)
         regions = {"annotations": len(labels.table), "rows_without_region": labels.n_rows_without_region}
     if options.video_wh is not None:
-        from sai_core.acoustics.simulate.picture.video import write_video
+        from sai_core.simulation.picture.video import write_video
 
         write_video(scene, sound, place("video", ".mp4"), size_wh=options.video_wh, crf=options.crf)
     entry = {
