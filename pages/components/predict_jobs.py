@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from sai_core.detections.raw import RawDetections, open_raw
 from sai_core.errors import InputError, SaiError
 from sai_core.files import cache_root
-from sai_core.inference.store import RawDetections, open_raw
 
 if TYPE_CHECKING:  # these load torch, which takes seconds at a server's first look
     from sai_core.inference.job import PredictionQueue

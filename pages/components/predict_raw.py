@@ -15,9 +15,9 @@ from pages.components import address, predict_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording, open_frames
+from sai_core.detections.raw import RawDetections
 from sai_core.errors import SaiError
 from sai_core.inference import picture
-from sai_core.inference.store import RawDetections
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.tuning import RawSet, find_raw_sets
 

@@ -1,7 +1,7 @@
 """One pass over a recording: stored features and video in, stored raw detections out.
 
 While the network works on a block of frames, a thread prepares the next one: it expands the stored lattice maps to
-the canvas and decodes the video. Blocks are written as they finish (:mod:`sai_core.inference.store`), so that a kill
+the canvas and decodes the video. Blocks are written as they finish (:mod:`sai_core.detections.raw`), so that a kill
 costs at most one block.
 
 What a result depends on, and so what its key is made of: the checkpoint's content, the network's options, the feature
@@ -27,10 +27,10 @@ from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
+from sai_core.detections.raw import RawDetections, RawWriter, open_raw, store_folder, store_key
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
-from sai_core.inference.store import RawDetections, RawWriter, open_raw, store_folder, store_key
 from sai_core.progress import Progress, no_progress
 from sai_core.threads import ReadAhead
 

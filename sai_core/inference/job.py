@@ -5,7 +5,7 @@
 would share the processor's cores and both be late.
 
 Nothing is lost when a job is cancelled or the program is killed: raw detections are stored in blocks as they are made
-(:mod:`sai_core.inference.store`), and the same request goes on where it was.
+(:mod:`sai_core.detections.raw`), and the same request goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, cast
 from sai_core.annotations.notes import FileNotes, summarise_notes
 from sai_core.dataset import Recording, describe
 from sai_core.dataset.outputs import check_output
+from sai_core.detections.raw import store_folder
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.files import resolved, user_path
 from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
-from sai_core.inference.store import store_folder
 from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
 from sai_core.postprocess.pipeline import KeepClasses
@@ -141,7 +141,7 @@ def check_request(request: PredictionRequest) -> None:
         No recordings; two of one name, which would write the same file; an output folder inside the data; a teacher
         that is needed and missing; a file where the folder is to be.
     """
-    from sai_core.postprocess.teacher_files import read_teacher
+    from sai_core.detections.teacher_files import read_teacher
     from sai_core.teacher.listening import check_audio, open_teacher
 
     if not request.recordings:
@@ -312,7 +312,7 @@ def _teacher(request: PredictionRequest, on_note: Callable[[str], None]) -> Call
     """What gives a recording's teacher rows: nothing, the CSV files of a folder, or a network that listens."""
     from sai_core.acoustics.features import choose_device
     from sai_core.annotations import write_dcase_csv
-    from sai_core.postprocess.teacher_files import read_teacher
+    from sai_core.detections.teacher_files import read_teacher
     from sai_core.teacher.listening import open_teacher, teacher_note
     from sai_core.teacher.listening import predict_recording as listen
 

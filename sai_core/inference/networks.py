@@ -31,7 +31,7 @@ FULL_HEIGHT, FULL_WIDTH = 45, 90
 
 @dataclass(frozen=True)
 class FrameOutput:
-    """Candidates of one frame as arrays; columns as in :mod:`sai_core.inference.store`, without ``frame``."""
+    """Candidates of one frame as arrays; columns as in :mod:`sai_core.detections.raw`, without ``frame``."""
 
     boxes_xyxy: npt.NDArray[np.float32]
     class_scores: npt.NDArray[np.float32]

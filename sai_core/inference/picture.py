@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.detections.raw import RawDetections
 from sai_core.errors import InputError
 from sai_core.figures.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, pixel_to_direction
-from sai_core.inference.store import RawDetections
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
 
 Picture = npt.NDArray[np.uint8]

@@ -69,7 +69,7 @@ def find_labels(path: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 _STORE_FILES: Final = frozenset({"began.json", "store.json"})
-"""Marks of a store of raw detections (:mod:`sai_core.inference.store`)."""
+"""Marks of a store of raw detections (:mod:`sai_core.detections.raw`)."""
 
 
 def _find(path: Path, side: str, told: list[str]) -> dict[str, Path]:

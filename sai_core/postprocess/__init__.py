@@ -6,8 +6,6 @@ those of the official inference script (revision 8abeded), and with them its out
 :mod:`sai_core.postprocess.systems` reads and writes such settings as named systems.
 """
 
-from sai_core.postprocess.boxes import pairwise_iou
-from sai_core.postprocess.detections import Detections
 from sai_core.postprocess.export import Regions, export_regions, export_top_k, to_annotations
 from sai_core.postprocess.pipeline import (
     Candidates,
@@ -29,7 +27,6 @@ from sai_core.postprocess.tracking import Tracks, gate_tracks, track
 
 __all__ = [
     "Candidates",
-    "Detections",
     "PipelineSettings",
     "Prepared",
     "Regions",
@@ -46,7 +43,6 @@ __all__ = [
     "list_systems",
     "load_system",
     "nms_per_class",
-    "pairwise_iou",
     "prepare",
     "regions_of",
     "run_pipeline",

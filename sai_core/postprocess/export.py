@@ -33,9 +33,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from sai_core.annotations.table import AnnotationTable
+from sai_core.detections.table import Detections
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.postprocess.detections import Detections
 from sai_core.postprocess.tracking import Tracks
 
 Method = Literal["top_k", "region", "hull"]

@@ -29,9 +29,9 @@ import numpy.typing as npt
 
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.table import AnnotationTable
+from sai_core.detections.table import Detections
 from sai_core.errors import InputError
 from sai_core.postprocess.classes import class_reliability, most_reliable, route_classes
-from sai_core.postprocess.detections import Detections
 from sai_core.postprocess.export import Regions, export_regions, to_annotations
 from sai_core.postprocess.facts import CandidateFacts, candidate_facts
 from sai_core.postprocess.select import cap_by_count, lower_to_coverage, nms_per_class, score_threshold
@@ -41,7 +41,7 @@ from sai_core.postprocess.voting import vote_regions
 from sai_core.taxonomy import N_CLASSES
 
 if TYPE_CHECKING:
-    from sai_core.inference.store import RawDetections
+    from sai_core.detections.raw import RawDetections
 
 Part = Literal["candidates", "select", "export"]
 KeepClasses = tuple[int, ...] | Literal["all", "best"]

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.detections.boxes import paired_iou
 from sai_core.errors import InputError
-from sai_core.postprocess.boxes import paired_iou
 from sai_core.taxonomy import N_CLASSES
 
 
@@ -103,7 +103,7 @@ def nms_per_class(
     iou : float
         A box is dropped if its IoU with a stronger kept one is larger than this.
     wrap : bool
-        Whether columns are circular (:func:`sai_core.postprocess.boxes.pairwise_iou`). The official script's are not.
+        Whether columns are circular (:func:`sai_core.detections.boxes.pairwise_iou`). The official script's are not.
     at_most : int, optional
         Keep only so many of each class in each frame, as :func:`cap_per_class` would afterwards, but without the
         work for the rest.

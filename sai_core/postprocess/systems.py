@@ -22,7 +22,7 @@ from sai_core.postprocess.pipeline import PipelineSettings, describe_settings, p
 from sai_core.settings import parse_toml
 
 if TYPE_CHECKING:
-    from sai_core.inference.store import RawDetections
+    from sai_core.detections.raw import RawDetections
 
 Track = Literal["A", "B", "any"]
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from sai_core.detections.boxes import paired_iou
+from sai_core.detections.table import Detections
 from sai_core.errors import InputError
-from sai_core.postprocess.boxes import paired_iou
-from sai_core.postprocess.detections import Detections
 
 _BLOCK_PAIRS: Final[int] = 500_000
 """Pairs of boxes compared in one go: some 60 MB of temporary arrays."""

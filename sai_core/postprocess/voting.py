@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from sai_core.detections.boxes import paired_iou
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_WIDTH
-from sai_core.postprocess.boxes import paired_iou
 
 Int64 = npt.NDArray[np.int64]
 

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import torch
 
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
+from sai_core.detections.table import Detections
 from sai_core.detector.models import SaiDetector
 from sai_core.figures.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.inference.networks import FrameOutput, OwnNetwork
 from sai_core.metrics import evaluate
-from sai_core.postprocess import Detections, PipelineSettings, nms_per_class, run_pipeline
+from sai_core.postprocess import PipelineSettings, nms_per_class, run_pipeline
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.training.augment import make_batch

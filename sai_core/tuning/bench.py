@@ -36,8 +36,8 @@ import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
 from sai_core.annotations.dcase import DcaseMetadata
+from sai_core.detections.raw import RawDetections
 from sai_core.errors import InputError
-from sai_core.inference.store import RawDetections
 from sai_core.metrics import Evaluation, RecordingScores, SparseMaps, merge, render_table_0630
 from sai_core.metrics.evaluation import check_canvas, group_keys
 from sai_core.metrics.map_cache import cached_maps_0630

@@ -9,10 +9,10 @@ from pathlib import Path
 from sai_core.annotations import read_annotations
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.names import composed
+from sai_core.detections.raw import open_raw
+from sai_core.detections.teacher_files import read_teacher
 from sai_core.errors import InputError
-from sai_core.inference.store import open_raw
 from sai_core.metrics.evaluation import part_of
-from sai_core.postprocess.teacher_files import read_teacher
 from sai_core.progress import Progress, no_progress
 from sai_core.tuning.bench import MEMORY_BYTES, TuningRecording, TuningSet
 
@@ -101,7 +101,7 @@ def open_raw_set(
     recordings : sequence of str, optional
         Which; by default all that have both.
     teacher_folder : Path, optional
-        CSV files of a DCASE system (:func:`sai_core.postprocess.teacher_files.find_teacher_csv`).
+        CSV files of a DCASE system (:func:`sai_core.detections.teacher_files.find_teacher_csv`).
     memory_bytes : int
         Rendered maps that the whole set may keep.
     use_cache : bool

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sai_core.annotations import DcaseMetadata, read_dcase_csv
+from sai_core.detections.teacher_files import find_teacher_csv, read_teacher
 from sai_core.errors import InputError
-from sai_core.postprocess.teacher_files import find_teacher_csv, read_teacher
 from tests.annotations.helpers import write_text
 
 ROWS = [(0, 1, 2, 30, -10, 150), (3, 4, 5, -60, 20, 90)]

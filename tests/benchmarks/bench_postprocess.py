@@ -18,11 +18,11 @@ import numpy as np
 
 from sai_core.annotations import read_annotations
 from sai_core.dataset import demo_root
-from sai_core.inference.store import RawDetections
+from sai_core.detections.raw import RawDetections
+from sai_core.detections.table import Detections
 from sai_core.metrics import evaluate, render_table_0630
 from sai_core.metrics.pairing_0630 import soft_iou
 from sai_core.postprocess import (
-    Detections,
     PipelineSettings,
     annotate,
     candidates,

@@ -37,6 +37,7 @@ import torch
 
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import open_data_root
+from sai_core.detections.table import Detections
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.geometry import ERP_WIDTH, great_circle_deg
@@ -44,7 +45,7 @@ from sai_core.inference.networks import FrameOutput, NetworkOptions, OwnNetwork,
 from sai_core.metrics import evaluate
 from sai_core.metrics.diagnostics import class_agnostic_figures
 from sai_core.metrics.directions import region_peak_direction
-from sai_core.postprocess import Detections, run_pipeline
+from sai_core.postprocess import run_pipeline
 from sai_core.postprocess.systems import load_system
 from sai_core.taxonomy import SHORT_NAMES
 from sai_core.training.augment import Batch, Turn, make_batch

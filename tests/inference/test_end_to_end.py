@@ -16,9 +16,9 @@ from sai_core.acoustics.features import FeatureOptions, MapMaker, extract
 from sai_core.acoustics.networks import load_uplam
 from sai_core.acoustics.store import FeatureStore
 from sai_core.cli import main
+from sai_core.detections.raw import RawWriter
 from sai_core.detector import OfficialBaseline
 from sai_core.inference.networks import BaselineNetwork, NetworkOptions
-from sai_core.inference.store import RawWriter
 from tests.detector.oracle_weights import filled_state
 
 ROOT = Path(__file__).resolve().parents[2]

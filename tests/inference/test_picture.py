@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sai_core.detections.raw import RawDetections, RawWriter
 from sai_core.errors import InputError
 from sai_core.inference import picture
-from sai_core.inference.store import RawDetections, RawWriter
 from sai_core.taxonomy import CLASS_COLORS
 
 

@@ -12,9 +12,9 @@ from sai_core.acoustics import features
 from sai_core.annotations import read_annotations, write_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import Recording, demo_root, open_data_root
+from sai_core.detections.raw import RawDetections
 from sai_core.inference import job
 from sai_core.inference.networks import CheckpointFacts
-from sai_core.inference.store import RawDetections
 from sai_core.postprocess import choose_best_classes, list_systems, load_system, prepare, run_system
 from tests.annotations.helpers import assert_same
 from tests.postprocess.raws import make_raw, make_teacher

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sai_core.annotations import AnnotationTable, DcaseMetadata
+from sai_core.detections.raw import RawDetections
 from sai_core.geometry import pixel_to_direction, unwrap_columns
-from sai_core.inference.store import RawDetections
 from sai_core.postprocess import Regions
 
 

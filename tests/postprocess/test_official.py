@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sai_core.detections.table import Detections
 from sai_core.postprocess import (
-    Detections,
     PipelineSettings,
     Tracks,
     cap_per_class,

@@ -7,17 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sai_core.detections.boxes import pairwise_iou
+from sai_core.detections.table import Detections
 from sai_core.errors import InputError
-from sai_core.postprocess import (
-    Detections,
-    cap_per_class,
-    export_top_k,
-    gate_tracks,
-    nms_per_class,
-    pairwise_iou,
-    score_threshold,
-    track,
-)
+from sai_core.postprocess import cap_per_class, export_top_k, gate_tracks, nms_per_class, score_threshold, track
 
 
 def _random(seed: int, n: int = 60, n_frames: int = 12, n_classes: int = 3) -> Detections:

@@ -77,10 +77,11 @@ def test_stages_one_by_one_are_the_whole_and_regions_depend_on_nothing_else():
 def test_plain_detections_take_the_same_way():
     raw = make_raw(1)
     s = PipelineSettings()
-    plain = run_pipeline(raw.detections(), recording=raw.recording, n_frames=raw.n_frames, settings=s)
+    detections = candidates(prepare(raw), s).detections
+    plain = run_pipeline(detections, recording=raw.recording, n_frames=raw.n_frames, settings=s)
     assert_same(plain, run_prepared(prepare(raw), s))
     with pytest.raises(InputError, match="needs a teacher"):
-        run_pipeline(raw.detections(), recording="r", n_frames=40, settings=replace(s, teacher_count_prior=True))
+        run_pipeline(detections, recording="r", n_frames=40, settings=replace(s, teacher_count_prior=True))
 
 
 def test_objectness_is_the_score_and_the_class_score_still_asks():

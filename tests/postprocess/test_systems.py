@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from sai_core.annotations import write_dcase_csv
 from sai_core.cli import main
+from sai_core.detections.teacher_files import read_teacher
 from sai_core.errors import InputError
 from sai_core.postprocess import PipelineSettings, System, list_systems, load_system, run_system, save_system
 from sai_core.postprocess.systems import parse_system, system_toml, systems_folder
-from sai_core.postprocess.teacher_files import read_teacher
 from tests.annotations.helpers import assert_same
 from tests.postprocess.raws import make_raw, make_teacher
 

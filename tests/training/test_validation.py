@@ -16,6 +16,7 @@ from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.geometry import ERP_WIDTH
 from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import FrameOutput, open_network
+from sai_core.postprocess import PipelineSettings, Prepared, candidates
 from sai_core.training import validation
 from sai_core.training.config import TrainingConfig, read_config
 from sai_core.training.data import FrameSet, map_maker, prepare
@@ -74,7 +75,7 @@ def test_the_engine_predicts_what_validation_saw(
         features=FeatureStore(),
         options=InputOptions(smooth_frames=config.data.smooth_frames),
     )
-    theirs = raw.detections()
+    theirs = candidates(Prepared(raw), PipelineSettings()).detections
     mine = detections_of(ours)
     assert np.array_equal(mine.frame, theirs.frame)
     assert np.array_equal(mine.category_id, theirs.category_id)

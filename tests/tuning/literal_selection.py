@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from sai_core.postprocess import Detections, pairwise_iou
+from sai_core.detections.boxes import pairwise_iou
+from sai_core.detections.table import Detections
 
 Row = tuple[int, int, int, float, bool, int]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sai_core.annotations import AnnotationTable, write_label_json
+from sai_core.detections.raw import RawDetections, RawWriter, store_folder, store_key
 from sai_core.figures.maps import unwrap_columns
-from sai_core.inference.store import RawDetections, RawWriter, store_folder, store_key
 from tests.figures.scenes import Row, blob, table_of
 
 CELLS = (np.arange(28) + 0.5) / 28

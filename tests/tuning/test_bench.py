@@ -12,8 +12,8 @@ import pytest
 
 from sai_core.annotations import write_submission_json
 from sai_core.annotations.dcase import DcaseMetadata
+from sai_core.detections.raw import open_raw
 from sai_core.errors import CancelledError, InputError
-from sai_core.inference.store import open_raw
 from sai_core.metrics import Evaluation, RecordingScores, evaluate, merge
 from sai_core.metrics.discovery import find_labels
 from sai_core.postprocess import PipelineSettings, choose_best_classes, list_systems, run_prepared

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.postprocess import Detections, nms_per_class, pairwise_iou, track
-from sai_core.postprocess.boxes import paired_iou
+from sai_core.detections.boxes import paired_iou, pairwise_iou
+from sai_core.detections.table import Detections
+from sai_core.postprocess import nms_per_class, track
 from tests.tuning.literal_selection import literal_nms, literal_track
 
 

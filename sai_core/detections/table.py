@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.detections.boxes import check_boxes
 from sai_core.errors import InputError
-from sai_core.postprocess.boxes import check_boxes
 from sai_core.taxonomy import N_CLASSES
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sai_core.detections.raw import RawWriter, open_raw, store_folder, store_key
 from sai_core.errors import InputError
-from sai_core.inference.store import RawWriter, open_raw, store_folder, store_key
 
 KEY = store_key({"checkpoint": "abc", "features": "uplam"})
 
@@ -167,7 +167,6 @@ def test_a_damaged_block_is_predicted_again(tmp_path: Path) -> None:
 def test_recordings_without_frames_and_mistakes(tmp_path: Path) -> None:
     raw = RawWriter(tmp_path / "none", recording="r", key=KEY, n_frames=0).finish()
     assert len(raw) == 0
-    assert len(raw.detections()) == 0
     writer = RawWriter(tmp_path / "r", recording="r", key=KEY, n_frames=50)
     with pytest.raises(InputError, match="only 0 of 50"):
         writer.finish()
@@ -177,12 +176,3 @@ def test_recordings_without_frames_and_mistakes(tmp_path: Path) -> None:
     del bad["energy"]
     with pytest.raises(InputError, match="lacks the column energy"):
         writer.write(0, bad)
-
-
-def test_ranking_by_objectness(tmp_path: Path) -> None:
-    raw = write_all(tmp_path / "r").finish()
-    np.testing.assert_array_equal(raw.detections(ranking="objectness").score, raw.objectness)
-    rows = np.arange(len(raw))
-    np.testing.assert_array_equal(raw.detections().score, raw.class_scores[rows, raw.category_id])
-    with pytest.raises(InputError, match="ranking 'x'"):
-        raw.detections(ranking="x")

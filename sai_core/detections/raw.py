@@ -44,7 +44,6 @@ from sai_core.cache import tell
 from sai_core.entry_file import DamagedEntry, read_entry, write_entry
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
-from sai_core.postprocess import Detections
 
 FORMAT: Final[int] = 2
 """2 has checksums; stores of format 1 can be opened, but not checked, and are never found by a key."""
@@ -104,34 +103,6 @@ class RawDetections:
 
     def __len__(self) -> int:
         return int(self.frame.shape[0])
-
-    def detections(self, *, ranking: str = "class") -> Detections:
-        """One detection a candidate, with the network's own class.
-
-        Parameters
-        ----------
-        ranking : {"class", "objectness"}
-            What the score is: the class score, or the class-agnostic objectness (the report's OR-AO).
-
-        Raises
-        ------
-        InputError
-            Another ranking.
-        """
-        if ranking == "class":
-            score = np.take_along_axis(self.class_scores, self.category_id[:, None].astype(np.int64), axis=1)[:, 0]
-        elif ranking == "objectness":
-            score = self.objectness
-        else:
-            raise InputError(f"ranking {ranking!r} is not known; choose class or objectness.")
-        return Detections(
-            self.frame,
-            self.category_id,
-            score,
-            self.boxes_xyxy,
-            self.distance_cm.astype(np.float64),
-            self.energy,
-        )
 
 
 def store_key(parts: Mapping[str, str]) -> str:
