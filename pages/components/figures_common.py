@@ -13,10 +13,10 @@ import streamlit as st
 from pages.components import background, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core.colormaps import SEQUENTIAL
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError, SaiError
-from sai_core.figures.colormaps import SEQUENTIAL
 from sai_core.figures.paper.style import (
     FORMATS,
     MIME,

@@ -13,9 +13,9 @@ from pages.components import background
 from pages.components import figures_common as common
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core.colormaps import SEQUENTIAL
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
-from sai_core.figures.colormaps import SEQUENTIAL
 from sai_core.figures.maps import MapMode
 from sai_core.figures.paper.material import System, system_of_set
 from sai_core.figures.paper.panels import SCALES, Scale

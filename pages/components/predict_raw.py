@@ -17,7 +17,7 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.detections.raw import RawDetections
 from sai_core.errors import SaiError
-from sai_core.inference import picture
+from sai_core.figures import raw_picture
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.tuning import RawSet, find_raw_sets
 
@@ -84,12 +84,12 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
     last = raw.n_frames - 1
     key = f"{keys.PREDICT_RAW_FRAME}_{raw.key}"
     if key not in st.session_state:
-        st.session_state[key] = picture.strongest_frame(raw)
+        st.session_state[key] = raw_picture.strongest_frame(raw)
     frame = bar[0].slider("Frame", 0, max(last, 1), key=key, help="A tenth of a second each.")
     frame = min(int(frame), last)
     floor = bar[1].slider("Show scores from", 0.0, 1.0, 0.0, 0.01, key=keys.PREDICT_RAW_FLOOR, persist_state="session")
     ranking = cast(
-        picture.Ranking,
+        raw_picture.Ranking,
         bar[2].segmented_control(
             "Ranked by",
             ["class", "objectness"],
@@ -107,12 +107,12 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
         persist_state="session",
         required=True,
     )
-    chosen = picture.frame_candidates(raw, frame, floor=floor, ranking=ranking)
+    chosen = raw_picture.frame_candidates(raw, frame, floor=floor, ranking=ranking)
     ground, missing = _background(recording, raw, frame, chosen, str(behind))
     image, side = st.columns([3, 2], gap="medium")
     with image:
         st.image(
-            picture.draw_candidates(raw, chosen, ground),
+            raw_picture.draw_candidates(raw, chosen, ground),
             width="stretch",
             output_format="PNG",
             caption=f"{frame / 10:.1f} s: {len(chosen)} of {chosen.n_all} candidates"
@@ -121,7 +121,7 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
         )
         _legend(raw, chosen)
     with side:
-        rows = picture.candidate_rows(raw, chosen)
+        rows = raw_picture.candidate_rows(raw, chosen)
         if rows:
             st.dataframe(
                 pd.DataFrame(rows),
@@ -153,14 +153,14 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
 
 
 def _background(
-    recording: Recording | None, raw: RawDetections, frame: int, chosen: picture.FrameCandidates, behind: str
+    recording: Recording | None, raw: RawDetections, frame: int, chosen: raw_picture.FrameCandidates, behind: str
 ) -> tuple[npt.NDArray[np.uint8] | None, str]:
     """Picture behind the boxes, and a sentence where it is not to be had."""
     if behind == _BEHIND[1]:
-        shown = picture.full_map_picture(raw, frame)
+        shown = raw_picture.full_map_picture(raw, frame)
         return shown, "" if shown is not None else "These raw detections hold no full-frame maps"
     if behind == _BEHIND[2]:
-        return picture.region_energy_picture(raw, chosen), ""
+        return raw_picture.region_energy_picture(raw, chosen), ""
     if behind == _BEHIND[0]:
         if recording is None or not recording.has_video:
             return None, "There is no video of this recording"
@@ -176,7 +176,7 @@ def _background(
     return None, ""
 
 
-def _legend(raw: RawDetections, chosen: picture.FrameCandidates) -> None:
+def _legend(raw: RawDetections, chosen: raw_picture.FrameCandidates) -> None:
     present = sorted({int(c) for c in raw.category_id[chosen.rows]})
     if present:
         # constant names and colours, no data
@@ -188,8 +188,8 @@ def _legend(raw: RawDetections, chosen: picture.FrameCandidates) -> None:
         st.html(f'<div style="font-size:13px;line-height:1.7">{words}</div>')
 
 
-def _timeline(raw: RawDetections, frame: int, floor: float, ranking: picture.Ranking) -> None:
-    counts = picture.counts_by_frame(raw, floor=floor, ranking=ranking)
+def _timeline(raw: RawDetections, frame: int, floor: float, ranking: raw_picture.Ranking) -> None:
+    counts = raw_picture.counts_by_frame(raw, floor=floor, ranking=ranking)
     figure = go.Figure(
         go.Scatter(
             x=np.arange(raw.n_frames) / 10,

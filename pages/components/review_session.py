@@ -14,9 +14,9 @@ import streamlit as st
 from pages.components import address, review_desk, review_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core.colormaps import sequential_lut
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
-from sai_core.figures.colormaps import sequential_lut
 from sai_core.figures.player import pack
 from sai_core.figures.recording_view import is_simulated
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ

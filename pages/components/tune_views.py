@@ -18,6 +18,7 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.errors import InputError, SaiError
+from sai_core.figures.changes import ADDED, DROPPED, KEPT, panels
 from sai_core.files import FileSignature, file_signature
 from sai_core.jobs import Job
 from sai_core.metrics import THRESHOLDS
@@ -25,7 +26,7 @@ from sai_core.postprocess import PipelineSettings, System, list_systems, save_sy
 from sai_core.postprocess.systems import system_toml, systems_folder
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES
 from sai_core.tuning import TuningResult, TuningSet, heat_map, precision_recall_curves, search_thresholds
-from sai_core.tuning.frames import ADDED, DROPPED, KEPT, changed_frames, frame_change, panels
+from sai_core.tuning.frames import changed_frames, frame_change
 from sai_core.tuning.report import search_sentence
 from sai_core.tuning.search import OBJECTIVES, Objective
 from sai_core.tuning.submission import SubmissionReport, export_submission

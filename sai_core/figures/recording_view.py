@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable, read_annotations
+from sai_core.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.dataset import AudioReader, FrameSource, PredictionSet, Recording, describe, open_frames, spectrogram
 from sai_core.errors import EnvironmentProblem, InputError, SaiError
 from sai_core.figures.acoustic_layer import LAYER_TITLES, LayerKind, layer_kinds
-from sai_core.figures.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.figures.maps import MAP_MODES, MapMode
 from sai_core.figures.player import BLOCK_FRAMES, encode_block, encode_scene, pack, quantise_levels
 from sai_core.files import file_signature

@@ -28,9 +28,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
+from sai_core.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.dataset import AudioReader, Recording
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.figures.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.figures.maps import MAP_MODES, MapMode, Patch, annotation_patch, merged_canvas, outlines
 from sai_core.figures.paper.material import Material, System, open_material
 from sai_core.files import atomic_write

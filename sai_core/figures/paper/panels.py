@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
+from sai_core.colormaps import diverging_lut, sequential_lut
 from sai_core.errors import InputError
-from sai_core.figures.colormaps import diverging_lut, sequential_lut
 from sai_core.figures.maps import MAP_MODES, MapMode, annotation_patch, merged_canvas, outlines
 from sai_core.figures.paper.material import Material
 from sai_core.figures.paper.style import (

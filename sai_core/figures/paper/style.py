@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
+from sai_core.colormaps import SEQUENTIAL
 from sai_core.errors import InputError
-from sai_core.figures.colormaps import SEQUENTIAL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ class PaperStyle:
     theme : {"journal", "slides"}
         Black on white, or light on a dark page.
     colormap : str
-        Energy map, one of :data:`sai_core.figures.colormaps.SEQUENTIAL`.
+        Energy map, one of :data:`sai_core.colormaps.SEQUENTIAL`.
     editable_text : bool
         SVG only: write text as text, to be edited, instead of as outlines that look the same everywhere.
 

@@ -9,7 +9,7 @@ import pytest
 
 from sai_core.detections.raw import RawDetections, RawWriter
 from sai_core.errors import InputError
-from sai_core.inference import picture
+from sai_core.figures import raw_picture
 from sai_core.taxonomy import CLASS_COLORS
 
 
@@ -37,46 +37,46 @@ def raw(tmp_path: Path) -> RawDetections:
 
 
 def test_candidates_are_chosen_by_floor_and_ranking(raw: RawDetections) -> None:
-    assert len(picture.frame_candidates(raw, 0)) == 0
-    both = picture.frame_candidates(raw, 1)
+    assert len(raw_picture.frame_candidates(raw, 0)) == 0
+    both = raw_picture.frame_candidates(raw, 1)
     np.testing.assert_allclose(both.scores, [0.8, 0.2])
-    assert len(picture.frame_candidates(raw, 1, floor=0.5)) == 1
-    assert picture.frame_candidates(raw, 1, ranking="objectness").rows.tolist() == [1, 0]
-    assert picture.frame_candidates(raw, 1, floor=0.5).n_all == 2
-    assert picture.counts_by_frame(raw).tolist() == [0, 2, 0]
-    assert picture.strongest_frame(raw) == 1
+    assert len(raw_picture.frame_candidates(raw, 1, floor=0.5)) == 1
+    assert raw_picture.frame_candidates(raw, 1, ranking="objectness").rows.tolist() == [1, 0]
+    assert raw_picture.frame_candidates(raw, 1, floor=0.5).n_all == 2
+    assert raw_picture.counts_by_frame(raw).tolist() == [0, 2, 0]
+    assert raw_picture.strongest_frame(raw) == 1
     with pytest.raises(InputError, match="ranking 'x'"):
-        picture.frame_candidates(raw, 1, ranking="x")  # type: ignore[arg-type]
+        raw_picture.frame_candidates(raw, 1, ranking="x")  # type: ignore[arg-type]
 
 
 def test_a_box_over_the_seam_is_drawn_on_both_sides(raw: RawDetections) -> None:
-    image = picture.draw_candidates(raw, picture.frame_candidates(raw, 1), None)
+    image = raw_picture.draw_candidates(raw, raw_picture.frame_candidates(raw, 1), None)
     assert image.shape == (720, 1440, 3)
     text = CLASS_COLORS[3].lstrip("#")
     colour = np.array([int(text[i : i + 2], 16) for i in (0, 2, 4)])
-    lower_edge = 100 * picture.SCALE - 1
-    for column in (345 * picture.SCALE, 15 * picture.SCALE):
+    lower_edge = 100 * raw_picture.SCALE - 1
+    for column in (345 * raw_picture.SCALE, 15 * raw_picture.SCALE):
         np.testing.assert_array_equal(image[lower_edge, column], colour)
     # and the weak one is fainter than its colour, but there
-    weak = image[60 * picture.SCALE - 1, 180 * picture.SCALE].astype(int)
+    weak = image[60 * raw_picture.SCALE - 1, 180 * raw_picture.SCALE].astype(int)
     full = np.array([int(CLASS_COLORS[8].lstrip("#")[i : i + 2], 16) for i in (0, 2, 4)])
     assert 0 < np.abs(weak - 24).sum() < np.abs(full - 24).sum()
     background = np.full((180, 360, 3), 200, np.uint8)
-    picture.draw_candidates(raw, picture.frame_candidates(raw, 1), background)
+    raw_picture.draw_candidates(raw, raw_picture.frame_candidates(raw, 1), background)
     assert (background == 200).all()
 
 
 def test_maps_and_rows(raw: RawDetections) -> None:
-    full = picture.full_map_picture(raw, 2)
+    full = raw_picture.full_map_picture(raw, 2)
     assert full is not None
     assert full.shape == (720, 1440, 3)
-    energy = picture.region_energy_picture(raw, picture.frame_candidates(raw, 1))
+    energy = raw_picture.region_energy_picture(raw, raw_picture.frame_candidates(raw, 1))
     # brightest where the strong region is, on both sides of the seam; dark far from any
     assert energy[80 * 4, 5 * 4].sum() > energy[50 * 4, 180 * 4].sum() > energy[150 * 4, 90 * 4].sum()
-    rows = picture.candidate_rows(raw, picture.frame_candidates(raw, 1))
+    rows = raw_picture.candidate_rows(raw, raw_picture.frame_candidates(raw, 1))
     assert rows[0]["class"] == "Telephone"
     assert rows[0]["next class"] == "Domestic 0.10"
     assert abs(abs(int(str(rows[0]["azimuth °"]))) - 180) <= 1
     assert rows[0]["elevation °"] == 10
     assert rows[0]["distance m"] == pytest.approx(1.5)
-    assert picture.candidate_rows(raw, picture.frame_candidates(raw, 0)) == []
+    assert raw_picture.candidate_rows(raw, raw_picture.frame_candidates(raw, 0)) == []

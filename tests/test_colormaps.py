@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 
+from sai_core.colormaps import SEQUENTIAL, diverging_lut, oklab_to_srgb, sequential_lut
 from sai_core.errors import InputError
-from sai_core.figures.colormaps import SEQUENTIAL, diverging_lut, oklab_to_srgb, sequential_lut
 
 
 def luminance(table: np.ndarray) -> np.ndarray:
