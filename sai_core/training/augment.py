@@ -6,9 +6,9 @@ context, and the pixels of every label region, from which boxes, instance maps a
 image and label cannot come apart, whatever the composition. Boxes are not moved but measured anew.
 
 Values: Gaussian noise and masked bands on the lattice values (a value on the lattice is a cell of the canvas, so that
-the noise has the grain of the maps and does not average out in the first convolution), ColorJitter on the picture.
-These few linear blends are written out; a package for them would bring random state of its own, and what a step
-draws is to depend on nothing but its generator.
+the noise has the grain of the maps and does not average out in the first convolution), ColorJitter on the picture: by
+kornia's functions, on the device, with factors of ours, since what a step draws is to depend on nothing but its
+generator.
 
 The seam: with ``circular`` networks a box may cross it (``x1`` > 360). With ``zero`` ones a region over the seam is
 split into two targets of one instance, and parts under two pixels are left out.
@@ -186,18 +186,20 @@ def _disturbed(
 
 def color_jitter(rgb: Tensor, settings: AugmentSettings, rng: np.random.Generator) -> Tensor:
     """Brightness, contrast and saturation of each picture of (batch, 3, H, W) in [0, 1], by one factor each."""
-    n = rgb.shape[0]
+    # only training needs it, and it takes a second to load
+    from kornia.enhance import (
+        adjust_brightness_accumulative,
+        adjust_contrast_with_mean_subtraction,
+        adjust_saturation_with_gray_subtraction,
+    )
 
-    def factor(reach: float) -> Tensor:
-        drawn = rng.uniform(1 - reach, 1 + reach, n).astype(np.float32)
-        return torch.from_numpy(drawn).to(rgb.device).view(n, 1, 1, 1)
-
-    grey_of = rgb.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    rgb = (rgb * factor(settings.brightness)).clamp_(0, 1)
-    mean = (rgb * grey_of).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)
-    rgb = torch.lerp(mean, rgb, factor(settings.contrast)).clamp_(0, 1)
-    grey = (rgb * grey_of).sum(dim=1, keepdim=True)
-    return torch.lerp(grey, rgb, factor(settings.saturation)).clamp_(0, 1)
+    for adjust, reach in (
+        (adjust_brightness_accumulative, settings.brightness),
+        (adjust_contrast_with_mean_subtraction, settings.contrast),
+        (adjust_saturation_with_gray_subtraction, settings.saturation),
+    ):
+        rgb = adjust(rgb, torch.from_numpy(rng.uniform(1 - reach, 1 + reach, rgb.shape[0]).astype(np.float32)))
+    return rgb
 
 
 def make_targets(

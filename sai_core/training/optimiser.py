@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sai_core.training.config import GROUPS, OptimiserSettings
 
@@ -134,39 +136,40 @@ class Strategy:
 
 
 class Plateau:
-    """ReduceLROnPlateau on the mean of the last few validation losses.
+    """torch's ReduceLROnPlateau on the mean of the last few validation losses.
 
-    torch's own has the same rule; this one has its state in plain numbers, for the checkpoint.
+    It turns down the rate, 1 at first, of an optimiser of its own: the factor of all rates.
     """
 
     def __init__(self, *, factor: float, patience: int, smooth: int) -> None:
-        self.factor, self.patience, self.smooth = factor, patience, smooth
+        self.smooth = smooth
         self.losses: list[float] = []
-        self.best = float("inf")
-        self.waited = 0
-        self.scale = 1.0
+        self._rates = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        # torch refuses a factor of 1: then the rule waits for ever
+        factor, patience = (factor, patience) if factor < 1 else (0.5, sys.maxsize)
+        self._rule = ReduceLROnPlateau(self._rates, factor=factor, patience=patience, eps=0.0)
+
+    @property
+    def scale(self) -> float:
+        """Factor of all rates."""
+        return float(self._rates.param_groups[0]["lr"])
 
     def step(self, loss: float) -> float:
         """Take in the validation loss of an epoch; returns the factor of all rates from now on."""
         self.losses = [*self.losses, loss][-self.smooth :]
-        mean = sum(self.losses) / len(self.losses)
-        if mean < self.best * (1 - 1e-4):
-            self.best, self.waited = mean, 0
-        else:
-            self.waited += 1
-            if self.waited > self.patience:
-                self.scale *= self.factor
-                self.waited = 0
+        self._rule.step(sum(self.losses) / len(self.losses))
         return self.scale
 
     def state(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"losses": self.losses, "best": self.best, "waited": self.waited, "scale": self.scale}
+        """Plain numbers, for the checkpoint."""
+        rule = self._rule
+        return {"losses": self.losses, "best": rule.best, "waited": rule.num_bad_epochs, "scale": self.scale}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`state` gave."""
         self.losses = [float(x) for x in state["losses"]]
-        self.best, self.waited, self.scale = float(state["best"]), int(state["waited"]), float(state["scale"])
+        self._rule.best, self._rule.num_bad_epochs = float(state["best"]), int(state["waited"])
+        self._rates.param_groups[0]["lr"] = float(state["scale"])
 
 
 def clip_gradients(parameters: Iterable[Tensor], limit: float) -> float:

@@ -242,6 +242,23 @@ def test_color_jitter_stays_in_range_and_is_nothing_at_zero() -> None:
     assert torch.allclose(color_jitter(grey, only, np.random.default_rng(2)), grey, atol=1e-6)
 
 
+def test_color_jitter_is_pils_with_factors_from_the_generator_alone() -> None:
+    rgb = torch.rand(5, 3, 10, 20, generator=torch.Generator().manual_seed(4))
+    settings = AugmentSettings(brightness=0.5, contrast=0.8, saturation=0.9)
+    before = torch.get_rng_state()
+    out = color_jitter(rgb, settings, np.random.default_rng(3)).numpy()
+    assert torch.equal(before, torch.get_rng_state())
+    rng = np.random.default_rng(3)
+    brightness, contrast, saturation = (rng.uniform(1 - r, 1 + r, 5) for r in (0.5, 0.8, 0.9))
+    weights = np.array([0.299, 0.587, 0.114])[:, None, None]
+    for k, picture in enumerate(rgb.numpy().astype(np.float64)):
+        bright = (picture * brightness[k]).clip(0, 1)
+        mean = (bright * weights).sum(axis=0).mean()
+        contrasted = (mean + contrast[k] * (bright - mean)).clip(0, 1)
+        grey = (contrasted * weights).sum(axis=0)
+        np.testing.assert_allclose(out[k], (grey + saturation[k] * (contrasted - grey)).clip(0, 1), atol=2e-6)
+
+
 def test_a_region_hears_its_own_direction() -> None:
     frames = frame_set([(0, 350.0, 80.0)] * 5, context_frames=2)
     batch = make_batch(frames.batch([2]), circular=True, turns=[Turn(30)])

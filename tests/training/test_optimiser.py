@@ -108,15 +108,28 @@ def test_gradients_are_clipped_to_2() -> None:
     assert float(a.grad.norm()) == pytest.approx(0.5)
 
 
-@given(losses=st.lists(st.floats(0.1, 10), min_size=1, max_size=40), patience=st.integers(0, 4))
-def test_the_plateau_rule_is_torchs_on_the_smoothed_loss(losses: list[float], patience: int) -> None:
-    ours = Plateau(factor=0.5, patience=patience, smooth=5)
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    torchs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=patience, threshold=1e-4)
+@given(
+    losses=st.lists(st.floats(0.1, 10), min_size=1, max_size=40),
+    patience=st.integers(0, 4),
+    factor=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+)
+def test_the_plateau_rule_in_plain_words(losses: list[float], patience: int, factor: float) -> None:
+    """Written out: as runs of before had it, to the bit, so that a resumed one goes on the same."""
+    plateau = Plateau(factor=factor, patience=patience, smooth=5)
+    best, waited, scale = float("inf"), 0, 1.0
     for k, loss in enumerate(losses):
-        ours.step(loss)
-        torchs.step(float(np.mean(losses[max(0, k - 4) : k + 1])))
-        assert ours.scale == pytest.approx(optimiser.param_groups[0]["lr"], abs=2e-8)
+        recent = losses[max(0, k - 4) : k + 1]
+        mean = sum(recent) / len(recent)
+        if mean < best * (1 - 1e-4):
+            best, waited = mean, 0
+        else:
+            waited += 1
+            if waited > patience:
+                scale, waited = scale * factor, 0
+        assert plateau.step(loss) == scale
+        assert plateau.state()["best"] == best
+        if factor < 1:
+            assert plateau.state()["waited"] == waited
 
 
 def test_the_plateau_survives_a_checkpoint() -> None:
