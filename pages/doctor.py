@@ -11,7 +11,7 @@ import streamlit as st
 from pages.components import data_bar
 from pages.components.entry import through_app
 from pages.components.text import plain
-from sai_core.commands.doctor import gather
+from sai_core.commands.doctor import codecs_text, gather
 from sai_core.dataset import DataRoot
 
 
@@ -60,6 +60,7 @@ def main() -> None:
             "Devices": ", ".join(f"{d['name']} ({d['model']})" for d in report["devices"]),
             "OpenCV": "works" if report["opencv_works"] else "does not work",
             "Video": "is decoded and written" if report["pyav_works"] else "decoding and writing do not work",
+            "Video codecs": codecs_text(report["video_codecs"]),
             "Cache": f"{_gib(machine['cache_bytes'])} of {_gib(machine['cache_budget'])}",
         }
         st.dataframe(pd.DataFrame({"what": rows.keys(), "is": rows.values()}), hide_index=True, width="stretch")

@@ -228,6 +228,44 @@ def check_pyav() -> str | None:
     return None
 
 
+_VIDEO_CODECS: Final[dict[str, tuple[str, ...]]] = {
+    "H.264": ("h264",),
+    "HEVC": ("hevc",),
+    "VP8": ("vp8",),
+    "VP9": ("vp9", "libvpx-vp9"),
+    "AV1": ("libdav1d", "libaom-av1", "libgav1"),  # FFmpeg's own "av1" decodes nothing without a graphics card
+    "VVC": ("vvc",),
+    "MPEG-1": ("mpeg1video",),
+    "MPEG-2": ("mpeg2video",),
+    "MPEG-4": ("mpeg4",),
+    "MJPEG": ("mjpeg",),
+    "ProRes": ("prores",),
+    "DNxHD": ("dnxhd",),
+    "FFV1": ("ffv1",),
+    "Theora": ("theora",),
+}
+"""Video codecs that recordings come in, each with FFmpeg's names of the decoders that can."""
+
+
+def video_codecs() -> dict[str, bool]:
+    """Which of the usual video codecs can be decoded here, by name; empty where PyAV does not load."""
+    try:
+        import av
+
+        opened = av.codec.Codec
+    except Exception:
+        return {}
+
+    def there(name: str) -> bool:
+        try:
+            opened(name, "r")
+        except ValueError:
+            return False
+        return True
+
+    return {codec: any(map(there, names)) for codec, names in _VIDEO_CODECS.items()}
+
+
 def find_chromium() -> str | None:
     """Chromium for the browser tests: ``$CHROMIUM_PATH``, else the first of the usual names; ``None`` without one."""
     chosen = os.environ.get("CHROMIUM_PATH")

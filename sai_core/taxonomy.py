@@ -97,9 +97,24 @@ _OTHER_NAMES: Final[tuple[tuple[str, ...], ...]] = (
         "Male",
     ),
     ("Clap", "Hand clapping", "Hands clapping"),
-    ("Phone", "Telephone ringing", "Phone ringing", "Telephone bell ringing", "Telephone ring", "Phone ring"),
+    (
+        "Phone",
+        "Telephone ringing",
+        "Phone ringing",
+        "Telephone bell ringing",
+        "Telephone ring",
+        "Phone ring",
+        "Ringtone",
+    ),
     ("Laugh", "Laughing"),
-    ("Domestic", "Home sounds", "Household sounds", "Domestic sounds, home sounds", "Domestic noise"),
+    (
+        "Domestic",
+        "Home sounds",
+        "Household sounds",
+        "Domestic sounds, home sounds",
+        "Domestic noise",
+        "Domestic and home sounds",
+    ),
     ("Walk, footsteps", "Footsteps", "Walking", "Walk", "Steps", "Walking, footsteps", "Footsteps, walk"),
     (
         "Door, open or close",
@@ -123,6 +138,7 @@ _OTHER_NAMES: Final[tuple[tuple[str, ...], ...]] = (
 of the SELD data generators and their baselines, and short forms; index = ``category_id``. Case, spaces, underscores,
 punctuation, numbers and plurals do not matter (:func:`category_of`)."""
 
+_BRACKETS: Final = re.compile(r"[(\[{][^)\]}]*[)\]}]")
 _WORD: Final = re.compile(r"[a-z]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _FILLERS: Final[frozenset[str]] = frozenset({"or", "and", "a", "the", "class"})
@@ -134,14 +150,16 @@ def category_of(name: str) -> int | None:
     Parameters
     ----------
     name : str
-        E.g. ``"Female speech, woman speaking"``, ``"femaleSpeech"``, ``"DOOR_OPEN_CLOSE"``, ``"06 footstep"``.
+        E.g. ``"Female speech, woman speaking"``, ``"femaleSpeech"``, ``"DOOR_OPEN_CLOSE"``, ``"06 footstep"``,
+        ``"Bell (church)"``.
 
     Returns
     -------
     int or None
         ``category_id``, 0..12.
     """
-    return _BY_KEY.get(_key(name))
+    found = _BY_KEY.get(_key(name))
+    return found if found is not None else _BY_KEY.get(_key(_BRACKETS.sub(" ", name)))
 
 
 def _key(name: str) -> str:

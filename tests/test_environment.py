@@ -186,6 +186,17 @@ def test_a_pyav_that_does_not_load(tmp_path: Path) -> None:
     assert "(broken)" in in_fresh_process("from sai_core.environment import check_pyav; print(check_pyav())", tmp_path)
 
 
+def test_codecs_that_can_be_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    codecs = environment.video_codecs()
+    assert {name for name, there in codecs.items() if there} >= {"H.264", "MPEG-4", "MJPEG"}
+    monkeypatch.setitem(environment._VIDEO_CODECS, "Nonesuch", ("nonesuch", "libx264"))  # that one only writes
+    assert environment.video_codecs()["Nonesuch"] is False
+    assert doctor.codecs_text({"H.264": True, "AV1": False}) == "decodes H.264; cannot decode AV1"
+    (tmp_path / "av.py").write_text("raise ImportError('broken')\n")
+    code = "from sai_core.commands import doctor as d; print(d.codecs_text(d.environment.video_codecs()))"
+    assert "unknown, since PyAV does not load" in in_fresh_process(code, tmp_path)
+
+
 def test_machine_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "not" / "yet"
     monkeypatch.setenv("SAI_CACHE_DIR", str(cache))

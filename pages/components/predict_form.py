@@ -34,6 +34,7 @@ class _Network:
     facts: CheckpointFacts
     system: System
     teacher: Path | None
+    teacher_scaler: Path | None
 
 
 def form(root: DataRoot) -> PredictionRequest | None:
@@ -85,6 +86,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
             else predict_jobs.default_folder(network.facts, network.system.name),
             system=network.system,
             teacher=network.teacher,
+            teacher_scaler=network.teacher_scaler,
             weights=user_path(weights, what="UpLAM weights") if weights else None,
             device=str(options["device"]),
             network=options["network"],  # type: ignore[arg-type]
@@ -173,12 +175,20 @@ def _network() -> _Network | None:
     except SaiError as error:
         st.error(plain(error))
         return None
-    system, teacher = _system(right, facts)
+    system = _system(right, facts)
+    teacher: Path | None = None
+    scaler: Path | None = None
+    if system.needs_teacher:
+        try:
+            teacher, scaler = _teacher()
+        except SaiError as error:
+            st.error(plain(error))
+            return None
     _describe(facts)
-    return _Network(facts, system, teacher)
+    return _Network(facts, system, teacher, scaler)
 
 
-def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -> tuple[System, Path | None]:
+def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -> System:
     track = "A" if facts.kind == "track A" else "B"
     systems = {s.name: s for s in list_systems(systems_folder())}
     say_problems(tuple(refused_systems(systems_folder())))
@@ -197,23 +207,38 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
         help="From raw detections to the submission: threshold, non-maximum suppression, tracking, export. The raw "
         "detections are kept, so another system takes seconds; the **Tune** page tries settings.",
     )
-    system = systems[name]
-    teacher = None
-    if system.needs_teacher:
-        text = st.text_input(
-            "Teacher",
-            key=keys.PREDICT_TEACHER,
-            persist_state="session",
-            placeholder="the one that ships: trained on simulated recordings, listens to foa_dev",
-            help="Folder with the CSV files of a DCASE 2023 system (*recording*.csv), or the weights of a teacher "
-            "(.safetensors, page **Train**), which then listens to the recordings. Left empty: the teacher that ships.",
-        ).strip()
-        try:
-            teacher = user_path(text, what="teacher") if text else SHIPPED_TEACHER
-        except SaiError as error:
-            st.error(plain(error))
-            teacher = SHIPPED_TEACHER
-    return system, teacher
+    return systems[name]
+
+
+def _teacher() -> tuple[Path, Path | None]:
+    """The teacher and, where it is not one of this program, the scaler of its features.
+
+    Raises
+    ------
+    InputError
+        What was typed is no path.
+    """
+    text = st.text_input(
+        "Teacher",
+        key=keys.PREDICT_TEACHER,
+        persist_state="session",
+        placeholder="the one that ships: trained on simulated recordings, listens to foa_dev",
+        help="Folder with the CSV files of a DCASE system (*recording*.csv), or weights that then listen to the "
+        "recordings: a teacher's (.safetensors, page **Train**) or an official DCASE 2024 SELDnet's (.h5). Left empty: "
+        "the teacher that ships.",
+    ).strip()
+    teacher = user_path(text, what="teacher") if text else SHIPPED_TEACHER
+    if not teacher.is_file() or teacher.suffix.lower() == ".safetensors":
+        return teacher, None
+    scaler = st.text_input(
+        "Teacher's scaler",
+        key=keys.PREDICT_SCALER,
+        persist_state="session",
+        placeholder="none: each recording is scaled by its own means and deviations",
+        help="An official SELDnet was trained on scaled features: a .npz with `mean` and `scale` of its training set's "
+        "(`np.savez('scaler.npz', mean=s.mean_, scale=s.scale_)`). Without it other things are heard.",
+    ).strip()
+    return teacher, user_path(scaler, what="scaler") if scaler else None
 
 
 def _describe(facts: CheckpointFacts) -> None:

@@ -57,6 +57,9 @@ _FULL_SCALE: Final[float] = 1.0 - 2.0**-15
 _CLIPPED_RUN: Final[int] = 3
 """Samples in a row at full scale before they count as clipped: a single one may be an honest peak."""
 
+LARGEST_SAMPLE: Final[float] = 1e12
+"""Full scale is 1 (integers of 32 bits that were saved as floats reach 2e9); squares of more do not fit float32."""
+
 _HALF_LENGTH: Final[int] = 10
 """Half length of resample_poly's default filter, in samples of the slower rate."""
 
@@ -96,11 +99,14 @@ def as_float_audio(audio: npt.ArrayLike, *, dtype: npt.DTypeLike = np.float32) -
 
 
 def replace_non_finite(audio: AudioArray) -> tuple[AudioArray, int]:
-    """Replace NaN and infinite samples by 0; returns the audio (the same object if all is well) and their number."""
-    # one pass that allocates nothing: a sum is finite only if every sample is, short of an overflow
-    if audio.size == 0 or math.isfinite(float(audio.sum(dtype=np.float64))):
+    """Replace samples that are NaN, infinite or beyond :data:`LARGEST_SAMPLE` by 0.
+
+    Returns the audio (the same object if all is well) and their number.
+    """
+    # nothing is allocated where all is well; NaN is in no range
+    if audio.size == 0 or (audio.min() >= -LARGEST_SAMPLE and audio.max() <= LARGEST_SAMPLE):
         return audio, 0
-    bad = ~np.isfinite(audio)
+    bad = ~(np.abs(audio) <= LARGEST_SAMPLE)
     return np.where(bad, audio.dtype.type(0), audio), int(bad.sum())
 
 
@@ -343,7 +349,7 @@ class AudioInput:
         if facts.n_frames == 0:
             said.append("The recording is shorter than one frame of 100 ms: there are no maps.")
         if self._non_finite:
-            said.append(f"{self._non_finite} samples are NaN or infinite and count as 0.")
+            said.append(f"{self._non_finite} samples are NaN, infinite or beyond {LARGEST_SAMPLE:g} and count as 0.")
         if self._clipped:
             said.append(f"{self._clipped} samples are clipped: levels and directions there are less certain.")
         return tuple(said)

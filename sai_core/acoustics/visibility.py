@@ -65,7 +65,13 @@ import numpy.typing as npt
 import torch
 from scipy.signal import windows
 
-from sai_core.acoustics.audio_input import as_float_audio, held_bands, replace_non_finite, resample_to_24k
+from sai_core.acoustics.audio_input import (
+    LARGEST_SAMPLE,
+    as_float_audio,
+    held_bands,
+    replace_non_finite,
+    resample_to_24k,
+)
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
@@ -429,7 +435,7 @@ def _as_array(
     check_channels(samples.shape[1])
     samples, bad = replace_non_finite(samples)
     if bad:
-        warnings.warn(f"{bad} samples are NaN or infinite and count as 0", stacklevel=3)
+        warnings.warn(f"{bad} samples are NaN, infinite or beyond {LARGEST_SAMPLE:g} and count as 0", stacklevel=3)
     held = held_bands(sample_rate_hz, centres_hz)
     if not held.all():
         warnings.warn(f"{int((~held).sum())} bands lie above what {sample_rate_hz} Hz hold and are zero", stacklevel=3)

@@ -130,6 +130,13 @@ def _class_ids(given: dict[int, str]) -> ClassIds:
     if not known:
         if not given:
             return ClassIds()
+        if set(given) == set(range(1, N_CLASSES + 1)):
+            message = (
+                f"none of the {N_CLASSES} names in 'categories' is one of the classes "
+                f"({_listed(list(given.values()))}); ids count from 1 and are taken in the official order, 1 as "
+                f"{CLASS_NAMES[0]}."
+            )
+            return ClassIds({k: k - 1 for k in given}, notes=(Note("categories_foreign", message),))
         message = (
             f"none of the {len(given)} names in 'categories' is one of the 13 classes "
             f"({_listed(list(given.values()))}); ids are taken as 0 to {N_CLASSES - 1}."
@@ -139,12 +146,28 @@ def _class_ids(given: dict[int, str]) -> ClassIds:
     for number, category in by_place.items():
         known[number] = category
         del names[number]
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note, ...] = _merged(given, known)
     if by_place:
         told = ", ".join(f"{show(given[k])} as {CLASS_NAMES[c]}" for k, c in by_place.items())
         message = f"names in 'categories' that are not known were taken by their place in the list: {told}."
-        notes = (Note("categories_by_place", message),)
+        notes += (Note("categories_by_place", message),)
     return ClassIds(known, names, notes)
+
+
+def _merged(given: dict[int, str], known: dict[int | float, int]) -> tuple[Note, ...]:
+    """What is to be said where several ids stand for one class."""
+    ids: dict[int, list[int]] = {}
+    for number in given:
+        if number in known:
+            ids.setdefault(known[number], []).append(number)
+    told = []
+    for category, several in ids.items():
+        if len(several) > 1:
+            listed = " and ".join(f"{show(given[k])} (id {k})" for k in several[:3])
+            told.append(f"{listed}{' and more' if len(several) > 3 else ''} as {CLASS_NAMES[category]}")
+    if not told:
+        return ()
+    return (Note("categories_merged", f"several ids in 'categories' are taken as one class: {', '.join(told)}."),)
 
 
 def _by_place(given: dict[int, str], known: dict[int | float, int]) -> dict[int, int]:

@@ -127,7 +127,7 @@ def _split(path: Path, text: str) -> tuple[list[Row], str]:
         fields = _fields(path, number, line, separator)
         if len(fields) == 1 and separator in fields[0]:  # the whole line in quotes
             fields = fields[0].split(separator)
-        fields = [field.strip(" \t") for field in fields]
+        fields = [_unquoted(field.strip(" \t")) for field in fields]
         if any(fields):
             rows.append(Row(number, fields))
         for field in fields:
@@ -151,8 +151,14 @@ def _fields(path: Path, number: int, line: str, separator: str) -> list[str]:
         fail(path, number, f"the quotes are not those of a CSV file ({error}).")
 
 
+def _unquoted(field: str) -> str:
+    single = len(field) > 1 and field[0] == field[-1] == "'"
+    return field[1:-1].strip(" \t") if single else field
+
+
 def _is_header(fields: list[str]) -> bool:
-    return len(fields) >= _FEWEST_COLUMNS and not any(NUMBER.fullmatch(field) for field in fields)
+    named = any(_WORD.search(field.lower()) for field in fields)
+    return named and len(fields) >= _FEWEST_COLUMNS and not any(NUMBER.fullmatch(field) for field in fields)
 
 
 def _named_columns(path: Path, header: Row) -> tuple[tuple[Column, ...] | None, Iterator[Note] | tuple[Note, ...]]:

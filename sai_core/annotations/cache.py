@@ -23,7 +23,7 @@ from sai_core.cache import Cache, content_of
 MIN_BYTES: Final[int] = 1 << 16
 """Smaller files are parsed faster than an entry is opened."""
 
-_cache: Final = Cache("annotations", 3)
+_cache: Final = Cache("annotations", 4)
 """Its version is to be raised when the meaning of a column changes, or the reader's rules do."""
 
 

@@ -154,7 +154,12 @@ def parse_head(path: Path, images: bytes, categories: bytes) -> CocoHead:
         recordings.
     """
     infos, notes = _parse_images(path, images)
-    return CocoHead(infos, parse_categories(path, categories), notes)
+    classes = parse_categories(path, categories)
+    if classes.known is None and not classes.notes:
+        # COCO files usually count from 1
+        told = f"has no 'categories'; ids are taken as 0 to {N_CLASSES - 1}, 0 as {CLASS_NAMES[0]}."
+        notes += (Note("categories_missing", told),)
+    return CocoHead(infos, classes, notes)
 
 
 def _parse_images(path: Path, raw: bytes) -> tuple[dict[int | float, ImageInfo], tuple[Note, ...]]:

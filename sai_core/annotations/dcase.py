@@ -243,7 +243,21 @@ def _columns_by_number(path: str | os.PathLike[str], rows: list[Row]) -> tuple[t
             f"({', '.join(bad.fields[3:6])}) is no vector of a direction, and most rows hold x, y, z; name the columns "
             "in a header.",
         )
+    if _may_be_stereo(rows):
+        fail(
+            path,
+            rows[0].line,
+            "the last column holds 0 and 1 alone, as 'onscreen' of DCASE 2025 does (stereo sound: azimuth and "
+            "distance, no elevation); name the columns in a header if they are distances.",
+        )
     return _in_order(POLAR), []
+
+
+def _may_be_stereo(rows: list[Row]) -> bool:
+    """Whether fifth and sixth fields can be distance and ``onscreen`` of DCASE 2025."""
+    if {row.fields[5] for row in rows if len(row.fields) > 5} != {"0", "1"}:
+        return False
+    return all(not row.fields[4].startswith("-") for row in rows)
 
 
 def _width(row: Row) -> int:
@@ -376,6 +390,8 @@ def _doubts(values: npt.NDArray[np.float64], columns: tuple[Column, ...]) -> lis
     small = distance_note(values[:, 5])
     if small is not None and "distance" not in named:
         notes.append(small)
+    if len(values) and not values[:, 5].any():  # NaN is none
+        notes.append(Note("distances_zero", f"all {len(values)} distances are 0, as where none was estimated."))
     azimuth, elevation = values[:, 3], values[:, 4]
     angles = values[:, 3:5]
     by_angles = any(column.role == "azimuth" for column in columns) and "azimuth" not in named
@@ -397,8 +413,8 @@ def write_dcase_csv(metadata: DcaseMetadata, path: str | os.PathLike[str]) -> No
     ----------
     metadata : DcaseMetadata
         The sixth column is left out where no row has a distance; a single absent distance is an empty field.
-        A header row is written where rows alone could be taken for something else: for an empty table, and for one
-        whose angles and distances are as small as the components of vectors.
+        A header row is written where rows alone could be taken for something else: for an empty table, for one whose
+        angles and distances are as small as the components of vectors, and where all distances are 0 or 1.
     path : path
         Replaced only when everything has been written.
 
@@ -417,7 +433,7 @@ def write_dcase_csv(metadata: DcaseMetadata, path: str | os.PathLike[str]) -> No
         rows.append(Row(number, ["" if value != value else _number_text(value) for value in values]))
     _values(path, rows, _in_order(roles))
     lines = [",".join(row.fields) for row in rows]
-    if not lines or (with_distance and 2 * _are_vectors(rows).sum() > len(rows)):
+    if not lines or (with_distance and (2 * _are_vectors(rows).sum() > len(rows) or _may_be_stereo(rows))):
         # without a header an empty file could not be told from a failed copy, nor such rows from vectors
         lines.insert(0, ",".join(POLAR))
     with atomic_write(Path(path)) as stream:

@@ -190,7 +190,7 @@ def _read_cached(path: FilePath, name: str, options: ReadOptions, progress: Prog
         return ReadResult(table_of(name, found.columns, found.notes), _kind_of(found.kind))
     work = cache.new_work_folder(os.stat(path).st_size)
     if work is None:
-        return _parse(path, name, options, MemorySink(), progress)
+        return _parse(path, name, options, MemorySink(), progress, categories=categories)
     # the hash came from a first pass over the file; what is stored under it must come from the same bytes
     digest = blake2b(digest_size=16)
     try:
@@ -202,7 +202,7 @@ def _read_cached(path: FilePath, name: str, options: ReadOptions, progress: Prog
     except OSError:
         # the disk is full or gone; the file itself is fine, so read it without the cache
         cache.drop_work_folder(work)
-        return _parse(path, name, options, MemorySink(), progress)
+        return _parse(path, name, options, MemorySink(), progress, categories=categories)
     except BaseException:
         cache.drop_work_folder(work)
         raise

@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="precision (float64, exact)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the visibilities (auto)")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no notes, no summary")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary; notes still")
     parser.set_defaults(run=run)
 
 
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         ),
         progress=progress,
     )
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not args.quiet:
-        for note in report.notes:
-            print(f"note: {note}", file=sys.stderr)
         n_frames = len(set(report.labels.table.frame.tolist()))
         print(
             f"{args.out}: {len(report.labels.table)} annotations in {n_frames} of {report.labels.n_frames} frames"

@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--labels", metavar="LABELS", type=Path, help="label file of the recording: also tell what the figures lose"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--quiet", action="store_true", help="print no progress and no report")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no report; notes still")
     parser.set_defaults(run=run)
 
 
@@ -67,9 +67,8 @@ def run(args: argparse.Namespace) -> int:
         figures = _figures(args.labels, table, compressed, progress)
     write_pieces(submission_pieces(compressed), args.out)
     notes = table.notes.sentences()
-    if not args.quiet:
-        for note in notes:
-            print(f"note: {args.input}: {note}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {args.input}: {note}", file=sys.stderr)
     if args.json:
         facts = {"file": str(args.out), **dataclasses.asdict(report), "notes": list(notes)}
         print(json.dumps(facts if figures is None else {**facts, "figures": figures}))

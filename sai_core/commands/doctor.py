@@ -120,6 +120,7 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
         "machine": dataclasses.asdict(machine),
         "opencv_works": opencv is None,
         "pyav_works": pyav is None,
+        "video_codecs": environment.video_codecs(),
         "chromium": environment.find_chromium(),
         "data": _data(root) if root is not None else None,
         "problems": problems,
@@ -176,6 +177,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         "Devices    " + ", ".join(_device(d) for d in report["devices"]),
         f"OpenCV     {'works' if report['opencv_works'] else 'does not work'}",
         f"PyAV       {'decodes video, writes H.264 and AAC' if report['pyav_works'] else 'does not work'}",
+        f"Codecs     {codecs_text(report['video_codecs'])}",
         f"Chromium   {report['chromium'] or 'not found (only the browser tests need it)'}",
         f"Cache      {machine['cache_path']}: {_bytes(machine['cache_bytes'])} used of "
         f"{_bytes(machine['cache_budget'])} (SAI_CACHE_MAX_GB), {_bytes(machine['cache_free'])} free on its disk",
@@ -203,6 +205,15 @@ def _data_lines(data: dict[str, Any]) -> list[str]:
         lines.append(f"  predictions {one['name']}: {one['files']} files{note}")
     lines += [f"  {sentence}" for sentence in data["missing"]]
     return lines
+
+
+def codecs_text(codecs: dict[str, bool]) -> str:
+    """Which video codecs can be decoded and which cannot, in one line."""
+    if not codecs:
+        return "unknown, since PyAV does not load"
+    able = "decodes " + (", ".join(name for name, there in codecs.items() if there) or "none of the usual ones")
+    lacking = ", ".join(name for name, there in codecs.items() if not there)
+    return able + (f"; cannot decode {lacking}" if lacking else "")
 
 
 def _device(device: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--diagnostics", action="store_true", help="also print class-agnostic AP and matched-class F1 (20 degrees)"
     )
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write the caches")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no warnings, no table")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no table; warnings still")
     parser.set_defaults(run=run)
 
 
@@ -80,9 +80,8 @@ def run(args: argparse.Namespace) -> int:
         use_cache=not args.no_cache,
     )
     results = [replace(evaluation, warnings=(*told, *evaluation.warnings)) for evaluation in results]
-    if not args.quiet:
-        for warning in dict.fromkeys(w for evaluation in results for w in evaluation.warnings):
-            print(f"warning: {warning}", file=sys.stderr)
+    for warning in dict.fromkeys(w for evaluation in results for w in evaluation.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
     to_stdout = args.json == "-"
     if not args.quiet:
         tables = "\n\n".join(evaluation_table(evaluation) for evaluation in results)

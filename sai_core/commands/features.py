@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="workers on the CPU (all)")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no notes, no summary")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary; notes still")
     parser.set_defaults(run=run)
 
 
@@ -106,9 +106,9 @@ def run(args: argparse.Namespace) -> int:
             options=np.array(json.dumps({**maps.options, "magnitude": maps.magnitude}, sort_keys=True)),
             notes=np.array(json.dumps(list(maps.notes))),
         )
+    for note in maps.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not args.quiet:
-        for note in maps.notes:
-            print(f"note: {note}", file=sys.stderr)
         rate = f", {len(maps) / seconds:.0f} frames/s" if len(maps) and seconds > 0 else ""
         print(f"{args.out}: {len(maps)} frames x 9 bands x 484 points in {seconds:.1f} s{rate}")
     return 0

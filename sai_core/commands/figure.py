@@ -74,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--min-score", type=float, default=0.0, metavar="P", help="leave out predictions below this score (0)"
     )
     what.add_argument("--gallery", action="store_true", help="best, median and worst frames of every class instead")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no caption")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no caption; notes still")
     parser.set_defaults(run=run)
 
 
@@ -149,9 +149,9 @@ def _frame(args: argparse.Namespace, root: DataRoot, options: PanelOptions, styl
         problems = material.problems
     with atomic_write(out) as stream:
         stream.write(data)
+    for problem in problems:
+        print(f"note: {problem}", file=sys.stderr)
     if not args.quiet:
-        for problem in problems:
-            print(f"note: {problem}", file=sys.stderr)
         print(caption(rows, options, note=note, number="Fig. 3"))
         print(f"{out}: {len(data) / 1e6:.2f} MB")
     return 0

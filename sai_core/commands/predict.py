@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
     parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")
     parser.add_argument("--official-plane", action="store_true", help="NMS and tracking ignore the seam, as official")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary; notes still")
     parser.set_defaults(run=run)
 
 
@@ -153,16 +154,16 @@ def run(args: argparse.Namespace) -> int:
     def progress_of(index: int, recording: Recording) -> Progress:
         return no_progress if args.quiet else TerminalProgress(f"{prefix}{index + 1}/{len(mine)}")
 
-    def say(text: str) -> None:
-        if not args.quiet:
-            print(text)
+    def note(sentence: str) -> None:
+        print(f"note: {sentence}", file=sys.stderr)
 
-    results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=say)
+    results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=note)
     failed = [r for r in results if r.error]
     for result in results:
         if result.note:
-            say(f"note: {result.recording.name}: {result.note}")
-    say(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
+            note(f"{result.recording.name}: {result.note}")
+    if not args.quiet:
+        print(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
     if failed:
         kind = EnvironmentProblem if all(r.machine_at_fault for r in failed) else InputError
         raise kind(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0].error}")

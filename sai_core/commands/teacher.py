@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no table")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no table; notes still")
     parser.set_defaults(run=run)
 
 
@@ -62,12 +62,10 @@ def run(args: argparse.Namespace) -> int:
     recordings = root.recordings if args.split == "all" else root.in_split(args.split)
     out = check_output(args.out, root=root, inputs=[args.weights, args.scaler], folder=True).resolve()
     model = open_teacher(args.weights or SHIPPED_TEACHER, scaler=args.scaler, device=choose_device(args.device))
-    if (note := teacher_note(model)) and not args.quiet:
-        print(note, file=sys.stderr)
     threshold = model.threshold if args.threshold is None else args.threshold
     progress = no_progress if args.quiet else TerminalProgress("teacher")
     truth, found, failed = [], [], []
-    notes: list[str] = []
+    notes: list[str] = [note] if (note := teacher_note(model)) else []
     for number, recording in enumerate(recordings):
         progress(number / max(len(recordings), 1), recording.name)
         try:
@@ -80,9 +78,8 @@ def run(args: argparse.Namespace) -> int:
         except SaiError as error:
             failed.append(str(error))
     progress(1.0, f"{len(recordings) - len(failed)} files in {args.out}")
-    if not args.quiet:
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     scores = seld_scores(truth, found)
     facts = {
         "recordings": len(found),
@@ -90,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         "f20": scores.f_score,
         "error_deg": scores.error_deg,
         "recall": scores.recall,
+        "notes": notes,
     }
     if args.json:
         print(json.dumps({k: (None if v != v else v) for k, v in facts.items()}))

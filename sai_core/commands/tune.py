@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--name", help="name of the tuned system (that of the file)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write the caches of labels")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no table")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no table; warnings still")
     parser.set_defaults(run=run)
 
 
@@ -89,10 +89,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         tuned = system.with_settings(found.settings, name=args.name or args.out.stem)
         save_system(tuned, args.out)
-    if not quiet:
-        parts = (found.searched, found.held_out)
-        for warning in dict.fromkeys(w for part in parts for e in (part.before, part.after) for w in e.warnings):
-            print(f"warning: {warning}", file=sys.stderr)
+    parts = (found.searched, found.held_out)
+    for warning in dict.fromkeys(w for part in parts for e in (part.before, part.after) for w in e.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
     if args.json:
         print(json.dumps(_as_json(found, system.name), indent=1, allow_nan=False))
     elif not quiet:

@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--min-score", type=float, default=0.0, metavar="P", help="leave out predictions below this score (0)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary; notes still")
     parser.set_defaults(run=run)
 
 
@@ -81,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     report = write_video(recording, system, out, options=options, progress=progress)
     seconds = time.perf_counter() - began
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     if not args.quiet:
-        for note in report.notes:
-            print(f"note: {note}", file=sys.stderr)
         print(
             f"{out}: {report.n_frames} frames ({report.duration_s:.1f} s{'' if report.has_sound else ', silent'}), "
             f"{out.stat().st_size / 1e6:.2f} MB, in {seconds:.1f} s ({report.duration_s / seconds:.1f} times real time)"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import av
+import av.filter
 import av.logging
 import cv2
 import numpy as np
@@ -124,7 +125,8 @@ class Decoded:
         """
         try:
             # bicubic as FFmpeg's own conversion when frames are extracted: the same bits
-            full: npt.NDArray = self.frame.to_ndarray(format="rgb24", interpolation="BICUBIC", threads=1)
+            frame = _both_fields(self.frame) if self.frame.interlaced_frame else self.frame
+            full: npt.NDArray = frame.to_ndarray(format="rgb24", interpolation="BICUBIC", threads=1)
         except (av.FFmpegError, ValueError, TypeError, MemoryError) as error:
             raise InputError(
                 f"pictures of the format {self.frame.format.name} cannot be converted ({error})."
@@ -145,6 +147,8 @@ class _Extent:
     keys: tuple[int, ...]
     steady: bool
     counted: bool
+    starts_over: int = 0
+    """How often the clock jumps back: files put one behind another."""
 
 
 class VideoFile:
@@ -340,13 +344,17 @@ class VideoFile:
     def _extent_of_packets(self) -> _Extent:
         """By reading the whole file once, without decoding."""
         times, keys = [], []
-        n, end, lasts = 0, None, 0
+        n, end, lasts, starts_over = 0, None, 0, 0
+        before = None
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size == 0 or packet.is_discard:
                     continue
                 n += 1
                 lasts = packet.duration or lasts
+                if packet.dts is not None:
+                    starts_over += before is not None and (before - packet.dts) * self._time_base > 1
+                    before = packet.dts
                 if packet.pts is not None:
                     times.append(packet.pts)
                     if packet.is_keyframe:
@@ -368,6 +376,7 @@ class VideoFile:
             tuple(sorted(keys)) if self._format in _TRUE_STAMPS else (),
             _is_steady(np.sort(np.array(times, dtype=np.int64))),
             counted=not told or self._format in ("h264", "hevc", "mpegvideo", "m4v"),
+            starts_over=starts_over,
         )
 
     # -- decoding ---------------------------------------------------------------------------------------------------
@@ -453,9 +462,20 @@ def _rescale(value: int, unit: Fraction, to: Fraction) -> int:
     return int(rounded if exact >= 0 else -rounded)
 
 
-def _is_sound(frame: av.VideoFrame) -> bool:
-    """Whether a picture behind a seek tells its time and is whole."""
-    return frame.pts is not None and not frame.is_corrupt
+def _both_fields(frame: av.VideoFrame) -> av.VideoFrame:
+    """An interlaced picture in RGB, converted as a whole: what ``ffmpeg`` does unless it is told otherwise."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    steps = graph.add("scale", "flags=bicubic:interl=0"), graph.add("format", "rgb24"), graph.add("buffersink")
+    for before, behind in zip((source, *steps), steps, strict=False):
+        before.link_to(behind)
+    graph.configure()
+    source.push(frame)
+    converted = steps[-1].pull()
+    assert isinstance(converted, av.VideoFrame)
+    return converted
 
 
 def _is_cover(stream: Any) -> bool:
@@ -515,6 +535,11 @@ def _with_notes(facts: VideoFacts, path: Path, frame: Any, file: VideoFile) -> V
         )
     if extent.counted:
         notes.append(f"{path}: its header tells no length; {facts.end_s:.1f} s by its pictures.")
+    if extent.starts_over:
+        notes.append(
+            f"{path}: its clock starts over {extent.starts_over} times, as where files are put one behind another; "
+            "pictures behind the first part are not shown at their time (join the parts with ffmpeg -f concat)."
+        )
     if frame.interlaced_frame:
         notes.append(f"{path}: interlaced; both fields of a picture are shown together.")
     if not extent.steady:

@@ -63,7 +63,15 @@ _AMBISONIC_GUIDS: Final[tuple[bytes, ...]] = tuple(
 )
 """WAVE_FORMAT_EXTENSIBLE sub-formats of B-format: integers, floats."""
 
+_LOSSY: Final[dict[str, str]] = {
+    **{"VORBIS": "Vorbis", "OPUS": "Opus", "MS_ADPCM": "ADPCM", "IMA_ADPCM": "ADPCM", "GSM610": "GSM", "ALAW": "A-law"},
+    **{f"MPEG_LAYER_{number}": "MPEG audio" for number in ("I", "II", "III")},
+    **{"ULAW": "mu-law", "VOX_ADPCM": "ADPCM", "G721_32": "ADPCM", "G723_24": "ADPCM", "G723_40": "ADPCM"},
+}
+"""Sub-formats of libsndfile that do not give back the samples that went in."""
+
 _UNKNOWN_32: Final[int] = 0xFFFFFFFF
+_UNKNOWN_64: Final[int] = (1 << 64) - 1
 _STREAMED_FROM: Final[int] = 0x7FFF0000
 """Lengths that writers to a pipe give for "unknown" begin here (sox: 0x7FFFF000 and less, ffmpeg: all ones)."""
 
@@ -262,6 +270,11 @@ def _examined(path: Path, signature: FileSignature) -> tuple[SoundFacts, _Mendin
     with _opened(path, mending) as stream:
         if stream.channels < 1 or stream.samplerate < 1 or stream.frames < 0:
             raise InputError(f"{path}: not a usable audio file (no channels or no sample rate).")
+        if stream.channels > 1 and stream.subtype in _LOSSY:
+            notes.append(
+                f"Compressed with loss ({_LOSSY[stream.subtype]}): differences between channels, which directions are "
+                "found by, are altered."
+            )
         rate = check_sample_rate(stream.samplerate, str(path))
         channels, samples = int(stream.channels), int(stream.frames)
         if mending.empty:
@@ -371,7 +384,7 @@ class _Wave:
                 self.ambisonic = self._format[24:40] in _AMBISONIC_GUIDS and self._tag() == 0xFFFE
             elif name == b"data":
                 declared = long_size if wide and length == _UNKNOWN_32 and long_size is not None else length
-                self._take(kind, start, declared, unknown=length == _UNKNOWN_32 and not (wide and long_size))
+                self._take(kind, start, declared, unknown=declared in (_UNKNOWN_32, _UNKNOWN_64))
                 break
 
     def _tag(self) -> int:

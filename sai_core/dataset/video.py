@@ -396,6 +396,11 @@ def _place(path: Path, numbers: npt.NDArray[np.int64], durations_s: Sequence[flo
                 f"{path}: numbers {low} to {high} in {durations_s[0]:.1f} s {what} rate; they are taken as "
                 f"{FRAME_RATE_HZ} a second (extract frames with ffmpeg -vf fps=10 -start_number 0)."
             )
+        else:
+            notes.append(
+                f"{path}: neither sound nor video tells how long the recording is; its images are taken as "
+                f"{FRAME_RATE_HZ} a second."
+            )
         if low > 1 and place.first_number != low:
             notes.append(f"{path}: its images begin with number {low}; the first one is shown until then.")
     if missing and not (step > 1 and step * (n - 1) == high - low and place.rate > FRAME_RATE_HZ):

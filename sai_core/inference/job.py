@@ -318,6 +318,8 @@ def _teacher(request: PredictionRequest, on_note: Callable[[str], None]) -> Call
 
     given = request.teacher
     if not request.system.needs_teacher or given is None:
+        if given is not None:
+            on_note(f"{request.system.display_name} asks no teacher: {given} was not used.")
         return lambda recording: None
     if not _is_weights(given):
         return lambda recording: read_teacher(given, recording.name)

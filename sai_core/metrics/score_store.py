@@ -57,7 +57,7 @@ from sai_core.progress import Progress, no_progress
 Float64 = npt.NDArray[np.float64]
 Container = TypeVar("Container", RecordingScores, SpatialMatches)
 
-_cache: Final = Cache("scores", 2)
+_cache: Final = Cache("scores", 3)
 """Its version is to be raised when scores, or what is kept of them, change."""
 
 _MEMORY_ENTRIES: Final[int] = 1024

@@ -85,7 +85,12 @@ def split_config(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], R
     """
     settings = dict(raw)
     roots, device, options = settings.pop("data_roots", []), settings.pop("device", "auto"), settings.pop("options", {})
-    settings.pop("kind", None)
+    kind = settings.pop("kind", None)
+    older = settings.get("data")
+    if kind is None and isinstance(older, dict) and set(older) == {"roots", "train", "validation"}:
+        # a teacher's run from before all kinds had one form; the settings of a teacher have no table of this name
+        del settings["data"]
+        roots, options = older["roots"], {"--split": older["train"], "--validation": older["validation"]}
     if (
         not isinstance(roots, list)
         or not isinstance(options, dict)

@@ -505,9 +505,11 @@ class _Trainer:
 
     def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
         """Take up what :meth:`_save` wrote."""
-        self.step, self.validated = int(header["step"]), int(header["epoch"])
+        self.validated = int(header["epoch"])
+        # older versions saved between epochs alone, where chance is seeded anew and nothing has been summed up
+        self.step = int(header.get("step", self.validated * self.per_epoch))
         self.best, self.seconds = float(header["best"]), float(header["seconds"])
-        self.losses = [float(loss) for loss in json.loads(header["losses"])]
+        self.losses = [float(loss) for loss in json.loads(header.get("losses", "[]"))]
         parts = parts_of(tensors, "model", "optimiser", "chance")
         self.model.load_state_dict(parts["model"])
         state: dict[int, dict[str, Tensor]] = {}
@@ -515,7 +517,8 @@ class _Trainer:
             index, _, name = key.partition("/")
             state.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        torch.set_rng_state(parts["chance"]["cpu"])
+        if "step" in header:
+            torch.set_rng_state(parts["chance"]["cpu"])
         if "cuda" in parts["chance"] and self.device.type == "cuda":
             torch.cuda.set_rng_state(parts["chance"]["cuda"], self.device)
 

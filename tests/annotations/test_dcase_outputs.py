@@ -66,6 +66,8 @@ def test_four_columns_of_2020(tmp_path: Path) -> None:
     [
         ("frame,class,source,azimuth,distance,onscreen\n0,1,0,120,200,1\n", "line 1: the header is that of DCASE 2025"),
         ("frame,class,source,azimuth,distance\n0,1,0,120,200\n", "line 1: the header is that of DCASE 2025"),
+        ("0,1,0,20,200,0\n1,1,0,25,210,1\n", "the last column holds 0 and 1 alone, as 'onscreen' of DCASE 2025 does"),
+        ("\u0660,\u0661,\u0660,\u0663,\u0661,\u0662\n", "line 1: frame is"),  # digits of another script: no header
         ("0,1,0,30,20,150,7\n1,1,0,30,20,150,7\n", r"line 1: has 7 columns, .*\(30, 20, 150\) is no vector"),
         ("0,1,0,1,0,1\n1,1,0,0,1,0\n", "line 1: .* may be azimuth, elevation and distance or x, y and z"),
         ("0,1,0,0.6,0.8,0.0\n1,1,0,0.8,0.6,0.0\n2,1,0,90.0,3.0,9.0\n", "line 3: .* most rows hold x, y, z"),
@@ -176,3 +178,13 @@ def test_one_rule_for_teacher_files(tmp_path: Path) -> None:
     write_text(tmp_path / "b" / "pr\u00fcfung.csv", "0,1,0,30,-10\n")
     with pytest.raises(InputError, match="twice or more"):
         find_teacher_csv(tmp_path, "pr\u00fcfung")
+
+
+def test_quotes_of_either_kind_and_distances_of_nothing(tmp_path: Path) -> None:
+    for mark in ("'", '"'):
+        rows = "\n".join(
+            ",".join(f"{mark}{x}{mark}" for x in line.split(",")) for line in ("0,1,2,30,-10,0", "3,4,5,-60,20,0")
+        )
+        metadata = read_dcase_csv(write_text(tmp_path / "a.csv", rows))
+        _same(metadata, distance=False)
+        assert metadata.notes.sentences() == ("all 2 distances are 0, as where none was estimated.",)

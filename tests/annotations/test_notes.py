@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.annotations import coco, read_annotations, recording_name, write_label_json
+from sai_core.annotations import cache, coco, read_annotations, recording_name, write_label_json
 from sai_core.annotations.notes import FileNotes, Note, distance_note, notes_json, summarise_notes
 from sai_core.cli import main
 from sai_core.errors import InputError
@@ -79,6 +79,9 @@ def test_every_name_of_the_field_is_known_however_it_is_spelt(named: tuple[str, 
 @pytest.mark.parametrize("name", ["", "Speech", "Dog", "Tap", "Female singing", "class 3", "Vacuum cleaner", "7", "語"])
 def test_other_names_are_none_of_the_13(name: str) -> None:
     assert category_of(name) is None
+
+
+OFFICIAL = [{"id": k, "name": name} for k, name in enumerate(CLASS_NAMES)]
 
 
 def _file(path: Path, ids: list[int], **extra: Any) -> Path:
@@ -167,6 +170,32 @@ def test_guesses_about_ids_are_told(tmp_path: Path) -> None:
     assert "'Geräusche im Haus' as Domestic sounds" in table.notes.sentences()[0]
     table = read_annotations(_file(tmp_path / "a.json", [0], categories=3))
     assert [note.code for note in table.notes.notes] == ["categories_unread"]
+    # 13 names that nobody knows, counted as COCO does
+    numbers = [{"id": k + 1, "name": f"class {k}"} for k in range(13)]
+    table = read_annotations(_file(tmp_path / "a.json", [1, 13], categories=numbers))
+    assert table.category_id.tolist() == [0, 12]
+    assert "ids count from 1" in table.notes.sentences()[0]
+    twice = [{"id": 1, "name": "Bell"}, {"id": 2, "name": "Bell (church)"}, {"id": 3, "name": "Knock"}]
+    table = read_annotations(_file(tmp_path / "a.json", [1, 2, 3], categories=twice))
+    assert table.category_id.tolist() == [11, 11, 12]
+    assert "'Bell' (id 1) and 'Bell (church)' (id 2) as Bell." in table.notes.sentences()[0]
+    record = {"image_id": 0, "category_id": 1, "segmentation": [[1, 2, 3, 4, 5, 7]]}
+    document = {"images": [{"id": 0, "frame_index": 0}], "annotations": [record]}
+    table = read_annotations(write_text(tmp_path / "a.json", json.dumps(document)))
+    assert [note.code for note in table.notes.notes] == ["categories_missing"]
+
+
+def test_categories_behind_annotations_count_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [annotation(metadata_frame_index=k, category_id=1 + k % 13) for k in range(3000)]
+    categories = [{"id": k + 1, "name": name} for k, name in enumerate(CLASS_NAMES)]
+    path = write_text(tmp_path / "a.json", json.dumps({"annotations": records, "categories": categories}))
+    expected = [k % 13 for k in range(3000)]
+    assert read_annotations(path, use_cache=False).category_id.tolist() == expected
+    monkeypatch.setattr(cache, "MIN_BYTES", 0)
+    monkeypatch.setattr(cache, "new_work_folder", lambda n_bytes: None)
+    assert read_annotations(path).category_id.tolist() == expected
 
 
 @pytest.mark.parametrize("ids", [(1, 2), ("rec1", "rec2"), (0, None, 1)])
@@ -187,7 +216,8 @@ def test_two_recordings_in_one_file_are_refused(tmp_path: Path, ids: tuple[Any, 
 def _images(tmp_path: Path, names: list[str], **extra: Any) -> Path:
     images = [{"id": k, "file_name": name, **extra} for k, name in enumerate(names)]
     records = [{"image_id": k, "category_id": 0, "segmentation": [[1, 2, 3, 4, 5, 7]]} for k in range(len(names))]
-    return write_text(tmp_path / "a.json", json.dumps({"images": images, "annotations": records}))
+    document = {"categories": OFFICIAL, "images": images, "annotations": records}
+    return write_text(tmp_path / "a.json", json.dumps(document))
 
 
 @pytest.mark.parametrize(
@@ -219,8 +249,8 @@ def test_boxes_alone_are_rectangles_and_counted(tmp_path: Path) -> None:
         {"image_id": 1, "category_id": 2, "bbox": [20, 40, 60, 80], "segmentation": [[2, 4, 6, 8, 10, 14]]},
         {"image_id": 1, "category_id": 3, "bbox": [0, 0, 0, 0], "segmentation": []},
     ]
-    path = write_text(tmp_path / "a.json", json.dumps({"images": images, "annotations": records}))
-    table = read_annotations(path)
+    document = {"categories": OFFICIAL, "images": images, "annotations": records}
+    table = read_annotations(write_text(tmp_path / "a.json", json.dumps(document)))
     assert [len(table.points(k)[0]) for k in range(4)] == [4, 4, 3, 0]
     assert table.points(0)[0].tolist() == [[10, 20], [40, 20], [40, 60], [10, 60]]
     assert table.notes.sentences() == (

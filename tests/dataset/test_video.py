@@ -209,6 +209,31 @@ def test_every_container_shows_what_the_official_extraction_does(
             assert number_of_picture(reader.frame(k)) == official[k]
 
 
+def test_interlaced_pictures_are_converted_as_a_whole(tmp_path: Path, write_video: WriteVideo) -> None:
+    options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
+    path = write_video(tmp_path / "a.mp4", 12, Fraction(10), options=options)
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    assert frames[0].interlaced_frame
+    size = (frames[0].width, frames[0].height)
+    with VideoReader(path, size=size) as reader:
+        for k, frame in enumerate(frames):
+            # the same planes, of which nothing says that they are two fields
+            plain = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="yuv420p")
+            np.testing.assert_array_equal(
+                reader.frame(k), plain.to_ndarray(format="rgb24", interpolation="BICUBIC", threads=1)
+            )
+
+
+def test_streams_put_one_behind_another_are_said(tmp_path: Path, write_video: WriteVideo) -> None:
+    path = write_video(tmp_path / "a.ts", 40, Fraction(10))
+    with VideoReader(path) as reader:
+        assert "starts over" not in " ".join(reader.notes)
+    path.write_bytes(2 * path.read_bytes())
+    with VideoReader(path) as reader:
+        assert "its clock starts over 1 times" in " ".join(reader.notes)
+
+
 @settings(max_examples=12)
 @given(
     rate=st.sampled_from([Fraction(10), Fraction(25), NTSC, Fraction(60)]),
@@ -472,7 +497,9 @@ def test_numbers_of_twelve_digits_and_a_billion(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "rec", [0, 1, 2], name="{:012d}.png")
     with FramesReader(folder) as reader:
         assert reader.n_frames == 3
-        assert reader.notes == ()
+        assert reader.notes == (
+            f"{folder}: neither sound nor video tells how long the recording is; its images are taken as 10 a second.",
+        )
     for name in ("999999999.png", f"{10**60}.png"):
         write_images(folder, [7], name=name)
         with FramesReader(folder) as reader:

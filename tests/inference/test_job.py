@@ -159,6 +159,12 @@ def test_a_teacher_that_listens_leaves_the_rows_that_it_was_asked_with(
         check_request(replace(listening, teacher=tmp_path / "gone.safetensors"))
 
 
+def test_a_teacher_that_is_not_asked_is_said(request_: PredictionRequest, tmp_path: Path) -> None:
+    notes: list[str] = []
+    predict_recordings(replace(request_, teacher=tmp_path / "rows"), on_note=notes.append)
+    assert any("asks no teacher" in note and "rows was not used" in note for note in notes)
+
+
 def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no recordings"):
         check_request(replace(request_, recordings=()))

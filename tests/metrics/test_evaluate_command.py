@@ -170,6 +170,11 @@ def test_missing_predictions_are_told_and_can_be_counted(
     out = tmp_path / "figures.json"
     assert _run("--labels", labels, "--predictions", predictions, "--json", out) == 0
     assert "warning: 1 recording (seam) without predictions" in capsys.readouterr().err
+    assert _run("--labels", labels, "--predictions", predictions, "--quiet") == 0
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("warning: 1 recording (seam) without predictions")  # what was left out is never silent
+    assert len(errors.splitlines()) == 1
     before = json.loads(out.read_text())
     assert _run("--labels", labels, "--predictions", predictions, "--json", out, "--count-missing", "--quiet") == 0
     after = json.loads(out.read_text())

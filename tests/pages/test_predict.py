@@ -18,6 +18,7 @@ from pages.components import state_keys as keys
 from sai_core.annotations import read_annotations
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.teacher.seldnet import SeldNet, seldnet_features
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "predict.py")
 NAME = "fold9_room1_mix001"
@@ -164,8 +165,35 @@ def test_a_system_with_a_teacher_takes_the_one_that_ships_and_says_what_it_canno
     test = page(root, checkpoint)
     test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A").set_value("TPAV").run()
     assert not test.exception
-    assert "the one that ships" in test.text_input(key=keys.PREDICT_TEACHER).placeholder
+    teacher = test.text_input(key=keys.PREDICT_TEACHER)
+    assert "the one that ships" in teacher.placeholder
+    assert not [t for t in test.text_input if t.key == keys.PREDICT_SCALER]
     test.button(key="predict_go").click().run()
     assert not test.exception
     said_wrong = " ".join(e.value for e in test.error).replace("\\", "")
     assert "no foa_dev audio for the teacher to listen to" in said_wrong
+
+
+def test_an_official_teacher_takes_its_scaler_and_a_wrong_path_starts_nothing(
+    root: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    official = tmp_path / "x.h5"
+    torch.save({f"module.{k}": v for k, v in SeldNet("mic").state_dict().items()}, official)
+    n = len(seldnet_features(np.zeros((24_000, 4), np.float32), "mic"))
+    np.savez(tmp_path / "scaler.npz", mean=np.zeros(64 * n), scale=np.ones(64 * n))
+    test = page(root, checkpoint)
+    test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A").set_value("TPAV").run()
+    test.text_input(key=keys.PREDICT_TEACHER).set_value(str(official)).run()
+    test.text_input(key=keys.PREDICT_SCALER).set_value(str(checkpoint)).run()
+    button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
+    assert not test.exception
+    assert "not the scaler of a teacher" in said(test)
+    test.text_input(key=keys.PREDICT_SCALER).set_value(str(tmp_path / "scaler.npz")).run()
+    test.text_input(key=keys.PREDICT_FOLDER).set_value(str(tmp_path / "out")).run()
+    button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
+    written(test, tmp_path / "out")
+    assert list((tmp_path / "out" / "teacher").glob("*.csv"))
+    assert "without that scaler" not in said(test)
+    test.text_input(key=keys.PREDICT_TEACHER).set_value("~nosuch/teacher").run()
+    assert "no such user" in said(test)
+    assert button(test, "Predict").disabled  # type: ignore[attr-defined]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from sai_core.cli import build_parser, main
 from sai_core.errors import CancelledError, InputError
@@ -190,6 +194,37 @@ def test_only_what_the_program_wrote_is_deleted(tiny: dict[str, TinyRun], tmp_pa
     assert sorted(path.name for path in run.iterdir()) == ["mine.safetensors", "notes.txt"]
     with pytest.raises(InputError, match="no run in this folder"):
         launch.delete(run)
+
+
+def test_a_teachers_run_of_an_older_version_goes_on(tiny: dict[str, TinyRun], tmp_path: Path) -> None:
+    """It kept its data in a table of its own, and saved between epochs alone."""
+    teacher, whole, run = tiny["teacher"], tmp_path / "whole", tmp_path / "run"
+    teacher.train(whole)
+
+    def stop_in_the_second_epoch(fraction: float, message: str) -> None:
+        if message.startswith("epoch 2"):
+            raise CancelledError
+
+    with suppress(CancelledError):
+        teacher.train(run, progress=stop_in_the_second_epoch)
+    config = json.loads((run / "config.json").read_text())
+    for name in ("kind", "device", "options", "data_roots"):
+        del config[name]
+    options = teacher.options
+    config["data"] = {
+        "roots": list(teacher.data),
+        "train": options["--split"],
+        "validation": options["--validation"],
+    }
+    (run / "config.json").write_text(json.dumps(config))
+    with safe_open(run / "last.safetensors", framework="pt") as stored:
+        header = {name: stored.metadata()[name] for name in ("epoch", "best", "seconds")}
+        state = {k: stored.get_tensor(k) for k in stored.keys() if not k.startswith("chance/")}  # noqa: SIM118
+    assert header["epoch"] == "1"
+    save_file(state, run / "last.safetensors", metadata=header)
+    assert main(["train", "teacher", "--run", str(run), "--resume", "--quiet"]) == 0
+    ours, theirs = load_file(run / "best.safetensors"), load_file(whole / "best.safetensors")
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
 
 def test_a_teacher_and_a_sound_run_go_on_without_their_options(
