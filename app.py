@@ -54,6 +54,9 @@ def main() -> None:
         "[data-testid=stMultiSelectTagsContainer] [data-tag] { color: light-dark(#ffffff, #0b0e14) !important; }"
         # its syntax colours are as faint (2.8:1), and a command line needs none
         "[data-testid=stCode] .token { color: inherit !important; }"
+        # a chart's words keep the colour of the theme in which it was drawn, and Streamlit's own are faint (3.7:1)
+        ".js-plotly-plot :is(g[class$=tick] text, text[class$=title], .legendtext, .annotation-text)"
+        " { fill: light-dark(#1b2230, #e6e9ef) !important; }"
         ".stElementContainer[data-stale=true]:has(.stBidiComponent)"
         " { opacity: 1 !important; transition: none !important; }"
         ".st-key-sai_address, .st-key-sai_address_fragment, .st-key-sai_go { display: none; }"

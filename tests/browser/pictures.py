@@ -118,7 +118,7 @@ def review(open_: Open, folder: Path, material: Material) -> Page:
     page.locator(".rv-item", has_text="Found by no system").first.click()
     page.wait_for_function(
         f"() => {{ const d = {REVIEW_DESK}; return d.item.title === 'Found by no system' && d.waiting.length === 0"
-        " && d.moments.names().every((n) => d.moments.blocks.has(n)) && d.picture(); }",
+        " && d.moments.names().every((n) => d.moments.blocks.has(n)) && d.moments.picture(); }",
         timeout=PATIENCE_MS,
     )
     return page

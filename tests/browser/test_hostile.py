@@ -69,8 +69,8 @@ def test_another_site_cannot_show_the_app_in_a_frame(
     address, _ = elsewhere
     page = browser.new_page()
     page.goto(address)
-    page.set_content(f"<iframe src='{app_url}/review?review_file={tmp_path}/new/r.sqlite'></iframe>")
-    page.wait_for_timeout(3000)
+    with page.expect_event("requestfailed", lambda request: "/review" in request.url):  # the answer is thrown away
+        page.set_content(f"<iframe src='{app_url}/review?review_file={tmp_path}/new/r.sqlite'></iframe>")
     frame = page.frames[1]
     assert "Streamlit" not in frame.content()
     assert frame.get_by_test_id("stApp").count() == 0

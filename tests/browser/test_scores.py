@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import ARTIFACTS, click_chart, read
+from tests.browser.conftest import ARTIFACTS, click_chart, read, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -34,7 +34,7 @@ def open_scores(visit: Callable[..., Page]) -> OpenScores:
 def _settle(page: Page) -> None:
     """Wait until nothing is calculated any more and the page stands still."""
     page.wait_for_function(_READY, timeout=180_000)
-    page.wait_for_timeout(600)
+    settle(page)
     page.wait_for_function(_READY, timeout=180_000)
 
 

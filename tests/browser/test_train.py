@@ -99,10 +99,13 @@ def test_a_stopped_refresh_keeps_a_zoom(train: Callable[..., Page], folder: Path
     page = train(train_folder=folder, train_run="one")
     page.wait_for_function(f"() => ({N_POINTS})() > 2")
     page.get_by_text("Live", exact=True).click()
-    # what was under way when the switch was thrown may still arrive
-    page.wait_for_timeout(3000)
-    n = page.evaluate(N_POINTS)
-    page.wait_for_timeout(5000)
-    assert page.evaluate(N_POINTS) == n
+    # what was under way when the switch was thrown may still arrive; then longer than two refreshes nothing
+    n = page.wait_for_function(
+        f"""() => {{
+            const n = ({N_POINTS})(), now = performance.now();
+            if (n !== window.saiPoints) {{ window.saiPoints = n; window.saiSince = now; }}
+            return now - window.saiSince > 4500 && n;
+        }}"""
+    ).json_value()
     page.get_by_text("Live", exact=True).click()
     page.wait_for_function(f"() => ({N_POINTS})() > {n}")

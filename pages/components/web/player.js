@@ -457,6 +457,7 @@ export class Player {
     const theme = readTheme(this.root);
     if (this.theme && theme.key === this.theme.key) return;
     this.theme = theme;
+    theme.errors.forEach((colour, k) => this.root.style.setProperty(`--error-${k}`, colour));
     this.readout.legendRow();
     this.stage.paintScales();
     this.timeline.dirty = true;

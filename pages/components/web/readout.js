@@ -225,7 +225,7 @@ export class Readout {
           const td = tr.insertCell();
           td.textContent = v;
           if (i === 0 && b.weak) {
-            td.style.color = this.player.theme.errors[0];
+            td.style.color = "var(--error-0)";
             td.title = "below the chosen IoU: not found";
           }
         });
@@ -236,7 +236,7 @@ export class Readout {
         if (b.err !== undefined) {
           const i = document.createElement("i");
           i.textContent = ["○", "✕", "◆"][b.err];
-          i.style.color = this.player.theme.errors[b.err];
+          i.style.color = `var(--error-${b.err})`;
           td.append(i);
         }
         td.append(b.text);

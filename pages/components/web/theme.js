@@ -29,7 +29,7 @@ export function readTheme(root) {
     panel: get("--st-secondary-background-color", "#eee"),
     onAccent: luminance(a) > 0.47 ? "#0b0e14" : "#ffffff",
     font: get("--st-font", "sans-serif"),
-    errors: dark ? ["#f5b83d", "#ff6b6b", "#c08bff"] : ["#b46a00", "#cf222e", "#7a3fd0"],
+    errors: dark ? ["#f5b83d", "#ff6b6b", "#c08bff"] : ["#955800", "#cf222e", "#7a3fd0"],
     key: fg + bg + accent,
   };
 }
