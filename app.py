@@ -27,16 +27,16 @@ def main() -> None:
     st.logo(icon, size="large")
 
     pages = [
-        st.Page("pages/home.py", title="Home", icon=":material/home:", default=True),
-        st.Page("pages/explorer.py", title="Explorer", icon=":material/visibility:"),
-        st.Page("pages/predict.py", title="Predict", icon=":material/network_node:"),
-        st.Page("pages/tune.py", title="Tune", icon=":material/tune:"),
-        st.Page("pages/scores.py", title="Scores", icon=":material/leaderboard:"),
-        st.Page("pages/review.py", title="Review", icon=":material/rate_review:"),
-        st.Page("pages/figures.py", title="Figures", icon=":material/image:"),
-        st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
-        st.Page("pages/label.py", title="Label audio", icon=":material/graphic_eq:"),
-        st.Page("pages/doctor.py", title="Doctor", icon=":material/stethoscope:"),
+        st.Page("pages/home/page.py", title="Home", icon=":material/home:", default=True),
+        st.Page("pages/explorer/page.py", title="Explorer", url_path="explorer", icon=":material/visibility:"),
+        st.Page("pages/predict/page.py", title="Predict", url_path="predict", icon=":material/network_node:"),
+        st.Page("pages/tune/page.py", title="Tune", url_path="tune", icon=":material/tune:"),
+        st.Page("pages/scores/page.py", title="Scores", url_path="scores", icon=":material/leaderboard:"),
+        st.Page("pages/review/page.py", title="Review", url_path="review", icon=":material/rate_review:"),
+        st.Page("pages/figures/page.py", title="Figures", url_path="figures", icon=":material/image:"),
+        st.Page("pages/train/page.py", title="Train", url_path="train", icon=":material/model_training:"),
+        st.Page("pages/label/page.py", title="Label audio", url_path="label", icon=":material/graphic_eq:"),
+        st.Page("pages/doctor/page.py", title="Doctor", url_path="doctor", icon=":material/stethoscope:"),
     ]
 
     st.cache_resource(limit_blas, show_spinner=False)()

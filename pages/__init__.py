@@ -1,1 +1,1 @@
-"""Streamlit pages, one file each; thin layers over ``sai_core``."""
+"""Streamlit pages, one package each; thin layers over ``sai_core``."""

@@ -52,7 +52,7 @@ SCORES_SEED: Final[str] = "scores_seed"
 SCORES_SHARES: Final[str] = "scores_shares"
 SCORES_STRETCHES: Final[str] = "scores_stretches"
 SCORES_FOCUS: Final[str] = "scores_focus"
-"""The figure whose frames are listed (:class:`pages.components.scores_moments.Focus`)."""
+"""The figure whose frames are listed (:class:`pages.scores.moments.Focus`)."""
 
 TRAIN_FOLDER: Final[str] = "train_folder"
 TRAIN_RUN: Final[str] = "train_run"

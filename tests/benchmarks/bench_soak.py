@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components import state_keys as keys
 from sai_core.dataset import demo_root, open_data_root
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "explorer.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "explorer" / "page.py")
 
 
 def main() -> None:

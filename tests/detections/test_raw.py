@@ -74,7 +74,7 @@ def test_a_kill_loses_no_finished_block(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from tests.inference.test_store import write_all
+        from tests.detections.test_raw import write_all
         write_all(Path(sys.argv[1]), stop_after=32)
         print("ready", flush=True)
         while True:

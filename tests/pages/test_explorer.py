@@ -15,7 +15,7 @@ from pages.components.text import plain
 from sai_core.figures.player import unpack
 from tests.figures.scenes import write_root
 
-APP = str(Path(__file__).resolve().parents[2] / "pages" / "explorer.py")
+APP = str(Path(__file__).resolve().parents[2] / "pages" / "explorer" / "page.py")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pages.components import state_keys as keys
 from sai_core.dataset import demo_root
 from tests.figures.scenes import write_root
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "figures.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "figures" / "page.py")
 NAME = "fold4_room23_mix001"
 
 

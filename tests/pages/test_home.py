@@ -47,14 +47,14 @@ def test_home_says_when_there_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_doctor_reports_machine_packages_and_data() -> None:
-    app = AppTest.from_file(str(REPOSITORY / "pages" / "doctor.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(REPOSITORY / "pages" / "doctor" / "page.py"), default_timeout=60).run()
     assert not app.exception
     headings = [h.value for h in app.subheader]
     assert headings == ["Machine", "Packages", "Data"]
     assert app.dataframe[2].value["recordings"].sum() == 4
 
 
-@pytest.mark.parametrize("page", ["app.py", "pages/doctor.py"])
+@pytest.mark.parametrize("page", ["app.py", "pages/doctor/page.py"])
 def test_a_folder_named_like_markup_shows_as_text(tmp_path: Path, page: str) -> None:
     folder = tmp_path / "![x](javascript:alert(1))"
     folder.mkdir()

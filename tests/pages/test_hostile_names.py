@@ -112,7 +112,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 def opened(page: str, root: Path, **parameters: str) -> AppTest:
     # the home page leads to the others, which only the app knows
-    script = REPOSITORY / ("app.py" if page == "home" else f"pages/{page}.py")
+    script = REPOSITORY / ("app.py" if page == "home" else f"pages/{page}/page.py")
     test = AppTest.from_file(str(script), default_timeout=120)
     test.query_params["label_root" if page == "label" else "root"] = str(root)
     for name, value in parameters.items():

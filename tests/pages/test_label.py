@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components import state_keys as keys
 from sai_core.annotations import read_annotations
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "label.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "label" / "page.py")
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.teacher.seldnet import SeldNet, seldnet_features
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "predict.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "predict" / "page.py")
 NAME = "fold9_room1_mix001"
 
 

@@ -12,13 +12,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import review_desk
 from pages.components import state_keys as keys
+from pages.review import desk_element
 from sai_core.figures.player import unpack
 from sai_core.review import ReviewStore
 from tests.figures.scenes import write_root
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "review.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "review" / "page.py")
 
 
 @pytest.fixture(autouse=True)
@@ -150,4 +150,4 @@ def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
     "value", [None, 3, {"seq": -1}, {"seq": True, "have": "x", "actions": 5}, {"actions": [1, "a"]}]
 )
 def test_any_message_of_a_browser_is_a_request(value: object) -> None:
-    assert review_desk.parse_request(value) == review_desk.Request()
+    assert desk_element.parse_request(value) == desk_element.Request()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import streamlit as st
 
-from pages.components import review_jobs
+from pages.review import jobs
 from sai_core.errors import InputError
 
 
@@ -33,12 +33,12 @@ def test_a_newer_wish_takes_the_place_of_an_older_one(monkeypatch: pytest.Monkey
             raise InputError("cannot be read")
         return SimpleNamespace(n_frames=10, n_blocks=0)
 
-    monkeypatch.setattr(review_jobs, "view_of", view_of)
-    monkeypatch.setattr(review_jobs, "block_range", lambda *_: range(0))
+    monkeypatch.setattr(jobs, "view_of", view_of)
+    monkeypatch.setattr(jobs, "block_range", lambda *_: range(0))
 
     def wish(name: str, reviewer: str) -> None:
         item: Any = SimpleNamespace(id=name, end=3, frame=1)
-        review_jobs.prepare(SimpleNamespace(path="root"), [], [item], reviewer=reviewer)  # type: ignore[arg-type]
+        jobs.prepare(SimpleNamespace(path="root"), [], [item], reviewer=reviewer)  # type: ignore[arg-type]
 
     wish("first", "ada")
     wait_for(lambda: begun == ["first"])

@@ -14,18 +14,19 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import scores_jobs, scores_moments
+from pages.components import scores_jobs
 from pages.components import state_keys as keys
-from pages.components.scores_export import export
-from pages.components.scores_moments import Focus, focus_of_cell
-from pages.components.scores_views import VIEWS, Scene
+from pages.scores import moments
+from pages.scores.export import export
+from pages.scores.moments import Focus, focus_of_cell
+from pages.scores.views import VIEWS, Scene
 from sai_core.dataset import open_data_root
 from sai_core.metrics import evaluate
 from sai_core.metrics.score_store import ScoreStore, SystemResult, result_of_tables, score_system
 from tests.figures.scenes import write_root
 from tests.metrics.helpers import made_up_recording
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "scores.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "scores" / "page.py")
 ROW = "fold4_room23_mix001"
 
 
@@ -192,11 +193,11 @@ def test_a_chosen_figure_stays_until_it_does_not_exist(root: Path) -> None:
     test.session_state[keys.SCORES_FOCUS] = Focus("Classes", "ap", "first", "AP75 · Music", category=8, threshold=0.75)
     test.run()
     assert "Behind AP75 · Music" in said(test)
-    moments = test.dataframe[1].value
-    assert set(moments["class"]) <= {"Music"}
-    assert all(link.startswith("./explorer?root=") for link in moments["open"])
-    assert f"&frame={moments['frame'][0]}" in moments["open"][0]
-    assert "&a=first" in moments["open"][0]
+    shown = test.dataframe[1].value
+    assert set(shown["class"]) <= {"Music"}
+    assert all(link.startswith("./explorer?root=") for link in shown["open"])
+    assert f"&frame={shown['frame'][0]}" in shown["open"][0]
+    assert "&a=first" in shown["open"][0]
     # an IoU of 0.25 is not a threshold of 2026-04-02
     test.session_state[keys.SCORES_FOCUS] = Focus("Classes", "ap", "first", "AP25", category=8, threshold=0.25)
     test.segmented_control(key=keys.SCORES_REVISION).set_value("2026-04-02").run()
@@ -226,16 +227,17 @@ def test_every_column_of_every_table_leads_somewhere() -> None:
     ):
         focus = focus_of_cell("v", "mine", key, category=None, row="micro", threshold=0.5)
         assert focus is not None, key
-        assert len(scores_moments.build(focus, system, None)), key
+        assert len(moments.build(focus, system, None)), key
     one = focus_of_cell("v", "mine", "mAP", category=1, row="class", threshold=0.5, recording="r1")
     assert one is not None
-    assert set(scores_moments.build(one, system, None).recording) == {"r1"}
+    assert set(moments.build(one, system, None).recording) == {"r1"}
     assert focus_of_cell("v", "mine", "n_recordings", category=None, row="micro", threshold=0.5) is None
 
 
 def test_adding_a_system_scores_that_one_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sai_core.metrics import score_store
 
+    st.cache_resource.clear()  # a test before this one may have scored the same recordings
     opened = open_data_root(root)
     store = ScoreStore()
     store._use_disk = False

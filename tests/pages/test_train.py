@@ -17,14 +17,14 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
-from pages.components import train_charts, train_form
+from pages.train import charts, form
 from sai_core.environment import TorchFacts
 from sai_core.runs import launch, watch
 from sai_core.runs.kinds import KINDS
 from sai_core.runs.launch import LaunchSpec
 from tests.runs.stand_in import end_runs, trainer, wait_until
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train" / "page.py")
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def _no_state_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     st.cache_resource.clear()
     # asking torch for devices takes a process and seconds, in each test anew
     facts = TorchFacts(None, None, None, ({"name": "cuda:0", "model": "a GPU", "memory_bytes": None},), None)
-    monkeypatch.setattr(train_form, "probe_torch", lambda: facts)
+    monkeypatch.setattr(form, "probe_torch", lambda: facts)
     yield
     st.cache_resource.clear()
 
@@ -337,24 +337,24 @@ def test_a_stop_that_comes_too_late_is_one_sentence(folder: Path) -> None:
 def test_charts_name_runs_parts_and_units(folder: Path) -> None:
     one = watch.read_curves(finished_run(folder, "one"))
     two = watch.read_curves(finished_run(folder, "<b>two</b>"))
-    chart = train_charts.figure({"one": one}, axis="step", log_scale=False)
+    chart = charts.figure({"one": one}, axis="step", log_scale=False)
     assert chart is not None
     assert {t.name for t in chart.data} == {"training", "validation", "heads", "stem"}
     titles = [a.text for a in chart.layout.annotations]
     assert titles == ["loss: total", "mAP", "loss: box", "learning rates"]
-    both = train_charts.figure({"one": one, "<b>two</b>": two}, axis="hours", log_scale=True)
+    both = charts.figure({"one": one, "<b>two</b>": two}, axis="hours", log_scale=True)
     assert both is not None
     assert len(both.data) == 2 * len(chart.data)
     assert not any("<b>" in t.hovertemplate for t in both.data)
     assert len({t.line.color for t in both.data}) == 2
-    assert train_charts.figure({"one": ()}, axis="step", log_scale=False) is None
-    assert train_charts.has_epochs({"one": one, "two": ()})
-    assert not train_charts.has_epochs({"one": [replace(c, epoch=np.full(len(c), np.nan)) for c in one]})
+    assert charts.figure({"one": ()}, axis="step", log_scale=False) is None
+    assert charts.has_epochs({"one": one, "two": ()})
+    assert not charts.has_epochs({"one": [replace(c, epoch=np.full(len(c), np.nan)) for c in one]})
 
 
 @pytest.mark.slow
 def test_the_page_never_imports_a_trainer() -> None:
     # torch takes seconds; the page must not wait for it
-    program = "import sys, pages.components.train_live; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=Path(PAGE).parents[1], timeout=120, check=False)
+    program = "import sys, pages.train.live; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(PAGE).parents[2], timeout=120, check=False)
     assert done.returncode == 0

@@ -18,7 +18,7 @@ from sai_core.postprocess import PipelineSettings, load_system
 from sai_core.tuning import find_raw_sets, open_raw_set
 from tests.tuning.stand_in import labels_of, write_root
 
-PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "tune.py")
+PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "tune" / "page.py")
 NAME = "fold4_room23_mix001"
 FIRST = f"dev-test-sim/{NAME}"
 
@@ -152,17 +152,18 @@ def test_a_widget_whose_key_is_lost_changes_nothing(prefix: str) -> None:
     """What a callback finds when its widget's state went away between the click and the run."""
     script = f"""
 import streamlit as st
-from pages.components import state_keys as keys, tune_settings
+from pages.components import state_keys as keys
+from pages.tune import sliders
 from sai_core.postprocess import load_system
 if "ready" not in st.session_state:
-    tune_settings.take_over(load_system("Baseline").settings)
-before = dict(tune_settings.values())
+    sliders.take_over(load_system("Baseline").settings)
+before = dict(sliders.values())
 if {prefix!r} == keys.TUNE_CLASS:
-    tune_settings._class_taken(3, {prefix!r} + "3")
+    sliders._class_taken(3, {prefix!r} + "3")
 else:
-    tune_settings._taken("min_score", {prefix!r} + "min_score", "another")
-    tune_settings._classes_taken({prefix!r} + "keep_classes", "another")
-st.write("same" if before == tune_settings.values() else "changed")
+    sliders._taken("min_score", {prefix!r} + "min_score", "another")
+    sliders._classes_taken({prefix!r} + "keep_classes", "another")
+st.write("same" if before == sliders.values() else "changed")
 """
     test = AppTest.from_string(script, default_timeout=60).run()
     assert not test.exception

@@ -10,11 +10,10 @@ from typing import Any, Final, cast
 import streamlit as st
 
 from pages.components import plotting
-from pages.components import scores_charts as charts
-from pages.components import scores_tables as tables
 from pages.components import state_keys as keys
-from pages.components.scores_moments import Focus, focus_of_cell
 from pages.components.text import plain
+from pages.scores import charts, tables
+from pages.scores.moments import Focus, focus_of_cell
 from sai_core.dataset import DataRoot
 from sai_core.errors import SaiError
 from sai_core.metrics import THRESHOLDS, Revision, confusion_matrix, is_soft

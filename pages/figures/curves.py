@@ -8,10 +8,10 @@ from typing import Any, Final
 import streamlit as st
 
 from pages.components import background, scores_jobs
-from pages.components import figures_common as common
 from pages.components import state_keys as keys
-from pages.components.figures_gallery import choose_split
 from pages.components.text import plain
+from pages.figures import common
+from pages.figures.gallery import choose_split
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.figures.gallery import set_note

@@ -13,9 +13,10 @@ from typing import Any, Final, cast
 import cv2
 import streamlit as st
 
-from pages.components import address, background, plotting, tune_charts, tune_jobs, tune_settings, tune_tables
+from pages.components import address, background, plotting
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.tune import charts, jobs, sliders, tables
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.errors import InputError, SaiError
 from sai_core.figures.changes import ADDED, DROPPED, KEPT, panels
@@ -59,7 +60,7 @@ class Scene:
 
     root: DataRoot
     recordings: dict[str, Recording]
-    bench: tune_jobs.Bench
+    bench: jobs.Bench
     system: System
     settings: PipelineSettings
     now: TuningResult
@@ -70,8 +71,8 @@ class Scene:
 
 def classes(scene: Scene) -> None:
     """Figures of each class."""
-    table = tune_tables.class_table(scene.now.evaluation, scene.saved.evaluation, scene.settings)
-    tune_tables.draw_class_table(table)
+    table = tables.class_table(scene.now.evaluation, scene.saved.evaluation, scene.settings)
+    tables.draw_class_table(table)
     st.caption(
         f"Revision 2026-06-30. Δ: against {plain(scene.system.display_name)} as saved. Figures took "
         f"{1000 * scene.now.seconds:.0f} ms; they are those of exporting and evaluating the files, to the last digit."
@@ -101,7 +102,7 @@ def curves(scene: Scene) -> None:
     thresholds = {c: scene.settings.min_score_per_class.get(c, scene.settings.min_score) for c in range(N_CLASSES)}
     points = {c: (float(curve.recall[-1]), float(curve.precision[-1])) for c, curve in kept.items() if len(curve.score)}
     key = f"{keys.TUNE_CHART}_{st.session_state.get(keys.TUNE_CHART, 0)}"
-    figure = tune_charts.curves_chart(drawn, points, thresholds=thresholds, height=_CHART_HEIGHT)
+    figure = charts.curves_chart(drawn, points, thresholds=thresholds, height=_CHART_HEIGHT)
     plotting.draw(figure, key=key, alt="Precision-recall curves", on_select=lambda: _curve_clicked(key))
 
 
@@ -111,8 +112,8 @@ def _curve_clicked(key: str) -> None:
         return
     category_id, score = int(data[0]), float(data[1])
     # rounded down, so that the detection that was clicked is kept
-    chosen = {**tune_settings.values()["min_score_per_class"], category_id: int(score * 1000) / 1000}
-    tune_settings.put(min_score_per_class=chosen)
+    chosen = {**sliders.values()["min_score_per_class"], category_id: int(score * 1000) / 1000}
+    sliders.put(min_score_per_class=chosen)
     st.session_state[keys.TUNE_CHART] = st.session_state.get(keys.TUNE_CHART, 0) + 1
 
 
@@ -150,14 +151,14 @@ def heat(scene: Scene) -> None:
         st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not touch.")
     chart = f"{keys.TUNE_HEAT}_{st.session_state.get(keys.TUNE_CHART, 0)}"
     at = (scene.settings.min_score, scene.settings.nms_iou)
-    figure = tune_charts.heat_chart(job.value, average=average or "macro", at=at, height=_CHART_HEIGHT)
+    figure = charts.heat_chart(job.value, average=average or "macro", at=at, height=_CHART_HEIGHT)
     plotting.draw(figure, key=chart, alt="Heat map of mAP", on_select=lambda: _heat_clicked(chart))
 
 
 def _heat_clicked(key: str) -> None:
     data = plotting.clicked(key)
     if data and len(data) == 2:
-        tune_settings.put(min_score=float(data[0]), nms_iou=float(data[1]))
+        sliders.put(min_score=float(data[0]), nms_iou=float(data[1]))
         st.session_state[keys.TUNE_CHART] = st.session_state.get(keys.TUNE_CHART, 0) + 1
 
 
@@ -206,14 +207,14 @@ def search(scene: Scene) -> None:
         for part in (found.searched, found.held_out)
     ]
     st.caption(plain(f"Searched: {names[0]}. Held out: {names[1]}. Best by {found.objective}, seed {found.seed}."))
-    tune_tables.draw_search_frame(tune_tables.search_frame(found, start))
+    tables.draw_search_frame(tables.search_frame(found, start))
     if found.settings.min_score_per_class == scene.settings.min_score_per_class:
         st.caption("These thresholds are in use.")
     else:
         st.button(
             "Take these thresholds over",
             icon=":material/check:",
-            on_click=tune_settings.put,
+            on_click=sliders.put,
             kwargs={"min_score_per_class": dict(found.settings.min_score_per_class)},
         )
 
@@ -261,8 +262,8 @@ def frame(scene: Scene) -> None:
         f"As it stands: {len(change.after)}",
         f"Change: {len(change.kept)} kept, {len(change.dropped)} dropped, {len(change.added)} added",
     )
-    tables = (recording.labels.take(recording.labels.frame == number), change.before, change.after)
-    classes = sorted({c for table in tables for c in table.category_id.tolist()})
+    drawn = (recording.labels.take(recording.labels.frame == number), change.before, change.after)
+    classes = sorted({c for table in drawn for c in table.category_id.tolist()})
     marks = [(CLASS_COLORS[c], CLASS_NAMES[c]) for c in classes]
     marks += [(KEPT, "kept"), (DROPPED, "dropped, dashed"), (ADDED, "added")]
     st.html(
@@ -341,9 +342,9 @@ def compare(scene: Scene) -> None:
     names = (title(chosen[0]), title(chosen[1]))
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        tune_tables.draw_compare_frame(tune_tables.compare_frame(results[0], results[1], names))
+        tables.draw_compare_frame(tables.compare_frame(results[0], results[1], names))
     with right:
-        figure = tune_charts.compare_chart(results[0], results[1], names, height=330)
+        figure = charts.compare_chart(results[0], results[1], names, height=330)
         plotting.draw(figure, key="tune_compare_chart", alt="mAP of each class, two systems")
 
 
@@ -408,7 +409,7 @@ def _save(system: System, folder: Path) -> None:
     try:
         if name.casefold() in {s.name.casefold() for s in list_systems()}:
             raise InputError(f"{name} comes with the program; give your system a name of its own.")
-        tuned = system.with_settings(tune_settings.current(), name=name)
+        tuned = system.with_settings(sliders.current(), name=name)
         path = folder / f"{_file_name(name)}.toml"
         save_system(tuned, path)
     except SaiError as error:

@@ -7,11 +7,12 @@ import getpass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, data_bar, review_jobs, review_panels
+from pages.components import address, background, data_bar
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
-from pages.components.review_session import show_desk
 from pages.components.text import plain
+from pages.review import jobs, panels
+from pages.review.session import show_desk
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.files import user_path
@@ -26,19 +27,19 @@ def main() -> None:
     if root is None:
         return
     systems = _choose_systems(bar, root)
-    settings, filter_box = review_panels.choose_settings(bar)
+    settings, filter_box = panels.choose_settings(bar)
     reviewer = _reviewer(bar)
-    path, file_box = review_panels.review_file(bar, default_review_path(root.path))
+    path, file_box = panels.review_file(bar, default_review_path(root.path))
     store = _open_store(path, root)
     if store is None or reviewer is None:
         return
-    job = review_jobs.queue(root, systems, settings)
+    job = jobs.queue(root, systems, settings)
     job.wait(0.5)
-    if not background.ready(job, button="", again=review_jobs.queues()):
+    if not background.ready(job, button="", again=jobs.queues()):
         return
     queue = job.value
-    filters = review_panels.choose_filters(bar, filter_box, queue, store.history())
-    review_panels.results(bar, file_box, root, systems, store, reviewer)
+    filters = panels.choose_filters(bar, filter_box, queue, store.history())
+    panels.results(bar, file_box, root, systems, store, reviewer)
     for problem in queue.problems[:5]:
         st.warning(plain(problem))
     show_desk(root, systems, queue, store, reviewer, filters)
@@ -51,9 +52,9 @@ def _choose_systems(bar: DeltaGenerator, root: DataRoot) -> list[PredictionSet]:
     names = bar.multiselect(
         "Systems",
         list(by_name),
-        default=list(by_name)[: review_jobs.MAX_SYSTEMS],
+        default=list(by_name)[: jobs.MAX_SYSTEMS],
         key=keys.REVIEW_SYSTEMS,
-        max_selections=review_jobs.MAX_SYSTEMS,
+        max_selections=jobs.MAX_SYSTEMS,
         persist_state="session",
         label_visibility="collapsed",
         placeholder="Prediction sets",
@@ -89,7 +90,7 @@ def _reviewer(bar: DeltaGenerator) -> str | None:
 def _open_store(path: str, root: DataRoot) -> ReviewStore | None:
     try:
         chosen = user_path(path, what="review file") if path else default_review_path(root.path)
-        store = review_jobs.store(str(chosen.absolute()), str(root.path))
+        store = jobs.store(str(chosen.absolute()), str(root.path))
         store.history()  # a line that cannot be read is told here, and nothing is decided on half of a log
         return store
     except SaiError as error:

@@ -10,9 +10,9 @@ from typing import Final, get_args
 import streamlit as st
 
 from pages.components import background
-from pages.components import figures_common as common
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.figures import common
 from sai_core.colormaps import SEQUENTIAL
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError

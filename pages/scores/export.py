@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pages.components import scores_views as views
+from pages.scores import views
 from sai_core.metrics.tables import Table, to_csv, to_latex
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from pages.components import address, background, scores_jobs
-from pages.components import figures_common as common
 from pages.components import state_keys as keys
-from pages.components.figures_frame import choose_options
 from pages.components.text import plain
+from pages.figures import common
+from pages.figures.frame_figure import choose_options
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.gallery import (

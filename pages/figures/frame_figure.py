@@ -7,9 +7,9 @@ from typing import get_args
 import streamlit as st
 
 from pages.components import address
-from pages.components import figures_common as common
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.figures import common
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.maps import MapMode

@@ -11,10 +11,11 @@ from typing import Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, train_charts, train_form, train_list
+from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.components.train_list import age, badge
+from pages.train import charts, form, run_list
+from pages.train.run_list import age, badge
 from sai_core.errors import SaiError
 from sai_core.runs import launch, watch
 from sai_core.runs.watch import RunSummary
@@ -23,7 +24,7 @@ _EVERY: Final[str] = "2s"
 _VIEWS: Final[tuple[str, ...]] = ("Curves", "Samples", "Log", "Settings")
 _MAX_COMPARED: Final[int] = 7
 _PNG: Final[bytes] = b"\x89PNG\r\n\x1a\n"
-_AXES: Final[dict[str, train_charts.Axis]] = {"Steps": "step", "Epochs": "epoch", "Hours": "hours"}
+_AXES: Final[dict[str, charts.Axis]] = {"Steps": "step", "Epochs": "epoch", "Hours": "hours"}
 
 
 def live(folder: Path, run: RunSummary, names: list[str]) -> None:
@@ -116,7 +117,7 @@ def _head(folder: Path, run: RunSummary) -> None:
             bar,
             "Clone",
             "content_copy",
-            lambda: train_form.fill_from(folder, run),
+            lambda: form.fill_from(folder, run),
             "Fill the form with the settings of this run.",
         )
     if not run.active:
@@ -138,7 +139,7 @@ def _head(folder: Path, run: RunSummary) -> None:
 
 def _delete(run: RunSummary) -> None:
     left = launch.delete(run.path)
-    train_list.choose("")
+    run_list.choose("")
     if left:
         st.toast(plain(f"{run.path}: left in it, since the program had not written them: {', '.join(left)}."))
 
@@ -182,7 +183,7 @@ def _figures(run: RunSummary) -> None:
     if run.steps:
         cells.append(("Step", f"{run.step:,} of {run.steps:,}"))
     if run.best_score is not None:
-        cells.append((f"Best {run.best_name}", train_list.score(run.best_score)))
+        cells.append((f"Best {run.best_name}", run_list.score(run.best_score)))
     if run.frames_per_s is not None:
         rate = run.frames_per_s
         cells.append(("Frames/s", f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"))
@@ -232,10 +233,10 @@ def _curves(bar: DeltaGenerator, folder: Path, run: RunSummary, names: list[str]
     runs = {run.name: watch.read_curves(run.path)}
     runs |= {name: watch.read_curves(folder / name) for name in compared}
     chosen = _AXES[axis]
-    if chosen == "epoch" and not train_charts.has_epochs(runs):
+    if chosen == "epoch" and not charts.has_epochs(runs):
         st.caption("Not every run counts epochs; steps are shown.")
         chosen = "step"
-    chart = train_charts.figure(runs, axis=chosen, log_scale=log_scale)
+    chart = charts.figure(runs, axis=chosen, log_scale=log_scale)
     if chart is None:
         st.info(
             "There are no curves yet; they begin with the first steps."

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components import data_bar, predict_form, predict_jobs, predict_queue, predict_raw
+from pages.components import data_bar
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
+from pages.predict import form, job_list, jobs, raw
 from sai_core.errors import SaiError
 from sai_core.tuning import raw_set
 
@@ -29,21 +30,21 @@ def main() -> None:
     left, right = st.columns([5, 6], gap="large")
     with left:
         st.subheader("Detect sources in recordings", anchor=False)
-        request = predict_form.form(root)
+        request = form.form(root)
         if request is not None:
             try:
-                job = predict_jobs.queue().request(request)
+                job = jobs.queue().request(request)
             except SaiError as error:
                 st.error(plain(error))
             else:
-                predict_queue.remember(job)
+                job_list.remember(job)
     with right:
         st.subheader("Jobs", anchor=False)
         if said := st.session_state.pop(keys.PREDICT_SAID, ""):
             st.error(plain(said))
-        predict_queue.show_queue()
+        job_list.show_queue()
     st.subheader("What the network saw", anchor=False, divider="gray")
-    predict_raw.show_raw(root)
+    raw.show_raw(root)
 
 
 def _show_my_results_everywhere() -> None:

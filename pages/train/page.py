@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.components import address, train_form, train_list, train_live
+from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
+from pages.train import form, live, run_list
 from sai_core.runs import watch
 
 
@@ -16,28 +17,28 @@ def main() -> None:
     left, right = st.columns([1, 3], gap="medium")
     with left:
         bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
-        folder = train_list.choose_folder(bar)
+        folder = run_list.choose_folder(bar)
         runs = watch.list_runs(folder)
         asked = address.asked(keys.TRAIN_RUN)
         if asked in [run.name for run in runs]:
             st.session_state[keys.TRAIN_RUN] = asked
         if keys.TRAIN_PANEL not in st.session_state:
-            st.session_state[keys.TRAIN_PANEL] = train_form.RUNS if runs else train_form.NEW
+            st.session_state[keys.TRAIN_PANEL] = form.RUNS if runs else form.NEW
         panel = bar.segmented_control(
             "Panel",
-            (train_form.RUNS, train_form.NEW),
+            (form.RUNS, form.NEW),
             required=True,
             key=keys.TRAIN_PANEL,
             persist_state="session",
             label_visibility="collapsed",
         )
-        if panel == train_form.NEW:
-            train_form.form(folder)
+        if panel == form.NEW:
+            form.form(folder)
         elif runs:
-            train_list.list_of(folder, runs)
+            run_list.list_of(folder, runs)
     with right:
-        if panel == train_form.NEW:
-            train_form.preview(folder)
+        if panel == form.NEW:
+            form.preview(folder)
             return
         if not runs:
             st.info(
@@ -46,11 +47,11 @@ def main() -> None:
             )
             return
         by_name = {run.name: run for run in runs}
-        name = train_list.chosen_name(runs)
+        name = run_list.chosen_name(runs)
         if asked and asked not in by_name:
             st.warning(plain(f"The link names the run '{asked}', which is not in {folder}; another one is shown."))
-        train_list.choose(name)
-        train_live.live(folder, by_name[name], list(by_name))
+        run_list.choose(name)
+        live.live(folder, by_name[name], list(by_name))
 
 
 through_app()

@@ -7,18 +7,11 @@ from typing import Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import (
-    address,
-    data_bar,
-    figures_curves,
-    figures_frame,
-    figures_gallery,
-    figures_video,
-)
-from pages.components import figures_common as common
+from pages.components import address, data_bar
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
+from pages.figures import common, curves, frame_figure, gallery, video
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.paper.material import open_material, system_of_set
@@ -49,10 +42,10 @@ def main() -> None:
             label_visibility="collapsed",
         )
     if view == GALLERY:
-        figures_gallery.draw(root)
+        gallery.draw(root)
         return
     if view == CURVES:
-        figures_curves.draw(root)
+        curves.draw(root)
         return
     recording, systems = _choose_moment(bar, root)
     extent = _extent(recording, systems)
@@ -68,9 +61,9 @@ def main() -> None:
     frame = int(st.session_state.get(keys.FIGURES_FRAME, liveliest))
     st.session_state[keys.FIGURES_FRAME] = min(max(frame, 0), n_frames - 1)
     if view == VIDEO:
-        figures_video.draw(root, recording, systems, n_frames)
+        video.draw(root, recording, systems, n_frames)
     else:
-        figures_frame.draw(root, recording, systems, n_frames)
+        frame_figure.draw(root, recording, systems, n_frames)
     _write_address(recording, systems)
 
 

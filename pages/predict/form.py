@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from pages.components import address, predict_jobs, sources
+from pages.components import address, sources
 from pages.components import state_keys as keys
 from pages.components.data_bar import say_problems
 from pages.components.text import plain
+from pages.predict import jobs
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
@@ -51,7 +52,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
         "Output folder",
         key=keys.PREDICT_FOLDER,
         persist_state="session",
-        placeholder=str(predict_jobs.default_folder(network.facts, network.system.name)),
+        placeholder=str(jobs.default_folder(network.facts, network.system.name)),
         help="One JSON a recording, in the submission format; every candidate before thresholds is kept in *raw* "
         "inside. Outside of the data. Left empty: the folder shown in grey.",
     ).strip()
@@ -83,7 +84,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
             checkpoint=network.facts.path,
             out=user_path(folder, what="output folder")
             if folder
-            else predict_jobs.default_folder(network.facts, network.system.name),
+            else jobs.default_folder(network.facts, network.system.name),
             system=network.system,
             teacher=network.teacher,
             teacher_scaler=network.teacher_scaler,
@@ -142,7 +143,7 @@ def _line(recording: Recording, n_recordings: int) -> str:
 
 
 def _network() -> _Network | None:
-    shipped = {p.name: p for p in predict_jobs.shipped_checkpoints()}
+    shipped = {p.name: p for p in jobs.shipped_checkpoints()}
     left, right = st.columns(2)
     if keys.PREDICT_CHECKPOINT not in st.session_state and st.query_params.get(keys.PREDICT_PATH):
         # a link that names a file means that file, whatever comes with the program
@@ -171,7 +172,7 @@ def _network() -> _Network | None:
             )
             return None
     try:
-        facts = predict_jobs.checkpoint_facts(path or user_path(text, what="checkpoint file"))
+        facts = jobs.checkpoint_facts(path or user_path(text, what="checkpoint file"))
     except SaiError as error:
         st.error(plain(error))
         return None

@@ -71,7 +71,7 @@ def main() -> None:
     st.subheader("Do next", anchor=False)
     for column, step in zip(st.columns(3), next_steps(inventory)[:3], strict=True):
         with column.container(border=True, height="stretch"):
-            st.page_link(f"pages/{step.page}.py", label=f"**{step.title}**", icon=_ICONS[step.page])
+            st.page_link(f"pages/{step.page}/page.py", label=f"**{step.title}**", icon=_ICONS[step.page])
             st.caption(plain(step.why))
     with st.expander("Keyboard"):
         st.markdown(_SHORTCUTS)
@@ -140,7 +140,7 @@ def _moment(root: DataRoot) -> None:
     text.caption(f"{plain(recording.name)}{simulated}, {frame / 10:.1f} s: ground truth over the picture")
     with link:
         st.page_link(
-            "pages/explorer.py",
+            "pages/explorer/page.py",
             label="Open this moment",
             icon=":material/open_in_full:",
             query_params=address.explorer_query(

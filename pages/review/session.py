@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.components import address, review_desk, review_jobs
+from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.review import desk_element, jobs
 from sai_core.colormaps import sequential_lut
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
@@ -41,9 +42,9 @@ def show_desk(
     behind, each as often as it takes. The page names an item only where the browser cannot know better: at first, when
     another list is chosen, and when a link or Back leads to one.
     """
-    request = review_desk.current_request(keys.REVIEW_DESK)
+    request = desk_element.current_request(keys.REVIEW_DESK)
     try:
-        desk = Desk(queue, store, reviewer, lambda item: review_jobs.material_of(root, systems, item))
+        desk = Desk(queue, store, reviewer, lambda item: jobs.material_of(root, systems, item))
     except SaiError as problem:
         st.error(plain(problem))
         return
@@ -88,10 +89,10 @@ def show_desk(
         **_steps(desk),
         "items": items,
     }
-    review_desk.mount(pack(header, parts), key=keys.REVIEW_DESK)
+    desk_element.mount(pack(header, parts), key=keys.REVIEW_DESK)
     listed = desk.listed(filters)
     at = next((k for k, other in enumerate(listed) if shown is not None and other.id == shown.id), -1)
-    review_jobs.prepare(root, systems, listed[at + 1 : at + 5], reviewer=reviewer)
+    jobs.prepare(root, systems, listed[at + 1 : at + 5], reviewer=reviewer)
 
 
 def _perform(desk: Desk, action: dict[str, Any], filters: Filters) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _mark(store: ReviewStore, root: DataRoot) -> str:
     return hashlib.blake2b(f"{store.path}\n{root.path}".encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-def _wanted(desk: Desk, filters: Filters, request: review_desk.Request) -> tuple[str | None, str]:
+def _wanted(desk: Desk, filters: Filters, request: desk_element.Request) -> tuple[str | None, str]:
     """Item that the browser must show, if any: None where it knows best, "" for an empty list; and what to say."""
     state = st.session_state
     asked = address.asked(keys.ITEM)
@@ -139,7 +140,7 @@ def _moment(
     root: DataRoot, systems: list[PredictionSet], desk: Desk, item: Item, frame: int | None, have: set[str]
 ) -> tuple[bytes, AppliedEdits]:
     """What the editor shows of an item, without the blocks of ``have``, which takes in those that are sent."""
-    view = review_jobs.view_of(root, systems, item)
+    view = jobs.view_of(root, systems, item)
     labels = desk.labels(item)
     data, sent = moment(
         view,
@@ -147,7 +148,7 @@ def _moment(
         labels,
         frame=item.frame if frame is None else min(frame, max(view.n_frames - 1, item.end)),
         targets=desk.targets(item),
-        metadata=review_jobs.material_of(root, systems, item).metadata,
+        metadata=jobs.material_of(root, systems, item).metadata,
         have=have,
     )
     have |= sent

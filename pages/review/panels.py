@@ -11,9 +11,10 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, review_jobs
+from pages.components import address, background
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.review import jobs
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.review import KIND_TITLES, Queue, QueueSettings, ReviewStore, export_review, revised_scores, statistics
@@ -165,7 +166,7 @@ def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
     key = ("export", str(store.path))
     if st.button("Export", type="primary", icon=":material/save:"):
         history = store.history()
-        review_jobs.outcomes().submit(
+        jobs.outcomes().submit(
             key,
             lambda progress: export_review(
                 root,
@@ -184,7 +185,7 @@ def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
 
 def _follow(key: tuple[str, ...], show: Callable[[Any], None]) -> None:
     """Show how far a job is, and then what became of it."""
-    job = review_jobs.outcomes().find(key)
+    job = jobs.outcomes().find(key)
     if job is not None and background.ready(job, button=""):
         show(job.value)
 
@@ -205,7 +206,7 @@ def _scores(root: DataRoot, systems: list[PredictionSet], store: ReviewStore) ->
     if st.button("Score", icon=":material/leaderboard:", disabled=not systems):
         history = store.history()
         policy = st.session_state.get(keys.REVIEW_POLICY, "latest")
-        review_jobs.outcomes().submit(
+        jobs.outcomes().submit(
             key,
             lambda progress: revised_scores(root, systems, history, policy=policy, progress=progress),
             title="Scoring",

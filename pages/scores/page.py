@@ -9,11 +9,11 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, data_bar, scores_export, scores_jobs, scores_moments
-from pages.components import scores_views as views
+from pages.components import address, background, data_bar, scores_jobs
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
+from pages.scores import export, moments, views
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
@@ -264,7 +264,7 @@ def _headline(scene: views.Scene) -> None:
 def _export(bar: DeltaGenerator, view: str, scene: views.Scene) -> None:
     """Download buttons of the view's table."""
     try:
-        files = scores_export.export(view, scene)
+        files = export.export(view, scene)
     except SaiError:  # two systems without a common recording: the view says so
         return
     stem = f"scores_{view.lower().replace(' ', '_')}_{scene.revision}"
@@ -292,7 +292,7 @@ def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...], *,
     for recording in recordings:
         if recording.has_labels:
             splits.setdefault(recording.name, recording.split)
-    scores_moments.show(
+    moments.show(
         focus,
         system,
         other=scene.other,

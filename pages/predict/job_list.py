@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, background, predict_jobs
+from pages.components import address, background
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.predict import jobs
 from sai_core.errors import SaiError
 
 if TYPE_CHECKING:
@@ -26,27 +27,27 @@ _ICONS = {
 
 def show_queue() -> None:
     """Draw all jobs, the newest first; refreshes itself while one is active."""
-    active = any(job.active for job in predict_jobs.queue().jobs)
+    active = any(job.active for job in jobs.queue().jobs)
     st.fragment(_jobs, run_every="1s" if active else None)(active)
 
 
 def _jobs(was_active: bool) -> None:
-    jobs = predict_jobs.queue().jobs
-    active = any(job.active for job in jobs)
-    n_written = sum(len(job.written) for job in jobs)
+    started = jobs.queue().jobs
+    active = any(job.active for job in started)
+    n_written = sum(len(job.written) for job in started)
     written_more = st.session_state.get("predict_seen_written", n_written) != n_written
     if active != was_active or (active and written_more):
         # the page around shows new results in its own lists; and it alone starts or ends the refreshing of this one
         st.session_state["predict_seen_written"] = n_written
         st.rerun()
     st.session_state["predict_seen_written"] = n_written
-    if not jobs:
+    if not started:
         st.info(
             "No jobs yet. A job runs in the background, one after another for all tabs; you can leave this page. "
             "A job that was stopped, or that the program's end cut short, goes on where it was when you start it again."
         )
         return
-    for job in jobs:
+    for job in started:
         _job(job)
 
 
@@ -98,7 +99,7 @@ def _job(job: PredictionJob) -> None:
                 key=f"predict_remove_{job.number}",
                 icon=":material/delete:",
                 help="Takes the job off this list; its files stay.",
-                on_click=predict_jobs.queue().remove,
+                on_click=jobs.queue().remove,
                 args=(job,),
                 type="tertiary",
             )
@@ -144,11 +145,11 @@ def _results(job: PredictionJob) -> None:
 
 def _again(job: PredictionJob) -> None:
     try:
-        again = predict_jobs.queue().request(job.request)
+        again = jobs.queue().request(job.request)
     except SaiError as error:
         st.session_state[keys.PREDICT_SAID] = str(error)
         return
-    predict_jobs.queue().remove(job)
+    jobs.queue().remove(job)
     remember(again)
 
 

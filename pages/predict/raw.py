@@ -11,9 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.components import address, predict_jobs
+from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.predict import jobs
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.detections.raw import RawDetections
 from sai_core.errors import SaiError
@@ -26,7 +27,7 @@ _BEHIND = ("Video", "Full-frame map", "Region energy", "Nothing")
 
 def raw_sets(root: DataRoot) -> list[RawSet]:
     """Stores of this root's jobs, those of running jobs too, newest jobs first, and of its prediction sets."""
-    folders = [job.request.out for job in predict_jobs.queue().jobs if job.request.data == root.path]
+    folders = [job.request.out for job in jobs.queue().jobs if job.request.data == root.path]
     folders += [s.folder for s in root.prediction_sets]
     return find_raw_sets(dict.fromkeys(folders))
 
@@ -54,7 +55,7 @@ def show_raw(root: DataRoot) -> None:
     stores = sets[folder].stores
     name = middle.selectbox("Recording", list(stores), key=keys.PREDICT_RAW_RECORDING, persist_state="session")
     try:
-        raw = predict_jobs.raw_store(stores[name])
+        raw = jobs.raw_store(stores[name])
     except SaiError as error:
         st.error(plain(error))
         return

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import streamlit as st
 
-from pages.components import background, train_list
+from pages.components import background
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.train import run_list
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
 from sai_core.errors import SaiError
@@ -349,7 +350,7 @@ def _start(folder: Path, kind: TrainingKind) -> None:
     except SaiError as error:
         state[keys.TRAIN_SAID] = ("field", getattr(error, "field", ""), str(error))
         return
-    train_list.choose(name)
+    run_list.choose(name)
     state[keys.TRAIN_PANEL] = RUNS
     state[keys.TRAIN_NAME] = ""
     state[keys.TRAIN_CLONED] = ""

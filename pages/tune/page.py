@@ -10,10 +10,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitPageNotFoundError
 
-from pages.components import address, background, data_bar, tune_jobs, tune_settings, tune_views
+from pages.components import address, background, data_bar
 from pages.components import state_keys as keys
 from pages.components.entry import through_app
 from pages.components.text import plain
+from pages.tune import jobs, sliders, views
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.recording_view import is_simulated
@@ -54,9 +55,9 @@ def main() -> None:
             "(`<recording>.csv`) under **System**, or choose another system."
         )
         return
-    opening = tune_jobs.opening(choice.raw, choice.recordings, choice.teacher)
+    opening = jobs.opening(choice.raw, choice.recordings, choice.teacher)
     opening.wait(_BRIEFLY_S)
-    if not background.ready(opening, button="", again=tune_jobs.openings()):
+    if not background.ready(opening, button="", again=jobs.openings()):
         if opening.active:
             st.caption("The label regions are rendered once and kept; the next time this takes a moment only.")
         return
@@ -66,7 +67,7 @@ def main() -> None:
 def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
     extra = str(st.session_state.get(keys.PREDICTION_FOLDER, "") or "").strip()
     folders = tuple(str(s.folder) for s in root.prediction_sets)
-    sets = tune_jobs.raw_sets(root, str(root.path), extra, folders)
+    sets = jobs.raw_sets(root, str(root.path), extra, folders)
     if not sets:
         _say_no_raw(root)
         return None
@@ -151,8 +152,8 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
         st.error(plain(error))
         return None
     mark = f"{file or name}|{system.settings.to_dict()}"
-    if st.session_state.get(keys.TUNE_LOADED) != mark or not tune_settings.values():
-        tune_settings.load(system, mark=mark)
+    if st.session_state.get(keys.TUNE_LOADED) != mark or not sliders.values():
+        sliders.load(system, mark=mark)
     return Choice(root, raw, scopes[scope], system, systems, teacher_path)
 
 
@@ -197,29 +198,28 @@ def _say_no_raw(root: DataRoot) -> None:
             "--checkpoint energy_seg_best.pth --out predictions/mine",
             language="bash",
         )
-        if (Path(__file__).parent / "predict.py").is_file():
-            try:
-                st.page_link("pages/predict.py", label="Go to Predict", icon=":material/network_node:")
-            except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
-                st.caption("The page Predict stands in the navigation above.")
+        try:
+            st.page_link("pages/predict/page.py", label="Go to Predict", icon=":material/network_node:")
+        except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
+            st.caption("The page Predict stands in the navigation above.")
 
 
 @st.fragment
-def _workbench(choice: Choice, bench: tune_jobs.Bench) -> None:
+def _workbench(choice: Choice, bench: jobs.Bench) -> None:
     """Settings to the left, figures to the right; a moved slider runs this function alone."""
     left, right = st.columns([1.15, 2.5], gap="medium")
     with left:
-        tune_settings.form(choice.system.settings)
+        sliders.form(choice.system.settings)
     with right:
         _results(choice, bench)
 
 
-def _results(choice: Choice, bench: tune_jobs.Bench) -> None:
-    problem = tune_settings.problem()
+def _results(choice: Choice, bench: jobs.Bench) -> None:
+    problem = sliders.problem()
     if problem:
         st.error(plain(problem))
         return
-    settings = tune_settings.current()
+    settings = sliders.current()
     # a slider that moves on stops the figures that nobody will look at any more
     session = st.session_state.setdefault(f"{keys.TUNE_LOADED}_session", uuid4().hex)
     now_job = bench.evaluation(settings, wanted_by=session)
@@ -241,13 +241,13 @@ def _results(choice: Choice, bench: tune_jobs.Bench) -> None:
     _headline(now, saved, pending=False)
     view = st.segmented_control(
         "View",
-        list(tune_views.VIEWS),
+        list(views.VIEWS),
         default="Classes",
         key=keys.TUNE_VIEW,
         required=True,
         label_visibility="collapsed",
     )
-    scene = tune_views.Scene(
+    scene = views.Scene(
         choice.root,
         {r.name: r for r in choice.recordings},
         bench,
@@ -259,7 +259,7 @@ def _results(choice: Choice, bench: tune_jobs.Bench) -> None:
         choice.raw.name,
     )
     try:
-        tune_views.VIEWS[view or "Classes"](scene)
+        views.VIEWS[view or "Classes"](scene)
     except SaiError as error:
         st.error(plain(error))
 

@@ -1,0 +1,1 @@
+"""Doctor: what is installed, and what is wrong with the data."""

@@ -1,0 +1,1 @@
+"""Explorer: recordings with their labels and predictions."""

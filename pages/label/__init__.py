@@ -1,0 +1,1 @@
+"""Label audio: STAIRS26 labels of 32-channel recordings."""

@@ -1,0 +1,1 @@
+"""Predict: networks on recordings."""

@@ -1,0 +1,1 @@
+"""Scores: the figures of prediction sets."""

@@ -1,0 +1,1 @@
+"""Tune: post-processing settings with their figures."""
