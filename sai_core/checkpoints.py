@@ -16,7 +16,6 @@ How names are made plain
 from __future__ import annotations
 
 import io
-import json
 import pickletools
 import re
 import warnings
@@ -31,7 +30,6 @@ import torch
 from torch import Tensor, nn
 
 from sai_core.errors import InputError
-from sai_core.settings import build
 
 _CONTAINERS: Final[tuple[str, ...]] = (
     "model_state_dict",
@@ -178,23 +176,6 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], path: Path, *, what
     if problems:
         raise InputError(f"{path}: not a checkpoint of {what}: of {len(own)} keys, {'; '.join(problems)}.")
     model.load_state_dict({key: _cast(key, state[key], value, path) for key, value in own.items()})
-
-
-def settings_from(kind: Any, text: str, source: str) -> Any:
-    """Settings that a file keeps as JSON in its header, as the dataclass ``kind``.
-
-    Raises
-    ------
-    InputError
-        Not a JSON object, unknown names, values that the class refuses.
-    """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{source}: not JSON ({printable(str(error))}).") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{source}: an object is needed, this is {type(values).__name__}.")
-    return build(kind, values, source)
 
 
 def some_names(names: list[str], limit: int = 3) -> str:

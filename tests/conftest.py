@@ -41,6 +41,14 @@ def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["SAI_CACHE_DIR"] = before
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_priority() -> Iterator[None]:
+    """``train`` stands back behind other work; called within the tests' process it would hold up all tests after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "nice", lambda increment: 0, raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_notices() -> None:
     """What the cache had to tell in one test is not told in the next."""

@@ -22,6 +22,7 @@ from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
 from sai_core.runs.kinds import KINDS, FieldError, TrainingKind, kind_of
 from sai_core.runs.launch import LaunchSpec
 from sai_core.runs.watch import RunSummary
+from sai_core.settings import shown_value
 
 RUNS: Final[str] = "Runs"
 NEW: Final[str] = "New run"
@@ -130,6 +131,21 @@ def form(folder: Path) -> None:
         help="key=value as in the recipe at the right; a setting in a table is table.key, e.g. optimiser.rate=1e-4.",
     )
     said |= wrong("overrides")
+    with st.expander("All settings"):
+        st.dataframe(
+            [
+                {
+                    "Setting": s.name,
+                    "Meaning": s.help + (f", in {s.unit}" if s.unit else ""),
+                    "Allowed": s.wanted,
+                    "Default": shown_value(s.default),
+                }
+                for s in kind.settings()
+            ],
+            hide_index=True,
+            height=300,
+            column_config={"Setting": st.column_config.TextColumn(pinned=True), "Meaning": {"width": "large"}},
+        )
     _where(kind)
     said |= wrong("executor")
     with st.expander("Environment variables", expanded=field == "environment"):

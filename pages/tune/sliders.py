@@ -12,95 +12,12 @@ import streamlit as st
 
 from pages.components import state_keys as keys
 from sai_core.errors import SaiError
-from sai_core.postprocess import PipelineSettings, System, describe_settings
+from sai_core.postprocess import PipelineSettings, System
+from sai_core.settings import Setting, describe
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
-GROUPS: Final[dict[str, tuple[str, ...]]] = {
-    "Selection": (
-        "min_score",
-        "min_score_per_class",
-        "nms_iou",
-        "max_per_class",
-        "ranking",
-        "min_class_score",
-        "tie_break",
-        "tie_decimals",
-        "wrap_seam",
-    ),
-    "Classes": ("keep_classes", "best_classes", "reliability", "min_coverage", "coverage_floor"),
-    "Tracking": ("track_iou", "max_age", "coast_decay"),
-    "Gating": ("min_hits", "min_mean_score", "min_length"),
-    "Export": (
-        "export",
-        "top_k",
-        "min_energy",
-        "region_level",
-        "region_parts",
-        "full_frame",
-        "hull_margin_deg",
-        "vote_iou",
-        "vote_frames",
-    ),
-    "Teacher": (
-        "teacher_radius_deg",
-        "teacher_replace_label",
-        "teacher_rerank",
-        "teacher_count_prior",
-        "teacher_count_slack",
-        "router_weight",
-        "router_frames",
-    ),
-}
-"""Settings of each group; one that is named in none is shown under Selection."""
-
-_NAMES: Final[dict[str, str]] = {
-    "min_score": "Score threshold",
-    "nms_iou": "NMS IoU",
-    "max_per_class": "Most of a class in a frame",
-    "ranking": "Ranked by",
-    "min_class_score": "Smallest class score",
-    "keep_classes": "Classes kept",
-    "best_classes": "How many of the best",
-    "reliability": "Best by",
-    "min_coverage": "Frames to cover",
-    "coverage_floor": "Lowest threshold for that",
-    "tie_break": "Equal scores",
-    "tie_decimals": "Equal to decimals",
-    "wrap_seam": "Canvas edges are neighbours",
-    "track_iou": "Tracking IoU",
-    "max_age": "Coasting, frames",
-    "coast_decay": "Score factor a coasting frame",
-    "min_hits": "Seen in frames, at least",
-    "min_mean_score": "Mean score, at least",
-    "min_length": "Length in frames, at least",
-    "export": "Points",
-    "top_k": "Strongest cells",
-    "min_energy": "Smallest energy",
-    "region_level": "Region down to, of peak",
-    "region_parts": "Parts of a region",
-    "full_frame": "Full-frame map",
-    "hull_margin_deg": "Hull margin, degrees",
-    "vote_iou": "Boxes that vote, from IoU",
-    "vote_frames": "Votes from frames around",
-    "teacher_radius_deg": "Match radius, degrees",
-    "teacher_replace_label": "Matches take the teacher's class",
-    "teacher_rerank": "Weight in the score",
-    "teacher_count_prior": "Cap by the teacher's count",
-    "teacher_count_slack": "More than its count",
-    "router_weight": "Router weight",
-    "router_frames": "Router looks around, frames",
-}
-_USEFUL_HIGH: Final[dict[str, float]] = {
-    "max_per_class": 20,
-    "max_age": 30,
-    "min_hits": 50,
-    "min_length": 100,
-    "region_parts": 10,
-    "teacher_count_slack": 10,
-    "hull_margin_deg": 10,
-    "vote_frames": 10,
-}
-"""Where a slider ends, when nobody goes near the allowed end; the number field goes on."""
+SECTIONS: Final[tuple[str, ...]] = ("Selection", "Classes", "Tracking", "Gating", "Export", "Teacher")
+"""Of the form, in this order; each setting names its own (:mod:`sai_core.postprocess.pipeline`)."""
 
 
 def values() -> dict[str, Any]:
@@ -117,7 +34,7 @@ def load(system: System, *, mark: str) -> None:
 
 def take_over(settings: PipelineSettings) -> None:
     """Put all settings in place of those that stand."""
-    st.session_state[keys.TUNE_VALUES] = {d.name: getattr(settings, d.name) for d in describe_settings()}
+    st.session_state[keys.TUNE_VALUES] = {d.name: getattr(settings, d.name) for d in describe(PipelineSettings)}
     for key in list(st.session_state):
         if str(key).startswith((keys.TUNE_WIDGET, keys.TUNE_NUMBER, keys.TUNE_CLASS)):
             del st.session_state[key]
@@ -142,11 +59,11 @@ def current() -> PipelineSettings:
 def form(saved: PipelineSettings) -> None:
     """Draw the chosen group's widgets; changed settings are marked, and can be put back one by one."""
     now = values()
-    changed = {d.name for d in describe_settings() if now[d.name] != getattr(saved, d.name)}
-    by_name = {d.name: d for d in describe_settings()}
-    grouped = {name for names in GROUPS.values() for name in names}
-    groups = {g: [n for n in names if n in by_name] for g, names in GROUPS.items()}
-    groups["Selection"] += [n for n in by_name if n not in grouped]
+    changed = {d.name for d in describe(PipelineSettings) if now[d.name] != getattr(saved, d.name)}
+    by_name = {d.name: d for d in describe(PipelineSettings)}
+    groups: dict[str, list[str]] = {}
+    for setting in sorted(by_name.values(), key=lambda s: (SECTIONS.index(s.form), not s.front)):
+        groups.setdefault(setting.form, []).append(setting.name)
 
     group = st.segmented_control(
         "Settings",
@@ -171,11 +88,10 @@ def form(saved: PipelineSettings) -> None:
         )
 
 
-def _widget(setting: Any, *, is_changed: bool) -> None:
+def _widget(setting: Setting, *, is_changed: bool) -> None:
     name = setting.name
-    label = _NAMES.get(name, name.replace("_", " ").capitalize())
-    label = f":orange[●] {label}" if is_changed else label
-    text = setting.doc[:1].upper() + setting.doc[1:] + "."
+    label = f":orange[●] {setting.label}" if is_changed else setting.label
+    text = setting.help[:1].upper() + setting.help[1:] + "."
     key = keys.TUNE_WIDGET + name
     value = values()[name]
     if name == "min_score_per_class":
@@ -192,14 +108,16 @@ def _widget(setting: Any, *, is_changed: bool) -> None:
         _number(setting, label, text)
 
 
-def _number(setting: Any, label: str, text: str) -> None:
+def _number(setting: Setting, label: str, text: str) -> None:
     """A slider and, beside it, a field for the exact number; whichever is changed moves the other."""
     name = setting.name
     whole = isinstance(setting.default, int)
     kind = int if whole else float
     value = kind(values()[name])
+    assert setting.low is not None
+    assert setting.high is not None
     low, high = kind(setting.low), kind(setting.high)
-    end = max(kind(_USEFUL_HIGH.get(name, high)), value)
+    end = max(kind(setting.useful or high), value)
     slider, number = keys.TUNE_WIDGET + name, keys.TUNE_NUMBER + name
     st.session_state.setdefault(slider, value)
     st.session_state.setdefault(number, value)
@@ -236,9 +154,7 @@ def _taken(name: str, key: str, other: str = "") -> None:
 def _class_thresholds(label: str, text: str) -> None:
     chosen: dict[int, float] = values()["min_score_per_class"]
     shown = f"{len(chosen)} set" if chosen else "none set"
-    with st.popover(
-        f"{label.replace('Min score per class', 'Thresholds of single classes')}: {shown}", width="stretch"
-    ):
+    with st.popover(f"{label}: {shown}", width="stretch"):
         st.caption(f"{text} An empty field takes the common threshold.")
         columns = st.columns(2)
         for c in range(N_CLASSES):

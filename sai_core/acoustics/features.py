@@ -42,6 +42,7 @@ import torch
 
 from sai_core.acoustics.audio_input import AudioArray, AudioFormat, AudioInput
 from sai_core.acoustics.beamformer import first_order_steering, steered_response
+from sai_core.acoustics.names import Magnitude
 from sai_core.acoustics.networks import LAM, Psd, UpLAM, load_lam32, load_uplam
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.visibility import (
@@ -66,7 +67,6 @@ from sai_core.progress import Progress, no_progress
 from sai_core.threads import one_torch_thread, torch_threads
 
 Kind = Literal["uplam", "lam32", "beamformer"]
-Magnitude = Literal["normalised", "amplitude", "power"]
 Steering = Literal["plane_wave", "rigid_sphere"]
 AudioSource = str | os.PathLike[str] | npt.ArrayLike
 FloatMaps = npt.NDArray[np.floating[Any]]

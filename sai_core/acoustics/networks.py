@@ -56,7 +56,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -72,13 +72,14 @@ from sai_core.acoustics.hermitian import (
     quadratic_forms,
     unpack,
 )
-from sai_core.acoustics.visibility import N_BANDS, Normalise, Recipe
-from sai_core.checkpoints import load_into, read_checkpoint, settings_from
+from sai_core.acoustics.names import HermitianRule, Normalise, Recipe
+from sai_core.acoustics.visibility import N_BANDS
+from sai_core.checkpoints import load_into, read_checkpoint
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import N_LATTICE
+from sai_core.settings import Settings, about, build_json
 
-HermitianRule = Literal["lower", "mean"]
 Activation = Literal["relu", "retanh"]
 Psd = Literal["auto", "eigh", "polynomial", "none"]
 
@@ -111,50 +112,34 @@ class LamConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpLAMConfig:
-    """Shape of a UpLAM and what it was trained on; saved with our own weights.
+class UpLAMConfig(Settings):
+    """Shape of a UpLAM and what it was trained on; saved with our own weights. Defaults: the official network."""
 
-    Attributes
-    ----------
-    n_bands, base_filter, features, scale : int
-        The official network: 9, 32, 128, 8. ``scale`` times 4 channels must be 32.
-    hermitian : {"lower", "mean"}
-        How the enlarged matrix becomes Hermitian: its lower triangle (official weights), or ``(S + S^H) / 2``.
-    recipe : {"official", "report", "precedence"}
-        Visibilities that the weights were trained with; used when the caller does not choose.
-    normalise : {"largest_eigenvalue", "frame", "none"}
-        Normalisation of the network's input.
-    positive : bool
-        Whether negative eigenvalues of the enlarged matrix are removed, as the official network does. Weights that
-        were trained without (ours) need none of it: their enlarged matrix is not a covariance.
-    note : str
-        What the weights are and where they come from, in one sentence, for the user.
-    """
-
-    n_bands: int = N_BANDS
-    base_filter: int = 32
-    features: int = 128
-    scale: int = 8
-    hermitian: HermitianRule = "lower"
-    recipe: Recipe = "official"
-    normalise: Normalise = "largest_eigenvalue"
-    positive: bool = True
-    note: str = ""
+    n_bands: Annotated[int, about("bands of the maps", ge=1, le=4096)] = N_BANDS
+    base_filter: Annotated[int, about("channels of the first convolution", ge=1, le=4096)] = 32
+    features: Annotated[int, about("width of the hidden layers", ge=1, le=4096)] = 128
+    scale: Annotated[int, about("enlargement of the matrix: times 4 capsules it must be 32", ge=1, le=4096)] = 8
+    hermitian: Annotated[
+        HermitianRule,
+        about("how the enlarged matrix becomes Hermitian: its lower triangle (official weights), or (S + S^H) / 2"),
+    ] = "lower"
+    recipe: Annotated[
+        Recipe, about("visibilities that the weights were trained with; used when the caller does not choose")
+    ] = "official"
+    normalise: Annotated[Normalise, about("normalisation of the network's input")] = "largest_eigenvalue"
+    positive: Annotated[
+        bool,
+        about(
+            "remove negative eigenvalues of the enlarged matrix, as the official network does; weights that were "
+            "trained without (ours) need none of it: their enlarged matrix is not a covariance"
+        ),
+    ] = True
+    note: Annotated[str, about("what the weights are and where they come from, in one sentence, for the user")] = ""
 
     def __post_init__(self) -> None:
-        sizes = {name: getattr(self, name) for name in ("n_bands", "base_filter", "features", "scale")}
-        wrong = [
-            f"{k}={v!r}"
-            for k, v in sizes.items()
-            if not isinstance(v, int) or isinstance(v, bool) or not 1 <= v <= 4096
-        ]
+        super().__post_init__()
         if self.scale not in _BACK_PROJECTION:
-            wrong.append(f"scale={self.scale!r}")
-        for name, kinds in (("hermitian", HermitianRule), ("recipe", Recipe), ("normalise", Normalise)):
-            if getattr(self, name) not in get_args(kinds):
-                wrong.append(f"{name}={getattr(self, name)!r}")
-        if wrong:
-            raise InputError(f"UpLAM settings make no sense: {', '.join(wrong)}.")
+            raise InputError(f"scale is {self.scale}; choose {' or '.join(map(str, _BACK_PROJECTION))}.")
 
 
 class LAM(nn.Module):
@@ -541,7 +526,7 @@ def save_uplam(model: UpLAM, path: Path, *, metadata: Mapping[str, str] | None =
 def _config_of(file: Path, metadata: Mapping[str, str]) -> UpLAMConfig:
     if "config" not in metadata:
         return UpLAMConfig()
-    config: UpLAMConfig = settings_from(UpLAMConfig, metadata["config"], f"{file}: the configuration in the header")
+    config: UpLAMConfig = build_json(UpLAMConfig, metadata["config"], f"{file}: the configuration in the header")
     return config
 
 

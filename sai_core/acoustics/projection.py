@@ -30,6 +30,7 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import cKDTree
 
+from sai_core.acoustics.names import Grid
 from sai_core.errors import InputError
 from sai_core.geometry import (
     ERP_HEIGHT,
@@ -42,7 +43,6 @@ from sai_core.geometry import (
     projection_grid_deg,
 )
 
-Grid = Literal["official", "great_circle", "label"]
 BandScale = Literal["none", "frame", "running", "recording"]
 Array = TypeVar("Array", npt.NDArray[np.floating[Any]], torch.Tensor)
 

@@ -58,7 +58,7 @@ from __future__ import annotations
 import warnings
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -72,14 +72,10 @@ from sai_core.acoustics.audio_input import (
     replace_non_finite,
     resample_to_24k,
 )
+from sai_core.acoustics.names import Normalise, Recipe
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
-Recipe = Literal["official", "report", "precedence"]
-RecipeOrOwn = Literal["", "official", "report", "precedence"]
-"""A recipe in settings; empty for the one that the acoustic weights were trained with."""
-
-Normalise = Literal["largest_eigenvalue", "frame", "none"]
 ComplexArray = npt.NDArray[np.complexfloating[Any, Any]]
 
 N_BANDS: Final[int] = 9

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.table import AnnotationTable
@@ -38,34 +39,24 @@ from sai_core.postprocess.select import cap_by_count, lower_to_coverage, nms_per
 from sai_core.postprocess.teacher import TeacherMatch, match_teacher, rerank, teacher_counts
 from sai_core.postprocess.tracking import Tracks, gate_tracks, track
 from sai_core.postprocess.voting import vote_regions
+from sai_core.settings import Settings, about, describe
 from sai_core.taxonomy import N_CLASSES
 
 if TYPE_CHECKING:
     from sai_core.detections.raw import RawDetections
 
 Part = Literal["candidates", "select", "export"]
-KeepClasses = tuple[int, ...] | Literal["all", "best"]
-
-
-def _setting(
-    default: Any,
-    part: Part,
-    doc: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    return field(default=default, metadata={"part": part, "doc": doc, "low": low, "high": high, "choices": choices})
+ClassNumber = Annotated[int, Meta(ge=0, le=N_CLASSES - 1)]
+KeepClasses = tuple[ClassNumber, ...] | Literal["all", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineSettings:
+class PipelineSettings(Settings):
     """Settings of every step; the defaults are those of the official inference script (8abeded).
 
     ``wrap_seam`` is the one that differs: ours sees the cylinder, the official script a plane; set it to False to
     reproduce its output. What each setting means, its range and the stage that it belongs to stands beside it and is
-    listed by :func:`describe_settings`.
+    listed by :func:`sai_core.settings.describe`.
 
     Raises
     ------
@@ -73,159 +64,393 @@ class PipelineSettings:
         A value outside its range, or of another type, by the setting's name.
     """
 
-    ranking: Literal["class", "objectness"] = _setting(
-        "class",
-        "candidates",
-        "what the score is: the score of the candidate's class, or the class-agnostic objectness of its proposal",
-        choices=("class", "objectness"),
-    )
-    min_class_score: float = _setting(
-        0.0,
-        "candidates",
-        "smallest score of the network's own class, whatever the ranking; 0 asks for none",
-        low=0,
-        high=1,
-    )
-    router_weight: float = _setting(
-        0.0,
-        "candidates",
-        "weight of a frame-level router against the candidate's own class scores in choosing its class; 0 is off, "
-        "1 leaves the choice to the router",
-        low=0,
-        high=1,
-    )
-    router_frames: int = _setting(
-        5, "candidates", "frames before and after a frame that its router looks at", low=0, high=100
-    )
-    teacher_radius_deg: float = _setting(
-        0.0,
-        "candidates",
-        "largest angle between a region's peak and the teacher's nearest output of the frame that counts as a reliable "
-        "match, in degrees; 0 switches the teacher prior off",
-        low=0,
-        high=180,
-    )
-    teacher_replace_label: bool = _setting(
-        True, "candidates", "a reliable match gives the candidate the teacher's class (its region stays)"
-    )
-    teacher_rerank: float = _setting(
-        0.0,
-        "candidates",
-        "weight w of the match in the score: s + w (1 - s) with a reliable match, (1 - w) s without; 0 keeps the "
-        "score, from 0.5 on every matched candidate comes before every other",
-        low=0,
-        high=1,
-    )
-    tie_break: Literal["none", "energy"] = _setting(
-        "none",
-        "select",
-        "order among equal scores: as the network gives them, or by falling mean energy of the region",
-        choices=("none", "energy"),
-    )
-    tie_decimals: int = _setting(
-        6, "select", "scores that agree to so many decimals are equal for the tie-break", low=1, high=6
-    )
-    min_score: float = _setting(0.35, "select", "smallest score that is kept", low=0, high=1)
-    min_score_per_class: Mapping[int, float] = field(
-        default_factory=dict,
-        metadata={
-            "part": "select",
-            "doc": "smallest score of single classes (class-wise score selection); the others take min_score",
-            "low": 0,
-            "high": 1,
-            "choices": (),
-        },
-    )
-    min_coverage: float = _setting(
-        0.0,
-        "select",
-        "lower a class's threshold until its detections cover this share of the recording's frames; 0 is off",
-        low=0,
-        high=1,
-    )
-    coverage_floor: float = _setting(0.05, "select", "min_coverage lowers no threshold below this score", low=0, high=1)
-    nms_iou: float = _setting(
-        0.3,
-        "select",
-        "of two boxes of one class and frame whose IoU is larger than this, only the stronger is kept",
-        low=0,
-        high=1,
-    )
-    max_per_class: int = _setting(3, "select", "most detections of one class in a frame", low=1, high=100)
-    teacher_count_prior: bool = _setting(
-        False, "select", "keep at most as many of a class in a frame as the teacher has there (with a teacher only)"
-    )
-    teacher_count_slack: int = _setting(0, "select", "how many more than the teacher's count are kept", low=0, high=100)
-    track_iou: float = _setting(0.3, "select", "smallest IoU that continues a track", low=0, high=1)
-    max_age: int = _setting(5, "select", "frames that a track goes on unseen (coasts)", low=0, high=100)
-    coast_decay: float = _setting(0.9, "select", "factor on the score for each frame of coasting", low=0, high=1)
-    min_hits: int = _setting(2, "select", "frames in which a track must be seen to be kept", low=1, high=1000)
-    min_mean_score: float = _setting(
-        0.0, "select", "smallest mean score of a track over the frames in which it is seen", low=0, high=1
-    )
-    min_length: int = _setting(
-        1, "select", "shortest track that is kept, in frames, coasting included", low=1, high=1000
-    )
-    keep_classes: KeepClasses = _setting(  # noqa: RUF009 - frozen default, as for all others
-        "all", "select", 'classes that are written at the end: "all", "best" (the most reliable), or a list of 0..12'
-    )
-    best_classes: int = _setting(1, "select", 'how many classes keep_classes = "best" keeps', low=1, high=N_CLASSES)
-    reliability: Literal["score", "teacher"] = _setting(
-        "score",
-        "select",
-        "how reliable a class is: the mean score of its detections, or the share of them on which network and teacher "
-        "agree (both with 50 imaginary failures, so that rare classes do not win by luck)",
-        choices=("score", "teacher"),
-    )
-    wrap_seam: bool = _setting(
-        True, "select", "NMS and tracking see the left and right edge of the canvas as neighbours"
-    )
-    export: Literal["top_k", "region", "hull"] = _setting(
-        "top_k",
-        "export",
-        "points of a region: its strongest cells (official), the cells of its mask at the evaluator's pixels, or those "
-        "within the hull of its strongest cells",
-        choices=("top_k", "region", "hull"),
-    )
-    top_k: int = _setting(
-        20, "export", "how many cells count as the strongest (top_k and hull); 0 for all", low=0, high=784
-    )
-    min_energy: float = _setting(0.1, "export", "smallest energy of a cell that is used", low=0, high=1)
-    region_level: float = _setting(
-        0.2,
-        "export",
-        "smallest energy of a cell of a region, as a share of the region's peak (region and hull)",
-        low=0,
-        high=1,
-    )
-    region_parts: int = _setting(
-        2, "export", "most connected parts of a region, those with the highest peaks first (region)", low=1, high=100
-    )
-    full_frame: Literal["never", "fallback"] = _setting(
-        "fallback",
-        "export",
-        "the full-frame energy map within the box: never used, or where the RoI map has no cell of min_energy "
-        "(region and hull)",
-        choices=("never", "fallback"),
-    )
-    hull_margin_deg: float = _setting(
-        0.0, "export", "how far the region reaches beyond the hull of its cells, in degrees (hull)", low=0, high=45
-    )
-    vote_iou: float = _setting(
-        1.0,
-        "export",
-        "smallest IoU of a candidate's box with a region's for its vote on the region's box and energies; 1 is off",
-        low=0.05,
-        high=1,
-    )
-    vote_frames: int = _setting(
-        0, "export", "frames before and after a region's frame whose candidates vote on it", low=0, high=20
-    )
+    ranking: Annotated[
+        Literal["class", "objectness"],
+        about(
+            "what the score is: the score of the candidate's class, or the class-agnostic objectness of its proposal",
+            label="Ranked by",
+            form="Selection",
+            group="candidates",
+        ),
+    ] = "class"
+    min_class_score: Annotated[
+        float,
+        about(
+            "smallest score of the network's own class, whatever the ranking; 0 asks for none",
+            label="Smallest class score",
+            form="Selection",
+            group="candidates",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    router_weight: Annotated[
+        float,
+        about(
+            "weight of a frame-level router against the candidate's own class scores in choosing its class; 0 is off, "
+            "1 leaves the choice to the router",
+            label="Router weight",
+            form="Teacher",
+            group="candidates",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    router_frames: Annotated[
+        int,
+        about(
+            "frames before and after a frame that its router looks at",
+            label="Router looks around, frames",
+            form="Teacher",
+            group="candidates",
+            ge=0,
+            le=100,
+        ),
+    ] = 5
+    teacher_radius_deg: Annotated[
+        float,
+        about(
+            "largest angle between a region's peak and the teacher's nearest output of the frame that counts as a "
+            "reliable match, in degrees; 0 switches the teacher prior off",
+            label="Match radius, degrees",
+            form="Teacher",
+            group="candidates",
+            ge=0,
+            le=180,
+        ),
+    ] = 0.0
+    teacher_replace_label: Annotated[
+        bool,
+        about(
+            "a reliable match gives the candidate the teacher's class (its region stays)",
+            label="Matches take the teacher's class",
+            form="Teacher",
+            group="candidates",
+        ),
+    ] = True
+    teacher_rerank: Annotated[
+        float,
+        about(
+            "weight w of the match in the score: s + w (1 - s) with a reliable match, (1 - w) s without; 0 keeps the "
+            "score, from 0.5 on every matched candidate comes before every other",
+            label="Weight in the score",
+            form="Teacher",
+            group="candidates",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    tie_break: Annotated[
+        Literal["none", "energy"],
+        about(
+            "order among equal scores: as the network gives them, or by falling mean energy of the region",
+            label="Equal scores",
+            form="Selection",
+            group="select",
+        ),
+    ] = "none"
+    tie_decimals: Annotated[
+        int,
+        about(
+            "scores that agree to so many decimals are equal for the tie-break",
+            label="Equal to decimals",
+            form="Selection",
+            group="select",
+            ge=1,
+            le=6,
+        ),
+    ] = 6
+    min_score: Annotated[
+        float,
+        about(
+            "smallest score that is kept",
+            label="Score threshold",
+            form="Selection",
+            front=True,
+            group="select",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.35
+    min_score_per_class: Annotated[
+        Mapping[ClassNumber, Annotated[float, Meta(ge=0, le=1)]],
+        about(
+            "smallest score of single classes (class-wise score selection); the others take min_score",
+            label="Thresholds of single classes",
+            form="Selection",
+            front=True,
+            group="select",
+        ),
+    ] = field(default_factory=dict)
+    min_coverage: Annotated[
+        float,
+        about(
+            "lower a class's threshold until its detections cover this share of the recording's frames; 0 is off",
+            label="Frames to cover",
+            form="Classes",
+            group="select",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    coverage_floor: Annotated[
+        float,
+        about(
+            "min_coverage lowers no threshold below this score",
+            label="Lowest threshold for that",
+            form="Classes",
+            group="select",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.05
+    nms_iou: Annotated[
+        float,
+        about(
+            "of two boxes of one class and frame whose IoU is larger than this, only the stronger is kept",
+            label="NMS IoU",
+            form="Selection",
+            front=True,
+            group="select",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.3
+    max_per_class: Annotated[
+        int,
+        about(
+            "most detections of one class in a frame",
+            label="Most of a class in a frame",
+            form="Selection",
+            front=True,
+            useful=20,
+            group="select",
+            ge=1,
+            le=100,
+        ),
+    ] = 3
+    teacher_count_prior: Annotated[
+        bool,
+        about(
+            "keep at most as many of a class in a frame as the teacher has there (with a teacher only)",
+            label="Cap by the teacher's count",
+            form="Teacher",
+            group="select",
+        ),
+    ] = False
+    teacher_count_slack: Annotated[
+        int,
+        about(
+            "how many more than the teacher's count are kept",
+            label="More than its count",
+            form="Teacher",
+            useful=10,
+            group="select",
+            ge=0,
+            le=100,
+        ),
+    ] = 0
+    track_iou: Annotated[
+        float,
+        about("smallest IoU that continues a track", label="Tracking IoU", form="Tracking", group="select", ge=0, le=1),
+    ] = 0.3
+    max_age: Annotated[
+        int,
+        about(
+            "frames that a track goes on unseen (coasts)",
+            label="Coasting, frames",
+            form="Tracking",
+            useful=30,
+            group="select",
+            ge=0,
+            le=100,
+        ),
+    ] = 5
+    coast_decay: Annotated[
+        float,
+        about(
+            "factor on the score for each frame of coasting",
+            label="Score factor a coasting frame",
+            form="Tracking",
+            group="select",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.9
+    min_hits: Annotated[
+        int,
+        about(
+            "frames in which a track must be seen to be kept",
+            label="Seen in frames, at least",
+            form="Gating",
+            useful=50,
+            group="select",
+            ge=1,
+            le=1000,
+        ),
+    ] = 2
+    min_mean_score: Annotated[
+        float,
+        about(
+            "smallest mean score of a track over the frames in which it is seen",
+            label="Mean score, at least",
+            form="Gating",
+            group="select",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    min_length: Annotated[
+        int,
+        about(
+            "shortest track that is kept, in frames, coasting included",
+            label="Length in frames, at least",
+            form="Gating",
+            useful=100,
+            group="select",
+            ge=1,
+            le=1000,
+        ),
+    ] = 1
+    keep_classes: Annotated[
+        KeepClasses,
+        about(
+            'classes that are written at the end: "all", "best" (the most reliable), or a list of 0..12',
+            label="Classes kept",
+            form="Classes",
+            group="select",
+        ),
+    ] = "all"
+    best_classes: Annotated[
+        int,
+        about(
+            'how many classes keep_classes = "best" keeps',
+            label="How many of the best",
+            form="Classes",
+            group="select",
+            ge=1,
+            le=N_CLASSES,
+        ),
+    ] = 1
+    reliability: Annotated[
+        Literal["score", "teacher"],
+        about(
+            "how reliable a class is: the mean score of its detections, or the share of them on which network and "
+            "teacher agree (both with 50 imaginary failures, so that rare classes do not win by luck)",
+            label="Best by",
+            form="Classes",
+            group="select",
+        ),
+    ] = "score"
+    wrap_seam: Annotated[
+        bool,
+        about(
+            "NMS and tracking see the left and right edge of the canvas as neighbours",
+            label="Canvas edges are neighbours",
+            form="Selection",
+            group="select",
+        ),
+    ] = True
+    export: Annotated[
+        Literal["top_k", "region", "hull"],
+        about(
+            "points of a region: its strongest cells (official), the cells of its mask at the evaluator's pixels, or "
+            "those within the hull of its strongest cells",
+            label="Points",
+            form="Export",
+            group="export",
+        ),
+    ] = "top_k"
+    top_k: Annotated[
+        int,
+        about(
+            "how many cells count as the strongest (top_k and hull); 0 for all",
+            label="Strongest cells",
+            form="Export",
+            group="export",
+            ge=0,
+            le=784,
+        ),
+    ] = 20
+    min_energy: Annotated[
+        float,
+        about(
+            "smallest energy of a cell that is used", label="Smallest energy", form="Export", group="export", ge=0, le=1
+        ),
+    ] = 0.1
+    region_level: Annotated[
+        float,
+        about(
+            "smallest energy of a cell of a region, as a share of the region's peak (region and hull)",
+            label="Region down to, of peak",
+            form="Export",
+            group="export",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.2
+    region_parts: Annotated[
+        int,
+        about(
+            "most connected parts of a region, those with the highest peaks first (region)",
+            label="Parts of a region",
+            form="Export",
+            useful=10,
+            group="export",
+            ge=1,
+            le=100,
+        ),
+    ] = 2
+    full_frame: Annotated[
+        Literal["never", "fallback"],
+        about(
+            "the full-frame energy map within the box: never used, or where the RoI map has no cell of min_energy "
+            "(region and hull)",
+            label="Full-frame map",
+            form="Export",
+            group="export",
+        ),
+    ] = "fallback"
+    hull_margin_deg: Annotated[
+        float,
+        about(
+            "how far the region reaches beyond the hull of its cells, in degrees (hull)",
+            label="Hull margin, degrees",
+            form="Export",
+            useful=10,
+            group="export",
+            ge=0,
+            le=45,
+        ),
+    ] = 0.0
+    vote_iou: Annotated[
+        float,
+        about(
+            "smallest IoU of a candidate's box with a region's for its vote on the region's box and energies; 1 is off",
+            label="Boxes that vote, from IoU",
+            form="Export",
+            group="export",
+            ge=0.05,
+            le=1,
+        ),
+    ] = 1.0
+    vote_frames: Annotated[
+        int,
+        about(
+            "frames before and after a region's frame whose candidates vote on it",
+            label="Votes from frames around",
+            form="Export",
+            useful=10,
+            group="export",
+            ge=0,
+            le=20,
+        ),
+    ] = 0
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            value = _checked(spec.name, getattr(self, spec.name), spec.default, spec.metadata)
-            object.__setattr__(self, spec.name, value)
+        super().__post_init__()
+        if not isinstance(self.keep_classes, str):
+            object.__setattr__(self, "keep_classes", tuple(sorted(set(self.keep_classes))))
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting as plain numbers, texts, lists and dicts (classes as text keys), in the order of the class."""
@@ -255,110 +480,15 @@ class PipelineSettings:
     def part(self, *parts: Part) -> tuple[tuple[str, Any], ...]:
         """Hashable names and values of the settings of some stages: a key for what those stages gave."""
         chosen = []
-        for spec in fields(self):
-            if spec.metadata["part"] in parts:
-                value = getattr(self, spec.name)
-                chosen.append((spec.name, tuple(sorted(value.items())) if isinstance(value, Mapping) else value))
+        for name in _names_of(parts):
+            value = getattr(self, name)
+            chosen.append((name, tuple(sorted(value.items())) if isinstance(value, Mapping) else value))
         return tuple(chosen)
 
 
-@dataclass(frozen=True)
-class SettingDescription:
-    """One setting for a form or a table.
-
-    Attributes
-    ----------
-    name, part, doc : str
-        Name in :class:`PipelineSettings`, stage, meaning.
-    default : object
-    low, high : float or None
-        Range, both ends included; None where the kind has none.
-    choices : tuple of str
-        Allowed texts; empty for other kinds.
-    """
-
-    name: str
-    part: Part
-    doc: str
-    default: Any
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-
-
-def describe_settings() -> list[SettingDescription]:
-    """All settings in the order of the class."""
-    official = PipelineSettings()
-    return [
-        SettingDescription(
-            spec.name,
-            spec.metadata["part"],
-            spec.metadata["doc"],
-            getattr(official, spec.name),
-            spec.metadata["low"],
-            spec.metadata["high"],
-            spec.metadata["choices"],
-        )
-        for spec in fields(PipelineSettings)
-    ]
-
-
-def _checked(name: str, value: Any, default: Any, facts: Mapping[str, Any]) -> Any:
-    """The value in its own type, or an InputError that names the setting."""
-    if name == "min_score_per_class":
-        return _checked_per_class(value)
-    if name == "keep_classes":
-        return _checked_classes(value)
-    if facts["choices"]:
-        if value not in facts["choices"]:
-            raise InputError(f"{name} is {value!r}; choose {' or '.join(facts['choices'])}.")
-        return value
-    if isinstance(default, bool):
-        if not isinstance(value, bool | np.bool_):
-            raise InputError(f"{name} is {value!r}; true or false is needed.")
-        return bool(value)
-    whole = isinstance(default, int)
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise InputError(f"{name} is {value!r}; a number from {facts['low']:g} to {facts['high']:g} is needed.")
-    if not facts["low"] <= value <= facts["high"] or (whole and value != int(value)):
-        kind = "whole number" if whole else "number"
-        raise InputError(f"{name} is {value}; a {kind} from {facts['low']:g} to {facts['high']:g} is needed.")
-    return int(value) if whole else float(value)
-
-
-def _class_number(name: str, value: Any) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if isinstance(value, bool) or str(number) != str(value) or not 0 <= number < N_CLASSES:
-        raise InputError(f"{name}: {value!r} is not a class; classes are 0..{N_CLASSES - 1}.")
-    return number
-
-
-def _checked_per_class(value: Any) -> dict[int, float]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"min_score_per_class is {value!r}; a score for each class number is needed.")
-    checked = {}
-    for key, score in value.items():
-        number = _class_number("min_score_per_class", key)
-        good = isinstance(score, int | float | np.floating) and not isinstance(score, bool) and 0 <= score <= 1
-        if not good:
-            raise InputError(f"min_score_per_class of class {number} is {score!r}; a number from 0 to 1 is needed.")
-        checked[number] = float(score)
-    return checked
-
-
-def _checked_classes(value: Any) -> KeepClasses:
-    if isinstance(value, str):
-        if value == "all":
-            return "all"
-        if value == "best":
-            return "best"
-        raise InputError(f"keep_classes is {value!r}; choose all, best, or a list of class numbers.")
-    if not isinstance(value, Sequence | frozenset | set):
-        raise InputError(f"keep_classes is {value!r}; choose all, best, or a list of class numbers.")
-    return tuple(sorted({_class_number("keep_classes", v) for v in value}))
+@cache
+def _names_of(parts: tuple[Part, ...]) -> tuple[str, ...]:
+    return tuple(setting.name for setting in describe(PipelineSettings) if setting.group in parts)
 
 
 @dataclass(frozen=True, eq=False)

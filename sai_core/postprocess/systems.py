@@ -18,8 +18,8 @@ from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.files import atomic_write, user_path
-from sai_core.postprocess.pipeline import PipelineSettings, describe_settings, prepare, run_prepared
-from sai_core.settings import parse_toml
+from sai_core.postprocess.pipeline import PipelineSettings, prepare, run_prepared
+from sai_core.settings import describe, parse_toml
 
 if TYPE_CHECKING:
     from sai_core.detections.raw import RawDetections
@@ -269,12 +269,12 @@ def system_toml(system: System) -> str:
         lines.append(f"checkpoint = {_long_text(system.checkpoint)}")
     lines += ["", "[settings]"]
     values = system.settings.to_dict()
-    for setting in describe_settings():
+    for setting in describe(PipelineSettings):
         value = values[setting.name]
         allowed = ""
         if setting.low is not None and setting.high is not None:
             allowed = f" ({setting.low:g} to {setting.high:g})"
-        lines.append(f"# {setting.doc}{allowed}")
+        lines.append(f"# {setting.help}{allowed}")
         lines.append(f"{setting.name} = {_value(value)}")
     return "\n".join(lines) + "\n"
 

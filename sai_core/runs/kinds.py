@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from sai_core.errors import InputError
 from sai_core.files import user_path
 from sai_core.progress import Progress
+from sai_core.settings import Setting, describe
 
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
 
@@ -153,8 +154,8 @@ class TrainingKind:
         Of the trainer.
     recipe_files : str
         Pattern of the recipes that ship, below the package.
-    recipe_keys : frozenset of str
-        First-level names of its recipes: what tells a recipe from any other TOML file without importing torch.
+    settings_class : str
+        ``module:class`` of its settings; importing them does not import torch.
     default_recipe : str
         "" where one must be chosen.
     data : {"needed", "optional", "none"}
@@ -175,7 +176,7 @@ class TrainingKind:
     examples: str
     module: str
     recipe_files: str
-    recipe_keys: frozenset[str]
+    settings_class: str
     default_recipe: str = ""
     data: Literal["needed", "optional", "none"] = "needed"
     takes_device: bool = True
@@ -188,6 +189,19 @@ class TrainingKind:
     def recipes(self) -> dict[str, Path]:
         """Recipes that ship, by name."""
         return {path.stem: path for path in sorted(_PACKAGE.glob(self.recipe_files))}
+
+    def settings(self) -> list[Setting]:
+        """All settings of its recipes."""
+        return describe(self._settings_class())
+
+    @property
+    def recipe_keys(self) -> frozenset[str]:
+        """First-level names of its recipes: what tells a recipe from any other TOML file."""
+        return frozenset(f.name for f in fields(self._settings_class()))
+
+    def _settings_class(self) -> Any:
+        module, _, name = self.settings_class.partition(":")
+        return getattr(importlib.import_module(module), name)
 
     def trainer(self) -> Trainer:
         """Import the trainer (and torch)."""
@@ -273,13 +287,7 @@ KINDS: Final[dict[str, TrainingKind]] = {
             examples=_DETECTOR_EXAMPLES,
             module="sai_core.training.loop",
             recipe_files="training/recipes/*.toml",
-            recipe_keys=frozenset(
-                (
-                    *("name", "seed", "threads", "epochs", "batch", "log_every", "checkpoint_minutes", "proposals"),
-                    *("regions", "amp", "cpu_bfloat16", "model", "data", "augment", "optimiser", "validation"),
-                    *("start", "loss"),
-                )
-            ),
+            settings_class="sai_core.training.config:TrainingConfig",
             shares_work=True,
             priority=5,
         ),
@@ -291,12 +299,7 @@ KINDS: Final[dict[str, TrainingKind]] = {
             examples=_UPLAM_EXAMPLES,
             module="sai_core.training.uplam.loop",
             recipe_files="training/uplam/uplam.toml",
-            recipe_keys=frozenset(
-                (
-                    *("seed", "threads", "checkpoint_minutes", "validate_every", "validation_frames"),
-                    *("data", "model", "loss", "stages"),
-                )
-            ),
+            settings_class="sai_core.training.uplam.config:TrainingConfig",
             default_recipe="uplam",
             data="none",
             takes_device=False,
@@ -310,13 +313,7 @@ KINDS: Final[dict[str, TrainingKind]] = {
             examples=_SOUNDS_EXAMPLES,
             module="sai_core.training.sounds",
             recipe_files="training/sounds.toml",
-            recipe_keys=frozenset(
-                (
-                    *("seed", "scenes", "seconds", "context_frames", "frame_step", "epochs", "batch", "rate"),
-                    *("weight_decay", "smoothing", "level_sigma", "band_sigma", "noise_sigma", "nothing_share"),
-                    *("held_out", "visibility"),
-                )
-            ),
+            settings_class="sai_core.training.config:SoundSettings",
             default_recipe="sounds",
             data="optional",
             takes_device=False,
@@ -331,12 +328,7 @@ KINDS: Final[dict[str, TrainingKind]] = {
             examples=_TEACHER_EXAMPLES,
             module="sai_core.training.teacher",
             recipe_files="training/teacher.toml",
-            recipe_keys=frozenset(
-                (
-                    *("seed", "threads", "epochs", "batch", "segment_frames", "rate", "weight_decay", "clip"),
-                    *("threshold", "checkpoint_minutes", "model"),
-                )
-            ),
+            settings_class="sai_core.teacher.config:TeacherTraining",
             default_recipe="teacher",
             options=(
                 KindOption(name="--split", metavar="S", help="split to train on", required=True),

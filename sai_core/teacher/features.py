@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
@@ -26,8 +26,8 @@ from sai_core.acoustics.audio_input import HELD_SHARE, AudioInput
 from sai_core.dataset import Recording, open_frames
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from sai_core.teacher.config import AudioKind
 
-AudioKind = Literal["mic", "foa"]
 FloatArray = npt.NDArray[np.float32]
 
 N_MELS: Final[int] = 64

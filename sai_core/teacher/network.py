@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import permutations, product
 from pathlib import Path
 from typing import Final
@@ -27,10 +26,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sai_core.checkpoints import load_into, printable, read_metadata, read_state_dict, settings_from
+from sai_core.checkpoints import load_into, printable, read_metadata, read_state_dict
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
+from sai_core.settings import build_json
 from sai_core.taxonomy import N_CLASSES
+from sai_core.teacher.config import TeacherConfig
 from sai_core.teacher.features import CHANNELS, HOPS_PER_FRAME, N_MELS, VISUAL_GRID_HW, AudioKind
 
 N_TRACKS: Final[int] = 3
@@ -38,41 +39,6 @@ DISTANCE_UNIT_CM: Final[float] = 500.0
 DEFAULT_THRESHOLD: Final[float] = 0.5
 """Least length of an active vector where nothing better is known (Multi-ACCDOA paper)."""
 _VISUAL: Final[int] = VISUAL_GRID_HW[0] * VISUAL_GRID_HW[1] * 3
-
-
-@dataclass(frozen=True)
-class TeacherConfig:
-    """What a teacher is built from; saved in its file.
-
-    Attributes
-    ----------
-    audio : {"mic", "foa"}
-    visual : bool
-        Coarse pictures beside the sound.
-    filters, hidden : int
-        Width of the convolutions, and of the recurrent and attention layers.
-    heads, attention_layers : int
-    dropout : float
-    """
-
-    audio: AudioKind = "mic"
-    visual: bool = False
-    filters: int = 48
-    hidden: int = 96
-    heads: int = 4
-    attention_layers: int = 1
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.audio not in CHANNELS:
-            raise InputError(f"teacher configuration: audio is {self.audio!r}; mic or foa is needed.")
-        if max(self.filters, self.hidden, self.heads, self.attention_layers) > 4096:
-            raise InputError("teacher configuration: sizes above 4096 are none of this program.")
-        if self.filters < 8 or self.heads < 1 or self.hidden % (2 * self.heads) or self.attention_layers < 0:
-            raise InputError(
-                "teacher configuration: filters >= 8, hidden a multiple of twice the heads and attention_layers >= 0 "
-                "are needed."
-            )
 
 
 class AvSeldNet(nn.Module):
@@ -207,7 +173,7 @@ def load_teacher(path: Path, *, device: str | torch.device = "cpu") -> AvSeldNet
     path = Path(path)
     metadata = read_metadata(path)
     try:
-        config = settings_from(TeacherConfig, metadata["sai_teacher"], f"{path}: teacher configuration")
+        config = build_json(TeacherConfig, metadata["sai_teacher"], f"{path}: teacher configuration")
         threshold = float(metadata.get("threshold", DEFAULT_THRESHOLD))
     except InputError:
         raise

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from sai_core.acoustics.features import Magnitude
-from sai_core.acoustics.projection import Grid
-from sai_core.acoustics.visibility import RecipeOrOwn
+from msgspec import Meta
+
+from sai_core.acoustics.names import Grid, Magnitude, RecipeOrOwn
 from sai_core.detector.config import DetectorConfig
-from sai_core.errors import InputError
 from sai_core.runs.kinds import kind_of
-from sai_core.settings import build, read_toml, table
+from sai_core.settings import Settings, about, build, check_names, read_toml
 
-GROUPS: Final[tuple[str, ...]] = (
-    "stem",
-    "layer1",
-    "layer2",
-    "layer3",
-    "layer4",
-    "fpn",
-    "acoustic",
-    "fusion",
-    "context",
-    "rpn",
-    "heads",
-)
+Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fpn", "acoustic", "fusion", "context", "rpn", "heads"]
 """Parts of a network that have a learning rate and may be frozen; see :func:`sai_core.training.optimiser.group_of`."""
+
+GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 
 LOSS_TERMS: Final[tuple[str, ...]] = (
     "rpn_objectness",
@@ -58,198 +47,185 @@ COLUMNS: Final[tuple[str, ...]] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """Which recordings, and what is made of them.
+class DataSettings(Settings):
+    """Which recordings, and what is made of them."""
 
-    Attributes
-    ----------
-    train_splits, validation_splits : tuple of str
-        Patterns of split names (``*`` as in file names). Where no recording is left for validation, every n-th one of
-        training is held out; where none matches for training, all that are not for validation are taken.
-    holdout_share : float
-        Share of recordings held out in that case.
-    frame_step : int
-        Take every n-th frame for training; neighbours 100 ms apart are nearly the same picture.
-    frames_per_epoch : int
-        Draws of an epoch, at most as many as there are frames; 0 for that many.
-    rare_share : float
-        Share of an epoch drawn from frames with a rare class (see :mod:`sai_core.training.sampler`).
-    grid, magnitude, smooth_frames
-        How lattice maps become the network's input; as :class:`sai_core.inference.engine.InputOptions`.
-    weights : str
-        UpLAM checkpoint; empty for the one that ships.
-    visibility : {"", "official", "report", "precedence"}
-        Recipe of the matrices that the maps are made from; empty for the one that the UpLAM was trained with.
-    """
-
-    train_splits: tuple[str, ...] = ("dev-train*",)
-    validation_splits: tuple[str, ...] = ("dev-val*",)
-    holdout_share: float = 0.1
-    frame_step: int = 1
-    frames_per_epoch: int = 0
-    rare_share: float = 0.5
-    grid: Grid = "official"
-    magnitude: Magnitude = "normalised"
-    smooth_frames: int = 0
-    weights: str = ""
-    visibility: RecipeOrOwn = ""
+    train_splits: Annotated[
+        tuple[str, ...],
+        about(
+            "patterns of split names to train on (* as in file names); where none matches, all recordings that are "
+            "not for validation"
+        ),
+    ] = ("dev-train*",)
+    validation_splits: Annotated[
+        tuple[str, ...],
+        about("patterns of split names to validate on; where none matches, holdout_share of the training recordings"),
+    ] = ("dev-val*",)
+    holdout_share: Annotated[float, about("share of recordings held out in that case", gt=0, le=0.9)] = 0.1
+    frame_step: Annotated[
+        int, about("train on every n-th frame; neighbours 100 ms apart are nearly the same picture", ge=1)
+    ] = 1
+    frames_per_epoch: Annotated[int, about("draws of an epoch; 0 for as many as there are frames", ge=0)] = 0
+    rare_share: Annotated[float, about("share of an epoch drawn from frames with a rare class", ge=0, le=1)] = 0.5
+    grid: Annotated[Grid, about("pixels that the lattice of maps is laid on")] = "official"
+    magnitude: Annotated[Magnitude, about("how the energies of a map enter the network")] = "normalised"
+    smooth_frames: Annotated[int, about("frames before and after that a map is averaged over", ge=0, le=50)] = 0
+    weights: Annotated[str, about("UpLAM checkpoint; empty for the one that ships", label="UpLAM weights")] = ""
+    visibility: Annotated[
+        RecipeOrOwn,
+        about("recipe of the matrices that maps are made from; empty for the one that the UpLAM was trained with"),
+    ] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentSettings:
-    """Transforms of the training frames; see :mod:`sai_core.training.augment`.
+class AugmentSettings(Settings):
+    """Transforms of the training frames; see :mod:`sai_core.training.augment`."""
 
-    Attributes
-    ----------
-    shift : bool
-        Cyclic azimuth shift by any whole number of degrees.
-    flip : float
-        Probability of the synchronised horizontal flip.
-    masked_bands : int
-        Up to so many bands are set to zero.
-    noise_sigma : float
-        Standard deviation of Gaussian noise on the acoustic maps.
-    noise_unit : {"absolute", "relative", "peak"}
-        In the maps' own units, times the standard deviation of the frame's maps, or times the frame's largest value
-        over all bands (the report's 0.015 on maps that are normalised across bands).
-    brightness, contrast, saturation : float
-        ColorJitter of the picture: each factor is drawn from 1 - x to 1 + x.
-    """
-
-    shift: bool = True
-    flip: float = 0.5
-    masked_bands: int = 2
-    noise_sigma: float = 0.015
-    noise_unit: Literal["absolute", "relative", "peak"] = "absolute"
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
+    shift: Annotated[bool, about("cyclic shift in azimuth by any whole number of degrees")] = True
+    flip: Annotated[float, about("probability of the synchronised horizontal flip", ge=0, le=1)] = 0.5
+    masked_bands: Annotated[int, about("up to so many bands are set to zero", ge=0, le=8)] = 2
+    noise_sigma: Annotated[float, about("standard deviation of Gaussian noise on the acoustic maps", ge=0)] = 0.015
+    noise_unit: Annotated[
+        Literal["absolute", "relative", "peak"],
+        about(
+            "unit of noise_sigma: the maps' own, the standard deviation of the frame's maps, or the frame's largest "
+            "value over all bands (the report's 0.015 on maps that are normalised across bands)"
+        ),
+    ] = "absolute"
+    brightness: Annotated[float, about("the picture's factor is drawn from 1 - x to 1 + x", ge=0, le=1)] = 0.2
+    contrast: Annotated[float, about("the picture's factor is drawn from 1 - x to 1 + x", ge=0, le=1)] = 0.2
+    saturation: Annotated[float, about("the picture's factor is drawn from 1 - x to 1 + x", ge=0, le=1)] = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimiserSettings:
-    """The learning strategy.
+class OptimiserSettings(Settings):
+    """The learning strategy."""
 
-    Attributes
-    ----------
-    rate : float
-        Base rate: heads, stem, fusion and context.
-    scales : mapping of group to float
-        Factors of the base rate; groups that are not named have 1.
-    unfreeze : mapping of group to int
-        Epoch (from 0) at which a group begins to learn; groups that are not named learn from the start.
-    frozen : tuple of str
-        Groups that never learn; only where starting weights are given, since frozen random layers teach nothing.
-    weight_decay : float
-        Of weights; biases, norms and gates have none.
-    clip : float
-        Largest norm of the gradient.
-    warmup_steps : int
-        Steps over which the rate rises linearly.
-    plateau_factor, plateau_patience, plateau_smooth : float, int, int
-        ReduceLROnPlateau on the mean of the last ``plateau_smooth`` validation losses.
-    final_share : float
-        Share of the run at whose end the rate falls linearly to zero; 0 for the report's plan, which only has the
-        plateau rule.
-    average : float
-        Decay of a running mean of the weights, which is what is validated and kept as best; 0 for none.
-    """
+    rate: Annotated[
+        float, about("base learning rate: heads, stem, fusion and context", gt=0, label="Learning rate")
+    ] = 1e-4
+    scales: Annotated[
+        Mapping[str, Annotated[float, Meta(ge=0)]],
+        about("factors of the base rate; groups that are not named have 1"),
+    ] = field(default_factory=lambda: {"layer1": 0.1, "layer2": 0.1, "layer3": 0.2, "layer4": 0.5, "fpn": 0.5})
+    unfreeze: Annotated[
+        Mapping[str, Annotated[int, Meta(ge=0)]],
+        about("epoch (from 0) at which a group begins to learn; groups that are not named learn from the start"),
+    ] = field(default_factory=lambda: {"layer4": 2, "fpn": 2, "layer3": 2, "layer2": 10, "layer1": 10})
+    frozen: Annotated[
+        tuple[Group, ...],
+        about(
+            "groups that never learn; only where starting weights are given, since frozen random layers teach nothing"
+        ),
+    ] = ()
+    weight_decay: Annotated[float, about("of weights; biases, norms and gates have none", ge=0)] = 1e-4
+    clip: Annotated[float, about("largest norm of the gradient", gt=0)] = 2.0
+    warmup_steps: Annotated[int, about("steps over which the rate rises linearly", ge=0)] = 200
+    plateau_factor: Annotated[float, about("factor of the rate on a plateau", gt=0, le=1)] = 0.5
+    plateau_patience: Annotated[int, about("epochs without progress that make a plateau", ge=0)] = 3
+    plateau_smooth: Annotated[int, about("last validation losses whose mean is looked at", ge=1)] = 5
+    final_share: Annotated[
+        float,
+        about(
+            "share of the run at whose end the rate falls linearly to zero; 0 for the report's plan, which only has "
+            "the plateau rule",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    average: Annotated[
+        float,
+        about("decay of a running mean of the weights, which is validated and kept as best; 0 for none", ge=0, lt=1),
+    ] = 0.0
 
-    rate: float = 1e-4
-    scales: Mapping[str, float] = field(
-        default_factory=lambda: {"layer1": 0.1, "layer2": 0.1, "layer3": 0.2, "layer4": 0.5, "fpn": 0.5}
-    )
-    unfreeze: Mapping[str, int] = field(
-        default_factory=lambda: {"layer4": 2, "fpn": 2, "layer3": 2, "layer2": 10, "layer1": 10}
-    )
-    frozen: tuple[str, ...] = ()
-    weight_decay: float = 1e-4
-    clip: float = 2.0
-    warmup_steps: int = 200
-    plateau_factor: float = 0.5
-    plateau_patience: int = 3
-    plateau_smooth: int = 5
-    final_share: float = 0.0
-    average: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidationSettings:
-    """What is measured after each epoch.
-
-    Attributes
-    ----------
-    frames : int
-        Frames of the validation loss, evenly spaced.
-    recordings : int
-        Whole recordings on which AP and Pearson r are measured; 0 for none.
-    every : int
-        Epochs between these measurements.
-    min_score : float
-        Score threshold of the exported detections. Low, since AP wants the whole ranking.
-    export : {"region", "hull", "top_k"}
-        Which points of a region are written (:class:`sai_core.postprocess.PipelineSettings`). The official ``top_k``
-        writes so small a part of a region that even perfect detections reach no IoU of 0.25 with dense labels.
-    samples : int
-        Pictures of predictions kept of the last validation.
-    """
-
-    frames: int = 256
-    recordings: int = 4
-    every: int = 1
-    min_score: float = 0.05
-    export: Literal["region", "hull", "top_k"] = "region"
-    samples: int = 4
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names("scales", self.scales, GROUPS)
+        check_names("unfreeze", self.unfreeze, GROUPS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartSettings:
-    """Weights that a run starts from.
+class ValidationSettings(Settings):
+    """What is measured after each epoch."""
 
-    Attributes
-    ----------
-    backbone : str
-        torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; ``torchvision`` for one that
-        its cache on this machine holds, where it holds one; empty for none.
-    detector : str
-        Checkpoint of one of our own detectors, or ``last.safetensors`` of a run; what fits is taken over; empty for
-        none.
-    sounds : str
-        What ``train sounds`` made: the ear and the classifier of a network with ``model.context_frames``; taken over
-        after ``detector``; empty for none.
-    """
-
-    backbone: str = ""
-    detector: str = ""
-    sounds: str = ""
+    frames: Annotated[int, about("frames of the validation loss, evenly spaced", ge=1)] = 256
+    recordings: Annotated[int, about("whole recordings on which AP and Pearson r are measured; 0 for none", ge=0)] = 4
+    every: Annotated[int, about("epochs between these measurements", ge=1)] = 1
+    min_score: Annotated[
+        float,
+        about("score threshold of the exported detections; low, since AP wants the whole ranking", ge=0, le=1),
+    ] = 0.05
+    export: Annotated[
+        Literal["region", "hull", "top_k"],
+        about(
+            "which points of a region are written; top_k, the official way, writes so small a part of a region that "
+            "even perfect detections reach no IoU of 0.25 with dense labels"
+        ),
+    ] = "region"
+    samples: Annotated[int, about("pictures of predictions kept of the last validation", ge=0)] = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """All settings of a run; see the comments of the recipes.
+class StartSettings(Settings):
+    """Weights that a run starts from."""
 
-    ``amp`` is mixed precision on a GPU. ``cpu_bfloat16`` is the same on a CPU, which is faster where the processor
-    has instructions for it (AVX-512 BF16, AMX) and slower elsewhere.
-    """
+    backbone: Annotated[
+        str,
+        about(
+            "torchvision checkpoint (ImageNet classifier or COCO detector) for the backbone; torchvision for one that "
+            "its cache on this machine holds; empty for none"
+        ),
+    ] = ""
+    detector: Annotated[
+        str,
+        about(
+            "checkpoint of one of our own detectors, or last.safetensors of a run; what fits is taken over; empty "
+            "for none"
+        ),
+    ] = ""
+    sounds: Annotated[
+        str,
+        about(
+            "what train sounds made: the ear and the classifier of a network with model.context_frames; taken over "
+            "after detector; empty for none"
+        ),
+    ] = ""
 
-    name: str = "detector"
-    seed: int = 1
-    epochs: int = 30
-    batch: int = 8
-    threads: int = 0
-    amp: bool = True
-    cpu_bfloat16: bool = False
-    proposals: int = 300
-    regions: int = 128
-    checkpoint_minutes: float = 5.0
-    log_every: int = 20
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Settings):
+    """All settings of a run; see the comments of the recipes."""
+
+    name: Annotated[str, about("name of the recipe")] = "detector"
+    seed: Annotated[int, about("of all random choices", ge=0)] = 1
+    epochs: Annotated[int, about("passes over the drawn frames", ge=1)] = 30
+    batch: Annotated[int, about("frames a step", ge=1, label="Batch size")] = 8
+    threads: Annotated[int, about("of torch on a CPU; 0 for as many as it likes", ge=0)] = 0
+    amp: Annotated[bool, about("mixed precision on a GPU", label="Mixed precision (GPU)")] = True
+    cpu_bfloat16: Annotated[
+        bool,
+        about(
+            "mixed precision on a CPU; faster where it has instructions for it (AVX-512 BF16, AMX), slower elsewhere"
+        ),
+    ] = False
+    proposals: Annotated[int, about("proposals of a frame in training", ge=8)] = 300
+    regions: Annotated[int, about("regions of a frame that classes and boxes learn from", ge=8)] = 128
+    checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0)] = 5.0
+    log_every: Annotated[int, about("steps between rows of metrics.csv", ge=1)] = 20
     model: DetectorConfig = field(default_factory=DetectorConfig)
     data: DataSettings = field(default_factory=DataSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    loss: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(LOSS_TERMS, 1.0))
+    loss: Annotated[
+        Mapping[str, Annotated[float, Meta(ge=0)]], about("factors of the terms; those not named have 1")
+    ] = field(default_factory=lambda: dict.fromkeys(LOSS_TERMS, 1.0))
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     start: StartSettings = field(default_factory=StartSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names("loss", self.loss, LOSS_TERMS)
+        object.__setattr__(self, "loss", {**dict.fromkeys(LOSS_TERMS, 1.0), **self.loss})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON."""
@@ -257,14 +233,33 @@ class TrainingConfig:
         return plain
 
 
-_TABLES: Final[dict[str, type]] = {
-    "model": DetectorConfig,
-    "data": DataSettings,
-    "augment": AugmentSettings,
-    "optimiser": OptimiserSettings,
-    "validation": ValidationSettings,
-    "start": StartSettings,
-}
+@dataclass(frozen=True, kw_only=True)
+class SoundSettings(Settings):
+    """Settings of a sound school."""
+
+    seed: Annotated[int, about("of the scenes, their directions and the network", ge=0, le=2**62)] = 7400
+    scenes: Annotated[int, about("simulated scenes that are only heard", ge=0, le=100_000)] = 450
+    seconds: Annotated[float, about("length of a scene", unit="s", ge=2, le=600)] = 10.0
+    context_frames: Annotated[
+        int, about("frames before and after; as the detector's model.context_frames", ge=1, le=100)
+    ] = 10
+    frame_step: Annotated[int, about("every n-th frame gives examples", ge=1, le=100)] = 2
+    epochs: Annotated[int, about("passes over the examples", ge=1, le=10_000)] = 4
+    batch: Annotated[int, about("examples a step", label="Batch size", ge=2, le=65_536)] = 256
+    rate: Annotated[float, about("highest learning rate, of one cycle", label="Learning rate", gt=0, le=10)] = 3e-3
+    weight_decay: Annotated[float, about("of the weights", ge=0, le=10)] = 1e-2
+    smoothing: Annotated[float, about("label smoothing", label="Label smoothing", ge=0, le=0.5)] = 0.1
+    level_sigma: Annotated[float, about("disturbance of the level of all bands", unit="20 dB", ge=0, le=10)] = 0.15
+    band_sigma: Annotated[float, about("disturbance of the level of each band", unit="20 dB", ge=0, le=10)] = 0.08
+    noise_sigma: Annotated[float, about("disturbance of each value", unit="20 dB", ge=0, le=10)] = 0.05
+    nothing_share: Annotated[float, about("weight of the directions where nothing is", ge=0, le=100)] = 0.5
+    held_out: Annotated[
+        float, about("share of the scenes and recordings that measure instead of teach", ge=0, le=0.5)
+    ] = 0.1
+    visibility: Annotated[
+        RecipeOrOwn,
+        about("recipe of the maps, as data.visibility of the detector that is to start from it; empty for UpLAM's own"),
+    ] = ""
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
@@ -287,70 +282,5 @@ def config_from(raw: Mapping[str, Any], source: str = "configuration") -> Traini
     InputError
         Unknown names, values of the wrong kind or out of range.
     """
-    top = dict(raw)
-    for name, kind in _TABLES.items():
-        top[name] = build(kind, table(top, name, source), f"{source}: {name}")
-    config: TrainingConfig = build(TrainingConfig, top, source)
-    _check(config, source)
-    loss = {**dict.fromkeys(LOSS_TERMS, 1.0), **config.loss}
-    return replace(config, loss=loss)
-
-
-def _check(config: TrainingConfig, source: str) -> None:
-    d, a, o, v = config.data, config.augment, config.optimiser, config.validation
-    for name, good in (
-        ("seed must be >= 0", config.seed >= 0),
-        ("epochs, batch and log_every must be at least 1", min(config.epochs, config.batch, config.log_every) >= 1),
-        ("proposals and regions must be at least 8", min(config.proposals, config.regions) >= 8),
-        ("threads and checkpoint_minutes must be >= 0", config.threads >= 0 and config.checkpoint_minutes >= 0),
-        ("data.frame_step must be at least 1", d.frame_step >= 1),
-        ("data.frames_per_epoch must be >= 0", d.frames_per_epoch >= 0),
-        ("data.rare_share must be in [0, 1]", 0 <= d.rare_share <= 1),
-        ("data.holdout_share must be in (0, 0.9]", 0 < d.holdout_share <= 0.9),
-        ("data.grid must be official, great_circle or label", d.grid in ("official", "great_circle", "label")),
-        (
-            "data.magnitude must be normalised, amplitude or power",
-            d.magnitude in ("normalised", "amplitude", "power"),
-        ),
-        ("data.smooth_frames must be in 0..50", 0 <= d.smooth_frames <= 50),
-        (
-            "data.visibility must be empty, official, report or precedence",
-            d.visibility in get_args(RecipeOrOwn),
-        ),
-        ("augment.flip must be in [0, 1]", 0 <= a.flip <= 1),
-        ("augment.masked_bands must be in 0..8", 0 <= a.masked_bands <= 8),
-        ("augment.noise_sigma must be >= 0", a.noise_sigma >= 0),
-        ("augment.noise_unit must be absolute, relative or peak", a.noise_unit in ("absolute", "relative", "peak")),
-        (
-            "augment.brightness, contrast and saturation must be in [0, 1]",
-            all(0 <= x <= 1 for x in (a.brightness, a.contrast, a.saturation)),
-        ),
-        ("optimiser.rate must be > 0", o.rate > 0),
-        ("optimiser.clip must be > 0", o.clip > 0),
-        ("optimiser.plateau_factor must be in (0, 1]", 0 < o.plateau_factor <= 1),
-        (
-            "optimiser.plateau_patience must be >= 0 and plateau_smooth >= 1",
-            o.plateau_patience >= 0 and o.plateau_smooth >= 1,
-        ),
-        ("optimiser.average must be in [0, 1)", 0 <= o.average < 1),
-        ("optimiser.final_share must be in [0, 1]", 0 <= o.final_share <= 1),
-        ("validation.frames and every must be at least 1", min(v.frames, v.every) >= 1),
-        ("validation.recordings and samples must be >= 0", min(v.recordings, v.samples) >= 0),
-        ("validation.min_score must be in [0, 1]", 0 <= v.min_score <= 1),
-        ("validation.export must be region, hull or top_k", v.export in ("region", "hull", "top_k")),
-    ):
-        if not good:
-            raise InputError(f"{source}: {name}.")
-    for what, names, known in (
-        ("optimiser.scales", o.scales, GROUPS),
-        ("optimiser.unfreeze", o.unfreeze, GROUPS),
-        ("optimiser.frozen", o.frozen, GROUPS),
-        ("loss", config.loss, LOSS_TERMS),
-    ):
-        unknown = sorted(set(names) - set(known))
-        if unknown:
-            raise InputError(f"{source}: {what} names {unknown[0]!r}; known are {', '.join(known)}.")
-    for what, shares in (("optimiser.scales", o.scales), ("optimiser.unfreeze", o.unfreeze), ("loss", config.loss)):
-        for key, value in shares.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise InputError(f"{source}: {what}.{key} is {value!r}; a number >= 0 is needed.")
+    config: TrainingConfig = build(TrainingConfig, raw, source)
+    return config

@@ -38,7 +38,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sai_core.acoustics.features import FeatureOptions, MapMaker
-from sai_core.acoustics.visibility import RecipeOrOwn
 from sai_core.checkpoints import read_state_dict
 from sai_core.detector.heads import N_LABELS
 from sai_core.detector.models import HIDDEN, SaiDetector
@@ -52,7 +51,7 @@ from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_
 from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml
 from sai_core.training.augment import column_span
-from sai_core.training.config import DataSettings
+from sai_core.training.config import DataSettings, SoundSettings
 from sai_core.training.data import FrameSet, choose_recordings, map_maker, prepare
 
 FloatArray = npt.NDArray[np.float32]
@@ -65,68 +64,6 @@ COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", 
 
 SOUNDS_FILE: Final[str] = "sounds.safetensors"
 """Name of the result in a run folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoundSettings:
-    """Settings of a sound school.
-
-    Attributes
-    ----------
-    seed : int
-        Of the scenes, their directions and the network.
-    scenes : int
-        Simulated scenes that are only heard.
-    seconds : float
-        Length of a scene.
-    context_frames : int
-        Frames before and after; as the detector's ``model.context_frames``.
-    frame_step : int
-        Every n-th frame gives examples.
-    epochs, batch : int
-    rate : float
-        Highest learning rate, of one cycle.
-    weight_decay : float
-    smoothing : float
-        Label smoothing.
-    level_sigma, band_sigma, noise_sigma : float
-        Disturbance of the spectrograms in units of 20 dB: of all, of each band, of each value.
-    nothing_share : float
-        Weight of the directions where nothing is.
-    held_out : float
-        Share of the scenes and recordings that measure instead of teach.
-    visibility : {"", "official", "report", "precedence"}
-        Recipe of the maps, as ``data.visibility`` of the detector that is to start from it.
-    """
-
-    seed: int = 7400
-    scenes: int = 450
-    seconds: float = 10.0
-    context_frames: int = 10
-    frame_step: int = 2
-    epochs: int = 4
-    batch: int = 256
-    rate: float = 3e-3
-    weight_decay: float = 1e-2
-    smoothing: float = 0.1
-    level_sigma: float = 0.15
-    band_sigma: float = 0.08
-    noise_sigma: float = 0.05
-    nothing_share: float = 0.5
-    held_out: float = 0.1
-    visibility: RecipeOrOwn = ""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("scenes", 0, 100_000), ("seconds", 2, 600), ("context_frames", 1, 100), ("frame_step", 1, 100),
-            ("epochs", 1, 10_000), ("batch", 2, 65_536), ("held_out", 0, 0.5), ("smoothing", 0, 0.5),
-            ("seed", 0, 2**62), ("rate", 1e-12, 10), ("weight_decay", 0, 10), ("level_sigma", 0, 10),
-            ("band_sigma", 0, 10), ("noise_sigma", 0, 10), ("nothing_share", 0, 100),
-        ):  # fmt: skip
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} is {getattr(self, name)}; {low} to {high} is needed.")
-        # an unknown recipe is refused where all are
-        FeatureOptions(visibility=self.visibility or None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import combinations, product
 from pathlib import Path
@@ -31,7 +31,8 @@ from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml, table
+from sai_core.settings import build, read_toml
+from sai_core.teacher.config import TeacherConfig, TeacherTraining
 from sai_core.teacher.decode import SeldScores, decode, encode, seld_scores
 from sai_core.teacher.features import (
     HOPS_PER_FRAME,
@@ -41,7 +42,7 @@ from sai_core.teacher.features import (
     recording_features,
     visual_features,
 )
-from sai_core.teacher.network import DEFAULT_THRESHOLD, AvSeldNet, TeacherConfig, adpit_loss, output_of, save_teacher
+from sai_core.teacher.network import DEFAULT_THRESHOLD, AvSeldNet, adpit_loss, output_of, save_teacher
 from sai_core.threads import use_torch_threads
 
 DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
@@ -61,23 +62,6 @@ THRESHOLDS: Final[tuple[float, ...]] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0
 """Activity thresholds that validation chooses from."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TeacherTraining:
-    """Settings of a run; see the comments of ``teacher.toml``."""
-
-    seed: int = 1
-    threads: int = 1
-    epochs: int = 40
-    batch: int = 32
-    segment_frames: int = 50
-    rate: float = 1e-3
-    weight_decay: float = 1e-4
-    clip: float = 2.0
-    threshold: float = 0.0
-    checkpoint_minutes: float = 3.0
-    model: TeacherConfig = field(default_factory=TeacherConfig)
-
-
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TeacherTraining:
     """Read a TOML file and apply ``key=value`` overrides (``model.filters=64``).
 
@@ -92,14 +76,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TeacherTrain
 
 def config_from(raw: Mapping[str, Any], source: str) -> TeacherTraining:
     """Typed settings from plain dictionaries; unknown names are errors."""
-    model = build(TeacherConfig, table(raw, "model", source), f"{source}: model")
-    config: TeacherTraining = build(TeacherTraining, {**raw, "model": model}, source)
-    if min(config.epochs, config.batch, config.segment_frames, config.threads) < 1 or not config.rate > 0:
-        raise InputError(f"{source}: epochs, batch, segment_frames, threads >= 1 and rate > 0 are needed.")
-    if config.seed < 0 or min(config.weight_decay, config.checkpoint_minutes) < 0 or not config.clip > 0:
-        raise InputError(f"{source}: seed, weight_decay and checkpoint_minutes >= 0 and clip > 0 are needed.")
-    if not 0 <= config.threshold < 1:
-        raise InputError(f"{source}: threshold must be in [0, 1).")
+    config: TeacherTraining = build(TeacherTraining, raw, source)
     return config
 
 

@@ -11,11 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sai_core.acoustics.names import Recipe, RecipeOrOwn
 from sai_core.acoustics.visibility import (
     FEATURE_CENTRES_HZ,
     LABEL_CENTRES_HZ,
-    Recipe,
-    RecipeOrOwn,
     halo_frames,
     official_bins,
     official_visibility,

@@ -34,7 +34,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 
 import sai_core.training
-from sai_core.detector import OfficialBaseline
+from sai_core.detector.baseline import OfficialBaseline
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector
 from sai_core.detector.region_align import RegionAlign

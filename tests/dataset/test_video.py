@@ -87,7 +87,7 @@ def test_nine_minutes_at_29_97_do_not_drift(
         # every frame in order, then jumps in every direction; 500 and 1501 are exact ties (50.05 s, 150.15 s)
         sequential = [number_of_picture(reader.frame(k)) for k in range(5400)]
     assert sequential == [expected_number(k, NTSC, n_pictures) for k in range(5400)]
-    jumps = [5399, 0, 500, 501, 499, 1501, 5398, 5399, 2700, 2699, 2698, *rng.integers(0, 5400, 40).tolist()]
+    jumps = [5399, 0, 500, 501, 499, 1501, 5398, 5399, 2700, 2699, 2698, *rng.integers(0, 5400, 12).tolist()]
     with VideoReader(path, cache_bytes=0) as reader:
         assert [number_of_picture(reader.frame(k)) for k in jumps] == [sequential[k] for k in jumps]
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sai_core.detector import OfficialBaseline
+from sai_core.detector.baseline import OfficialBaseline
 
 ORACLE_MODEL = Path(__file__).resolve().parents[3] / "shared" / "oracle" / "model"
 

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sai_core.detector import OfficialBaseline, load_official_baseline
-from sai_core.detector.baseline import fold_norms
+from sai_core.detector.baseline import OfficialBaseline, fold_norms, load_official_baseline
 from sai_core.detector.region_align import RegionAlign
 from sai_core.errors import InputError
 from tests.benchmarks.literal_baseline import LiteralBaseline

@@ -17,7 +17,7 @@ from sai_core.acoustics.networks import load_uplam
 from sai_core.acoustics.store import FeatureStore
 from sai_core.cli import main
 from sai_core.detections.raw import RawWriter
-from sai_core.detector import OfficialBaseline
+from sai_core.detector.baseline import OfficialBaseline
 from sai_core.inference.networks import BaselineNetwork, NetworkOptions
 from tests.detector.oracle_weights import filled_state
 

@@ -46,13 +46,13 @@ def _figures(*args: Any, **options: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("revision", ["2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02"])
+@pytest.mark.parametrize("revision", ["2026-06-30", "2026-05-18", "2026-04-02"])
 def test_two_processes_give_the_same_bits(
     tables: tuple[Tables, Tables], files: tuple[dict[str, Path], dict[str, Path]], revision: Any
 ) -> None:
-    alone = _figures(*files, revision=revision)
-    assert _figures(*files, revision=revision, workers=2) == alone
-    assert _figures(*tables, revision=revision, workers=2) == _figures(*tables, revision=revision)
+    # starting processes is what takes long: one pool a revision, from files and from tables in turn
+    given = tables if revision == "2026-05-18" else files
+    assert _figures(*given, revision=revision, workers=2) == _figures(*given, revision=revision)
 
 
 def test_progress_is_told_and_may_cancel(tables: tuple[Tables, Tables]) -> None:

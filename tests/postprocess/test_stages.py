@@ -17,7 +17,6 @@ from sai_core.postprocess import (
     annotate,
     candidates,
     choose_best_classes,
-    describe_settings,
     prepare,
     regions_of,
     run_pipeline,
@@ -26,6 +25,7 @@ from sai_core.postprocess import (
 )
 from sai_core.postprocess.classes import most_reliable, route_classes
 from sai_core.postprocess.teacher import match_teacher, rerank, teacher_counts
+from sai_core.settings import describe
 from tests.annotations.helpers import assert_same
 from tests.postprocess.raws import make_raw, make_teacher
 
@@ -233,10 +233,10 @@ def test_settings_are_checked_by_name_and_described():
         ({"top_k": True}, "top_k is True"),
         ({"wrap_seam": 1}, "wrap_seam is 1; true or false"),
         ({"ranking": "x"}, "ranking is 'x'; choose class or objectness"),
-        ({"min_score_per_class": {"13": 0.1}}, "min_score_per_class: '13' is not a class"),
-        ({"min_score_per_class": {0: 2}}, "min_score_per_class of class 0 is 2"),
+        ({"min_score_per_class": {"13": 0.1}}, "min_score_per_class: a name is '13'; a whole number from 0 to 12"),
+        ({"min_score_per_class": {0: 2}}, "min_score_per_class of 0 is 2; a number from 0 to 1"),
         ({"keep_classes": "some"}, "keep_classes is 'some'"),
-        ({"keep_classes": [0, 14]}, "keep_classes: 14 is not a class"),
+        ({"keep_classes": [0, 14]}, "keep_classes: an entry is 14; a whole number from 0 to 12"),
         ({"nms": 0.1}, "nms: there is no such setting"),
         ({"min_score": float("nan")}, "min_score is nan"),
     ):
@@ -246,11 +246,11 @@ def test_settings_are_checked_by_name_and_described():
     s = PipelineSettings(min_score_per_class={3: 0.2, 1: 0.1}, keep_classes=(5, 2))
     assert PipelineSettings.from_dict(s.to_dict()) == s
     assert hash(s.part("candidates", "select", "export"))
-    described = describe_settings()
-    assert {d.part for d in described} == {"candidates", "select", "export"}
+    described = describe(PipelineSettings)
+    assert {d.group for d in described} == {"candidates", "select", "export"}
     assert sum(len(s.part(p)) for p in ("candidates", "select", "export")) == len(described)
     for d in described:
-        assert len(d.doc) > 10
+        assert len(d.help) > 10
 
 
 def test_nothing_in_nothing_out():

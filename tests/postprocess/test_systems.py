@@ -108,7 +108,7 @@ def test_a_users_folder_adds_to_the_list_and_never_replaces(own_folder: Path):
         ('name = "x"\n[settings]\nnms_iou = 2', "nms_iou is 2; a number from 0 to 1 is needed"),
         ('name = "x"\n[settings]\nnms_iou = "a"', "nms_iou is 'a'"),
         ('name = "x"\n[settings]\nmin_score = nan', "min_score is nan"),
-        ('name = "x"\n[settings]\nmin_score_per_class = { "a" = 1 }', "min_score_per_class: 'a' is not a class"),
+        ('name = "x"\n[settings]\nmin_score_per_class = { "a" = 1 }', "min_score_per_class: a name is 'a'"),
         ('name = "../x"', "name is '../x'"),
         ('name = "x"\nversion = 0', "version is 0"),
         ('name = "x"\ntrack = "C"', "track is 'C'"),

@@ -150,7 +150,7 @@ def test_a_launched_run_is_stopped_and_resumed(kind: str, tiny: dict[str, TinyRu
     ("kind", "change", "field", "sentence"),
     [
         ("detector", {"overrides": ("optimiser.rat=1",)}, "overrides", "unknown settings rat"),
-        ("detector", {"overrides": ("optimiser.rate=nan",)}, "overrides", "rate holds a number that is none"),
+        ("detector", {"overrides": ("optimiser.rate=nan",)}, "overrides", "rate is nan; a number above 0"),
         ("detector", {"overrides": ("batch=" + "9" * 400,)}, "overrides", "beyond 64 bits"),
         ("detector", {"data": ("/nowhere",)}, "data", "no such data folder"),
         ("detector", {"data": ()}, "data", "needs data"),

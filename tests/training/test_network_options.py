@@ -133,11 +133,11 @@ def test_frozen_norm_is_for_pretrained_weights() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 20}, "width 20"),
-        ({"width": 32, "backbone": "resnet50"}, "64 for resnet50"),
+        ({"width": 20}, "width is 20; a multiple of 8 from 16 to 64"),
+        ({"width": 32, "backbone": "resnet50"}, "64 is needed for resnet50"),
         ({"first_level": 4}, "first_level is 4"),
         ({"context_frames": -1}, "context_frames is -1"),
-        ({"cmaf_width": 12}, "cmaf_width 12"),
+        ({"cmaf_width": 12}, "cmaf_width is 12"),
     ],
 )
 def test_options_out_of_range(changes: dict[str, Any], message: str) -> None:

@@ -105,5 +105,5 @@ def test_wrong_files_and_deaf_networks_are_one_sentence(tmp_path: Path, tiny_wei
         take_sounds(deaf, tiny_weights)
     with pytest.raises(InputError, match="scenes is -1"):
         SoundSettings(scenes=-1)
-    with pytest.raises(InputError, match="'by ear' is not known"):
+    with pytest.raises(InputError, match="visibility is 'by ear'; choose nothing, official"):
         SoundSettings(visibility="by ear")  # type: ignore[arg-type]

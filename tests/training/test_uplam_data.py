@@ -111,7 +111,7 @@ def test_other_numbers_are_other_frames() -> None:
 
 def test_mistakes_are_told() -> None:
     with pytest.raises(InputError, match="recipe"):
-        SceneOptions(recipe="x")
+        SceneOptions(recipe="x")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="snr_db"):
         SceneOptions(snr_db=(10.0, 0.0))
     with pytest.raises(InputError, match="source_counts"):

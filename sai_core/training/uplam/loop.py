@@ -18,9 +18,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -34,12 +34,12 @@ from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import RunInputs, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml, table
+from sai_core.settings import build, read_toml
 from sai_core.threads import use_torch_threads
 from sai_core.training.uplam.blocks import Block, cached_block
 from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
+from sai_core.training.uplam.config import LossConfig, StageConfig, TrainingConfig
 from sai_core.training.uplam.optimiser import Optimiser
-from sai_core.training.uplam.scenes import SceneOptions
 from sai_core.training.uplam.symmetry import symmetries, turned
 from sai_core.training.uplam.targets import TargetMaker, Targets
 
@@ -53,66 +53,6 @@ _VALIDATION_BLOCK: Final[int] = 1_000_000
 _WARM_UP: Final[int] = 50
 _FLAT_SHARE: Final[float] = 0.3
 """Share of a stage's steps at the full rate; then the rate falls linearly."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Training frames; see the comments of ``uplam.toml``."""
-
-    blocks: int = 12
-    block_frames: int = 8192
-    frame_scale_share: float = 0.3
-    consensus_share: float = 0.67
-    silent_band_share: float = 0.02
-    symmetries: bool = True
-    scenes: SceneOptions = field(default_factory=SceneOptions)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Widths of the network."""
-
-    base_filter: int = 32
-    features: int = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights of the loss terms; see the comments of ``uplam.toml``."""
-
-    sharpness: float = 4.0
-    band_weight: float = 0.5
-    scale_weight: float = 0.02
-    reconstruction_weight: float = 0.05
-    reconstruction_every: int = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageConfig:
-    """One stage; ``average`` is the decay of the running mean of the weights (0: none)."""
-
-    objective: Literal["resolvent", "maps"] = "maps"
-    cells: int = 1
-    steps: int = 1000
-    batch: int = 64
-    rate: float = 2e-3
-    kernel_rate: float = 5e-3
-    average: float = 0.999
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """All settings of a run."""
-
-    seed: int = 1
-    threads: int = 1
-    checkpoint_minutes: float = 3.0
-    validate_every: int = 1000
-    validation_frames: int = 2048
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    stages: tuple[StageConfig, ...] = (StageConfig(),)
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
@@ -129,38 +69,7 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConf
 
 def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
     """Make the typed configuration from plain dictionaries; unknown names are errors."""
-    top = dict(raw)
-    data = dict(table(top, "data", source))
-    scenes = dict(table(data, "scenes", source))
-    scenes = {key: tuple(v) if isinstance(v, list) else v for key, v in scenes.items()}
-    stages = top.get("stages", [{}])
-    if not isinstance(stages, (list, tuple)) or not stages or not all(isinstance(s, dict) for s in stages):
-        raise InputError(f"{source}: 'stages' must be a list of at least one table.")
-    data["scenes"] = build(SceneOptions, scenes, f"{source}: data.scenes")
-    top["data"] = build(DataConfig, data, f"{source}: data")
-    top["model"] = build(ModelConfig, table(top, "model", source), f"{source}: model")
-    top["loss"] = build(LossConfig, table(top, "loss", source), f"{source}: loss")
-    top["stages"] = tuple(build(StageConfig, s, f"{source}: stages.{i}") for i, s in enumerate(stages))
-    config = build(TrainingConfig, top, source)
-    for index, stage in enumerate(config.stages):
-        if stage.objective not in ("resolvent", "maps") or stage.cells not in (1, 2, 4, 8) or stage.batch < 1:
-            raise InputError(
-                f"{source}: stages.{index} needs objective resolvent or maps, cells 1, 2, 4 or 8, batch >= 1."
-            )
-        if index and stage.cells < config.stages[index - 1].cells:
-            raise InputError(
-                f"{source}: stages.{index} has fewer cells than the one before; stages go from coarse to fine."
-            )
-        if stage.objective == "resolvent" and stage.cells == 8:
-            raise InputError(f"{source}: stages.{index}: the resolvent is learned on coarse cells (1, 2 or 4).")
-        if stage.steps < 0 or not (stage.rate > 0 and stage.kernel_rate > 0) or not 0 <= stage.average < 1:
-            raise InputError(f"{source}: stages.{index} needs steps >= 0, rates > 0 and average in [0, 1).")
-    if config.data.blocks < 1 or config.data.block_frames < 1 or config.validation_frames < 1:
-        raise InputError(f"{source}: at least one block, one frame a block and one validation frame are needed.")
-    if config.seed < 0 or config.threads < 1 or config.validate_every < 1 or config.checkpoint_minutes < 0:
-        raise InputError(f"{source}: seed and checkpoint_minutes must be >= 0, threads and validate_every at least 1.")
-    if min(config.model.base_filter, config.model.features, config.loss.reconstruction_every) < 1:
-        raise InputError(f"{source}: model.base_filter, model.features and loss.reconstruction_every must be >= 1.")
+    config: TrainingConfig = build(TrainingConfig, raw, source)
     return config
 
 

@@ -34,7 +34,6 @@ from scipy.signal import windows
 
 from sai_core.acoustics import rigid_sphere
 from sai_core.acoustics.visibility import FEATURE_CENTRES_HZ, N_BANDS, official_bins, report_bins
-from sai_core.errors import InputError
 from sai_core.geometry import (
     SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
@@ -43,86 +42,18 @@ from sai_core.geometry import (
     vectors_to_directions,
     wrap_azimuth_deg,
 )
+from sai_core.training.uplam.config import MAX_SOURCES, SceneOptions
 from sai_core.training.uplam.sounds import sound_bank
 
 ComplexArray = npt.NDArray[np.complex64]
 FloatArray = npt.NDArray[np.float64]
 
-MAX_SOURCES: Final[int] = 4
 _HOP: Final[int] = 30
 """Samples between the sampled short-time spectra (1.25 ms); ten-millisecond blocks are exactly eight of them."""
 _HOPS_PER_S: Final[int] = SAMPLE_RATE_HZ // _HOP
 _TAPS: Final[int] = 400
 """Length of a room response in hops (0.5 s)."""
 _C: Final[float] = rigid_sphere.SPEED_OF_SOUND_M_S
-
-
-@dataclass(frozen=True)
-class SceneOptions:
-    """What rooms, sources and noises are drawn; ranges are (low, high).
-
-    Attributes
-    ----------
-    recipe : {"official", "report"}
-        Which visibilities the spectra are for (ten 10 ms blocks, or nine 512-sample windows of three bins a band).
-    source_counts : tuple of float
-        Weights of 0, 1, 2, 3 and 4 sources.
-    rt60_s : pair of float
-        Reverberation time in seconds.
-    anechoic_share : float
-        Share of scenes with no reflections at all.
-    distance_m : pair of float
-        Distance of sources from the array's centre in metres (kept inside of the room).
-    level_db : float
-        Sources differ by up to this much, drawn uniformly down from 0 dB.
-    snr_db : pair of float
-        Power of a 0 dB source over the sensor noise (white, independent per capsule), averaged over the bands.
-    ambient_db : pair of float
-        The same over diffuse room noise.
-    moving_share : float
-        Share of sources that move, at up to ``speed_deg_s`` around the array.
-    speed_deg_s : float
-        In degrees a second.
-    mismatch : pair of float
-        Standard deviation of the capsules' gain in dB and phase in degrees.
-    active_share : float
-        Share of frames in which a source is made to sound (otherwise it may be in a pause).
-    n_clips, clip_s
-        Size of the sound bank.
-    frames_per_scene : int
-        Frames drawn from each room.
-    """
-
-    recipe: str = "official"
-    source_counts: tuple[float, ...] = (0.03, 0.45, 0.27, 0.16, 0.09)
-    rt60_s: tuple[float, float] = (0.15, 0.9)
-    anechoic_share: float = 0.08
-    distance_m: tuple[float, float] = (0.7, 5.0)
-    level_db: float = 10.0
-    snr_db: tuple[float, float] = (0.0, 40.0)
-    ambient_db: tuple[float, float] = (5.0, 45.0)
-    moving_share: float = 0.3
-    speed_deg_s: float = 60.0
-    mismatch: tuple[float, float] = (0.3, 2.0)
-    active_share: float = 0.92
-    n_clips: int = 256
-    clip_s: float = 4.0
-    frames_per_scene: int = 4
-
-    def __post_init__(self) -> None:
-        if self.recipe not in ("official", "report"):
-            raise InputError(f"recipe is {self.recipe!r}; expected 'official' or 'report'.")
-        counts = self.source_counts
-        if not 1 <= len(counts) <= MAX_SOURCES + 1 or min(counts) < 0 or sum(counts) <= 0:
-            raise InputError(f"source_counts is {counts}; expected up to {MAX_SOURCES + 1} weights, not all zero.")
-        for name in ("rt60_s", "distance_m", "snr_db", "ambient_db"):
-            low, high = getattr(self, name)
-            if not low <= high:
-                raise InputError(f"{name} is ({low}, {high}); the first must not exceed the second.")
-        if self.rt60_s[0] <= 0.05 or self.distance_m[0] < 0.1:
-            raise InputError("rt60_s must be above 0.05 s and distance_m at least 0.1 m.")
-        if self.frames_per_scene < 1 or self.n_clips < 1:
-            raise InputError("frames_per_scene and n_clips must be at least 1.")
 
 
 @dataclass(frozen=True)
