@@ -31,7 +31,7 @@ def find_pairs(
         are. Both may be the same folder: a file is never taken for the label of itself.
     told : list of str, optional
         Gets a sentence for each choice that was made: files of several folders taken together, or left out because
-        another folder has the recording as well.
+        another file is of the same recording.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def find_pairs(
         return {name: label_path}, {name: prediction_path}
     told = [] if told is None else told
     found_predictions = _find(prediction_path, "prediction", told)
-    found_labels = _find(label_path, "label", told)
+    found_labels = _find(label_path, "label", told, others=frozenset(found_predictions.values()))
     # a folder that holds predictions only, given twice, has no labels
     for name in set(found_labels) & set(found_predictions):
         if os.path.samefile(found_labels[name], found_predictions[name]):
@@ -72,7 +72,7 @@ _STORE_FILES: Final = frozenset({"began.json", "store.json"})
 """Marks of a store of raw detections (:mod:`sai_core.detections.raw`)."""
 
 
-def _find(path: Path, side: str, told: list[str]) -> dict[str, Path]:
+def _find(path: Path, side: str, told: list[str], *, others: frozenset[Path] = frozenset()) -> dict[str, Path]:
     parse = _NAMES[side]
     if path.is_file():
         parsed = parse(path.name)
@@ -89,8 +89,10 @@ def _find(path: Path, side: str, told: list[str]) -> dict[str, Path]:
             continue
         name, rank = parsed
         known = best.get(name)
-        if known is not None and known[2].parent != file.parent:
-            elsewhere.append((file, known[2]) if (rank, depth) < known[:2] else (known[2], file))
+        if known is not None:
+            used, other = (file, known[2]) if (rank, depth) < known[:2] else (known[2], file)
+            if other not in others:
+                elsewhere.append((used, other))
         if known is None or (rank, depth) < known[:2]:
             best[name] = (rank, depth, file)
         elif (rank, depth) == known[:2]:
@@ -102,7 +104,8 @@ def _find(path: Path, side: str, told: list[str]) -> dict[str, Path]:
     if elsewhere:
         used, other = elsewhere[0]
         more = f", and {len(elsewhere) - 1} more likewise" if len(elsewhere) > 1 else ""
-        told.append(f"{side}s: {used} is used, and {other} of another folder is left out{more}.")
+        of_another = "" if used.parent == other.parent else " of another folder"
+        told.append(f"{side}s: {used} is used, and {other}{of_another} is left out{more}.")
     folders = sorted({file.parent for _, _, file in best.values()})
     if side == "prediction" and len(folders) > 1 and not all(is_split_name(folder.name) for folder in folders):
         shown = ", ".join(str(folder) for folder in folders[:4]) + (", ..." if len(folders) > 4 else "")

@@ -40,6 +40,14 @@ MAX_REVIEW_BYTES: Final[int] = 1 << 30
 REVIEW_FORMAT: Final[str] = "sai-review"
 _SQLITE: Final[bytes] = b"SQLite format 3\x00"
 _BUSY_S: Final[float] = 30.0
+_MACHINE_CODES: Final[frozenset[int]] = frozenset(
+    (
+        *(sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM),
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS),
+    )
+)
+"""What the machine is to blame for; anything else that SQLite says is about the file."""
 _COLUMNS: Final[str] = "uid, time_utc, reviewer, split, recording, item, action, ref, before, after, comment, tags"
 
 _SCHEMA: Final[tuple[str, ...]] = (
@@ -228,9 +236,12 @@ class ReviewStore:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise EnvironmentProblem(f"{self.path}: the review file cannot be used ({error}).") from error
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{self.path}: is no review file, or damaged ({error}).") from error
+            # what Python itself refuses (text that is none) has no code
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _MACHINE_CODES:
+                raise EnvironmentProblem(f"{self.path}: the review file cannot be used ({error}).") from error
+            raise InputError(f"{self.path}: is no review file, or damaged ({_reason(error)}).") from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.path}: is no review file, or damaged ({_reason(error)}).") from error
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
@@ -573,8 +584,15 @@ def _read_database(path: Path) -> list[Entry]:
                 raise InputError(f"{path}: was written by a newer version of this program; update the program.")
             rows = connection.execute(f"SELECT {_COLUMNS} FROM log ORDER BY seq")
             return [_entry_of(row, f"{path}: line {number}") for number, row in enumerate(rows, start=1)]
-    except sqlite3.Error as error:
-        raise InputError(f"{path}: cannot be read as a review file ({error}).") from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a review file ({_reason(error)}).") from error
+
+
+def _reason(error: Exception) -> str:
+    """SQLite's message without text out of the file."""
+    if isinstance(error, UnicodeDecodeError):
+        return "text that is no text"
+    return "".join(c if c.isprintable() else "?" for c in str(error).partition(" with text ")[0])
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:

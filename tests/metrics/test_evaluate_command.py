@@ -103,7 +103,9 @@ def test_two_files_are_one_recording_whatever_their_names(folders: tuple[Path, P
 
 
 def test_labels_and_predictions_of_one_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    labels, predictions = find_pairs(FIXTURES, FIXTURES)
+    told: list[str] = []
+    labels, predictions = find_pairs(FIXTURES, FIXTURES, told=told)
+    assert not told  # the predictions beside the labels are none of them
     assert set(NAMES) < set(labels) == set(predictions) - {"expected"}
     assert all(path.name.endswith("_std.json.gz") for path in labels.values())
     assert not any("_std" in path.name for path in predictions.values())
@@ -113,9 +115,15 @@ def test_better_names_win_and_equals_are_refused(folders: tuple[Path, Path]) -> 
     labels, predictions = folders
     shutil.copy(labels / "split0" / "concave_hole_std.json.gz", labels / "concave_hole.json.gz")
     shutil.copy(predictions / "seam.json", predictions / "seam_inference.json")
-    found = find_pairs(labels, predictions)
+    told: list[str] = []
+    found = find_pairs(labels, predictions, told=told)
     assert found[0]["concave_hole"].name == "concave_hole_std.json.gz"
     assert found[1]["seam"].name == "seam.json"
+    assert (
+        f"predictions: {predictions / 'seam.json'} is used, and {predictions / 'seam_inference.json'} is left"
+        in told[0]
+    )
+    assert "concave_hole.json.gz of another folder is left out" in told[1]
     shutil.copytree(labels / "split1", labels / "split9")
     assert _run("--labels", labels, "--predictions", predictions) == 2
 

@@ -378,6 +378,40 @@ def test_a_review_that_may_only_be_read_works_for_reading(tmp_path: Path) -> Non
         path.parent.chmod(0o755)
 
 
+@pytest.fixture(scope="module")
+def whole_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("whole") / "r.sqlite"
+    with ReviewStore(path) as store:
+        for k in range(3):
+            add(store, str(k))
+    return path.read_bytes()
+
+
+@settings(max_examples=100, deadline=None)
+@given(changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=6))
+def test_a_damaged_file_is_one_sentence_of_the_users(
+    tmp_path_factory: pytest.TempPathFactory, whole_file: bytes, changes: list[tuple[int, int]]
+) -> None:
+    """Bytes of the header, the schema and the rows: read, or refused as damaged; nothing of the file in the message."""
+    data = bytearray(whole_file)
+    written = [k for k, byte in enumerate(data) if byte]
+    for place, value in changes:
+        data[written[place % len(written)]] = value
+    path = tmp_path_factory.mktemp("damaged") / "r.sqlite"
+    path.write_bytes(data)
+    told = []
+    try:
+        with ReviewStore(path) as store:
+            store.history()
+    except InputError as error:
+        told.append(str(error))
+    try:
+        read_review_file(path)
+    except InputError as error:
+        told.append(str(error))
+    assert all(sentence.isprintable() for sentence in told)
+
+
 def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     with ReviewStore(path) as store:
