@@ -147,6 +147,34 @@ def _moments(recording: str, frame: npt.ArrayLike, **columns: npt.ArrayLike) -> 
     )
 
 
+def _of_detections(result: RecordingResult, index: npt.NDArray[np.integer[Any]], **more: npt.ArrayLike) -> Moments:
+    """Rows of the detections at some positions of the scored ones."""
+    one = result.scores
+    return _moments(
+        result.recording,
+        one.detection_frame[index],
+        category=one.detection_category[index],
+        iou=one.detection_iou[index],
+        score=one.detection_score[index],
+        label=one.detection_label[index],
+        prediction=one.detection_index[index],
+        **more,
+    )
+
+
+def _of_labels(result: RecordingResult, label: Int64, frame: npt.ArrayLike, **more: npt.ArrayLike) -> Moments:
+    """Rows of labels, by their annotation indices."""
+    return _moments(result.recording, frame, value=result.label_energy[label], label=label, **more)
+
+
+def _of_predictions(result: RecordingResult, prediction: Int64, frame: npt.ArrayLike, **more: npt.ArrayLike) -> Moments:
+    """Rows of predictions, by their annotation indices, with the IoU of those that are scored."""
+    iou = np.full(len(result.prediction_score), np.nan)
+    iou[result.scores.detection_index] = result.scores.detection_iou
+    known = {"iou": iou[prediction], "score": result.prediction_score[prediction], "prediction": prediction}
+    return _moments(result.recording, frame, **{**known, **more})
+
+
 def join(parts: Sequence[Moments]) -> Moments:
     """All moments of several, in their order."""
     if not parts:
@@ -393,17 +421,12 @@ def ap_moments(
         kind[(iou > 0) & (iou >= missed_at)] = DUPLICATE
         cost = np.where((kind == SMALL_OVERLAP)[:, None], if_right[start:stop][index], if_absent[start:stop][index])
         parts.append(
-            _moments(
-                result.recording,
-                one.detection_frame[index],
-                category=one.detection_category[index],
+            _of_detections(
+                result,
+                index,
                 kind=kind,
                 other_category=np.where(kind == WRONG_CLASS, other, -1),
-                iou=iou,
-                score=one.detection_score[index],
                 hurt=cost.mean(axis=1),
-                label=one.detection_label[index],
-                prediction=one.detection_index[index],
             )
         )
         start = stop
@@ -466,15 +489,14 @@ def _missed(
     index = one.label_index[left]
     category = one.label_category[left].astype(np.int64)
     other = _at(of_label, index)
-    return _moments(
-        result.recording,
+    return _of_labels(
+        result,
+        index,
         one.label_frame[left],
         category=category,
         kind=np.where(other >= 0, TAKEN_FOR, MISSED),
         other_category=other,
-        value=result.label_energy[index],
         hurt=if_found[category] if len(category) else np.zeros(0),
-        label=index,
     )
 
 
@@ -505,15 +527,14 @@ def label_moments(
         hit[known] = one.detection_hit[partner[known], column] & (one.detection_label[partner[known]] == index[known])
         kind = np.where(hit, FOUND, np.where(np.nan_to_num(iou) > 0, SMALL_OVERLAP, MISSED))
         parts.append(
-            _moments(
-                result.recording,
+            _of_labels(
+                result,
+                index,
                 one.label_frame[chosen],
                 category=one.label_category[chosen],
                 kind=kind,
                 iou=iou,
                 score=score,
-                value=result.label_energy[index],
-                label=index,
                 prediction=np.where(known, one.detection_index[partner], -1) if len(one) else -1,
             )
         )
@@ -565,19 +586,13 @@ def detection_moments(
         kind[iou > 0] = SMALL_OVERLAP
         kind[(iou >= threshold) & ~hit] = DUPLICATE
         kind[hit] = FOUND
-        score = one.detection_score[index]
         parts.append(
-            _moments(
-                result.recording,
-                one.detection_frame[index],
-                category=one.detection_category[index],
+            _of_detections(
+                result,
+                index,
                 kind=kind,
                 other_category=np.where(kind == WRONG_CLASS, other, -1),
-                iou=iou,
-                score=score,
-                hurt=np.where(hit, np.nan, score),
-                label=one.detection_label[index],
-                prediction=one.detection_index[index],
+                hurt=np.where(hit, np.nan, one.detection_score[index]),
             )
         )
     return join(parts).sorted()
@@ -623,19 +638,15 @@ def pair_moments(
             frame, category = near.pair_frame, near.pair_label_category
             label, prediction = near.pair_label, near.pair_prediction
         known = ~np.isnan(value)
-        iou = np.full(len(result.prediction_score), np.nan)
-        iou[one.detection_index] = one.detection_iou
         parts.append(
-            _moments(
-                result.recording,
+            _of_predictions(
+                result,
+                prediction[known],
                 frame[known],
                 category=category[known],
                 kind=PAIR,
-                iou=iou[prediction[known]],
-                score=result.prediction_score[prediction[known]],
                 value=value[known],
                 label=label[known],
-                prediction=prediction[known],
             )
         )
     moments = join(parts)
@@ -701,55 +712,34 @@ def confusion_moments(
         matches = result.across
         if prediction_category is None:
             chosen = matches.missed_category == label_category
-            index = matches.missed[chosen]
-            parts.append(
-                _moments(
-                    result.recording,
-                    matches.missed_frame[chosen],
-                    category=label_category or 0,
-                    kind=MISSED,
-                    value=result.label_energy[index],
-                    label=index,
-                )
-            )
+            frame, index = matches.missed_frame[chosen], matches.missed[chosen]
+            parts.append(_of_labels(result, index, frame, category=label_category or 0, kind=MISSED))
             continue
         if label_category is None:
             chosen = matches.false_category == prediction_category
-            index = matches.false[chosen]
+            frame, index = matches.false_frame[chosen], matches.false[chosen]
             score = result.prediction_score[index]
-            parts.append(
-                _moments(
-                    result.recording,
-                    matches.false_frame[chosen],
-                    category=prediction_category,
-                    kind=FALSE_POSITIVE,
-                    score=score,
-                    hurt=score,
-                    prediction=index,
-                )
-            )
+            false = {"category": prediction_category, "kind": FALSE_POSITIVE, "iou": np.nan, "hurt": score}
+            parts.append(_of_predictions(result, index, frame, **false))
             continue
         chosen = (matches.pair_label_category == label_category) & (
             matches.pair_prediction_category == prediction_category
         )
-        same = label_category == prediction_category
         index = matches.pair_prediction[chosen]
-        score = result.prediction_score[index]
-        iou = np.full(len(result.prediction_score), np.nan)
-        iou[result.scores.detection_index] = result.scores.detection_iou
+        if label_category == prediction_category:
+            what: dict[str, npt.ArrayLike] = {"kind": FOUND}
+        else:
+            score = result.prediction_score[index]
+            what = {"kind": TAKEN_FOR, "other_category": prediction_category, "iou": np.nan, "hurt": score}
         parts.append(
-            _moments(
-                result.recording,
+            _of_predictions(
+                result,
+                index,
                 matches.pair_frame[chosen],
                 category=label_category,
-                kind=FOUND if same else TAKEN_FOR,
-                other_category=-1 if same else prediction_category,
-                iou=iou[index] if same else np.nan,
-                score=score,
                 value=matches.pair_angle_deg[chosen],
-                hurt=np.nan if same else score,
                 label=matches.pair_label[chosen],
-                prediction=index,
+                **what,
             )
         )
     return join(parts).sorted()
@@ -803,20 +793,8 @@ def difference_moments(
             detection = hits[mine][~np.isin(labels[mine], labels[theirs])]
             if category_id is not None:
                 detection = detection[scores.detection_category[detection] == category_id]
-            label = scores.detection_label[detection]
-            parts.append(
-                _moments(
-                    result.recording,
-                    scores.detection_frame[detection],
-                    category=scores.detection_category[detection],
-                    kind=kind,
-                    iou=scores.detection_iou[detection],
-                    score=scores.detection_score[detection],
-                    value=result.label_energy[label],
-                    label=label,
-                    prediction=scores.detection_index[detection],
-                )
-            )
+            value = result.label_energy[scores.detection_label[detection]]
+            parts.append(_of_detections(result, detection, kind=kind, value=value))
     return join(parts).sorted()
 
 
