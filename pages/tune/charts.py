@@ -63,7 +63,7 @@ def curves_chart(
             legendgroup=str(c),
             showlegend=False,
             marker={"size": 15, "color": CLASS_COLORS[c], "line": {"color": text_color(), "width": 2}},
-            hovertemplate=f"{SHORT_NAMES[c]} as it stands: threshold {thresholds[c]:g}<br>"
+            hovertemplate=f"{SHORT_NAMES[c]}, current threshold {thresholds[c]:g}<br>"
             "recall %{x:.3f}, precision %{y:.3f}<extra></extra>",
             hoverinfo="text",
             selectedpoints=None,

@@ -89,7 +89,7 @@ def curves(scene: Scene) -> None:
     )
     columns[1].caption(
         "Click a curve: the class's threshold goes there. Curves: this system with every threshold at "
-        f"{CURVE_FLOOR:g}; large marks: what is kept as it stands. Tracking sees other detections at another "
+        f"{CURVE_FLOOR:g}; large marks: what the current settings keep. Tracking sees other detections at another "
         "threshold, so a mark may lie beside its curve."
     )
     low = replace(scene.settings, min_score=CURVE_FLOOR, min_score_per_class={}, min_coverage=0.0)
@@ -130,7 +130,7 @@ def heat(scene: Scene) -> None:
         if job is not None:
             st.warning(plain(job.error))
         st.caption(
-            "Every cell is a full evaluation with that score threshold and NMS IoU, all other settings as they stand."
+            "Every cell is a full evaluation with that score threshold and NMS IoU, all other settings unchanged."
         )
 
         def compute() -> None:
@@ -145,7 +145,7 @@ def heat(scene: Scene) -> None:
     average = left.segmented_control(
         "Average", ("macro", "micro"), default="macro", key=keys.TUNE_HEAT_AVERAGE, required=True
     )
-    right.caption("Click a cell to take it over. Ring: as it stands; dark square: the best of these cells.")
+    right.caption("Click a cell to use its values. Ring: current settings; dark square: the best of these cells.")
     if scene.settings.min_score_per_class:
         n = len(scene.settings.min_score_per_class)
         st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not touch.")
@@ -212,7 +212,7 @@ def search(scene: Scene) -> None:
         st.caption("These thresholds are in use.")
     else:
         st.button(
-            "Take these thresholds over",
+            "Use these thresholds",
             icon=":material/check:",
             on_click=sliders.put,
             kwargs={"min_score_per_class": dict(found.settings.min_score_per_class)},
@@ -259,7 +259,7 @@ def frame(scene: Scene) -> None:
     titles = (
         "Labels",
         f"{scene.system.display_name} as saved: {len(change.before)}",
-        f"As it stands: {len(change.after)}",
+        f"Current: {len(change.after)}",
         f"Change: {len(change.kept)} kept, {len(change.dropped)} dropped, {len(change.added)} added",
     )
     drawn = (recording.labels.take(recording.labels.frame == number), change.before, change.after)
@@ -314,7 +314,7 @@ def _video_frame(recording: Recording, number: int) -> Any:
 
 def compare(scene: Scene) -> None:
     """Two systems on the same recordings."""
-    standing = "as it stands"
+    standing = "current"
     options = [standing, *(s.name for s in scene.systems)]
     by_name = {s.name: s for s in scene.systems}
 

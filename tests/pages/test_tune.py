@@ -254,7 +254,7 @@ def test_heat_map_and_search(root: Path) -> None:
     button(test, "Search thresholds").click()
     settled(test.run())
     wait_for(test, "which the search did not see")
-    button(test, "Take these thresholds over").click()
+    button(test, "Use these thresholds").click()
     settled(test.run())
     assert "These thresholds are in use" in said(test)
     assert test.session_state[keys.TUNE_VALUES]["min_score_per_class"]
