@@ -174,7 +174,7 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
     }
 
 
-READS_ONLY = {"doctor", "cache"}
+READS_ONLY = {"doctor", "cache", "settings"}
 """Verbs that write no file of the user's choice."""
 
 
