@@ -33,6 +33,7 @@ from sai_core.runs.kinds import FieldError, RunInputs, at_field, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.threads import use_torch_threads
 from sai_core.training.augment import make_batch
+from sai_core.training.averaging import AveragedWeights
 from sai_core.training.config import COLUMNS, TrainingConfig, config_from, read_config
 from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_maker, prepare
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
@@ -248,7 +249,7 @@ class _Trainer:
         self.strategy = Strategy(self.model, config.optimiser, pretrained=self.pretrained)
         o = config.optimiser
         self.plateau = Plateau(factor=o.plateau_factor, patience=o.plateau_patience, smooth=o.plateau_smooth)
-        self.average = {n: p.detach().clone() for n, p in self.model.named_parameters()} if o.average > 0 else None
+        self.average = AveragedWeights(self.model, o.average) if o.average > 0 else None
         self.step = 0  # steps made in all
         self.validated = 0  # epochs whose validation is done
         self.seconds = 0.0
@@ -423,18 +424,9 @@ class _Trainer:
             )
         self.scaler.step(self.strategy.adamw)
         self.scaler.update()
-        self._update_average()
+        if self.average is not None:
+            self.average.update()
         return figures
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        # at the start the mean follows faster, so that it forgets the random weights
-        decay = min(self.config.optimiser.average, (1 + self.step) / (10 + self.step))
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                self.average[name].lerp_(parameter, 1 - decay)
 
     def _note(self, epoch: int, terms: Mapping[str, float], started: float, frames: int) -> None:
         for name, value in terms.items():
@@ -490,7 +482,7 @@ class _Trainer:
             if self._stop_alone():
                 raise _StopError
 
-        with self._averaged():
+        with self.average.in_model() if self.average is not None else contextlib.nullcontext():
             self.model.eval()
             terms = validation_losses(self.model, self.validation_set, config, device=self.device)
             total = total_loss(terms, config.loss)
@@ -518,22 +510,6 @@ class _Trainer:
             )
         return total
 
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in the place of the last ones."""
-        if self.average is None:
-            yield
-            return
-        with torch.no_grad():
-            kept = {n: p.detach().clone() for n, p in self.model.named_parameters()}
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(self.average[name])
-            try:
-                yield
-            finally:
-                for name, parameter in self.model.named_parameters():
-                    parameter.copy_(kept[name])
-
     def _save_best(self, epoch: int, row: Mapping[str, float]) -> None:
         notes = {
             "recipe": self.config.name,
@@ -556,7 +532,7 @@ class _Trainer:
         tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"optimiser/{k}": v for k, v in self.strategy.state().items()}
         if self.average is not None:
-            tensors |= {f"average/{k}": v for k, v in self.average.items()}
+            tensors |= {f"average/{k}": v for k, v in self.average.weights.items()}
         header = {
             "sai_training": "1",
             # the state of sampler, augmentation and torch's random numbers is their seed and the step
@@ -584,8 +560,9 @@ class _Trainer:
         self.model.load_state_dict(parts["model"])
         self.strategy.load_state(parts["optimiser"])
         if self.average is not None:
-            for name, value in self.average.items():
+            for name, value in self.average.weights.items():
                 value.copy_(parts["average"][name])
+            self.average.updated(self.step)
         if scaler := json.loads(header["scaler"]):
             self.scaler.load_state_dict(scaler)
 

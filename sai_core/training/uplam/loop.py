@@ -15,6 +15,7 @@ run that is killed and resumed ends with the same numbers as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from sai_core.runs.kinds import RunInputs, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml
 from sai_core.threads import use_torch_threads
+from sai_core.training.averaging import AveragedWeights
 from sai_core.training.uplam.blocks import Block, cached_block
 from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
 from sai_core.training.uplam.config import LossConfig, StageConfig, TrainingConfig
@@ -224,7 +226,7 @@ class _Trainer:
         """State of a stage at its first step."""
         slow = [n for n, _ in self.model.named_parameters() if n.rsplit(".", 1)[-1] in ("D", "tau")]
         self.optimiser = Optimiser(self.model, slow=slow)
-        self.average = {n: p.detach().clone() for n, p in self.model.named_parameters()}
+        self.average = AveragedWeights(self.model, self.config.stages[self.stage].average)
         self.smooth: dict[str, float] = {}
 
     def _advance(self) -> None:
@@ -243,9 +245,7 @@ class _Trainer:
 
     def _use_average(self) -> None:
         if self.config.stages[self.stage].average > 0:
-            with torch.no_grad():
-                for name, parameter in self.model.named_parameters():
-                    parameter.copy_(self.average[name])
+            self.average.put_into_model()
 
     def run_all(self, stop_after: int) -> None:
         """Train to the end, or until it is asked to stop."""
@@ -367,33 +367,24 @@ class _Trainer:
         self.rates = {"network": stage.rate * pace, "kernel": stage.kernel_rate * pace}
         self.optimiser.step(rate=self.rates["network"], kernel_rate=self.rates["kernel"])
         if stage.average > 0:
-            # the mean must forget the start: a decay that grows with the steps made
-            decay = min(stage.average, (self.step + 1) / (self.step + 10))
-            with torch.no_grad():
-                for name, parameter in self.model.named_parameters():
-                    self.average[name].lerp_(parameter, 1.0 - decay)
+            self.average.update()
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _validate(self) -> None:
         assert self._validation is not None
         stage = self.config.stages[self.stage]
-        kept = {n: p.detach().clone() for n, p in self.model.named_parameters()}
-        self._use_average()
         sums: dict[str, float] = {}
         rows = np.arange(len(self._validation))
-        with torch.no_grad():
+        with self.average.in_model() if stage.average > 0 else contextlib.nullcontext(), torch.no_grad():
             for part in np.array_split(rows, -(-rows.size // 256)):
                 targets = self._validation.targets(part)
                 terms = loss_terms(latent_of(self.model, targets.inputs), targets, self.config.loss)
                 for name, value in terms.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * part.size / rows.size
-        score = sums["mean"] + self.config.loss.band_weight * sums["band"]
-        if stage.objective == "maps" and score < self.best:
-            self.best = score
-            self._write_weights(self.folder.best)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(kept[name])
+            score = sums["mean"] + self.config.loss.band_weight * sums["band"]
+            if stage.objective == "maps" and score < self.best:
+                self.best = score
+                self._write_weights(self.folder.best)
         figures = {
             "seconds": self.seconds,
             **{f"train_{k}": v for k, v in self.smooth.items()},
@@ -427,7 +418,7 @@ class _Trainer:
         tensors: dict[str, torch.Tensor] = {}
         for kind, values in (
             ("model", dict(self.model.named_parameters())),
-            ("average", self.average),
+            ("average", self.average.weights),
             ("optimiser", self.optimiser.state),
         ):
             for name, value in values.items():
@@ -454,10 +445,12 @@ class _Trainer:
         self.smooth = json.loads(header["smooth"])
         self.optimiser.count = int(header["count"])
         parts = parts_of(tensors, "model", "average", "optimiser")
+        average = self.average.weights
+        self.average.updated(self.step)
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 _restore(parameter, parts["model"][name])
-                _restore(self.average[name], parts["average"][name])
+                _restore(average[name], parts["average"][name])
             for name, value in self.optimiser.state.items():
                 value.copy_(parts["optimiser"][name])
 
