@@ -46,14 +46,6 @@ _EM32_COLATITUDE_AZIMUTH_DEG: Final[tuple[tuple[int, int], ...]] = (
 UPLAM_CAPSULES: Final[tuple[int, int, int, int]] = (5, 9, 25, 21)
 """Zero-based Eigenmike capsules that form the 4-channel (MIC) input."""
 
-ROTATED_CAPSULES: Final[tuple[tuple[int, int, int, int], ...]] = (
-    (5, 9, 25, 21),
-    (27, 7, 23, 11),
-    (21, 25, 9, 5),
-    (11, 23, 7, 27),
-)
-"""Capsule sets (zero-based) that see the scene turned by 0, 90, 180 and 270 degrees (domain notes, section 3)."""
-
 
 def wrap_azimuth_deg(azimuth_deg: npt.ArrayLike) -> FloatArray:
     """Bring azimuths into [-180, 180)."""
@@ -153,12 +145,6 @@ def great_circle_deg(
     return np.rad2deg(np.arctan2(cross, dot))
 
 
-def column_distance_px(x_a: npt.ArrayLike, x_b: npt.ArrayLike) -> FloatArray:
-    """Horizontal distance of canvas columns in pixels, the short way round the seam; in [0, 180]."""
-    difference = np.mod(np.asarray(x_a, dtype=np.float64) - np.asarray(x_b, dtype=np.float64), ERP_WIDTH)
-    return np.minimum(difference, ERP_WIDTH - difference)
-
-
 def unwrap_columns(x: npt.ArrayLike) -> FloatArray:
     """Make the columns of one region contiguous by moving the part left of the seam's gap up by 360.
 
@@ -174,12 +160,6 @@ def unwrap_columns(x: npt.ArrayLike) -> FloatArray:
     if gaps.size and gaps.max() > ERP_WIDTH / 2:
         columns[columns <= ordered[int(np.argmax(gaps))]] += ERP_WIDTH
     return columns
-
-
-def pixel_solid_angles() -> FloatArray:
-    """Solid angle in steradian of a pixel in each row of the label grid, shape (180,); all pixels sum to 4 pi."""
-    edges = np.deg2rad(90.0 - np.arange(ERP_HEIGHT + 1))
-    return (np.sin(edges[:-1]) - np.sin(edges[1:])) * (2 * np.pi / ERP_WIDTH)
 
 
 @lru_cache(maxsize=1)

@@ -193,7 +193,7 @@ def test_codecs_that_can_be_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert environment.video_codecs()["Nonesuch"] is False
     assert doctor.codecs_text({"H.264": True, "AV1": False}) == "decodes H.264; cannot decode AV1"
     (tmp_path / "av.py").write_text("raise ImportError('broken')\n")
-    code = "from sai_core.commands import doctor as d; print(d.codecs_text(d.environment.video_codecs()))"
+    code = "from sai_core import doctor as d; print(d.codecs_text(d.environment.video_codecs()))"
     assert "unknown, since PyAV does not load" in in_fresh_process(code, tmp_path)
 
 
@@ -321,7 +321,7 @@ def test_many_problems_are_cut_short(capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_what_the_cache_had_to_tell_is_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     from sai_core import cache
-    from sai_core.commands.doctor import gather
+    from sai_core.doctor import gather
 
     monkeypatch.setattr(cache, "_notices", cache.deque(["an entry was damaged."]))
     assert "an entry was damaged." in gather()["problems"]

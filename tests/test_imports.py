@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("jobs", "cache", "entry_file", "environment", "threads", "checkpoints"),
     ("dataset", "annotations", "detections"),
     ("acoustics", "labelling", "detector", "teacher"),
-    ("inference", "postprocess", "metrics", "tuning", "simulation", "runs"),
+    ("doctor", "inference", "postprocess", "metrics", "tuning", "simulation", "runs"),
     ("training",),
     ("figures", "review"),
     ("commands", "cli", "__main__"),
@@ -103,10 +103,12 @@ def circle(imports: Iterable[Import]) -> list[str]:
 
 
 def of_other_pages(imports: Iterable[Import]) -> list[str]:
-    """Imports of a page's modules by another page, by what pages share, or by ``app``."""
+    """Imports of a page's modules by another page, by what pages share, or by ``app``; and of verbs by pages."""
     wrong = []
     for item in imports:
         parts, own = item.name.split("."), item.module.split(".")
+        if own[0] == "pages" and room_of(item.name) in ("commands", "cli"):
+            wrong.append(str(item))
         if parts[0] != "pages" or len(parts) < 2 or parts[1] == SHARED_BY_PAGES:
             continue
         if own[0] != "pages" or len(own) < 2 or own[1] != parts[1]:
@@ -181,6 +183,7 @@ def test_a_circle_on_one_floor_is_found() -> None:
         ("pages.components.viewer", "from pages.scores import charts", True),
         ("pages.tune.page", "from ..scores import charts", True),
         ("app", "from pages import tune", True),
+        ("pages.doctor.page", "from sai_core.commands.doctor import run", True),
         ("app", "from pages.components.text import plain", False),
     ],
 )

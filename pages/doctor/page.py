@@ -11,8 +11,8 @@ import streamlit as st
 from pages.components import data_bar
 from pages.components.entry import through_app
 from pages.components.text import plain
-from sai_core.commands.doctor import codecs_text, gather
 from sai_core.dataset import DataRoot
+from sai_core.doctor import codecs_text, gather
 
 
 @st.cache_resource(ttl=30, max_entries=4, show_spinner="Looking at this machine")

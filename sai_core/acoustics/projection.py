@@ -21,9 +21,8 @@ both, and 484 values are cheaper than 64,800.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,6 @@ from sai_core.errors import InputError
 from sai_core.geometry import (
     ERP_HEIGHT,
     ERP_WIDTH,
-    FRAME_RATE_HZ,
     N_LATTICE,
     directions_to_vectors,
     fibonacci_lattice_deg,
@@ -43,11 +41,7 @@ from sai_core.geometry import (
     projection_grid_deg,
 )
 
-BandScale = Literal["none", "frame", "running", "recording"]
 Array = TypeVar("Array", npt.NDArray[np.floating[Any]], torch.Tensor)
-
-RUNNING_HALF_LIFE_S: Final[float] = 10.0
-"""Time in which the running scale halves when nothing as loud comes again, in seconds."""
 
 
 @lru_cache(maxsize=8)
@@ -114,73 +108,3 @@ def to_canvas(lattice: Array, *, grid: Grid = "official") -> Array:
             return torch.from_numpy(lattice.numpy()[..., projection_index(grid)])
         return lattice.index_select(-1, _index_on(grid, str(lattice.device))).reshape(shape)
     return lattice[..., projection_index(grid)]
-
-
-def scale_bands(
-    lattice: Array, *, how: BandScale = "frame", half_life_s: float = RUNNING_HALF_LIFE_S, floor: float = 0.0
-) -> Array:
-    """Divide maps by one scale for all bands of a frame, so that the bands' relative levels survive.
-
-    Parameters
-    ----------
-    lattice : floating array or tensor, shape (frames, bands, ...)
-        Non-negative maps of consecutive frames (lattice or canvas).
-    how : {"none", "frame", "running", "recording"}
-        ``"none"``: nothing is divided. ``"frame"`` (the report): the frame's largest value over all bands becomes 1,
-        which makes quiet frames look loud. ``"running"``: the largest value so far, halving every ``half_life_s``
-        seconds, so that loud and quiet sources within that time keep their proportion; causal. ``"recording"``: the
-        largest value of all frames given.
-    half_life_s : float
-        For ``"running"``, in seconds, > 0.
-    floor : float
-        Smallest scale, in units of the maps: what is below it is not blown up. 0 for none.
-
-    Returns
-    -------
-    same type, dtype and shape
-        New; in [0, 1] except for ``"none"`` (a copy). Frames without energy stay zero.
-
-    Raises
-    ------
-    InputError
-        Unknown option, fewer than two axes, half life not positive, negative floor.
-    """
-    if how not in get_args(BandScale):
-        raise InputError(f"Band scale '{how}' is not known; choose one of {', '.join(get_args(BandScale))}.")
-    if lattice.ndim < 2:
-        raise InputError(f"Maps have shape {tuple(lattice.shape)}; expected (frames, bands, ...).")
-    if not half_life_s > 0 or not floor >= 0:
-        raise InputError(f"half_life_s is {half_life_s} and floor is {floor}; expected > 0 and >= 0.")
-    if isinstance(lattice, torch.Tensor):
-        peak = lattice.flatten(1).amax(dim=1) if lattice.numel() else lattice.new_zeros(len(lattice))
-        scale = torch.from_numpy(_scale(peak.detach().double().cpu().numpy(), how, half_life_s, floor))
-        return lattice / scale.to(lattice.device, lattice.dtype).reshape(-1, *[1] * (lattice.ndim - 1))
-    values = np.asarray(lattice)
-    peak_values = values.reshape(len(values), -1).max(axis=1) if values.size else np.zeros(len(values))
-    scale_values = _scale(peak_values.astype(np.float64), how, half_life_s, floor)
-    return values / scale_values.astype(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
-
-
-def _scale(peak: npt.NDArray[np.float64], how: BandScale, half_life_s: float, floor: float) -> npt.NDArray[np.float64]:
-    """Divisor of each frame; 1 where there is nothing to divide."""
-    if how == "none":
-        return np.ones_like(peak)
-    if how == "recording":
-        peak = np.full_like(peak, peak.max(initial=0.0))
-    elif how == "running":
-        # max_j peak_j 2^(-(k - j) / h) is a running maximum of log2(peak_j) + j / h: no loop over frames
-        decay = np.arange(len(peak)) / (half_life_s * FRAME_RATE_HZ)
-        with np.errstate(divide="ignore"):
-            rising = np.maximum.accumulate(np.log2(peak) + decay) - decay
-        # 2^log2(x) may round below x, and a scaled map above 1
-        peak = np.maximum(np.exp2(rising), peak)
-    scale = np.maximum(peak, floor)
-    return np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
-
-
-def nearest_point(azimuth_deg: float, elevation_deg: float) -> int:
-    """Lattice point nearest to a direction on the sphere."""
-    if not (math.isfinite(azimuth_deg) and -90 <= elevation_deg <= 90):
-        raise InputError(f"({azimuth_deg}, {elevation_deg}) is no direction in degrees.")
-    vectors = directions_to_vectors(*fibonacci_lattice_deg())
-    return int(np.argmax(vectors @ directions_to_vectors(azimuth_deg, elevation_deg)))

@@ -91,46 +91,6 @@ def mode_strength(
     return _in_convention(strength, convention)
 
 
-def point_source_strength(
-    order: int, wavenumber: npt.ArrayLike, distance_m: float, radius_m: float = EM32_RADIUS_M, *, convention: Convention
-) -> ComplexArray:
-    """Strength of each order for a point source at ``distance_m`` from the centre, instead of a plane wave.
-
-    Scaled and delayed such that the source would give a pressure of exactly 1 at the centre if the sphere were not
-    there; it tends to :func:`mode_strength` as the distance grows. (Multiply by ``exp(-1j k d) / d`` for a source of
-    unit pressure at one metre, ``"fft"`` convention.)
-
-    Parameters
-    ----------
-    order, wavenumber, radius_m, convention
-        As in :func:`mode_strength`; the wavenumber must be above 0 here.
-    distance_m : float
-        Distance of the source from the centre in metres, above ``radius_m``.
-
-    Returns
-    -------
-    complex128, shape (n_freq, order + 1)
-
-    Raises
-    ------
-    InputError
-        As :func:`mode_strength`; a source inside of the sphere; a wavenumber of 0.
-    """
-    n = np.arange(_checked_order(order) + 1)
-    k = _checked_wavenumber(wavenumber, radius_m)[:, None]
-    if not distance_m > radius_m:
-        raise InputError(f"distance_m is {distance_m}; the source must be outside of the sphere of {radius_m} m.")
-    if k.size and not k.min() > 0:
-        raise InputError("A point source needs frequencies above 0 Hz; leave the constant part out.")
-    x, far = k * radius_m, k * distance_m
-    with np.errstate(over="ignore", invalid="ignore"):
-        derivative = special.spherical_jn(n, x, derivative=True) - 1j * special.spherical_yn(n, x, derivative=True)
-        outgoing = special.spherical_jn(n, far) - 1j * special.spherical_yn(n, far)
-        strength = -far * np.exp(1j * far) / x**2 * outgoing / derivative
-    strength = np.where(np.isfinite(strength), strength, 0.0)
-    return _in_convention(strength, convention)
-
-
 def expansion_order(max_ka: float, *, tail: float = _TAIL) -> int:
     """Smallest order after which every term of the plane-wave expansion at ``ka <= max_ka`` is below ``tail``.
 
@@ -198,41 +158,6 @@ def steering(
     if order is None:
         order = expansion_order(float(k.max(initial=0.0)) * _checked_radius(radius_m))
     strength = mode_strength(order, k, radius_m, convention=convention)
-    return _legendre_sum(strength, cosine)
-
-
-def spherical_source_steering(
-    azimuth_deg: npt.ArrayLike,
-    elevation_deg: npt.ArrayLike,
-    distance_m: float,
-    freq_hz: npt.ArrayLike,
-    *,
-    radius_m: float = EM32_RADIUS_M,
-    capsules_deg: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    order: int | None = None,
-    speed_of_sound_m_s: float = SPEED_OF_SOUND_M_S,
-    convention: Convention = "visibility",
-) -> ComplexArray:
-    """Pressure at the capsules of a point source at a finite distance, 1 at the centre without the sphere.
-
-    Parameters as :func:`steering`, and ``distance_m``, the distance from the centre in metres (one for all
-    directions). The series converges as ``(radius_m / distance_m)^n``, and the order is chosen for it.
-
-    Returns
-    -------
-    complex128, shape (n_freq, n_capsules, n_directions)
-
-    Raises
-    ------
-    InputError
-        As :func:`steering` and :func:`point_source_strength`.
-    """
-    k = _wavenumber(freq_hz, speed_of_sound_m_s)
-    cosine = _cosines(azimuth_deg, elevation_deg, capsules_deg)
-    if order is None:
-        geometric = np.log(_TAIL) / np.log(_checked_radius(radius_m) / distance_m) if distance_m > radius_m else 0.0
-        order = min(expansion_order(float(k.max(initial=0.0)) * radius_m) + int(np.ceil(geometric)), _MAX_ORDER)
-    strength = point_source_strength(order, k, distance_m, radius_m, convention=convention)
     return _legendre_sum(strength, cosine)
 
 
@@ -324,35 +249,6 @@ def sh_matrix(
                 result[:, n * n + n + m] = scale * np.sqrt(2.0) * current * np.cos(m * azimuth_rad)
                 result[:, n * n + n - m] = scale * np.sqrt(2.0) * current * np.sin(m * azimuth_rad)
     return result
-
-
-def radial_filters(
-    order: int,
-    freq_hz: npt.ArrayLike,
-    *,
-    radius_m: float = EM32_RADIUS_M,
-    max_gain_db: float = 30.0,
-    speed_of_sound_m_s: float = SPEED_OF_SOUND_M_S,
-) -> ComplexArray:
-    """Limited inverses of :func:`mode_strength` (``"fft"`` convention), for encoding array signals into ambisonics.
-
-    ``conj(b) / (|b|^2 + e^2)`` with ``e`` chosen so that no order is raised by more than ``max_gain_db``
-    (Tikhonov regularisation; Moreau, Daniel and Bertet, AES 120, 2006).
-
-    Returns
-    -------
-    complex128, shape (n_freq, order + 1)
-        Times a least-squares spherical-harmonic transform of the capsule spectra: the ambisonic spectra.
-
-    Raises
-    ------
-    InputError
-        As :func:`mode_strength`.
-    """
-    strength = mode_strength(order, _wavenumber(freq_hz, speed_of_sound_m_s), radius_m, convention="fft")
-    # the largest value of |b| / (|b|^2 + e^2) over |b| is 1 / (2 e)
-    regularisation = 0.5 * 10.0 ** (-max_gain_db / 20.0)
-    return np.conj(strength) / (np.abs(strength) ** 2 + regularisation**2)
 
 
 def _legendre_sum(strength: ComplexArray, cosine: FloatArray) -> ComplexArray:

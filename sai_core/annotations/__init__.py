@@ -1,35 +1,26 @@
-"""Annotation container, readers, writers, validation and the binary cache."""
+"""Annotation container, readers, writers and the binary cache."""
 
 from sai_core.annotations.coco import write_coco_json
 from sai_core.annotations.compression import CompressionReport, compress_submission
 from sai_core.annotations.dcase import DcaseMetadata, read_dcase_csv, write_dcase_csv
+from sai_core.annotations.duplicates import drop_exact_duplicates, exact_duplicates
 from sai_core.annotations.names import recording_name
 from sai_core.annotations.reading import ReadResult, read_annotations, read_annotations_with_report
 from sai_core.annotations.table import AnnotationTable
-from sai_core.annotations.validation import (
-    Issue,
-    count_exact_duplicates,
-    drop_exact_duplicates,
-    exact_duplicates,
-    validate_table,
-)
 from sai_core.annotations.writing import write_label_json, write_submission_json
 
 __all__ = [
     "AnnotationTable",
     "CompressionReport",
     "DcaseMetadata",
-    "Issue",
     "ReadResult",
     "compress_submission",
-    "count_exact_duplicates",
     "drop_exact_duplicates",
     "exact_duplicates",
     "read_annotations",
     "read_annotations_with_report",
     "read_dcase_csv",
     "recording_name",
-    "validate_table",
     "write_coco_json",
     "write_dcase_csv",
     "write_label_json",

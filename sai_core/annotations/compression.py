@@ -24,8 +24,7 @@ import numpy.typing as npt
 
 from sai_core.annotations._hull import convex_hull
 from sai_core.annotations.table import AnnotationTable
-from sai_core.annotations.validation import MAX_SUBMISSION_BYTES
-from sai_core.annotations.writing import rounded, submission_pieces
+from sai_core.annotations.writing import MAX_SUBMISSION_BYTES, rounded, submission_pieces
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, unwrap_columns
 from sai_core.progress import Progress, no_progress

@@ -11,7 +11,6 @@ order matters").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -147,11 +146,6 @@ class AnnotationTable:
         start = int(self.point_offsets[self.polygon_offsets[index]])
         stop = int(self.point_offsets[self.polygon_offsets[index + 1]])
         return self.points_xy[start:stop], self.energy[start:stop]
-
-    def iter_frames(self) -> Iterator[tuple[int, slice]]:
-        """``(frame, slice)`` of every frame that has annotations."""
-        for frame in np.unique(self.frame).tolist():
-            yield frame, self.frame_slice(frame)
 
     def take(self, indices: npt.ArrayLike) -> AnnotationTable:
         """New table of the chosen annotations (integer indices or a boolean mask), sorted by frame, stable."""

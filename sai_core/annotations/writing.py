@@ -22,6 +22,9 @@ from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.taxonomy import N_CLASSES
 
+MAX_SUBMISSION_BYTES: Final[int] = 20 * 1024 * 1024
+"""Largest submission file, in bytes of JSON, that the challenge and its evaluators since 2026-05-18 accept."""
+
 _WRITE_BYTES: Final[int] = 1 << 20
 _encode = msgspec.json.encode
 

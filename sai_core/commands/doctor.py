@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import platform
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sai_core import __version__, environment
-
-if TYPE_CHECKING:
-    # at run time only where a data root is asked for: the verb must work where OpenCV does not load
-    from sai_core.dataset import DataRoot
-
-_KINDS: tuple[tuple[str, str], ...] = (
-    ("labels", "label_path"),
-    ("metadata", "metadata_path"),
-    ("mic", "mic_path"),
-    ("foa", "foa_path"),
-    ("eigen", "eigen_path"),
-    ("video", "video_path"),
-    ("frames", "frames_dir"),
-)
-
+from sai_core.doctor import KINDS, codecs_text, gather
 
 _MOST_PROBLEMS = 20
 """Sentences printed; a folder of a thousand broken files is one finding, not a thousand."""
@@ -75,87 +57,6 @@ def run(args: argparse.Namespace) -> int:
     return 1 if report["broken"] else 0
 
 
-def gather(root: DataRoot | None = None) -> dict[str, Any]:
-    """Everything the verb tells, as plain data (see ``--json``).
-
-    Parameters
-    ----------
-    root : DataRoot, optional
-        Looked at as well; durations come from the headers of the audio files.
-
-    Returns
-    -------
-    dict
-        ``problems`` holds one sentence each; ``broken`` says whether one of them keeps the program from working.
-    """
-    packages = environment.check_packages()
-    torch = environment.probe_torch()
-    machine = environment.look_at_machine()
-    opencv, pyav = environment.check_opencv(), environment.check_pyav()
-    missing = [p.problem for p in packages if p.installed is None]
-    problems = [p.problem for p in packages if p.problem is not None]
-    problems += [p for p in (torch.problem, opencv, pyav) if p is not None and p not in problems]
-    python_ok = (3, 11) <= sys.version_info[:2] < (3, 14)
-    if not python_ok:
-        problems.append(f"Python {platform.python_version()} is untested; use Python 3.11 to 3.13.")
-    if not machine.cache_writable:
-        problems.append(
-            f"The cache folder {machine.cache_path} cannot be written; set SAI_CACHE_DIR to one that can "
-            "(without it everything works, only slower)."
-        )
-    if (service := sys.modules.get("sai_core.cache")) is not None:
-        # in the app: what this process found damaged and made anew
-        problems += service.notices()
-    return {
-        "program": __version__,
-        "python": {"version": platform.python_version(), "executable": sys.executable, "supported": python_ok},
-        "packages": [dataclasses.asdict(p) for p in packages],
-        "torch": {
-            "torch": torch.torch,
-            "torchvision": torch.torchvision,
-            "cuda": torch.cuda,
-            "operators_work": torch.problem is None,
-        },
-        "devices": [*torch.devices, {"name": "cpu", "model": f"{machine.n_cores} cores", "memory_bytes": None}],
-        "machine": dataclasses.asdict(machine),
-        "opencv_works": opencv is None,
-        "pyav_works": pyav is None,
-        "video_codecs": environment.video_codecs(),
-        "chromium": environment.find_chromium(),
-        "data": _data(root) if root is not None else None,
-        "problems": problems,
-        "broken": bool(missing or torch.problem or opencv or pyav),
-    }
-
-
-def _data(root: DataRoot) -> dict[str, Any]:
-    from sai_core.dataset import describe
-
-    splits: dict[str, dict[str, Any]] = {}
-    problems = list(root.problems)
-    for recording in root.recordings:
-        counts = splits.setdefault(
-            recording.split, {"recordings": 0, **{kind: 0 for kind, _ in _KINDS}, "seconds": 0.0}
-        )
-        counts["recordings"] += 1
-        for kind, attribute in _KINDS:
-            counts[kind] += getattr(recording, attribute) is not None
-        if recording.has_audio or recording.has_video:
-            info = describe(recording)
-            counts["seconds"] += info.duration_s or 0.0
-            problems += [*info.problems, *info.notes]
-    return {
-        "path": str(root.path),
-        "splits": splits,
-        "predictions": [
-            {"name": s.name, "folder": str(s.folder), "files": len(s), "stand_in": s.is_stand_in}
-            for s in root.prediction_sets
-        ],
-        "missing": list(root.missing),
-        "problems": problems + [p for s in root.prediction_sets for p in s.problems if p not in problems],
-    }
-
-
 def _lines(report: dict[str, Any]) -> list[str]:
     machine, torch = report["machine"], report["torch"]
     lines = [
@@ -189,9 +90,9 @@ def _lines(report: dict[str, Any]) -> list[str]:
 
 def _data_lines(data: dict[str, Any]) -> list[str]:
     lines = [f"Data root {data['path']}"]
-    rows = [["split", "recordings", *(kind for kind, _ in _KINDS), "duration"]]
+    rows = [["split", "recordings", *(kind for kind, _ in KINDS), "duration"]]
     for split, counts in data["splits"].items():
-        numbers = [str(counts["recordings"]), *(str(counts[kind]) for kind, _ in _KINDS)]
+        numbers = [str(counts["recordings"]), *(str(counts[kind]) for kind, _ in KINDS)]
         rows.append([split or "(no split)", *numbers, _duration(counts["seconds"])])
     if len(rows) > 1:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -205,15 +106,6 @@ def _data_lines(data: dict[str, Any]) -> list[str]:
         lines.append(f"  predictions {one['name']}: {one['files']} files{note}")
     lines += [f"  {sentence}" for sentence in data["missing"]]
     return lines
-
-
-def codecs_text(codecs: dict[str, bool]) -> str:
-    """Which video codecs can be decoded and which cannot, in one line."""
-    if not codecs:
-        return "unknown, since PyAV does not load"
-    able = "decodes " + (", ".join(name for name, there in codecs.items() if there) or "none of the usual ones")
-    lacking = ", ".join(name for name, there in codecs.items() if not there)
-    return able + (f"; cannot decode {lacking}" if lacking else "")
 
 
 def _device(device: dict[str, Any]) -> str:

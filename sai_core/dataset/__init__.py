@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sai_core.dataset.audio import AudioReader, Spectrogram, select_uplam_channels, spectrogram
+from sai_core.dataset.audio import AudioReader, Spectrogram, spectrogram
 from sai_core.dataset.describe import AudioInfo, RecordingInfo, VideoInfo, describe
 from sai_core.dataset.root import (
     DataRoot,
@@ -35,7 +35,6 @@ __all__ = [
     "open_data_root",
     "open_frames",
     "pictures_key",
-    "select_uplam_channels",
     "spectrogram",
 ]
 

@@ -198,32 +198,6 @@ class AudioReader:
         return np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0).mean(axis=1)
 
 
-def select_uplam_channels(samples: npt.NDArray) -> npt.NDArray:
-    """The four channels that the acoustic front end takes.
-
-    Parameters
-    ----------
-    samples : array, shape (..., 4) or (..., 32)
-
-    Returns
-    -------
-    array, shape (..., 4)
-        A 4-channel array unchanged (the same object); of 32 Eigenmike channels the capsules ``UPLAM_CAPSULES``, as a
-        copy.
-
-    Raises
-    ------
-    InputError
-        Any other number of channels.
-    """
-    n_channels = samples.shape[-1] if samples.ndim else 0
-    if n_channels == 4:
-        return samples
-    if n_channels == 32:
-        return samples[..., list(UPLAM_CAPSULES)]
-    raise InputError(f"The audio has {n_channels} channels; 4 (array or ambisonics) or 32 (Eigenmike) are needed.")
-
-
 @dataclass(frozen=True, eq=False)
 class Spectrogram:
     """Mel spectrogram of a recording.

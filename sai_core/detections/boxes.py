@@ -33,14 +33,14 @@ def _left_edge_on_canvas(boxes_xyxy: npt.NDArray[np.float32]) -> npt.NDArray[np.
     return moved
 
 
-def pairwise_iou(
+def paired_iou(
     a_xyxy: npt.NDArray[np.floating], b_xyxy: npt.NDArray[np.floating], *, wrap: bool
 ) -> npt.NDArray[np.float32]:
-    """Intersection over union of every box of ``a`` with every box of ``b``.
+    """Intersection over union of each box of ``a`` with the box of ``b`` that stands where it does, broadcast.
 
     Parameters
     ----------
-    a_xyxy, b_xyxy : float, shape (n, 4) and (m, 4)
+    a_xyxy, b_xyxy : float, shape (..., 4)
         Canvas pixels (label grid). With ``wrap``, columns may leave [0, 360): a region over the seam is one box
         such as ``[350, 40, 375, 60]``.
     wrap : bool
@@ -49,34 +49,11 @@ def pairwise_iou(
 
     Returns
     -------
-    iou : float32, shape (n, m)
+    iou : float32, shape (...)
         0 where the union is empty. float32 in, float32 arithmetic out, which is what the official tracker compares
         with its threshold.
     """
-    a = np.asarray(a_xyxy, dtype=np.float32)
-    b = np.asarray(b_xyxy, dtype=np.float32)
-    return _iou(a[:, None, :], b[None, :, :], wrap=wrap)
-
-
-def paired_iou(
-    a_xyxy: npt.NDArray[np.floating], b_xyxy: npt.NDArray[np.floating], *, wrap: bool
-) -> npt.NDArray[np.float32]:
-    """Intersection over union of box ``i`` of ``a`` with box ``i`` of ``b``: the same numbers as :func:`pairwise_iou`.
-
-    Parameters
-    ----------
-    a_xyxy, b_xyxy : float, shape (n, 4)
-    wrap : bool
-
-    Returns
-    -------
-    iou : float32, shape (n,)
-    """
-    return _iou(np.asarray(a_xyxy, dtype=np.float32), np.asarray(b_xyxy, dtype=np.float32), wrap=wrap)
-
-
-def _iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32], *, wrap: bool) -> npt.NDArray[np.float32]:
-    """IoU of boxes in the last axis, broadcast."""
+    a, b = np.asarray(a_xyxy, dtype=np.float32), np.asarray(b_xyxy, dtype=np.float32)
     if wrap:
         a, b = _left_edge_on_canvas(a), _left_edge_on_canvas(b)
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])

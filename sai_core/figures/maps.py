@@ -128,11 +128,6 @@ def merge_patches(patches: Iterable[Patch]) -> Patch:
     return Patch(x0, y0, values)
 
 
-def patch_to_canvas(patch: Patch) -> npt.NDArray[np.float32]:
-    """Map of a patch on the whole canvas, float32 (180, 360), label grid; new array."""
-    return merged_canvas([patch])
-
-
 def merged_canvas(patches: Iterable[Patch]) -> npt.NDArray[np.float32]:
     """Pixel-wise maximum of patches on the whole canvas, float32 (180, 360), label grid; zeros for none."""
     canvas = np.zeros((ERP_HEIGHT, ERP_WIDTH), dtype=np.float32)

@@ -33,7 +33,6 @@ from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
 PICTURE_SIZE_WH: Final[tuple[int, int]] = (720, 360)
 """Size of the pictures sent to the browser: two pixels a degree, what a panel of a laptop screen can show."""
 
-SYSTEM_KEYS: Final[tuple[str, ...]] = ("A", "B")
 _HELD_FRAMES: Final[int] = 5
 """A video that ends up to half a second early holds its last picture; later frames have none."""
 

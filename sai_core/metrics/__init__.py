@@ -17,7 +17,7 @@ from sai_core.metrics.diagnostics import (
     pair_errors,
     precision_recall_curve,
 )
-from sai_core.metrics.directions import region_centroid_direction, region_peak_direction
+from sai_core.metrics.directions import region_peak_direction
 from sai_core.metrics.evaluation import evaluate, evaluate_revisions, score_recording, score_recordings
 from sai_core.metrics.matching import (
     MATCH_ANGLE_DEG,
@@ -75,7 +75,6 @@ __all__ = [
     "merge",
     "pair_errors",
     "precision_recall_curve",
-    "region_centroid_direction",
     "region_peak_direction",
     "render_map_0402",
     "render_map_0630",

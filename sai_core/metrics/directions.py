@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
-from sai_core.geometry import ERP_HEIGHT, directions_to_vectors, pixel_to_direction, vectors_to_directions
+from sai_core.geometry import ERP_HEIGHT, pixel_to_direction
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -74,34 +74,6 @@ def region_peak_direction(table: AnnotationTable) -> tuple[Float64, Float64]:
     shift = np.where(whole_pixel_regions(table), 0.5, 0.0)[found]
     x, y = table.points_xy[point[found]].T
     azimuth[found], elevation[found] = pixel_to_direction(x + shift, y + shift)
-    return azimuth, elevation
-
-
-def region_centroid_direction(table: AnnotationTable) -> tuple[Float64, Float64]:
-    """Energy-weighted mean direction of each annotation, on the label grid with pixel centres (module docstring).
-
-    The mean is taken of unit vectors, so it is safe at the seam and the poles. Regions of whole pixels are weighted
-    by solid angle as well, since pixels crowd towards the poles; scattered points are not. Negative energies count
-    as 0.
-
-    Returns
-    -------
-    azimuth_deg, elevation_deg : float64, shape (n,)
-        NaN for an annotation without energy.
-    """
-    offsets = annotation_point_offsets(table)
-    whole = whole_pixel_regions(table)
-    owner = np.repeat(np.arange(len(table)), np.diff(offsets))
-    shift = np.where(whole, 0.5, 0.0)[owner]
-    x, y = table.points_xy[offsets[0] : offsets[-1]].T
-    azimuth, elevation = pixel_to_direction(x + shift, y + shift)
-    weight = np.maximum(table.energy[offsets[0] : offsets[-1]], 0.0)
-    weight = weight * np.where(whole[owner], np.cos(np.deg2rad(elevation)), 1.0)
-    vectors = directions_to_vectors(azimuth, elevation)
-    total = np.stack([np.bincount(owner, weights=weight * v, minlength=len(table)) for v in vectors.T], axis=-1)
-    azimuth, elevation = vectors_to_directions(total)
-    nowhere = np.linalg.norm(total, axis=-1) <= 0
-    azimuth[nowhere], elevation[nowhere] = np.nan, np.nan
     return azimuth, elevation
 
 

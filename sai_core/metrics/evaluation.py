@@ -13,13 +13,13 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.writing import MAX_SUBMISSION_BYTES
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.metrics.map_cache import cached_maps_0630
@@ -43,9 +43,6 @@ from sai_core.taxonomy import N_CLASSES
 from sai_core.threads import worker_pool
 
 Source = AnnotationTable | str | os.PathLike[str]
-
-MAX_SUBMISSION_BYTES: Final[int] = 20 * 1024 * 1024
-"""Largest prediction file that the evaluators since 2026-05-18 accept."""
 
 
 def evaluate(

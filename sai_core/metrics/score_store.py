@@ -22,6 +22,7 @@ from cachetools import LRUCache
 from sai_core.annotations.notes import FileNotes
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.writing import MAX_SUBMISSION_BYTES
 from sai_core.cache import Cache, content_of, key_of
 from sai_core.entry_file import Entry
 from sai_core.errors import CancelledError, InputError, SaiError
@@ -34,7 +35,6 @@ from sai_core.metrics.diagnostics import (
 )
 from sai_core.metrics.directions import annotation_point_offsets
 from sai_core.metrics.evaluation import (
-    MAX_SUBMISSION_BYTES,
     part_of,
     score_recording,
     score_recordings,

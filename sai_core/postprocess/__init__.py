@@ -6,7 +6,7 @@ those of the official inference script (revision 8abeded), and with them its out
 :mod:`sai_core.postprocess.systems` reads and writes such settings as named systems.
 """
 
-from sai_core.postprocess.export import Regions, export_regions, export_top_k, to_annotations
+from sai_core.postprocess.export import Regions, export_regions, to_annotations
 from sai_core.postprocess.pipeline import (
     Candidates,
     PipelineSettings,
@@ -36,7 +36,6 @@ __all__ = [
     "cap_per_class",
     "choose_best_classes",
     "export_regions",
-    "export_top_k",
     "gate_tracks",
     "list_systems",
     "load_system",

@@ -103,7 +103,7 @@ def nms_per_class(
     iou : float
         A box is dropped if its IoU with a stronger kept one is larger than this.
     wrap : bool
-        Whether columns are circular (:func:`sai_core.detections.boxes.pairwise_iou`). The official script's are not.
+        Whether columns are circular (:func:`sai_core.detections.boxes.paired_iou`). The official script's are not.
     at_most : int, optional
         Keep only so many of each class in each frame, as :func:`cap_per_class` would afterwards, but without the
         work for the rest.

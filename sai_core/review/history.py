@@ -22,7 +22,6 @@ from sai_core.errors import InputError
 from sai_core.review.entries import NOTES, STEPS, VERDICTS, Entry
 
 Status = Literal["open", "done", "unsure", "conflict"]
-STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 Policy = Literal["latest", "agreed"]
 POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.acoustics.projection import Grid, nearest_point, projection_index, scale_bands, to_canvas
+from sai_core.acoustics.projection import Grid, projection_index, to_canvas
 from sai_core.errors import InputError
 from sai_core.geometry import (
     direction_to_pixel,
@@ -64,7 +64,6 @@ def test_a_lattice_point_lands_on_its_own_pixel_of_the_label_grid(point: int) ->
     azimuth, elevation = fibonacci_lattice_deg()
     x, y = direction_to_pixel(azimuth[point], elevation[point])
     assert projection_index("label")[y, x] == point
-    assert nearest_point(azimuth[point], elevation[point]) == point
 
 
 def test_seam_columns_agree_on_the_sphere_but_not_in_the_official_code() -> None:
@@ -93,49 +92,7 @@ def test_arrays_and_tensors_agree(grid: Grid, rng: np.random.Generator) -> None:
 
 def test_no_frames_and_bad_input() -> None:
     assert to_canvas(np.zeros((0, 9, 484))).shape == (0, 9, 180, 360)
-    assert scale_bands(np.zeros((0, 9, 484)), how="running").shape == (0, 9, 484)
     with pytest.raises(InputError, match="484 points"):
         to_canvas(np.zeros((9, 483)))
     with pytest.raises(InputError, match="'flat'"):
         to_canvas(np.zeros((9, 484)), grid="flat")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="'loud'"):
-        scale_bands(np.zeros((1, 9, 484)), how="loud")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="half_life_s"):
-        scale_bands(np.zeros((1, 9, 484)), half_life_s=0.0)
-    with pytest.raises(InputError, match="frames, bands"):
-        scale_bands(np.zeros(484))
-    with pytest.raises(InputError, match="no direction"):
-        nearest_point(0.0, 91.0)
-
-
-def test_scales(rng: np.random.Generator) -> None:
-    maps = rng.uniform(0, 1, (50, 9, 484))
-    maps[10:20] *= 0.01
-    maps[30] = 0
-    before = maps.copy()
-    np.testing.assert_array_equal(scale_bands(maps, how="none"), maps)
-    frame = scale_bands(maps, how="frame")
-    lit = np.arange(50) != 30
-    np.testing.assert_allclose(frame[lit].max(axis=(1, 2)), 1.0, rtol=0, atol=1e-12)
-    assert not frame[30].any()
-    # relative levels of the bands survive
-    np.testing.assert_allclose(frame[5, 3] * maps[5].max(), maps[5, 3], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(scale_bands(maps, how="recording") * maps.max(), maps, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(maps, before)
-    np.testing.assert_allclose(scale_bands(torch.tensor(maps), how="running"), scale_bands(maps, how="running"))
-    # a floor keeps a quiet frame quiet
-    floored = scale_bands(maps, how="frame", floor=0.5)
-    np.testing.assert_allclose(floored[15], maps[15] / 0.5, rtol=0, atol=1e-12)
-
-
-def test_running_scale_is_the_decaying_peak(rng: np.random.Generator) -> None:
-    maps = rng.uniform(0, 1, (40, 9, 3)) * rng.uniform(0, 1, (40, 1, 1)) ** 3
-    scale, expected = 0.0, []
-    for frame in maps:
-        scale = max(float(frame.max()), scale * 2 ** (-1 / (0.7 * 10)))
-        expected.append(frame / scale)
-    made = scale_bands(maps, how="running", half_life_s=0.7)
-    np.testing.assert_allclose(made, expected, rtol=1e-12, atol=0)
-    assert made.max() <= 1
-    # causal: later frames change nothing
-    np.testing.assert_array_equal(scale_bands(maps[:17], how="running", half_life_s=0.7), made[:17])

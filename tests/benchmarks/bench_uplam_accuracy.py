@@ -4,7 +4,7 @@ Run with ``python -m tests.benchmarks.bench_uplam_accuracy``; it renders the sce
 and the picture in ``docs/uplam.md``. ``--sounds DIR`` also plays real recordings (any folder of WAV, FLAC or OGG);
 ``--scenes N`` sets the number of rooms a cell (24), ``--dry`` leaves the documentation alone.
 
-Every method sees the same frames and is read by the same peak rule (see ``sai_core.training.uplam.evaluation``).
+Every method sees the same frames and is read by the same peak rule (see ``tests.benchmarks.held_out_rooms``).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from sai_core.geometry import (
     em32_positions_m,
     fibonacci_lattice_deg,
 )
-from sai_core.training.uplam.evaluation import HeldOutScene, Tally, held_out_scene, merged, score
+from tests.benchmarks.held_out_rooms import HeldOutScene, Tally, held_out_scene, merged, score
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAM32 = REPOSITORY / ".." / "shared" / "oracle" / "lam" / "lam_32_ch.pth"

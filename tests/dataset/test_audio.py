@@ -15,10 +15,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sai_core.dataset import AudioReader, select_uplam_channels, spectrogram
+from sai_core.dataset import AudioReader, spectrogram
 from sai_core.dataset.audio import FLOOR_DB
 from sai_core.errors import CancelledError, InputError
-from sai_core.geometry import UPLAM_CAPSULES
 from tests.damage import damage, entries
 
 WriteWav = Callable[..., Path]
@@ -235,19 +234,6 @@ def test_many_threads(write_wav: WriteWav, rng: np.random.Generator) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-def test_four_of_thirty_two_channels() -> None:
-    samples = np.arange(64.0).reshape(2, 32)
-    chosen = select_uplam_channels(samples)
-    np.testing.assert_array_equal(chosen[0], UPLAM_CAPSULES)
-    chosen[:] = -1
-    assert samples.min() == 0
-    four = np.zeros((0, 4))
-    assert select_uplam_channels(four) is four
-    for shape in ((5, 2), (5,), ()):
-        with pytest.raises(InputError, match=r"or 32 \(Eigenmike\)"):
-            select_uplam_channels(np.zeros(shape))
 
 
 @pytest.mark.parametrize("rate", [16_000, 24_000, 48_000])

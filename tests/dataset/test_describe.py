@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sai_core.commands.doctor import gather
 from sai_core.dataset import AudioInfo, Recording, VideoInfo, describe, open_data_root
+from sai_core.doctor import gather
 from sai_core.figures.paper.material import open_material
 from sai_core.figures.recording_view import BytesCache, open_view
 

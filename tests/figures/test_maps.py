@@ -20,7 +20,6 @@ from sai_core.figures.maps import (
     merge_patches,
     merged_canvas,
     outlines,
-    patch_to_canvas,
     peak_points,
 )
 from sai_core.metrics import render_map_0630
@@ -97,7 +96,7 @@ def test_the_official_rendering_is_the_metrics_own(rng):
     labels, predictions = tables(30)
     for table in (labels, predictions):
         for row in rng.choice(len(table), 12, replace=False).tolist():
-            canvas = patch_to_canvas(annotation_patch(table, row, mode="official"))
+            canvas = merged_canvas([annotation_patch(table, row, mode="official")])
             points, energy = table.points(row)
             expected = render_map_0630(points, energy).astype(np.float32)
             for y, x in [(0, 0), (90, 180), (77, 359), *zip(*np.nonzero(canvas[::7, ::7]), strict=True)]:
@@ -122,9 +121,9 @@ def test_the_merged_map_is_the_maximum_over_annotations():
     rows = labels.frame_slice(20)
     patches = [annotation_patch(labels, i) for i in range(rows.start, rows.stop)]
     assert len(patches) > 1
-    expected = np.maximum.reduce([patch_to_canvas(p) for p in patches])
+    expected = np.maximum.reduce([merged_canvas([p]) for p in patches])
     np.testing.assert_array_equal(frame_map(labels, 20), expected)
-    np.testing.assert_array_equal(patch_to_canvas(merge_patches(patches)), expected)
+    np.testing.assert_array_equal(merged_canvas([merge_patches(patches)]), expected)
 
 
 @given(
@@ -137,9 +136,9 @@ def test_merging_patches_keeps_every_value_and_cropping_inverts_it(boxes):
     patches = [Patch(x, y, rng.uniform(0.1, 1, (h, w)).astype(np.float32)) for x, y, w, h in boxes]
     canvas = merged_canvas(patches)
     merged = merge_patches(patches)
-    np.testing.assert_array_equal(patch_to_canvas(merged), canvas)
+    np.testing.assert_array_equal(merged_canvas([merged]), canvas)
     again = crop(canvas)
-    np.testing.assert_array_equal(patch_to_canvas(again), canvas)
+    np.testing.assert_array_equal(merged_canvas([again]), canvas)
     assert again.values.shape[1] <= max(merged.values.shape[1], 1)
 
 

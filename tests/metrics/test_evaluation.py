@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from sai_core.annotations.table import AnnotationTable
-from sai_core.annotations.writing import write_label_json, write_submission_json
+from sai_core.annotations.writing import MAX_SUBMISSION_BYTES, write_label_json, write_submission_json
 from sai_core.errors import CancelledError, InputError
 from sai_core.metrics import REVISIONS, evaluate, merge, score_recording, score_recordings
-from sai_core.metrics.evaluation import MAX_SUBMISSION_BYTES, submission_bytes
+from sai_core.metrics.evaluation import submission_bytes
 from sai_core.metrics.map_cache import cached_maps_0630
 from sai_core.metrics.rendering_0630 import render_table_0630
 from tests.damage import damage, entries

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
-from sai_core.geometry import great_circle_deg
 from sai_core.metrics import (
     match_recording,
-    region_centroid_direction,
     region_peak_direction,
     score_recording,
     spatial_matches,
@@ -131,20 +129,11 @@ def test_peak_is_the_first_of_the_strongest_points_at_pixel_centres() -> None:
 
 def test_directions_of_annotations_without_points_are_undefined() -> None:
     rows = [(0, 0, (np.zeros((0, 2)), np.zeros(0))), (0, 0, region(100, 90)), (1, 0, (np.zeros((0, 2)), np.zeros(0)))]
-    for function in (region_peak_direction, region_centroid_direction):
-        azimuth, elevation = function(table(rows))
-        np.testing.assert_array_equal(np.isnan(azimuth), [True, False, True])
-        np.testing.assert_array_equal(np.isnan(elevation), [True, False, True])
+    azimuth, elevation = region_peak_direction(table(rows))
+    np.testing.assert_array_equal(np.isnan(azimuth), [True, False, True])
+    np.testing.assert_array_equal(np.isnan(elevation), [True, False, True])
     matches = spatial_matches(table(rows), table(rows))
     np.testing.assert_array_equal(matches.pair_label, [1])
-
-
-@given(st.floats(0, 359.9), st.floats(20, 160))
-def test_centroid_of_a_symmetric_region_is_its_centre(x: float, y: float) -> None:
-    x, y = np.floor(x), np.floor(y)
-    azimuth, elevation = region_centroid_direction(table([(0, 0, region(x, y, radius=6))]))
-    # flat rows bend on the sphere, by far less than a pixel at these latitudes and this size
-    assert great_circle_deg(azimuth, elevation, 180 - x - 0.5, 90 - y - 0.5)[0] < 0.5
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5))

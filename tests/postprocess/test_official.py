@@ -13,11 +13,12 @@ from sai_core.postprocess import (
     PipelineSettings,
     Tracks,
     cap_per_class,
-    export_top_k,
+    export_regions,
     gate_tracks,
     nms_per_class,
     run_pipeline,
     score_threshold,
+    to_annotations,
     track,
 )
 
@@ -83,13 +84,15 @@ def test_export_matches_official(oracle: Path, setting: str) -> None:
     expected = json.loads((oracle / "tracker" / f"f5_export_{setting}.json").read_text())["annotations"]
     kept, tracks = _run(_stream(oracle), parameters)
     tracks = tracks.take(gate_tracks(tracks, min_hits=parameters["min_hits"]))
-    table = export_top_k(
-        tracks,
-        kept,
-        recording="stream",
+    regions = export_regions(
+        kept.energy,
+        kept.boxes_xyxy,
+        kept.frame,
+        tracks.detection,
         top_k=parameters["energy_top_k"],
         min_energy=parameters["energy_export_thr"],
     )
+    table = to_annotations(tracks, kept, regions, recording="stream")
     assert len(table) == len(expected)
     for i, annotation in enumerate(expected):
         assert int(table.frame[i]) == annotation["metadata_frame_index"]

@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.detections.boxes import pairwise_iou
+from sai_core.detections.boxes import paired_iou
 from sai_core.detections.table import Detections
 from sai_core.errors import InputError
-from sai_core.postprocess import cap_per_class, export_top_k, gate_tracks, nms_per_class, score_threshold, track
+from sai_core.postprocess import (
+    cap_per_class,
+    export_regions,
+    gate_tracks,
+    nms_per_class,
+    score_threshold,
+    to_annotations,
+    track,
+)
 
 
 def _random(seed: int, n: int = 60, n_frames: int = 12, n_classes: int = 3) -> Detections:
@@ -62,8 +70,8 @@ def test_iou_wraps_with_the_canvas(seed: int, turns: int) -> None:
     moved = d.boxes_xyxy.copy()
     moved[:, [0, 2]] += np.float32(360 * turns)
     np.testing.assert_allclose(
-        pairwise_iou(d.boxes_xyxy, moved, wrap=True),
-        pairwise_iou(d.boxes_xyxy, d.boxes_xyxy, wrap=True),
+        paired_iou(d.boxes_xyxy[:, None], moved, wrap=True),
+        paired_iou(d.boxes_xyxy[:, None], d.boxes_xyxy, wrap=True),
         rtol=0,
         atol=2e-4,  # float32 coordinates near 700 resolve 6e-5 px, boxes are >= 1 px
     )
@@ -72,8 +80,8 @@ def test_iou_wraps_with_the_canvas(seed: int, turns: int) -> None:
 def test_iou_across_the_seam() -> None:
     a = np.array([[350.0, 10, 370, 20]])
     b = np.array([[0.0, 10, 10, 20]])
-    assert pairwise_iou(a, b, wrap=False)[0, 0] == 0
-    assert pairwise_iou(a, b, wrap=True)[0, 0] == pytest.approx(0.5)
+    assert paired_iou(a, b, wrap=False)[0] == 0
+    assert paired_iou(a, b, wrap=True)[0] == pytest.approx(0.5)
 
 
 @given(seeds, st.integers(0, 6), st.floats(0, 1))
@@ -100,7 +108,8 @@ def test_gating_is_monotone(seed: int, min_hits: int) -> None:
 def test_export_is_readable_on_the_canvas(seed: int) -> None:
     d = _random(seed)
     before = d.energy.copy()
-    table = export_top_k(track(d), d, recording="r")
+    tracks = track(d)
+    table = to_annotations(tracks, d, export_regions(d.energy, d.boxes_xyxy, d.frame, tracks.detection), recording="r")
     assert table.points_xy[:, 0].min() >= 0
     assert table.points_xy[:, 0].max() <= 360
     assert table.points_xy[:, 1].min() >= 0
@@ -117,7 +126,8 @@ def test_nothing_in_nothing_out() -> None:
     tracks = track(d, n_frames=5)
     assert len(tracks) == 0
     assert len(gate_tracks(tracks)) == 0
-    assert len(export_top_k(tracks, d, recording="r")) == 0
+    regions = export_regions(d.energy, d.boxes_xyxy, d.frame, tracks.detection)
+    assert len(to_annotations(tracks, d, regions, recording="r")) == 0
 
 
 def test_user_mistakes_are_told() -> None:

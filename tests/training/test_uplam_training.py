@@ -22,7 +22,7 @@ from sai_core.geometry import (
     great_circle_deg,
     vectors_to_directions,
 )
-from sai_core.training.uplam import evaluation, loop
+from sai_core.training.uplam import loop
 from sai_core.training.uplam.blocks import cached_block, make_block
 from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
 from sai_core.training.uplam.optimiser import Optimiser
@@ -30,6 +30,7 @@ from sai_core.training.uplam.scenes import SceneOptions, SceneSampler
 from sai_core.training.uplam.sounds import KINDS, sound_bank
 from sai_core.training.uplam.symmetry import symmetries, turned
 from sai_core.training.uplam.targets import TargetMaker, Targets
+from tests.benchmarks import held_out_rooms as evaluation
 
 SMALL = SceneOptions(n_clips=8, clip_s=1.0)
 DRY = SceneOptions(

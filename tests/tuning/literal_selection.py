@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from sai_core.detections.boxes import pairwise_iou
+from sai_core.detections.boxes import paired_iou
 from sai_core.detections.table import Detections
 
 Row = tuple[int, int, int, float, bool, int]
@@ -19,7 +19,7 @@ def literal_nms(d: Detections, *, iou: float, wrap: bool) -> npt.NDArray[np.int6
     for row in order.tolist():
         if group and (d.frame[row], d.category_id[row]) != (d.frame[group[0]], d.category_id[group[0]]):
             group = []
-        if not group or not (pairwise_iou(d.boxes_xyxy[group], d.boxes_xyxy[[row]], wrap=wrap) > iou).any():
+        if not group or not (paired_iou(d.boxes_xyxy[group], d.boxes_xyxy[row], wrap=wrap) > iou).any():
             group.append(row)
             kept.append(row)
     return np.array(kept, dtype=np.int64)
@@ -40,7 +40,7 @@ def literal_track(
             mine = [row for row in here if d.category_id[row] == class_id]
             if not tracks or not mine:
                 continue
-            overlap = pairwise_iou(d.boxes_xyxy[[live[t][0] for t in tracks]], d.boxes_xyxy[mine], wrap=wrap)
+            overlap = paired_iou(d.boxes_xyxy[[live[t][0] for t in tracks]][:, None], d.boxes_xyxy[mine], wrap=wrap)
             for i, j in zip(*linear_sum_assignment(1.0 - overlap), strict=True):
                 if overlap[i, j] >= np.float32(iou):
                     owner[mine[j]] = tracks[i]

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.detections.boxes import paired_iou, pairwise_iou
 from sai_core.detections.table import Detections
 from sai_core.postprocess import nms_per_class, track
 from tests.tuning.literal_selection import literal_nms, literal_track
@@ -49,14 +48,6 @@ def test_tracker_equals_the_plain_one(seed: int, iou: float, max_age: int, wrap:
     plain = literal_track(d, n_frames=14, iou=iou, max_age=max_age, wrap=wrap)
     columns = (fast.frame, fast.track_id, fast.detection, fast.score, fast.coasting, fast.hits)
     assert list(zip(*(c.tolist() for c in columns), strict=True)) == plain
-
-
-@given(seeds, st.booleans())
-def test_pairs_of_boxes_have_the_same_iou_one_by_one(seed: int, wrap: bool) -> None:
-    d = _crowd(seed, coarse=False)
-    boxes = d.boxes_xyxy
-    table = pairwise_iou(boxes, boxes[::-1], wrap=wrap)
-    assert np.array_equal(paired_iou(boxes, boxes[::-1], wrap=wrap), np.diagonal(table))
 
 
 def test_blocks_of_pairs_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
