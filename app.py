@@ -55,7 +55,7 @@ def main() -> None:
         # its syntax colours are as faint (2.8:1), and a command line needs none
         "[data-testid=stCode] .token { color: inherit !important; }"
         # a chart's words keep the colour of the theme in which it was drawn, and Streamlit's own are faint (3.7:1)
-        ".js-plotly-plot :is(g[class$=tick] text, text[class$=title], .legendtext, .annotation-text)"
+        ".js-plotly-plot :is(g[class*=tick] text, text[class*=title], .legendtext, .annotation-text)"
         " { fill: light-dark(#1b2230, #e6e9ef) !important; }"
         ".stElementContainer[data-stale=true]:has(.stBidiComponent)"
         " { opacity: 1 !important; transition: none !important; }"
