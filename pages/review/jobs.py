@@ -16,7 +16,7 @@ from sai_core.jobs import Job, JobQueue
 from sai_core.progress import Progress, no_progress
 from sai_core.review import Item, Queue, QueueSettings, ReviewStore, build_queue
 from sai_core.review.desk import Material
-from sai_core.review.moment import block_range
+from sai_core.review.moment import block_range, label_block
 
 MAX_SYSTEMS = 6
 _KEYS = "ABCDEF"
@@ -92,6 +92,13 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
+def is_ready(root: DataRoot, systems: list[PredictionSet], item: Item) -> bool:
+    """Whether what a key must show of an item is there, so that the answer takes no while."""
+    view = view_of(root, systems, item)
+    here = item.frame // BLOCK_FRAMES
+    return here >= view.n_blocks or view.holds(here)
+
+
 def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item], *, reviewer: str) -> None:
     """Open what the next items need in the background, so that it is there when their turn comes.
 
@@ -101,15 +108,23 @@ def prepare(root: DataRoot, systems: list[PredictionSet], items: list[Item], *, 
         return
 
     def work(progress: Progress) -> None:
+        # of each item first what a key must show at once, then what a reviewer who stays may look at
+        rest: list[tuple[RecordingView, int]] = []
         for item in items:
             progress(0.0, "opening ahead")
             view = view_of(root, systems, item)
-            n_frames = max(view.n_frames, item.end + 1)
-            blocks = sorted(block_range(item, item.frame, n_frames), key=lambda b: abs(b - item.frame // BLOCK_FRAMES))
-            for index in blocks:
-                if index < view.n_blocks:
-                    progress(0.0, "opening ahead")
+            here = item.frame // BLOCK_FRAMES
+            for index in block_range(item, item.frame, max(view.n_frames, item.end + 1)):
+                if index >= view.n_blocks:
+                    continue
+                if index == here:
                     view.block(index)
+                    label_block(view, index)
+                else:
+                    rest.append((view, index))
+        for view, index in rest:
+            progress(0.0, "opening ahead")
+            view.block(index)
 
     # an error is told when the item is opened
     key = (str(root.path), reviewer, tuple(item.id for item in items))

@@ -28,6 +28,9 @@ from sai_core.review.moment import moment
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES, class_name
 
 _ROWS_BEFORE, _ROWS_AFTER = 60, 140
+_AHEAD = 8
+"""Items after the one on the screen that are opened before they are asked for."""
+
 _MAX_STEPS = 20
 """Undo steps that the browser knows beforehand: it shows an item again without waiting for the answer."""
 
@@ -55,11 +58,17 @@ def show_desk(
     items: dict[str, Any] = {}
     parts: dict[str, bytes] = {}
     have = set(request.have)
+    waited = False
     for item in [shown, *(desk.by_id.get(name) for name in request.ahead)]:
         if item is None or item.id in items:
             continue
         frame = request.frame if item.id == request.item and request.frame >= 0 else None
         try:
+            # what comes next must not hold up what a key asks for meanwhile: one that takes a while, and no more
+            if not jobs.is_ready(root, systems, item):
+                if waited and item is not shown:
+                    continue
+                waited = True
             parts[f"moment.{item.id}"], labels = _moment(root, systems, desk, item, frame, have)
             items[item.id] = _facts(root, systems, desk, item, labels)
         except SaiError as problem:
@@ -92,7 +101,7 @@ def show_desk(
     desk_element.mount(pack(header, parts), key=keys.REVIEW_DESK)
     listed = desk.listed(filters)
     at = next((k for k, other in enumerate(listed) if shown is not None and other.id == shown.id), -1)
-    jobs.prepare(root, systems, listed[at + 1 : at + 5], reviewer=reviewer)
+    jobs.prepare(root, systems, listed[at + 1 : at + 1 + _AHEAD], reviewer=reviewer)
 
 
 def _perform(desk: Desk, action: dict[str, Any], filters: Filters) -> dict[str, Any]:

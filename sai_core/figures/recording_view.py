@@ -162,6 +162,10 @@ class RecordingView:
                 self.cache.put(key, data)
         return data
 
+    def holds(self, index: int, *, mode: MapMode = "full") -> bool:
+        """Whether a block is there already, so that :meth:`block` answers at once."""
+        return self.cache.get((self.scene_id, mode, index)) is not None
+
     def spectrogram(self, *, progress: Progress = no_progress) -> bytes | None:
         """Container with the spectrogram as bytes, one column per (part of a) frame; None without sound."""
         path = self.recording.audio_path

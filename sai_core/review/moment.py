@@ -91,6 +91,29 @@ def track_range(item: Item, frame: int, n_frames: int) -> tuple[int, int]:
     return low, high
 
 
+def label_block(view: RecordingView, index: int, labels: AppliedEdits | None = None, *, version: str = "") -> bytes:
+    """Block ``work.<index>``: the labels as they stand, or as the file has them; kept where the view keeps its blocks.
+
+    Parameters
+    ----------
+    view : RecordingView
+    index : int
+    labels : AppliedEdits, optional
+        Left out: the labels of the file.
+    version : str
+        Of the labels (:func:`label_version`).
+    """
+    original = view.tables.get("L", AnnotationTable.empty(view.recording.name))
+    table = original if labels is None else labels.table
+    n_frames = max(view.n_frames, (index + 1) * BLOCK_FRAMES)
+    key = (view.scene_id, "work", version, index)
+    data = view.cache.get(key)
+    if data is None:
+        data = encode_block(index, {"W": table}, n_frames=n_frames)
+        view.cache.put(key, data)
+    return data
+
+
 def moment(
     view: RecordingView,
     item: Item,
@@ -124,8 +147,8 @@ def moment(
     parts: dict[str, npt.NDArray[Any] | bytes] = {}
     blocks: list[list[Any]] = []
     here = frame // BLOCK_FRAMES
-    # pictures and sound of a block that nobody has opened yet take a while: the one under the cursor comes alone, and
-    # the browser, which can show it by then, asks for the others
+    # blocks that nobody has opened yet take a while: the one under the cursor comes alone, and the browser, which can
+    # show it by then, asks for the others
     sent: set[str] = set()
     first = f"{view.scene_id}:{here}" not in have and here < view.n_blocks
     for index in block_range(item, frame, n_frames):
@@ -135,8 +158,8 @@ def moment(
         if base and base not in have and (index == here or not first):
             parts[f"base.{index}"] = view.block(index)
             sent.add(base)
-        if work not in have:
-            parts[f"work.{index}"] = encode_block(index, {"W": labels.table}, n_frames=n_frames)
+        if work not in have and (index == here or not first):
+            parts[f"work.{index}"] = label_block(view, index, labels, version=version)
             sent.add(work)
     low, high = track_range(item, frame, n_frames)
     wanted = set(targets)

@@ -138,24 +138,35 @@ def write_video(path: Path, n_frames: int, size_wh: tuple[int, int]) -> None:
     room = np.stack([96 + 50 * np.sin(6 * xx) + 30 * (yy > 0.6), 92 + 46 * yy + 20 * np.cos(9 * xx), 110 - 60 * yy], -1)
     room = np.clip(room, 0, 255).astype(np.uint8)
     rate = Fraction(30_000, 1001)
+    # converted to the video's own format once: the bar alone moves
+    base, bar = (
+        av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p").to_ndarray().astype(np.uint8)
+        for picture in (room, np.full_like(room, (230, 205, 180)))
+    )
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "26"}
         for number in range(int(n_frames / 10 * rate) + 1):
-            picture = room.copy()
             k = number / float(rate) * 10
             x = int((180 - 60 * np.sin(k / 80)) / 360 * width)
             y = int((85 - 6 * np.sin(k / 31)) / 180 * height)
-            picture[max(y - height // 10, 0) : y + height // 10, max(x - width // 60, 0) : x + width // 60] = (
-                230,
-                205,
-                180,
-            )
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+            picture = base.copy()
+            for plane, pale, scale in zip(_planes(picture, height), _planes(bar, height), (1, 2, 2), strict=True):
+                rows = slice(max(y - height // 10, 0) // scale, (y + height // 10) // scale)
+                columns = slice(max(x - width // 60, 0) // scale, (x + width // 60) // scale)
+                plane[rows, columns] = pale[rows, columns]
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
+
+
+def _planes(picture: npt.NDArray[np.uint8], height: int) -> list[npt.NDArray[np.uint8]]:
+    """Views of the three planes of a yuv420p picture as PyAV gives it."""
+    quarter, width = height // 4, picture.shape[1]
+    colours = picture[height : height + quarter], picture[height + quarter :]
+    return [picture[:height], *(plane.reshape(height // 2, width // 2) for plane in colours)]
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import streamlit as st
 
+from pages.components import background
 from pages.review import jobs
 from sai_core.errors import InputError
 
@@ -21,8 +22,16 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.01)
 
 
+def forget_wishes() -> None:
+    """What earlier tests wished for is not begun in this one, and what was begun has ended."""
+    for job in background.queue("review-ahead", at_once=1, keep=0).jobs:
+        job.cancel()
+        assert job.wait(120)
+    st.cache_resource.clear()
+
+
 def test_a_newer_wish_takes_the_place_of_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    st.cache_resource.clear()  # a queue without what earlier tests wished for
+    forget_wishes()
     begun: list[str] = []
     go_on = threading.Event()
 
@@ -51,3 +60,21 @@ def test_a_newer_wish_takes_the_place_of_an_older_one(monkeypatch: pytest.Monkey
     wish("fourth", "ben")
     wait_for(lambda: len(begun) == 4)
     assert begun[-1] == "fourth"
+
+
+def test_what_a_key_shows_is_opened_before_what_lies_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_wishes()
+    opened: list[tuple[str, int]] = []
+
+    def view_of(root: object, systems: object, item: Any) -> SimpleNamespace:
+        return SimpleNamespace(n_frames=160, n_blocks=8, block=lambda index: opened.append((item.id, index)))
+
+    monkeypatch.setattr(jobs, "view_of", view_of)
+    monkeypatch.setattr(jobs, "label_block", lambda view, index: b"")
+    items: list[Any] = [
+        SimpleNamespace(id=name, start=start, end=start + 50, frame=start + 30)
+        for name, start in (("a", 10), ("b", 90))
+    ]
+    jobs.prepare(SimpleNamespace(path="root"), [], items, reviewer="cleo")  # type: ignore[arg-type]
+    wait_for(lambda: len(opened) == 8)
+    assert opened == [("a", 2), ("b", 6), ("a", 0), ("a", 1), ("a", 3), ("b", 4), ("b", 5), ("b", 7)]
