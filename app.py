@@ -10,6 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
 
 from pages.components import address
@@ -71,4 +72,6 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 else:
+    # a folder named "pages" makes a fresh server look in it for pages of an older kind, until st.navigation is called
+    PagesManager.uses_pages_directory = False
     app = App(Path(__file__), middleware=[Middleware(Guard)])

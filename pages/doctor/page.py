@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from pages.components import data_bar
-from pages.components.entry import through_app
 from pages.components.text import plain
 from sai_core.dataset import DataRoot
 from sai_core.doctor import codecs_text, gather
@@ -112,5 +111,4 @@ def _gib(size: int | None) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**28 else f"{size / 2**20:.0f} MiB"
 
 
-through_app()
 main()

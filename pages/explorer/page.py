@@ -7,7 +7,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, data_bar, sources
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording
@@ -115,5 +114,4 @@ def _recording_line(recording: Recording, root: DataRoot) -> str:
     return "   ·   ".join([" / ".join(parts), *summary, ", ".join(has)])
 
 
-through_app()
 main()

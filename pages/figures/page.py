@@ -9,7 +9,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, data_bar
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.figures import common, curves, frame_figure, gallery, video
 from sai_core.dataset import DataRoot, PredictionSet, Recording
@@ -160,5 +159,4 @@ def _extents() -> dict[tuple[object, ...], tuple[int, int]]:
     return {}
 
 
-through_app()
 main()

@@ -9,7 +9,6 @@ import streamlit as st
 
 from pages.components import address, data_bar
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from sai_core.annotations import read_annotations
 from sai_core.colormaps import sequential_lut
@@ -176,5 +175,4 @@ def _length(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
-through_app()
 main()

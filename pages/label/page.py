@@ -10,7 +10,6 @@ import streamlit as st
 
 from pages.components import address, background, sources
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
@@ -169,5 +168,4 @@ def _view(recording: Recording, report: LabelReport) -> RecordingView:
     )
 
 
-through_app()
 main()

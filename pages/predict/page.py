@@ -8,7 +8,6 @@ import streamlit as st
 
 from pages.components import data_bar
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.predict import form, job_list, jobs, raw
 from sai_core.errors import SaiError
@@ -65,5 +64,4 @@ def _show_my_results_everywhere() -> None:
     mine[:] = waiting
 
 
-through_app()
 main()

@@ -9,7 +9,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, background, data_bar
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.review import jobs, panels
 from pages.review.session import show_desk
@@ -98,5 +97,4 @@ def _open_store(path: str, root: DataRoot) -> ReviewStore | None:
     return None
 
 
-through_app()
 main()

@@ -11,7 +11,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, background, data_bar, scores_jobs
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.scores import export, moments, views
 from sai_core.dataset import DataRoot, Recording
@@ -303,5 +302,4 @@ def _frames(view: str, scene: views.Scene, recordings: tuple[Recording, ...], *,
     )
 
 
-through_app()
 main()

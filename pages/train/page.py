@@ -6,7 +6,6 @@ import streamlit as st
 
 from pages.components import address
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.train import form, live, run_list
 from sai_core.runs import watch
@@ -54,5 +53,4 @@ def main() -> None:
         live.live(folder, by_name[name], list(by_name))
 
 
-through_app()
 main()

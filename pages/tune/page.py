@@ -12,7 +12,6 @@ from streamlit.errors import StreamlitPageNotFoundError
 
 from pages.components import address, background, data_bar
 from pages.components import state_keys as keys
-from pages.components.entry import through_app
 from pages.components.text import plain
 from pages.tune import jobs, sliders, views
 from sai_core.dataset import DataRoot, Recording
@@ -297,5 +296,4 @@ def _metric(label: str, value: str, change: str, *, good: bool = True) -> None:
         st.metric(label, value, "as saved", delta_color="off", delta_arrow="off", border=True)
 
 
-through_app()
 main()
