@@ -71,7 +71,7 @@ def test_every_session_sees_the_job_from_its_turn_to_its_result() -> None:
 
     background.queue("test", at_once=1).submit("before", before)
     job = submit(work, title="Sum")
-    one, two = (AppTest.from_function(script).run() for _ in range(2))
+    one, two = (AppTest.from_function(script, default_timeout=PATIENCE_S).run() for _ in range(2))
     assert progress_text(one) == progress_text(two) == "Sum\\: Waiting for its turn"
     first.set()
     until(lambda: job.fraction == 0.25)
@@ -93,7 +93,7 @@ def test_cancelled_by_one_session_it_says_so_and_may_be_tried_again() -> None:
 
     job = submit(work, when_cancelled="Cancelled; no file was written.")
     assert begun.wait(PATIENCE_S)
-    one, two = (AppTest.from_function(script).run() for _ in range(2))
+    one, two = (AppTest.from_function(script, default_timeout=PATIENCE_S).run() for _ in range(2))
     [cancel] = one.button
     assert cancel.label == "Cancel"
     cancel.click().run()
@@ -116,7 +116,7 @@ def test_a_job_that_stops_late_is_said_to_be_stopping() -> None:
     job = submit(work, title="Sum")
     assert begun.wait(PATIENCE_S)
     job.cancel()
-    test = AppTest.from_function(script).run()
+    test = AppTest.from_function(script, default_timeout=PATIENCE_S).run()
     assert progress_text(test) == "Sum\\: stopping"
     assert test.button[0].disabled
     go_on.set()
@@ -129,7 +129,7 @@ def test_why_there_is_no_result_is_shown_as_it_is() -> None:
         raise InputError("![x](http://somewhere): is empty.")
 
     assert submit(work).wait(PATIENCE_S)
-    [sentence] = said(AppTest.from_function(script).run())
+    [sentence] = said(AppTest.from_function(script, default_timeout=PATIENCE_S).run())
     assert "\\!\\[x\\]\\(" in sentence
 
 
