@@ -4,4 +4,4 @@ Nothing in this package imports streamlit; the pages are a thin layer over it. `
 which room holds what and in which direction data flows.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
