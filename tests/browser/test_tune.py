@@ -125,7 +125,7 @@ def test_clicks_on_charts_set_thresholds(tune: Visit) -> None:
     page.get_by_role("radio", name="Tracking", exact=True).click()
     page.get_by_text("Tracking IoU").first.wait_for(timeout=PATIENCE_MS)
     page.get_by_role("radio", name="Selection", exact=True).click()
-    page.get_by_text("Click a cell to take it over").wait_for(timeout=3 * PATIENCE_MS)
+    page.get_by_text("Click a cell to use its values").wait_for(timeout=3 * PATIENCE_MS)
     # by number: Plotly would read the name '0.5' as half a category
     click_chart(
         page,
