@@ -216,7 +216,9 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         raise InputError(f"{name} is {_short(value)}; a table is needed.")
     plain = _plain(value)
     info = _bare(_info(hint))
-    if isinstance(info, inspect.VarTupleType) and isinstance(info.item_type, inspect.DataclassType):
+    if (item := _listed_class(hint)) is not None:
+        if not isinstance(plain, list) or not plain or not all(isinstance(one, item) for one in plain):
+            raise InputError(f"{name} is {_short(value)}; a list of at least one table is needed.")
         return tuple(plain)
     try:
         if not _is_sane(plain):
@@ -306,6 +308,14 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else value
 
 
+def _listed_class(hint: Any) -> type | None:
+    """Settings class of a list of tables (``tuple[StageConfig, ...]``); None for any other type."""
+    info = _bare(_info(hint))
+    if isinstance(info, inspect.VarTupleType) and isinstance(info.item_type, inspect.DataclassType):
+        return info.item_type.cls
+    return None
+
+
 def _bare(info: inspect.Type) -> inspect.Type:
     while isinstance(info, inspect.Metadata):
         info = info.type
@@ -354,16 +364,13 @@ def describe(kind: type) -> list[Setting]:
 def _described(kind: Any, above: str) -> Iterator[Setting]:
     for field in fields(kind):
         hint = _hints(kind)[field.name]
-        info = _info(hint) if not is_dataclass(hint) else None
-        bare = _bare(info) if info is not None else None
-        inner = hint if is_dataclass(hint) else None
-        if isinstance(bare, inspect.VarTupleType) and isinstance(bare.item_type, inspect.DataclassType):
-            inner = bare.item_type.cls
+        inner = hint if is_dataclass(hint) else _listed_class(hint)
         if inner is not None:
             many = "" if inner is hint else ".N"
             yield from _described(inner, f"{above}{field.name}{many}.")
             continue
-        assert info is not None
+        info = _info(hint)
+        bare = _bare(info)
         extra = (info.extra or {}) if isinstance(info, inspect.Metadata) else {}
         number = _bare(bare.value_type) if isinstance(bare, inspect.DictType) else bare
         if not isinstance(number, (inspect.IntType, inspect.FloatType)):
@@ -433,10 +440,8 @@ def build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
         if is_dataclass(hint):
             if not isinstance(raw.get(name), hint):  # type: ignore[arg-type]
                 values[name] = build(hint, table(raw, name, source), f"{source}: {name}")
-        elif name in raw:
-            bare = _bare(_info(hint))
-            if isinstance(bare, inspect.VarTupleType) and isinstance(bare.item_type, inspect.DataclassType):
-                values[name] = tuple(_tables(bare.item_type.cls, raw[name], source, name))
+        elif name in raw and (item := _listed_class(hint)) is not None:
+            values[name] = tuple(_tables(item, raw[name], source, name))
     try:
         return kind(**values)
     except InputError as error:

@@ -17,6 +17,8 @@ from sai_core.errors import InputError
 from sai_core.postprocess.pipeline import PipelineSettings
 from sai_core.runs.kinds import KINDS
 from sai_core.settings import Settings, about, build, describe, markdown_table
+from sai_core.training.uplam.config import StageConfig
+from sai_core.training.uplam.config import TrainingConfig as UplamConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = REPOSITORY / "docs" / "settings.md"
@@ -81,3 +83,10 @@ def test_a_new_setting_is_one_line_and_everywhere() -> None:
         build(_Mine, {"share": 1}, "x.toml")
     with pytest.raises(InputError, match="unknown settings shar; known are share"):
         build(_Mine, {"shar": 1}, "x.toml")
+
+
+@pytest.mark.parametrize("stages", [(), [1], "maps", ({"steps": 3},)])
+def test_a_list_of_tables_holds_tables_alone(stages: object) -> None:
+    with pytest.raises(InputError, match=r"stages is .*; a list of at least one table is needed\."):
+        UplamConfig(stages=stages)  # type: ignore[arg-type]
+    assert build(UplamConfig, {"stages": [{"steps": 3}]}, "x.toml").stages == (StageConfig(steps=3),)
