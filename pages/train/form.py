@@ -131,21 +131,6 @@ def form(folder: Path) -> None:
         help="key=value as in the recipe at the right; a setting in a table is table.key, e.g. optimiser.rate=1e-4.",
     )
     said |= wrong("overrides")
-    with st.expander("All settings"):
-        st.dataframe(
-            [
-                {
-                    "Setting": s.name,
-                    "Meaning": s.help + (f", in {s.unit}" if s.unit else ""),
-                    "Allowed": s.wanted,
-                    "Default": shown_value(s.default),
-                }
-                for s in kind.settings()
-            ],
-            hide_index=True,
-            height=300,
-            column_config={"Setting": st.column_config.TextColumn(pinned=True), "Meaning": {"width": "large"}},
-        )
     _where(kind)
     said |= wrong("executor")
     with st.expander("Environment variables", expanded=field == "environment"):
@@ -202,6 +187,7 @@ def preview(folder: Path) -> None:
                 st.code(launch.recipe_text(kind.name, spec.recipe), language="toml")
         except SaiError as error:
             st.warning(plain(error))
+    _all_settings(kind)
     if isinstance(spec.executor, Slurm):
         st.caption("Batch script that is submitted")
         try:
@@ -215,6 +201,24 @@ def preview(folder: Path) -> None:
     if others:
         st.caption("To be started by hand on the other machines, with the same folders at the same places")
         st.code("\n".join(shlex.join(other) for other in others), language="bash", wrap_lines=True)
+
+
+def _all_settings(kind: TrainingKind) -> None:
+    with st.expander("All settings, their meaning, range and default"):
+        st.dataframe(
+            [
+                {
+                    "Setting": s.name,
+                    "Meaning": s.help + (f", in {s.unit}" if s.unit else ""),
+                    "Allowed": s.wanted,
+                    "Default": shown_value(s.default),
+                }
+                for s in kind.settings()
+            ],
+            hide_index=True,
+            height=300,
+            column_config={"Setting": st.column_config.TextColumn(pinned=True), "Meaning": {"width": "large"}},
+        )
 
 
 def _recipe(kind: TrainingKind) -> None:
