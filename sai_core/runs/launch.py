@@ -590,6 +590,8 @@ def _start(
         "created": created,
         "launched": time.time(),
         "attempt": attempt,
+        # what an earlier attempt told last, however short a moment ago, is not taken for this one's word
+        "status_before": watch.read_json(run / watch.STATUS_NAME).get("updated"),
         "cloned_from": cloned_from,
         "command": executors.command(spec.executor, listed),
     }

@@ -498,7 +498,8 @@ def _state(
     launched = _moment(launch.get("launched"))
     told, updated = str(status.get("state", "")), _moment(status.get("updated"))
     # what an earlier attempt said last says nothing about this one
-    current = bool(status) and updated >= launched - 1.0
+    before = _moment(launch.get("status_before"))
+    current = bool(status) and updated >= launched - 1.0 and (not before or updated != before)
     message = _sentence(status.get("message")) if current else ""
     alive = any(
         find_process(run, source.get("pid"), source.get("pid_started"), source.get("host")) is not None

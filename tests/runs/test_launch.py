@@ -91,6 +91,8 @@ def test_stop_then_resume_goes_on_at_the_same_step(folder: Path) -> None:
     assert stopped.resumable
     wait_until(lambda: not watch.processes(run))
     launch.resume(run, arguments=trainer("--steps=100000", "--delay=0.001"))
+    # a moment after the end of the first attempt: its last word is not the second's
+    assert watch.look(run).state in ("starting", "running")
     wait_until(lambda: watch.look(run).step > stopped.step)
     assert not (run / "stop").exists()
     launch.stop(run)
