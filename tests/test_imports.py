@@ -13,12 +13,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "progress", "geometry", "taxonomy", "colormaps", "settings"),
+    ("errors", "files", "progress", "geometry", "taxonomy", "settings"),
     ("jobs", "cache", "entry_file", "environment", "threads", "checkpoints"),
     ("dataset", "annotations", "detections"),
     ("acoustics", "labelling", "detector", "teacher"),
     ("doctor", "inference", "postprocess", "metrics", "tuning", "simulation", "runs"),
+    ("drawing",),
     ("training",),
+    ("viewing",),
     ("figures", "review"),
     ("commands", "cli", "__main__"),
 )
@@ -146,7 +148,7 @@ def test_every_room_is_looked_at(imports: list[Import]) -> None:
     ("module", "source"),
     [
         ("sai_core.files", "import sai_core.dataset.root"),
-        ("sai_core.inference.engine", "def f():\n    from sai_core.figures import still"),
+        ("sai_core.inference.engine", "def f():\n    from sai_core.drawing import still"),
         ("sai_core.metrics.scores", "if TYPE_CHECKING:\n    from sai_core.training.config import TrainingConfig"),
         ("sai_core.acoustics.store", "from sai_core import runs"),
         ("sai_core.acoustics.store", "from ..runs.folder import RunFolder"),

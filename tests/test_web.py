@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pages.components import web
-from sai_core.figures.player import encode_block, pack
+from sai_core.viewing.player import encode_block, pack
 from tests.figures.scenes import tables
 
 TESTS = Path(__file__).parent / "web"

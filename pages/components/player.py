@@ -9,8 +9,8 @@ from typing import Any, Final
 import streamlit as st
 
 from pages.components import web
-from sai_core.figures.maps import MAP_MODES as MAP_MODES
-from sai_core.figures.player import pack
+from sai_core.drawing.maps import MAP_MODES as MAP_MODES
+from sai_core.viewing.player import pack
 
 _NAME: Final[str] = "sai_frame_player"
 _MAX_LIST: Final[int] = 8

@@ -13,13 +13,13 @@ import streamlit as st
 from pages.components import background
 from sai_core.dataset import DataRoot, PredictionSet, Recording, open_data_root
 from sai_core.errors import InputError
-from sai_core.figures.acoustic_layer import AcousticLayer, LayerKind, open_layer
-from sai_core.figures.comparison import Comparison, compare
-from sai_core.figures.overview import overview
-from sai_core.figures.recording_view import BytesCache, RecordingView, open_view
 from sai_core.files import file_signature
 from sai_core.jobs import Job
 from sai_core.progress import Progress
+from sai_core.viewing.acoustic_layer import AcousticLayer, LayerKind, open_layer
+from sai_core.viewing.comparison import Comparison, compare
+from sai_core.viewing.overview import overview
+from sai_core.viewing.recording_view import BytesCache, RecordingView, open_view
 
 _CACHE_BYTES: Final[int] = 256 << 20
 """Finished blocks of all sessions together: some four minutes of video."""

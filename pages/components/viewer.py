@@ -10,12 +10,12 @@ import streamlit as st
 
 from pages.components import address, player, sources
 from pages.components import state_keys as keys
+from sai_core.drawing.maps import MAP_MODES, MapMode
 from sai_core.errors import SaiError
-from sai_core.figures.acoustic_layer import index_table
-from sai_core.figures.maps import MAP_MODES, MapMode
-from sai_core.figures.player import BLOCK_FRAMES
-from sai_core.figures.recording_view import RecordingView
 from sai_core.jobs import Job
+from sai_core.viewing.acoustic_layer import index_table
+from sai_core.viewing.player import BLOCK_FRAMES
+from sai_core.viewing.recording_view import RecordingView
 
 
 @st.fragment

@@ -11,7 +11,7 @@ from pages.components.text import plain
 from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
-from sai_core.figures.recording_view import is_simulated, system_title
+from sai_core.viewing.recording_view import is_simulated, system_title
 
 NO_SYSTEM = "none"
 

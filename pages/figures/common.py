@@ -13,9 +13,9 @@ import streamlit as st
 from pages.components import background, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from sai_core.colormaps import SEQUENTIAL
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.dataset.outputs import check_output
+from sai_core.drawing.colormaps import SEQUENTIAL
 from sai_core.errors import InputError, SaiError
 from sai_core.figures.paper.style import (
     FORMATS,
@@ -27,9 +27,9 @@ from sai_core.figures.paper.style import (
     PaperStyle,
     suggested_fonts,
 )
-from sai_core.figures.recording_view import is_simulated
 from sai_core.files import atomic_write, file_signature, resolved
 from sai_core.jobs import JobQueue
+from sai_core.viewing.recording_view import is_simulated
 
 _PREVIEW_PX: Final[int] = 1280
 """Pixels across a preview, somewhat more than the page shows of it."""

@@ -17,9 +17,9 @@ from sai_core.errors import SaiError
 from sai_core.figures.gallery import set_note
 from sai_core.figures.paper import curves
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
-from sai_core.figures.recording_view import system_title
 from sai_core.jobs import Job, wait_briefly
 from sai_core.taxonomy import CLASS_NAMES
+from sai_core.viewing.recording_view import system_title
 
 AP_CURVE: Final[str] = "AP over IoU"
 PRECISION_RECALL: Final[str] = "Precision and recall"

@@ -11,8 +11,8 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common
 from sai_core.dataset import DataRoot, PredictionSet, Recording
+from sai_core.drawing.maps import MapMode
 from sai_core.errors import SaiError
-from sai_core.figures.maps import MapMode
 from sai_core.figures.paper.material import Material, open_material, system_of_set
 from sai_core.figures.paper.panels import (
     LAYOUTS,
@@ -26,7 +26,7 @@ from sai_core.figures.paper.panels import (
     render_frame,
 )
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
-from sai_core.figures.recording_view import system_title
+from sai_core.viewing.recording_view import system_title
 
 _LAYOUT_WORDS = {"grid": "As in the report", "stacked": "Stacked"}
 _SCALE_WORDS = {"fixed": "0 to 1", "per-map": "each map's peak"}

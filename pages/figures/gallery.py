@@ -25,11 +25,11 @@ from sai_core.figures.gallery import (
 )
 from sai_core.figures.paper.panels import PanelOptions
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
-from sai_core.figures.recording_view import system_title
 from sai_core.jobs import Job
 from sai_core.metrics import RecordingScores
 from sai_core.progress import Progress
 from sai_core.taxonomy import class_name
+from sai_core.viewing.recording_view import system_title
 
 _PACKING_WORDS = {
     "pdf": "one PDF",

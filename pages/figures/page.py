@@ -14,7 +14,7 @@ from pages.figures import common, curves, frame_figure, gallery, video
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.paper.material import open_material, system_of_set
-from sai_core.figures.recording_view import system_title
+from sai_core.viewing.recording_view import system_title
 
 FIGURE_3: Final[str] = "Fig. 3"
 GALLERY: Final[str] = "Gallery"

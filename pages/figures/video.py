@@ -13,18 +13,18 @@ from pages.components import background
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common
-from sai_core.colormaps import SEQUENTIAL
 from sai_core.dataset import DataRoot, PredictionSet, Recording
+from sai_core.drawing.colormaps import SEQUENTIAL
+from sai_core.drawing.maps import MapMode
 from sai_core.errors import SaiError
-from sai_core.figures.maps import MapMode
 from sai_core.figures.paper.material import System, system_of_set
 from sai_core.figures.paper.panels import SCALES, Scale
-from sai_core.figures.recording_view import system_title
 from sai_core.figures.video import LAYOUTS, VideoOptions, VideoReport, write_video
 from sai_core.files import cache_root
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.jobs import Job
 from sai_core.progress import Progress
+from sai_core.viewing.recording_view import system_title
 
 _LAYOUT_WORDS: Final[dict[str, str]] = {"panels": "Four panels", "overlay": "Overlay"}
 _KEPT: Final[int] = 6

@@ -11,13 +11,13 @@ from pages.components import address, data_bar
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.annotations import read_annotations
-from sai_core.colormaps import sequential_lut
 from sai_core.dataset import DataRoot, Recording, demo_root, open_frames
 from sai_core.dataset.inventory import MATERIALS, Inventory, next_steps, take_inventory
+from sai_core.drawing.colormaps import sequential_lut
+from sai_core.drawing.still import busiest_frame, still
 from sai_core.errors import SaiError
-from sai_core.figures.recording_view import is_simulated
-from sai_core.figures.still import busiest_frame, still
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
+from sai_core.viewing.recording_view import is_simulated
 
 _ICONS = {
     "explorer": ":material/visibility:",

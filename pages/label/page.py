@@ -14,10 +14,10 @@ from pages.components.text import plain
 from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
 from sai_core.errors import InputError, SaiError
-from sai_core.figures.recording_view import RecordingView, open_view
 from sai_core.files import user_path
 from sai_core.jobs import Job, JobQueue
 from sai_core.progress import Progress, no_progress
+from sai_core.viewing.recording_view import RecordingView, open_view
 
 if TYPE_CHECKING:
     from sai_core.labelling.job import LabelReport

@@ -15,11 +15,11 @@ from pages.components.text import plain
 from pages.predict import jobs
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
-from sai_core.figures.recording_view import is_simulated
 from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems
 from sai_core.postprocess.systems import refused_systems, systems_folder
 from sai_core.teacher import SHIPPED_TEACHER
+from sai_core.viewing.recording_view import is_simulated
 
 if TYPE_CHECKING:
     from sai_core.inference.job import PredictionRequest

@@ -17,8 +17,8 @@ from pages.components.text import plain
 from pages.predict import jobs
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.detections.raw import RawDetections
+from sai_core.drawing import raw_picture
 from sai_core.errors import SaiError
-from sai_core.figures import raw_picture
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.tuning import RawSet, find_raw_sets
 

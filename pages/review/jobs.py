@@ -10,13 +10,13 @@ from pages.components import background, sources
 from sai_core.annotations import AnnotationTable, DcaseMetadata, read_dcase_csv
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
-from sai_core.figures.player import BLOCK_FRAMES
-from sai_core.figures.recording_view import RecordingView
 from sai_core.jobs import Job, JobQueue
 from sai_core.progress import Progress, no_progress
 from sai_core.review import Item, Queue, QueueSettings, ReviewStore, build_queue
 from sai_core.review.desk import Material
 from sai_core.review.moment import block_range, label_block
+from sai_core.viewing.player import BLOCK_FRAMES
+from sai_core.viewing.recording_view import RecordingView
 
 MAX_SYSTEMS = 6
 _KEYS = "ABCDEF"

@@ -15,17 +15,17 @@ from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.review import desk_element, jobs
-from sai_core.colormaps import sequential_lut
 from sai_core.dataset import DataRoot, PredictionSet
+from sai_core.drawing.colormaps import sequential_lut
 from sai_core.errors import SaiError
-from sai_core.figures.player import pack
-from sai_core.figures.recording_view import is_simulated
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
 from sai_core.review import KIND_TITLES, Item, Queue, ReviewStore
 from sai_core.review.desk import Desk, Filters, place
 from sai_core.review.edits import AppliedEdits
 from sai_core.review.moment import moment
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES, class_name
+from sai_core.viewing.player import pack
+from sai_core.viewing.recording_view import is_simulated
 
 _ROWS_BEFORE, _ROWS_AFTER = 60, 140
 _AHEAD = 8

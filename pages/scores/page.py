@@ -15,11 +15,11 @@ from pages.components.text import plain
 from pages.scores import export, moments, views
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
-from sai_core.figures.recording_view import is_simulated
 from sai_core.jobs import Job, wait_briefly
 from sai_core.metrics import REVISION_NOTES, REVISIONS, Revision, is_soft
 from sai_core.metrics.published import PUBLISHED
 from sai_core.metrics.score_store import SystemResult
+from sai_core.viewing.recording_view import is_simulated
 
 ALL_SPLITS: Final[str] = "all splits"
 _REVISION_HELP: Final[str] = "Revision of the official evaluator.\n\n" + "\n\n".join(

@@ -16,11 +16,11 @@ from pages.components.text import plain
 from pages.tune import jobs, sliders, views
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
-from sai_core.figures.recording_view import is_simulated
 from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems, load_system
 from sai_core.postprocess.systems import refused_systems, systems_folder
 from sai_core.tuning import RawSet, TuningResult
+from sai_core.viewing.recording_view import is_simulated
 
 # how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
 # string that stands by itself)

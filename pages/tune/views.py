@@ -19,7 +19,6 @@ from pages.components.text import plain
 from pages.tune import charts, jobs, sliders, tables
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.errors import InputError, SaiError
-from sai_core.figures.changes import ADDED, DROPPED, KEPT, panels
 from sai_core.files import FileSignature, file_signature
 from sai_core.jobs import Job
 from sai_core.metrics import THRESHOLDS
@@ -31,6 +30,7 @@ from sai_core.tuning.frames import changed_frames, frame_change
 from sai_core.tuning.report import search_sentence
 from sai_core.tuning.search import OBJECTIVES, Objective
 from sai_core.tuning.submission import SubmissionReport, export_submission
+from sai_core.viewing.changes import ADDED, DROPPED, KEPT, panels
 
 CURVE_FLOOR: Final[float] = 0.05
 """Score from which the curves go: below, there is little but noise, and much of it."""

@@ -1,1 +1,1 @@
-"""What pictures are made of: energy maps of annotations, colour maps, and the player's binary blocks."""
+"""What leaves the program: figures for papers, galleries of examples, videos."""

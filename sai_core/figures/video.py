@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
-from sai_core.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.dataset import AudioReader, Recording
+from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
+from sai_core.drawing.maps import MAP_MODES, MapMode, Patch, annotation_patch, merged_canvas, outlines
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.figures.maps import MAP_MODES, MapMode, Patch, annotation_patch, merged_canvas, outlines
 from sai_core.figures.paper.material import Material, System, open_material
 from sai_core.files import atomic_write
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ

@@ -1,6 +1,6 @@
 """What the editor shows of an item, as bytes: pictures, regions, sound, tracks and spectrogram around a moment.
 
-Built on the blocks of :mod:`sai_core.figures.player`. A message names every block of the moment and holds those that
+Built on the blocks of :mod:`sai_core.viewing.player`. A message names every block of the moment and holds those that
 the browser does not have yet, so that a decision, which changes only a few regions, sends only those again.
 
 Parts of the container:
@@ -29,12 +29,12 @@ import numpy.typing as npt
 from sai_core.annotations import AnnotationTable, DcaseMetadata
 from sai_core.dataset import AudioReader
 from sai_core.errors import InputError
-from sai_core.figures.events import peak_directions
-from sai_core.figures.player import BLOCK_FRAMES, encode_block, pack, quantise_levels
-from sai_core.figures.recording_view import RecordingView, system_title
 from sai_core.geometry import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.review.edits import AppliedEdits
 from sai_core.review.queue import Item
+from sai_core.viewing.events import peak_directions
+from sai_core.viewing.player import BLOCK_FRAMES, encode_block, pack, quantise_levels
+from sai_core.viewing.recording_view import RecordingView, system_title
 
 MAX_BLOCKS: Final[int] = 4
 """Blocks of two seconds sent for one moment: an event of up to six seconds is there as a whole."""

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
+from sai_core.drawing.maps import annotation_patch
 from sai_core.errors import InputError
-from sai_core.figures.maps import annotation_patch
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.review.edits import Parts
 

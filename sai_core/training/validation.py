@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
-from sai_core.colormaps import sequential_lut
 from sai_core.detections.table import Detections
 from sai_core.detector.models import SaiDetector
+from sai_core.drawing.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.inference.networks import FrameOutput, OwnNetwork
 from sai_core.metrics import evaluate

@@ -31,7 +31,7 @@ from websockets.typing import Origin, Subprotocol
 
 from pages.components import state_keys as keys
 from sai_core.dataset import demo_root, open_data_root
-from sai_core.figures.player import BLOCK_FRAMES, unpack
+from sai_core.viewing.player import BLOCK_FRAMES, unpack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

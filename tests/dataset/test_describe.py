@@ -13,7 +13,7 @@ import numpy as np
 from sai_core.dataset import AudioInfo, Recording, VideoInfo, describe, open_data_root
 from sai_core.doctor import gather
 from sai_core.figures.paper.material import open_material
-from sai_core.figures.recording_view import BytesCache, open_view
+from sai_core.viewing.recording_view import BytesCache, open_view
 
 WriteWav = Callable[..., Path]
 

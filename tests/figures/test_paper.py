@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from sai_core.annotations import AnnotationTable
-from sai_core.colormaps import diverging_lut, sequential_lut
 from sai_core.dataset import DataRoot, open_data_root
+from sai_core.drawing.colormaps import diverging_lut, sequential_lut
+from sai_core.drawing.maps import frame_map
 from sai_core.errors import InputError
-from sai_core.figures.maps import frame_map
 from sai_core.figures.paper import curves
 from sai_core.figures.paper.material import (
     Material,

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 from sai_core.annotations import AnnotationTable
-from sai_core.colormaps import sequential_lut
 from sai_core.dataset import DataRoot, Recording, open_data_root, open_frames
+from sai_core.drawing.colormaps import sequential_lut
 from sai_core.errors import CancelledError, InputError
 from sai_core.figures import video
 from sai_core.figures.paper.material import Material, System, open_material, system_of_set

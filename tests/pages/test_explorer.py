@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from pages.components import player
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from sai_core.figures.player import unpack
+from sai_core.viewing.player import unpack
 from tests.figures.scenes import write_root
 
 APP = str(Path(__file__).resolve().parents[2] / "pages" / "explorer" / "page.py")

@@ -14,8 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from pages.review import desk_element
-from sai_core.figures.player import unpack
 from sai_core.review import ReviewStore
+from sai_core.viewing.player import unpack
 from tests.figures.scenes import write_root
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "review" / "page.py")

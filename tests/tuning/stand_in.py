@@ -9,7 +9,7 @@ import numpy as np
 
 from sai_core.annotations import AnnotationTable, write_label_json
 from sai_core.detections.raw import RawDetections, RawWriter, store_folder, store_key
-from sai_core.figures.maps import unwrap_columns
+from sai_core.drawing.maps import unwrap_columns
 from tests.figures.scenes import Row, blob, table_of
 
 CELLS = (np.arange(28) + 0.5) / 28

@@ -9,13 +9,13 @@ import pytest
 
 from sai_core.annotations import read_annotations
 from sai_core.errors import InputError
-from sai_core.figures.changes import ADDED, DROPPED, panels
 from sai_core.metrics import evaluate
 from sai_core.metrics.discovery import find_labels
 from sai_core.postprocess import PipelineSettings
 from sai_core.tuning import TuningSet, find_raw_sets, open_raw_set
 from sai_core.tuning.frames import changed_frames, frame_change
 from sai_core.tuning.submission import export_submission
+from sai_core.viewing.changes import ADDED, DROPPED, panels
 
 BEFORE = PipelineSettings()
 AFTER = PipelineSettings(min_score=0.25, nms_iou=0.1, min_hits=3)

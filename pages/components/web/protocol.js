@@ -1,5 +1,5 @@
 // @ts-check
-// Binary containers and blocks of frames, as sai_core/figures/player.py packs them.
+// Binary containers and blocks of frames, as sai_core/viewing/player.py packs them.
 
 /**
  * @typedef {Record<string, any>} Arrays

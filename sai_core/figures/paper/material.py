@@ -24,10 +24,10 @@ from sai_core.dataset import (
 )
 from sai_core.dataset.layout import PREDICTIONS_FOLDER, prediction_name
 from sai_core.errors import InputError
-from sai_core.figures.recording_view import is_simulated, system_title
 from sai_core.files import resolved, user_path
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
+from sai_core.viewing.recording_view import is_simulated, system_title
 
 HELD_FRAMES: Final[int] = 5
 """A video that ends up to half a second early holds its last picture, as in the player; later frames have none."""

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
-from sai_core.colormaps import diverging_lut, sequential_lut
+from sai_core.drawing.colormaps import diverging_lut, sequential_lut
+from sai_core.drawing.maps import MAP_MODES, MapMode, annotation_patch, merged_canvas, outlines
 from sai_core.errors import InputError
-from sai_core.figures.maps import MAP_MODES, MapMode, annotation_patch, merged_canvas, outlines
 from sai_core.figures.paper.material import Material
 from sai_core.figures.paper.style import (
     MM_PER_PT,
@@ -62,7 +62,7 @@ class PanelOptions:
     Attributes
     ----------
     mode : {"full", "official", "points"}
-        Rendering of the energy maps; see :mod:`sai_core.figures.maps`.
+        Rendering of the energy maps; see :mod:`sai_core.drawing.maps`.
     scale : {"fixed", "per-map"}
         Colours span energies 0 to 1, so that amplitudes can be compared (default), or 0 to each map's own peak.
     layout : {"grid", "stacked"}

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
-from sai_core.colormaps import SEQUENTIAL
+from sai_core.drawing.colormaps import SEQUENTIAL
 from sai_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class PaperStyle:
     theme : {"journal", "slides"}
         Black on white, or light on a dark page.
     colormap : str
-        Energy map, one of :data:`sai_core.colormaps.SEQUENTIAL`.
+        Energy map, one of :data:`sai_core.drawing.colormaps.SEQUENTIAL`.
     editable_text : bool
         SVG only: write text as text, to be edited, instead of as outlines that look the same everywhere.
 

@@ -10,9 +10,9 @@ import pytest
 
 from sai_core.dataset import PredictionSet, open_data_root
 from sai_core.errors import InputError
-from sai_core.figures.overview import overview
-from sai_core.figures.player import BLOCK_FRAMES, unpack
-from sai_core.figures.recording_view import BytesCache, RecordingView, open_view, system_title
+from sai_core.viewing.overview import overview
+from sai_core.viewing.player import BLOCK_FRAMES, unpack
+from sai_core.viewing.recording_view import BytesCache, RecordingView, open_view, system_title
 from tests.figures.scenes import write_root
 
 
@@ -150,7 +150,7 @@ def test_overview_reads_headers_and_metadata_only(tmp_path):
 )
 def test_acoustic_maps_come_in_blocks_with_their_loudness(root_path, kind, options):
     from sai_core.acoustics.features import extract
-    from sai_core.figures.acoustic_layer import index_table, open_layer
+    from sai_core.viewing.acoustic_layer import index_table, open_layer
 
     recording = open_data_root(root_path).recordings[0]
     layer = open_layer(recording, kind)
@@ -169,7 +169,7 @@ def test_acoustic_maps_come_in_blocks_with_their_loudness(root_path, kind, optio
 
 
 def test_precedence_is_another_map_than_single_frames(root_path):
-    from sai_core.figures.acoustic_layer import open_layer
+    from sai_core.viewing.acoustic_layer import open_layer
 
     recording = open_data_root(root_path).recordings[0]
     precedence, single = (unpack(open_layer(recording, kind).block(0))[1] for kind in ("precedence", "uplam"))
@@ -177,7 +177,7 @@ def test_precedence_is_another_map_than_single_frames(root_path):
 
 
 def test_acoustic_maps_need_fitting_audio(tmp_path):
-    from sai_core.figures.acoustic_layer import layer_kinds, open_layer
+    from sai_core.viewing.acoustic_layer import layer_kinds, open_layer
 
     write_root(tmp_path, n_frames=5, video_size=None, audio=False)
     recording = open_data_root(tmp_path).recordings[0]

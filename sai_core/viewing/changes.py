@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
-from sai_core.figures.maps import annotation_patch, outlines
-from sai_core.figures.still import still
+from sai_core.drawing.maps import annotation_patch, outlines
+from sai_core.drawing.still import still
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.tuning.bench import TuningRecording
 from sai_core.tuning.frames import FrameChange

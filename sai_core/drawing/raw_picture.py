@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.colormaps import sequential_lut
 from sai_core.detections.raw import RawDetections
+from sai_core.drawing.colormaps import sequential_lut
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, pixel_to_direction
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sai_core.annotations import AnnotationTable
-from sai_core.figures.still import busiest_frame, still
+from sai_core.drawing.still import busiest_frame, still
 
 
 def region(x0: int, y0: int, size: int = 20) -> AnnotationTable:

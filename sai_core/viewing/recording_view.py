@@ -1,6 +1,6 @@
 """A recording opened for looking at: labels, predictions, pictures and sound behind one frame axis.
 
-Everything the player asks for comes from here as bytes (:mod:`sai_core.figures.player`). What is missing or cannot be
+Everything the player asks for comes from here as bytes (:mod:`sai_core.viewing.player`). What is missing or cannot be
 read becomes a sentence, never an error: a viewer that shows the rest is more use than none.
 """
 
@@ -19,16 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable, read_annotations
-from sai_core.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.dataset import AudioReader, FrameSource, PredictionSet, Recording, describe, open_frames, spectrogram
+from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
+from sai_core.drawing.maps import MAP_MODES, MapMode
 from sai_core.errors import EnvironmentProblem, InputError, SaiError
-from sai_core.figures.acoustic_layer import LAYER_TITLES, LayerKind, layer_kinds
-from sai_core.figures.maps import MAP_MODES, MapMode
-from sai_core.figures.player import BLOCK_FRAMES, encode_block, encode_scene, pack, quantise_levels
 from sai_core.files import file_signature
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
+from sai_core.viewing.acoustic_layer import LAYER_TITLES, LayerKind, layer_kinds
+from sai_core.viewing.player import BLOCK_FRAMES, encode_block, encode_scene, pack, quantise_levels
 
 PICTURE_SIZE_WH: Final[tuple[int, int]] = (720, 360)
 """Size of the pictures sent to the browser: two pixels a degree, what a panel of a laptop screen can show."""
@@ -125,7 +125,7 @@ class RecordingView:
         return -(-self.n_frames // BLOCK_FRAMES)
 
     def scene(self) -> bytes:
-        """Container with what is needed once (:func:`sai_core.figures.player.encode_scene`)."""
+        """Container with what is needed once (:func:`sai_core.viewing.player.encode_scene`)."""
         if self._scene is None:
             self._scene = encode_scene(self._header(), self.tables)
         return self._scene

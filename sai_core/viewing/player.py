@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
+from sai_core.drawing.maps import MapMode, Patch, annotation_patch, crop, merged_canvas, outlines
 from sai_core.errors import InputError
-from sai_core.figures.events import ErrorEvents, peak_directions
-from sai_core.figures.maps import MapMode, Patch, annotation_patch, crop, merged_canvas, outlines
+from sai_core.viewing.events import ErrorEvents, peak_directions
 
 BLOCK_FRAMES: Final[int] = 20
 """Frames in a block: two seconds, about 0.3-1 MB, built in a tenth of the time it plays."""
@@ -126,7 +126,7 @@ def encode_block(
     n_frames : int
         Frames of the recording; the last block is shorter.
     mode : {"full", "official", "points"}
-        Rendering of the maps, label grid (:mod:`sai_core.figures.maps`).
+        Rendering of the maps, label grid (:mod:`sai_core.drawing.maps`).
     pictures : sequence of uint8 (height, width, 3) RGB, optional
         One per frame of the block; None for a frame without a picture.
     audio : int16, shape (samples,), optional

@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from sai_core.dataset import Recording
 from sai_core.errors import InputError
-from sai_core.figures.player import BLOCK_FRAMES, pack
 from sai_core.progress import Progress, no_progress
+from sai_core.viewing.player import BLOCK_FRAMES, pack
 
 if TYPE_CHECKING:
     from sai_core.acoustics.store import StoredMaps

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
-from sai_core.colormaps import sequential_lut
-from sai_core.figures.maps import annotation_patch, frame_map, outlines
+from sai_core.drawing.colormaps import sequential_lut
+from sai_core.drawing.maps import annotation_patch, frame_map, outlines
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.taxonomy import CLASS_COLORS
 

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sai_core.colormaps import SEQUENTIAL, diverging_lut, oklab_to_srgb, sequential_lut
+from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, oklab_to_srgb, sequential_lut
 from sai_core.errors import InputError
 
 

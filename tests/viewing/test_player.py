@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sai_core.drawing.maps import frame_map
 from sai_core.errors import InputError
-from sai_core.figures import player
-from sai_core.figures.maps import frame_map
+from sai_core.viewing import player
 from tests.figures.scenes import blob, table_of, tables
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sai_core.errors import InputError
-from sai_core.figures.comparison import compare
-from sai_core.figures.events import CONFUSION, FALSE_POSITIVE, MISS, error_events, peak_directions
-from sai_core.figures.player import unpack
 from sai_core.geometry import direction_to_pixel
 from sai_core.metrics import evaluate, score_recording
+from sai_core.viewing.comparison import compare
+from sai_core.viewing.events import CONFUSION, FALSE_POSITIVE, MISS, error_events, peak_directions
+from sai_core.viewing.player import unpack
 from tests.figures.scenes import blob, table_of, tables
 
 

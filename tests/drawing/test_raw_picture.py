@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sai_core.detections.raw import RawDetections, RawWriter
+from sai_core.drawing import raw_picture
 from sai_core.errors import InputError
-from sai_core.figures import raw_picture
 from sai_core.taxonomy import CLASS_COLORS
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
-from sai_core.figures.events import ErrorEvents, error_events, peak_directions
-from sai_core.figures.player import encode_events, pack
 from sai_core.geometry import great_circle_deg
 from sai_core.metrics import merge, score_recording
 from sai_core.progress import Progress, no_progress
+from sai_core.viewing.events import ErrorEvents, error_events, peak_directions
+from sai_core.viewing.player import encode_events, pack
 
 THRESHOLDS: Final[tuple[float, ...]] = (0.25, 0.5, 0.75)
 """Soft IoU at which the official metric counts a pair as found."""

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
+from sai_core.drawing.maps import peak_points
 from sai_core.errors import InputError
-from sai_core.figures.maps import peak_points
 from sai_core.geometry import great_circle_deg, pixel_to_direction
 
 FloatArray = npt.NDArray[np.float64]

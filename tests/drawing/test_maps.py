@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sai_core.annotations import AnnotationTable
-from sai_core.errors import InputError
-from sai_core.figures.maps import (
+from sai_core.drawing.maps import (
     EMPTY_PATCH,
     MAP_MODES,
     Patch,
@@ -22,6 +21,7 @@ from sai_core.figures.maps import (
     outlines,
     peak_points,
 )
+from sai_core.errors import InputError
 from sai_core.metrics import render_map_0630
 from tests.figures.scenes import blob, table_of, tables
 
