@@ -1,4 +1,4 @@
-"""Fixtures that every test may use; the cache folder is a temporary one, so that tests never touch a user's."""
+"""Fixtures that every test may use; cache and workspace are temporary folders, so that tests never touch a user's."""
 
 from __future__ import annotations
 
@@ -31,14 +31,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    before = os.environ.get("SAI_CACHE_DIR")
-    os.environ["SAI_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["SAI_CACHE_DIR"]
-    else:
-        os.environ["SAI_CACHE_DIR"] = before
+def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SAI_WORKSPACE", str(tmp_path_factory.mktemp("workspace")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

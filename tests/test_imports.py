@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("jobs", "cache", "entry_file", "environment", "threads", "checkpoints"),
     ("dataset", "annotations", "detections"),
     ("acoustics", "labelling", "detector", "teacher"),
+    ("workspace",),
     ("doctor", "inference", "postprocess", "metrics", "tuning", "simulation", "runs"),
     ("drawing",),
     ("training",),

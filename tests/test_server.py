@@ -74,6 +74,7 @@ def started(tmp_path: Path, cwd: Path, *arguments: str) -> Iterator[Server]:
         **os.environ,
         "HOME": str(tmp_path),
         "SAI_CACHE_DIR": str(tmp_path / "cache"),
+        "SAI_WORKSPACE": str(tmp_path / "workspace"),
         "PYTHONUNBUFFERED": "1",
         "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
     }

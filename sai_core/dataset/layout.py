@@ -28,6 +28,10 @@ KIND_WORDS: Final[dict[str, str]] = {
 
 PREDICTIONS_FOLDER: Final[str] = "predictions"
 
+SET_FILE: Final[str] = "set.json"
+SET_MARK: Final[str] = '"sai_set"'
+"""What a set of the workspace was made from (``sai_core.workspace``), and the key with which the file begins."""
+
 AUDIO_SUFFIXES: Final[tuple[str, ...]] = (".wav", ".flac")
 VIDEO_SUFFIXES: Final[tuple[str, ...]] = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm")
 IMAGE_SUFFIXES: Final[tuple[str, ...]] = (".png", ".jpg", ".jpeg")

@@ -227,3 +227,33 @@ def _is_of_kind(name: str, kind: str) -> bool:
     if kind == "frames":
         return name.lower().endswith(IMAGE_SUFFIXES)
     return (label_name(name) if kind == "labels" else media_name(name, kind)) is not None
+
+
+def check_workspace(path: Path, *, marker: str) -> None:
+    """Refuse a folder for the program's own results that is, or lies inside of, a data root.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute; need not exist.
+    marker : str
+        Name of the file that tells that the folder is a workspace already; its own labels are not a user's then.
+
+    Raises
+    ------
+    InputError
+        With the data root.
+    """
+    real = _real(path)
+    check_output(path, folder=True)
+    own = (real / marker).is_file()
+    for at in (real, *real.parents):
+        filled = {f.name.lower() for f in _kind_folders(at) if (k := kind_of_folder(f.name)) and _holds(f, k)}
+        if at == real and own:
+            filled.discard("labels")
+        if filled - _OFTEN_ELSEWHERE:
+            where = "is a data root" if at == real else f"lies inside the data root {at}"
+            raise InputError(
+                f"{path}: {where} ({', '.join(sorted(filled))}), which is only read; choose another folder for the "
+                "workspace (--workspace, SAI_WORKSPACE)."
+            )

@@ -22,6 +22,8 @@ from sai_core.dataset.layout import (
     KIND_WORDS,
     KINDS,
     PREDICTIONS_FOLDER,
+    SET_FILE,
+    SET_MARK,
     is_official_name,
     is_split_name,
     kind_of_folder,
@@ -160,12 +162,15 @@ class DataRoot:
         Those under ``<root>/predictions``, sorted by name, then those added by the user.
     problems : tuple of str
         What was left out and why, one sentence each.
+    label_set : str
+        Which labels the recordings have: empty for the data root's own, else the name of :meth:`with_labels`.
     """
 
     path: Path
     recordings: tuple[Recording, ...] = ()
     prediction_sets: tuple[PredictionSet, ...] = ()
     problems: tuple[str, ...] = ()
+    label_set: str = ""
 
     @cached_property
     def _by_name(self) -> dict[str, list[Recording]]:
@@ -265,8 +270,15 @@ class DataRoot:
         InputError
             As :func:`find_prediction_sets`.
         """
+        return self.with_prediction_sets(find_prediction_sets(path))
+
+    def with_prediction_sets(self, more: Iterable[PredictionSet]) -> DataRoot:
+        """New data root with prediction sets added.
+
+        A set of the same folder is replaced. A name that is taken gets the parent folder's name in front.
+        """
         sets = list(self.prediction_sets)
-        for added in find_prediction_sets(path):
+        for added in more:
             sets = [s for s in sets if s.folder != added.folder]
             taken = {s.name for s in sets}
             name, number = added.name, 2
@@ -276,6 +288,43 @@ class DataRoot:
                 name, number = f"{added.name} ({number})", number + 1
             sets.append(replace(added, name=name))
         return replace(self, prediction_sets=tuple(sets))
+
+    def with_labels(self, name: str, files: Mapping[str, Path]) -> DataRoot:
+        """New data root whose labels are those of a label set alone, never a mixture of it and the root's own.
+
+        Parameters
+        ----------
+        name : str
+            What the label set is called; becomes :attr:`label_set`.
+        files : mapping of str to Path
+            Label file of each recording, by ``<split>/<recording>`` or ``<recording>``. A file of another split, or of
+            none, is taken only where the name is once in the data root and once in the label set.
+
+        Returns
+        -------
+        DataRoot
+            Recordings without a file in the label set have no label. ``problems`` says how many, and how many files
+            of the label set belong to no recording.
+        """
+        by_name: dict[str, list[str]] = {}
+        for key in files:
+            by_name.setdefault(key.rpartition("/")[2], []).append(key)
+        used: set[str] = set()
+        recordings = []
+        for recording in self.recordings:
+            key = f"{recording.split}/{recording.name}" if recording.split else recording.name
+            if key not in files:
+                same = by_name.get(recording.name, [])
+                key = same[0] if len(same) == 1 and len(self._by_name[recording.name]) == 1 else ""
+            used.add(key)
+            recordings.append(replace(recording, label_path=files.get(key)))
+        told = []
+        if bare := sum(not r.has_labels for r in recordings):
+            told.append(f"{bare} of {len(recordings)} recordings have no label in the label set {name}.")
+        if idle := len(files.keys() - used):
+            told.append(f"{idle} of {len(files)} label files of the label set {name} belong to no recording here.")
+        problems = (*self.problems, *told)
+        return replace(self, recordings=tuple(recordings), problems=problems, label_set=name)
 
 
 def open_data_root(path: str | Path) -> DataRoot:
@@ -324,7 +373,8 @@ def open_data_root(path: str | Path) -> DataRoot:
             "data folder."
             for folder, names in inside.items()
         ]
-        if (above := kind_of_folder(root.parent.name)) is not None:
+        above = kind_of_folder(root.parent.name)
+        if above is not None and not is_set_file(root / SET_FILE):
             found.problems.append(
                 f"{root}: is one split of {root.parent.name}, so that only its {KIND_WORDS[above]} could be seen; open "
                 f"{root.parent.parent} as the data folder."
@@ -391,6 +441,66 @@ def find_prediction_sets(folder: str | Path) -> tuple[PredictionSet, ...]:
     if not sets:
         raise InputError(f"{root}: holds no prediction file (<recording>.json or <recording>_inference.json).")
     return sets
+
+
+def files_of_set(folder: Path, kind: str, *, skip: Iterable[Path] = ()) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Files of one set of predictions or labels, whatever lies beside them, and what was left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Absolute.
+    kind : {"predictions", "labels"}
+    skip : iterable of Path
+        Files and folders that are left out.
+
+    Returns
+    -------
+    files : dict of str to Path
+        By recording, of labels in a sub-folder by ``<split>/<recording>``; sorted by name.
+    problems : tuple of str
+        One sentence each.
+    """
+    scan = _Scan(folder)
+    if kind == "predictions":
+        found = _prediction_set(scan, folder, skip=frozenset(skip))
+        return dict(found.files), found.problems
+    best: dict[str, tuple[int, Path]] = {}
+    told: list[str] = []
+    for place, file in _walk_files(scan, folder, 1, frozenset(skip)):
+        parsed = _label_of(file)
+        if parsed is None:
+            continue
+        key = parsed[0] if place == folder else f"{composed(place.name)}/{parsed[0]}"
+        _keep_better(best, key, parsed[1], file, folder, told)
+    return {key: best[key][1] for key in sorted(best)}, (*scan.problems, *told)
+
+
+def _keep_better(
+    best: dict[str, tuple[int, Path]], key: str, rank: int, file: Path, folder: Path, told: list[str]
+) -> None:
+    """Keep the better spelling of two files for one recording, and tell of the other."""
+    known = best.get(key)
+    if known is None:
+        best[key] = (rank, file)
+        return
+    winner, loser = ((rank, file), known) if rank < known[0] else (known, (rank, file))
+    best[key] = winner
+    told.append(f"{key}: {winner[1].relative_to(folder)} is used; {loser[1].relative_to(folder)} is left out.")
+
+
+def is_set_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a ``set.json`` is the workspace's note of what a set was made from, not a recording called "set".
+
+    The one file that is looked into here: its first bytes, where a file has this very name.
+    """
+    if os.path.basename(path) != SET_FILE:
+        return False
+    try:
+        with open(path, "rb") as stream:
+            return SET_MARK.encode() in stream.read(64)
+    except OSError:
+        return False
 
 
 class _Scan:
@@ -556,23 +666,31 @@ def _walk_files(
     """``(folder, file)`` of every file at most ``depth`` levels below, folders after the files of their parent."""
     inner: list[Path] = []
     for entry in scan.entries(folder):
+        path = Path(entry.path)
+        if path in skip:
+            continue
         if _is_dir(entry):
-            inner.append(Path(entry.path))
+            inner.append(path)
         elif _is_file(entry):
-            yield folder, Path(entry.path)
+            yield folder, path
     if depth > 0:
         for sub in inner:
-            if sub not in skip:
-                yield from _walk_files(scan, sub, depth - 1, skip)
+            yield from _walk_files(scan, sub, depth - 1, skip)
 
 
 def _scan_label_folder(scan: _Scan, found: _Found, root: Path, skip: frozenset[Path | None]) -> None:
     """A folder that is nothing but label files, in sub-folders or not; the innermost folder is the split."""
     for folder, file in _walk_files(scan, root, _MAX_JSON_DEPTH, skip):
-        parsed = label_name(file.name)
-        if parsed is not None and not parsed[0].lower().endswith("_inference"):
+        parsed = _label_of(file)
+        if parsed is not None:
             split = "" if folder == root else composed(folder.name)
             found.add("labels", split, parsed[0], parsed[1], file)
+
+
+def _label_of(file: Path) -> tuple[str, int] | None:
+    """Recording and rank of a label file among other JSON files."""
+    parsed = label_name(file.name)
+    return None if parsed is None or parsed[0].lower().endswith("_inference") or is_set_file(file) else parsed
 
 
 def _scan_predictions(scan: _Scan, folder: Path) -> tuple[PredictionSet, ...]:
@@ -610,29 +728,29 @@ def _prediction_sets(
     return sets
 
 
-def _prediction_files(scan: _Scan, folder: Path, depth: int) -> Iterator[tuple[str, Path, int]]:
+def _prediction_files(
+    scan: _Scan, folder: Path, depth: int, skip: frozenset[Path | None] = frozenset()
+) -> Iterator[tuple[str, Path, int]]:
     """Recording, file and rank of its spelling, of every prediction file."""
-    for _, file in _walk_files(scan, folder, depth):
+    for _, file in _walk_files(scan, folder, depth, skip):
         parsed = prediction_name(file.name)
         if parsed is None or parsed[0].lower().endswith("_std"):
             continue  # labels kept beside predictions
+        if is_set_file(file):
+            continue
         if file.parent.parent.name == "raw" and file.name in ("store.json", "began.json"):
             continue  # a network's raw detections, kept beside predictions
         yield parsed[0], file, parsed[1]
 
 
-def _prediction_set(scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH) -> PredictionSet:
+def _prediction_set(
+    scan: _Scan, folder: Path, depth: int = _MAX_JSON_DEPTH, skip: frozenset[Path | None] = frozenset()
+) -> PredictionSet:
     best: dict[str, tuple[int, Path]] = {}
     own: list[str] = []
     before = len(scan.problems)
-    for name, file, rank in _prediction_files(scan, folder, depth):
-        known = best.get(name)
-        if known is None:
-            best[name] = (rank, file)
-            continue
-        winner, loser = ((rank, file), known) if rank < known[0] else (known, (rank, file))
-        best[name] = winner
-        own.append(f"{name}: {winner[1].relative_to(folder)} is used; {loser[1].relative_to(folder)} is left out.")
+    for name, file, rank in _prediction_files(scan, folder, depth, skip):
+        _keep_better(best, name, rank, file, folder, own)
     problems = (*scan.problems[before:], *own)
     return PredictionSet(composed(folder.name), folder, {name: path for name, (_, path) in best.items()}, problems)
 

@@ -1,0 +1,34 @@
+"""Where everything that the program makes is kept and found again, by name, on all pages and by all verbs."""
+
+from sai_core.workspace.facts import SetFacts
+from sai_core.workspace.folder import (
+    KIND_NOUNS,
+    KINDS,
+    StoredSet,
+    Trashed,
+    Usage,
+    Workspace,
+    use_workspace,
+    workspace,
+)
+from sai_core.workspace.names import check_name
+from sai_core.workspace.remembered import Added
+from sai_core.workspace.roots import as_prediction_set, fits, label_sets, with_sets
+
+__all__ = [
+    "KINDS",
+    "KIND_NOUNS",
+    "Added",
+    "SetFacts",
+    "StoredSet",
+    "Trashed",
+    "Usage",
+    "Workspace",
+    "as_prediction_set",
+    "check_name",
+    "fits",
+    "label_sets",
+    "use_workspace",
+    "with_sets",
+    "workspace",
+]

@@ -1,0 +1,121 @@
+"""A data root together with the workspace's sets: which of them belong to it, and with whose labels it is seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sai_core.dataset.root import DataRoot, PredictionSet, find_prediction_sets, open_data_root
+from sai_core.errors import InputError
+from sai_core.files import user_path
+from sai_core.workspace.folder import StoredSet, Workspace, workspace
+
+
+def with_sets(root: DataRoot, *, labels: str = "", extra: Sequence[str] = (), everything: bool = True) -> DataRoot:
+    """A data root with the workspace's prediction sets, and the labels that the user chose.
+
+    Sets that were made from other data are not mixed in by themselves, since recordings of different data are often
+    called alike; ``extra`` can name them.
+
+    Parameters
+    ----------
+    root : DataRoot
+    labels : str
+        Empty for the data root's own; else a label set's name in the workspace, or the path of a folder of labels.
+        Every recording then has its label from there, or none.
+    extra : sequence of str
+        More prediction sets, each by its name in the workspace or its path.
+    everything : bool
+        Take all prediction sets of the workspace that belong to the data root (:func:`fits`).
+
+    Returns
+    -------
+    DataRoot
+        ``problems`` tells what does not fit.
+
+    Raises
+    ------
+    InputError
+        No such set or folder.
+    """
+    place = workspace()
+    wanted: list[PredictionSet] = []
+    told: list[str] = []
+    names = {r.name for r in root.recordings}
+    if everything:
+        for stored in place.sets("predictions"):
+            if fits(stored, root, names=names):
+                wanted.append(as_prediction_set(stored))
+    for text in extra:
+        named = _named(place, "predictions", text)
+        if named is None:
+            wanted += find_prediction_sets(text)
+            continue
+        told += _other_data(named, root)
+        wanted.append(as_prediction_set(named))
+    root = root.with_prediction_sets(wanted)
+    if labels:
+        chosen = _named(place, "labels", labels)
+        if chosen is None:
+            root = root.with_labels(*_labels_of_folder(labels))
+        else:
+            told += [*_other_data(chosen, root), *(f"{chosen.name}: {p}" for p in chosen.left_out)]
+            root = root.with_labels(chosen.name, chosen.files_by_split)
+    return replace(root, problems=(*root.problems, *told))
+
+
+def label_sets(root: DataRoot) -> tuple[StoredSet, ...]:
+    """Label sets of the workspace that belong to a data root, the newest first."""
+    names = {r.name for r in root.recordings}
+    return tuple(s for s in workspace().sets("labels") if fits(s, root, names=names))
+
+
+def fits(stored: StoredSet, root: DataRoot, *, names: set[str] | None = None) -> bool:
+    """Whether a set belongs to a data root.
+
+    It has one of its recordings, and was made from this very folder; from one that is gone while all of its recordings
+    are here (the data were moved); or from nobody knows what.
+    """
+    names = {r.name for r in root.recordings} if names is None else names
+    data = stored.facts.data
+    here = not data or os.path.realpath(data) == os.fspath(root.path)
+    if not here and os.path.exists(data):
+        return False
+    own = {key.rpartition("/")[2] for key in stored.files_by_split}
+    return bool(own & names) if here else bool(own) and own <= names
+
+
+def as_prediction_set(stored: StoredSet) -> PredictionSet:
+    """A stored set as one of a data root's prediction sets."""
+    return PredictionSet(stored.name, stored.folder, stored.files, stored.left_out)
+
+
+def _named(place: Workspace, kind: str, text: str) -> StoredSet | None:
+    """The set of a name; None for a path."""
+    if os.sep in text or text[:1] in ("~", "'", '"') or text[:5].lower() == "file:":
+        return None
+    try:
+        return place.find(kind, text)
+    except InputError:
+        if os.path.lexists(user_path(text)):
+            return None
+        raise
+
+
+def _other_data(stored: StoredSet, root: DataRoot) -> list[str]:
+    """A warning where a set was made from other data than those that it is used with."""
+    if stored.facts.data and not fits(stored, root):
+        return [f"{stored.name} was made from other data ({stored.facts.data}); recordings are matched by name alone."]
+    return []
+
+
+def _labels_of_folder(text: str) -> tuple[str, Mapping[str, Path]]:
+    """Name and files, by split, of a folder of labels anywhere."""
+    other = open_data_root(text)
+    files = {f"{r.split}/{r.name}" if r.split else r.name: r.label_path for r in other.recordings}
+    found = {key: path for key, path in files.items() if path is not None}
+    if not found:
+        raise InputError(f"{text}: holds no label file (<recording>_std.json); choose another label set.")
+    return os.fspath(other.path), found
