@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sai_core import cache
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci")
 
+_numbers = itertools.count()
 REPOSITORY = Path(__file__).resolve().parents[1]
 ORACLE = REPOSITORY.parent / "shared" / "oracle"
 
@@ -31,11 +33,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    workspaces = tmp_path_factory.mktemp("workspaces")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("SAI_WORKSPACE", str(tmp_path_factory.mktemp("workspace")))
-        yield
+        patch.setenv("SAI_WORKSPACE", str(workspaces / "session"))
+        yield workspaces
+
+
+@pytest.fixture(autouse=True)
+def _own_workspace(_private_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test makes is not found by the next; the folder itself is not made before it is needed."""
+    monkeypatch.setenv("SAI_WORKSPACE", str(_private_folders / f"{next(_numbers)}"))
 
 
 @pytest.fixture(autouse=True, scope="session")

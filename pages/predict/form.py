@@ -17,7 +17,7 @@ from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems
-from sai_core.postprocess.systems import refused_systems, systems_folder
+from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.teacher import SHIPPED_TEACHER
 from sai_core.viewing.recording_view import is_simulated
 
@@ -191,8 +191,8 @@ def _network() -> _Network | None:
 
 def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -> System:
     track = "A" if facts.kind == "track A" else "B"
-    systems = {s.name: s for s in list_systems(systems_folder())}
-    say_problems(tuple(refused_systems(systems_folder())))
+    systems = {s.name: s for s in list_systems(systems_folders())}
+    say_problems(tuple(refused_systems(systems_folders())))
     names = sorted(systems, key=lambda n: systems[n].track not in (track, "any"))
     preferred = "Baseline" if facts.kind == "official baseline" else "Voted"
     name = column.selectbox(

@@ -15,7 +15,7 @@ from pages.review.session import show_desk
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.files import user_path
-from sai_core.review import ReviewStore, default_review_path
+from sai_core.review import ReviewStore, default_review_path, second_review
 from sai_core.review.entries import check_reviewer
 
 
@@ -32,6 +32,8 @@ def main() -> None:
     store = _open_store(path, root)
     if store is None or reviewer is None:
         return
+    if not path and (told := second_review(root.path)):
+        st.warning(plain(told))
     job = jobs.queue(root, systems, settings)
     job.wait(0.5)
     if not background.ready(job, button="", again=jobs.queues()):

@@ -43,6 +43,8 @@ def choose_folder(bar: DeltaGenerator) -> Path:
             help="Each run is a folder in it. Runs that were started on the command line with --run are found, too.",
         )
         st.caption("New runs are only ever written below this folder.")
+        if told := launch.runs_note():
+            st.caption(plain(told))
     try:
         return user_path(text.strip() or default, what="runs folder").absolute()
     except SaiError as error:

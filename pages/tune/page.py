@@ -18,7 +18,7 @@ from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems, load_system
-from sai_core.postprocess.systems import refused_systems, systems_folder
+from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.tuning import RawSet, TuningResult
 from sai_core.viewing.recording_view import is_simulated
 
@@ -103,7 +103,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             label_visibility="collapsed",
             width=330,
         )
-        systems = list_systems(systems_folder())
+        systems = list_systems(systems_folders())
         system_names = [s.name for s in systems]
         default = "Baseline" if "Baseline" in system_names else system_names[0]
         by_name = {s.name: s for s in systems}
@@ -136,7 +136,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
                 st.caption(plain(about.description))
     for value in filter(None, unknown):
         st.warning(plain(f"The link names '{value}', which is not there; the first choice is shown instead."))
-    data_bar.say_problems(tuple(refused_systems(systems_folder())))
+    data_bar.say_problems(tuple(refused_systems(systems_folders())))
     address.write({keys.TUNE_RAW: folder, keys.TUNE_SCOPE: scope, keys.TUNE_SYSTEM: name})
     system = by_name[name]
     if file:

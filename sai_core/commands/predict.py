@@ -173,10 +173,10 @@ def run(args: argparse.Namespace) -> int:
 def _system(args: argparse.Namespace) -> System:
     """The chosen system, with what the command line says otherwise."""
     from sai_core.postprocess import PipelineSettings, System, load_system
-    from sai_core.postprocess.systems import systems_folder
+    from sai_core.postprocess.systems import systems_folders
 
     if args.system:
-        system = load_system(args.system, folder=systems_folder())
+        system = load_system(args.system, folder=systems_folders())
     else:
         system = System(name="official settings", settings=PipelineSettings())
     changes: dict[str, Any] = {}

@@ -20,7 +20,7 @@ _EXAMPLE = """example:
   python -m sai_core review import --root DATA colleague.jsonl
   python -m sai_core review stats --root DATA
 
-The review file is that of the data root under ~/.local/share/sai-explorer/reviews, as in the app, unless --review
+The review file is that of the data root in the workspace, as in the app, unless --review
 names another. Label files are only read.
 """
 
@@ -72,12 +72,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run one step."""
     from sai_core.dataset import open_data_root
-    from sai_core.review import ReviewStore, default_review_path
+    from sai_core.review import ReviewStore, default_review_path, second_review
 
     root = open_data_root(args.root)
     if args.step == "queue":
         return _queue(args, root)
     path = args.review or default_review_path(root.path)
+    if args.review is None and (told := second_review(root.path)):
+        print(f"warning: {told}", file=sys.stderr)
     # a mistyped name must not pass for a review in which nothing is decided
     reads_only = args.review is not None and args.step != "import"
     with ReviewStore(path, data_root=root.path, must_exist=reads_only) as store:

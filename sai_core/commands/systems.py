@@ -19,8 +19,8 @@ _EXAMPLE = """examples:
   python -m sai_core systems show TPAV
   python -m sai_core systems copy FAO --out my-fao.toml --name "My FAO"
 
-A copy is a text file; change it, then give it to predict --system my-fao.toml. Files in the folder $SAI_SYSTEMS_DIR
-(by default ~/.config/sai-explorer/systems) are found by name, here and in the app."""
+A copy is a text file; change it, then give it to predict --system my-fao.toml. Files in the
+workspace's folder systems (or in $SAI_SYSTEMS_DIR) are found by name, here and in the app."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -50,11 +50,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, show or copy."""
     from sai_core.dataset.outputs import check_output
-    from sai_core.postprocess.systems import load_system, save_system, system_toml, systems_folder
+    from sai_core.postprocess.systems import load_system, save_system, system_toml, systems_folders
 
     if args.action == "list":
         return _list(args)
-    system = load_system(args.name, folder=systems_folder())
+    system = load_system(args.name, folder=systems_folders())
     if args.action == "show":
         print(json.dumps(_facts(system), indent=1, ensure_ascii=False) if args.json else system_toml(system), end="")
         if args.json:
@@ -74,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from sai_core.postprocess.systems import list_systems, refused_systems, systems_folder
+    from sai_core.postprocess.systems import list_systems, refused_systems, systems_folders
 
-    folder = systems_folder()
-    systems = list_systems(folder)
-    for sentence in refused_systems(folder):
+    folders = systems_folders()
+    systems = list_systems(folders)
+    for sentence in refused_systems(folders):
         print(f"left out: {sentence}", file=sys.stderr)
     if args.json:
         print(json.dumps([_facts(system) for system in systems], indent=1, ensure_ascii=False))

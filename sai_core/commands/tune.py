@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Search, print, write."""
     from sai_core.dataset.outputs import check_output
     from sai_core.metrics.discovery import find_labels
-    from sai_core.postprocess.systems import load_system, save_system, systems_folder
+    from sai_core.postprocess.systems import load_system, save_system, systems_folders
     from sai_core.tuning import open_raw_set, search_thresholds
     from sai_core.tuning.discovery import raw_set
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--out {args.out}: the name of a system's file must end in .toml.")
     if args.out is not None:
         check_output(args.out, inputs=[args.labels, args.raw, args.teacher])
-    system = load_system(args.system, folder=systems_folder())
+    system = load_system(args.system, folder=systems_folders())
     if system.needs_teacher and args.teacher is None:
         raise InputError(f"{system.name} needs a teacher; give the folder of a DCASE system's CSV files by --teacher.")
     found_raw = raw_set(args.raw)

@@ -444,7 +444,7 @@ def find_prediction_sets(folder: str | Path) -> tuple[PredictionSet, ...]:
 
 
 def files_of_set(folder: Path, kind: str, *, skip: Iterable[Path] = ()) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Files of one set of predictions or labels, whatever lies beside them, and what was left out.
+    """Files of one set of predictions or labels, in its folder and one level below, and what was left out.
 
     Parameters
     ----------
@@ -463,7 +463,7 @@ def files_of_set(folder: Path, kind: str, *, skip: Iterable[Path] = ()) -> tuple
     """
     scan = _Scan(folder)
     if kind == "predictions":
-        found = _prediction_set(scan, folder, skip=frozenset(skip))
+        found = _prediction_set(scan, folder, depth=1, skip=frozenset(skip))
         return dict(found.files), found.problems
     best: dict[str, tuple[int, Path]] = {}
     told: list[str] = []

@@ -1,7 +1,7 @@
 """Named systems: settings of the pipeline as versioned files that a user can read, copy and change.
 
 A system is a TOML file. The ones of the report and of the official baseline come with the program (the folder
-``systems`` beside this module); a user's own stand in :func:`systems_folder`, or anywhere, by path. Settings that a
+``systems`` beside this module); a user's own stand in :func:`systems_folders`, or anywhere, by path. Settings that a
 file leaves out have the official script's values (:class:`~sai_core.postprocess.pipeline.PipelineSettings`); unknown
 names are refused, so that a misspelt setting is not silently the default.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -20,11 +22,14 @@ from sai_core.errors import InputError
 from sai_core.files import atomic_write, user_path
 from sai_core.postprocess.pipeline import PipelineSettings, prepare, run_prepared
 from sai_core.settings import describe, parse_toml
+from sai_core.workspace import workspace
 
 if TYPE_CHECKING:
     from sai_core.detections.raw import RawDetections
 
 Track = Literal["A", "B", "any"]
+Folders = Path | Sequence[Path] | None
+"""Where a user's own systems are looked for; of equal names in several folders the first counts."""
 
 FORMAT: Final[int] = 1
 _SHIPPED: Final[Path] = Path(__file__).with_name("systems")
@@ -133,24 +138,30 @@ class System:
 
 
 def systems_folder() -> Path:
-    """Folder of the user's own systems: ``$SAI_SYSTEMS_DIR``, else ``sai-explorer/systems`` in ``$XDG_CONFIG_HOME``.
-
-    That is ``~/.config`` unless the variable says otherwise. Not created here.
-    """
+    """Folder that own systems are written into: ``$SAI_SYSTEMS_DIR``, else the workspace's; not made here."""
     chosen = os.environ.get("SAI_SYSTEMS_DIR")
-    if chosen:
-        return Path(chosen)
+    return Path(chosen) if chosen else workspace().folder("systems")
+
+
+def systems_folders() -> tuple[Path, ...]:
+    """Folders that the user's own systems are read from: :func:`systems_folder`, and where older versions kept them.
+
+    That was ``sai-explorer/systems`` in ``$XDG_CONFIG_HOME``, by default ``~/.config``.
+    """
+    if os.environ.get("SAI_SYSTEMS_DIR"):
+        return (systems_folder(),)
     base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "sai-explorer" / "systems"
+    former = (Path(base) if base else Path.home() / ".config") / "sai-explorer" / "systems"
+    return (systems_folder(), former)
 
 
-def list_systems(folder: Path | None = None) -> list[System]:
+def list_systems(folder: Folders = None) -> list[System]:
     """The systems that come with the program, in the report's order, then those of a folder by name.
 
     Parameters
     ----------
-    folder : Path, optional
-        For example :func:`systems_folder`; may be absent. Files that cannot be read, and names of systems that come
+    folder : Path or sequence of Path, optional
+        For example :func:`systems_folders`; may be absent. Files that cannot be read, and names of systems that come
         with the program, are left out; :func:`refused_systems` tells which and why.
     """
     shipped = sorted(
@@ -161,12 +172,12 @@ def list_systems(folder: Path | None = None) -> list[System]:
     return shipped + sorted(own, key=lambda s: s.name.casefold())
 
 
-def refused_systems(folder: Path | None) -> list[str]:
+def refused_systems(folder: Folders) -> list[str]:
     """What :func:`list_systems` leaves out of a folder: one sentence for each file."""
     return _own_systems(folder, {s.name.casefold() for s in list_systems()})[1]
 
 
-def _own_systems(folder: Path | None, seen: set[str]) -> tuple[list[System], list[str]]:
+def _own_systems(folder: Folders, seen: set[str]) -> tuple[list[System], list[str]]:
     own: list[System] = []
     refused = []
     for path in _files(folder):
@@ -183,14 +194,14 @@ def _own_systems(folder: Path | None, seen: set[str]) -> tuple[list[System], lis
     return own, refused
 
 
-def load_system(name_or_path: str | os.PathLike[str], *, folder: Path | None = None) -> System:
+def load_system(name_or_path: str | os.PathLike[str], *, folder: Folders = None) -> System:
     """A system by name (small and capital letters alike), or from its file.
 
     Parameters
     ----------
     name_or_path : str or path
         A name of :func:`list_systems`, or a ``.toml`` file.
-    folder : Path, optional
+    folder : Path or sequence of Path, optional
         Where else names are looked up.
 
     Raises
@@ -214,13 +225,12 @@ def load_system(name_or_path: str | os.PathLike[str], *, folder: Path | None = N
     raise InputError(f"{text}: there is no such system; choose {names}, or give a .toml file.")
 
 
-def _files(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    try:
-        return sorted(p for p in Path(folder).glob("*.toml") if p.is_file() and not p.name.startswith("."))
-    except OSError:
-        return []
+def _files(folder: Folders) -> list[Path]:
+    found: list[Path] = []
+    for place in (folder,) if isinstance(folder, Path) else folder or ():
+        with suppress(OSError):
+            found += sorted(p for p in place.glob("*.toml") if p.is_file() and not p.name.startswith("."))
+    return found
 
 
 def _read(path: Path) -> System:
@@ -285,13 +295,15 @@ def save_system(system: System, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError
-        The name does not end in ``.toml``.
+        The name does not end in ``.toml``, or the workspace lies in a data root.
     EnvironmentProblem
         The file cannot be written.
     """
     target = Path(path)
     if target.suffix.lower() != ".toml":
         raise InputError(f"{target}: the name of a system's file must end in .toml.")
+    if target.parent == workspace().folder("systems"):
+        workspace().ready("systems")
     with atomic_write(target, "w") as stream:
         stream.write(system_toml(system))
 

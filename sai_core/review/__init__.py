@@ -13,7 +13,7 @@ from sai_core.review.export import (
 )
 from sai_core.review.history import Agreement, History, agreement, cohen_kappa
 from sai_core.review.queue import KIND_TITLES, KINDS, Item, Queue, QueueSettings, build_queue
-from sai_core.review.store import ReviewStore, default_review_path, read_review_file, write_review_file
+from sai_core.review.store import ReviewStore, default_review_path, read_review_file, second_review, write_review_file
 
 __all__ = [
     "KINDS",
@@ -38,6 +38,7 @@ __all__ = [
     "export_review",
     "read_review_file",
     "revised_scores",
+    "second_review",
     "statistics",
     "write_review_file",
 ]

@@ -9,8 +9,8 @@
 * Opening and reading change nothing on the disk: the file is made, and opened for writing, by the first decision.
 * What is imported is checked to the last line before the first one is written, since nothing can be taken back.
 
-The default place is ``$XDG_DATA_HOME/sai-explorer/reviews`` (``~/.local/share/sai-explorer/reviews``), one file for
-each data root, never inside the data root itself.
+The default place is the folder ``reviews`` of the workspace, one file for each data root, never inside the data root
+itself.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from sai_core.errors import EnvironmentProblem, InputError, SaiError
 from sai_core.files import atomic_write, user_path
 from sai_core.review.entries import MAX_ENTRY_BYTES, TIME_FORMAT, Entry, check_reviewer, dumps, entry_from_json, new_uid
 from sai_core.review.history import History
+from sai_core.workspace import workspace
 
 SCHEMA_VERSION: Final[int] = 1
 APPLICATION_ID: Final[int] = 0x53414952
@@ -74,11 +75,29 @@ _SCHEMA: Final[tuple[str, ...]] = (
 
 
 def default_review_path(data_root: Path) -> Path:
-    """Review file of a data root under the user's data folder; not created here."""
+    """Review file of a data root in the workspace, or the one that an older version left elsewhere; not made here.
+
+    :func:`second_review` tells of a second review of the same root.
+    """
+    path, former = _review_paths(data_root)
+    return former if former.exists() and not path.exists() else path
+
+
+def second_review(data_root: Path) -> str:
+    """A sentence where a data root has two reviews in the usual places; empty if it has not."""
+    path, former = _review_paths(data_root)
+    if not (path.exists() and former.exists()):
+        return ""
+    return f"There are two reviews of this data root: {path} is used; {former} is not, import it or delete it."
+
+
+def _review_paths(data_root: Path) -> tuple[Path, Path]:
+    """In the workspace, and where versions up to 0.2 kept it."""
+    root = os.fsencode(Path(data_root).resolve())
+    name = f"{hashlib.blake2b(root, digest_size=8).hexdigest()}.sqlite"
     base = os.environ.get("XDG_DATA_HOME")
-    folder = (Path(base) if base else Path.home() / ".local" / "share") / "sai-explorer" / "reviews"
-    resolved = os.fsencode(Path(data_root).resolve())
-    return folder / f"{hashlib.blake2b(resolved, digest_size=8).hexdigest()}.sqlite"
+    former = (Path(base) if base else Path.home() / ".local" / "share") / "sai-explorer" / "reviews"
+    return workspace().folder("reviews") / name, former / name
 
 
 @dataclass(frozen=True)
@@ -167,6 +186,8 @@ class ReviewStore:
         if self._writer is None:
             try:
                 if not os.path.lexists(self.path):
+                    if self.path.parent == workspace().folder("reviews"):
+                        workspace().ready("reviews")
                     self.path.parent.mkdir(parents=True, exist_ok=True)
                     self._make()
                 writer = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)

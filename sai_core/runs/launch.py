@@ -31,9 +31,13 @@ from sai_core.runs.executors import Executor, Local, Slurm
 from sai_core.runs.folder import LOCK_NAME, RunFolder, run_lock
 from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of
 from sai_core.settings import parse_toml
+from sai_core.workspace import workspace
 
 RECIPE_COPY: Final[str] = "recipe.toml"
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
+FORMER_RUNS: Final[Path] = _PACKAGE.parent / "runs"
+"""Where versions up to 0.2 kept runs."""
+
 _ENDING_S: Final[float] = 5.0
 _WRITTEN: Final[tuple[str, ...]] = (
     *("config.json", "environment.json", "status.json", "data.json", "launch.json", "exit.json", RECIPE_COPY),
@@ -159,9 +163,26 @@ class LaunchSpec:
 
 
 def default_runs_folder() -> Path:
-    """Where runs are kept unless the user chooses: ``$SAI_RUNS_DIR``, else ``runs`` beside the program."""
+    """Where runs are kept unless the user chooses: ``$SAI_RUNS_DIR``, else the workspace's ``runs``.
+
+    Where older versions kept them (``runs`` beside the program) as long as there are runs there and none in the
+    workspace; :func:`runs_note` says so.
+    """
     chosen = os.environ.get("SAI_RUNS_DIR")
-    return user_path(chosen) if chosen else _PACKAGE.parent / "runs"
+    if chosen:
+        return user_path(chosen)
+    folder = workspace().folder("runs")
+    return FORMER_RUNS if watch.holds_runs(FORMER_RUNS) and not watch.holds_runs(folder) else folder
+
+
+def runs_note() -> str:
+    """A sentence where runs lie in the place of older versions; empty if they do not."""
+    if os.environ.get("SAI_RUNS_DIR") or not watch.holds_runs(FORMER_RUNS):
+        return ""
+    folder = workspace().folder("runs")
+    if default_runs_folder() == folder:
+        return f"There are runs of an older version in {FORMER_RUNS}; move them to {folder} to see them here."
+    return f"Runs are kept in {FORMER_RUNS}, as older versions did; move them to {folder} to have all in one place."
 
 
 def recipe_text(kind: str, path: str | os.PathLike[str]) -> str:

@@ -237,6 +237,11 @@ def is_run(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _MARKS)
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether there is a run in a folder, as :func:`list_runs` finds them."""
+    return bool(_run_folders(folder))
+
+
 def look(run: Path, *, name: str = "") -> RunSummary:
     """Look at a run: its files and its process.
 

@@ -20,6 +20,7 @@ import difflib
 import os
 import secrets
 import shutil
+import threading
 import time
 import zipfile
 from collections import Counter
@@ -83,8 +84,7 @@ class StoredSet:
 
     @cached_property
     def _found(self) -> tuple[dict[str, Path], tuple[str, ...]]:
-        own = (self.raw_folder, self.folder / TEACHER_FOLDER, self.folder / SET_FILE)
-        return files_of_set(self.folder, self.kind, skip=own)
+        return _files_of(self.folder, self.kind)
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
@@ -184,13 +184,25 @@ class Usage:
     meaning: str = ""
 
 
-_sizes: LRUCache[str, tuple[dict[str, int], int]] = LRUCache(4096)
+_Folders = dict[str, int]
+"""Folders and the times of their last change in nanoseconds."""
+
+_sizes: LRUCache[str, tuple[_Folders, int]] = LRUCache(4096)
+_lists: LRUCache[tuple[str, str], tuple[_Folders, tuple[dict[str, Path], tuple[str, ...]]]] = LRUCache(1024)
+_remembering = threading.Lock()
+_SETTLED_NS: Final[int] = 2_000_000_000
+"""Times of folders are rounded (4 ms on Linux, 2 s on FAT): what has just changed may change again unseen."""
+
+
+def _settled(folders: _Folders) -> bool:
+    return time.time_ns() - max(folders.values(), default=0) > _SETTLED_NS
 
 
 def tree_bytes(folder: Path) -> int:
     """Bytes of the files under a folder, links not followed; 0 for one that is not there."""
     key = os.fspath(folder)
-    known = _sizes.get(key)
+    with _remembering:
+        known = _sizes.get(key)
     if known is not None and all(_mtime_ns(place) == was for place, was in known[0].items()):
         return known[1]
     total, places = 0, {}
@@ -205,8 +217,29 @@ def tree_bytes(folder: Path) -> int:
                         todo.append(entry.path)
                     else:
                         total += entry.stat(follow_symlinks=False).st_size
-    _sizes[key] = places, total
+    if _settled(places):
+        with _remembering:
+            _sizes[key] = places, total
     return total
+
+
+def _files_of(folder: Path, kind: str) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Files of a set and what is left out, listed again only where the folder or one in it has changed."""
+    own = (folder / RAW_FOLDER, folder / TEACHER_FOLDER, folder / SET_FILE)
+    places = {os.fspath(folder): _mtime_ns(os.fspath(folder))}
+    with suppress(OSError), os.scandir(folder) as listing:
+        places |= {
+            e.path: _mtime_ns(e.path) for e in listing if e.name not in (RAW_FOLDER, TEACHER_FOLDER) and e.is_dir()
+        }
+    with _remembering:
+        known = _lists.get((os.fspath(folder), kind))
+    if known is not None and known[0] == places:
+        return known[1]
+    found = files_of_set(folder, kind, skip=own)
+    if _settled(places):
+        with _remembering:
+            _lists[os.fspath(folder), kind] = places, found
+    return found
 
 
 def _mtime_ns(path: str) -> int:
@@ -276,6 +309,32 @@ class Workspace:
         if kind not in FOLDERS:
             raise InputError(f"{kind!r}: the workspace has no such folder; choose {', '.join(FOLDERS)}.")
         return self.path / kind
+
+    def check(self) -> None:
+        """Make sure that the workspace is not among a user's data, before anything is made in it.
+
+        Raises
+        ------
+        InputError
+            It is a data root, lies inside of one, or is a file.
+        """
+        if not (self.path / MARKER).is_file():
+            check_workspace(self.path, marker=MARKER)
+
+    def ready(self, kind: str) -> Path:
+        """Folder of a kind (:meth:`folder`) to write into, made if need be.
+
+        Raises
+        ------
+        InputError
+            As :meth:`check`.
+        EnvironmentProblem
+            It cannot be made.
+        """
+        folder = self.folder(kind)
+        with self._changing(), _telling(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def sets(self, kind: str) -> tuple[StoredSet, ...]:
         """All sets of a kind, the newest first.
@@ -690,8 +749,7 @@ class Workspace:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Nobody else changes names or ``workspace.json`` meanwhile; makes the workspace if need be."""
-        if not (self.path / MARKER).is_file():
-            check_workspace(self.path, marker=MARKER)
+        self.check()
         lock = filelock.FileLock(self.path / ".locks" / "workspace.lock")
         with _telling(self.path):
             (self.path / ".locks").mkdir(parents=True, exist_ok=True)

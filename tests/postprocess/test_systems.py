@@ -16,7 +16,8 @@ from sai_core.cli import main
 from sai_core.detections.teacher_files import read_teacher
 from sai_core.errors import InputError
 from sai_core.postprocess import PipelineSettings, System, list_systems, load_system, run_system, save_system
-from sai_core.postprocess.systems import parse_system, system_toml, systems_folder
+from sai_core.postprocess.systems import parse_system, refused_systems, system_toml, systems_folder, systems_folders
+from sai_core.workspace import workspace
 from tests.annotations.helpers import assert_same
 from tests.postprocess.raws import make_raw, make_teacher
 
@@ -80,6 +81,28 @@ def test_a_saved_system_comes_back(tmp_path_factory, scores, keep, title, descri
     path = tmp_path_factory.mktemp("s") / "mine.toml"
     save_system(system, path)
     assert load_system(path) == system
+
+
+def test_new_systems_go_to_the_workspace_and_those_of_older_versions_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("SAI_SYSTEMS_DIR", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    former = tmp_path / "config" / "sai-explorer" / "systems"
+    assert systems_folders() == (workspace().folder("systems"), former)
+    assert systems_folder() == systems_folders()[0]
+    fao = load_system("FAO")
+    save_system(replace(fao, name="Old"), former / "old.toml")
+    save_system(replace(fao, name="Both", title="former"), former / "both.toml")
+    save_system(replace(fao, name="Both", title="new"), systems_folder() / "both.toml")
+    assert [s.name for s in list_systems(systems_folders())][-2:] == ["Both", "Old"]
+    assert load_system("both", folder=systems_folders()).title == "new"
+    assert ["another system named Both" in s for s in refused_systems(systems_folders())] == [True]
+    monkeypatch.setenv("SAI_WORKSPACE", str(tmp_path / "root" / "w"))
+    (tmp_path / "root" / "mic_dev").mkdir(parents=True)
+    (tmp_path / "root" / "mic_dev" / "r.wav").write_text("x")
+    with pytest.raises(InputError, match="lies inside the data"):
+        save_system(fao, systems_folder() / "fao.toml")
 
 
 def test_a_users_folder_adds_to_the_list_and_never_replaces(own_folder: Path):

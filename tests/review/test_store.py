@@ -23,7 +23,8 @@ from sai_core.review.desk import items_of_log
 from sai_core.review.entries import new_uid
 from sai_core.review.export import diff_markdown, statistics
 from sai_core.review.queue import Queue
-from sai_core.review.store import ReviewStore, default_review_path, read_review_file, write_review_file
+from sai_core.review.store import ReviewStore, default_review_path, read_review_file, second_review, write_review_file
+from sai_core.workspace import workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -206,13 +207,40 @@ def test_malformed_lines_are_refused(tmp_path: Path, fields: dict[str, str]) -> 
         assert store.entries() == ()
 
 
-def test_the_default_place_is_the_users_and_not_the_data_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+def test_the_default_place_is_the_workspace_and_not_the_data_root(tmp_path: Path) -> None:
     root = tmp_path / "root"
     path = default_review_path(root)
-    assert path.is_relative_to(tmp_path / "home")
+    assert path.parent == workspace().folder("reviews")
+    assert not path.parent.exists()
     assert path != default_review_path(tmp_path / "other")
     assert path == default_review_path(Path(os.path.relpath(root)))
+    with ReviewStore(path) as store:
+        add(store)
+    assert (workspace().path / "workspace.json").is_file()
+
+
+def test_a_review_of_an_older_version_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    root = tmp_path / "root"
+    new = default_review_path(root)
+    former = tmp_path / "home" / "sai-explorer" / "reviews" / new.name
+    for path in (former, new):
+        assert second_review(root) == ""
+        with ReviewStore(path) as store:
+            add(store)
+        assert default_review_path(root) == path
+        if path == former:
+            assert second_review(root) == ""
+    assert str(former) in second_review(root)
+
+
+def test_no_review_is_made_in_a_workspace_among_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mic_dev").mkdir()
+    (tmp_path / "mic_dev" / "r.wav").write_text("x")
+    monkeypatch.setenv("SAI_WORKSPACE", str(tmp_path / "w"))
+    with ReviewStore(default_review_path(tmp_path)) as store, pytest.raises(InputError, match="lies inside the data"):
+        add(store)
+    assert not (tmp_path / "w").exists()
 
 
 def lines(**changes: object) -> str:

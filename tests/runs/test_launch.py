@@ -23,6 +23,7 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.runs import executors, launch, watch
 from sai_core.runs.kinds import KINDS
 from sai_core.runs.launch import LaunchSpec
+from sai_core.workspace import workspace
 from tests.runs.stand_in import TRAINER, end_runs, trainer, wait_until
 
 SPEC = LaunchSpec(kind="detector")
@@ -418,3 +419,24 @@ def test_of_what_is_no_recipe_nothing_is_read_out(folder: Path, tmp_path: Path, 
     with pytest.raises(InputError):
         launch.launch(replace(SPEC, recipe=str(path)), folder, "one", arguments=trainer())
     assert not (folder / "one").exists()
+
+
+def test_runs_are_kept_in_the_workspace_unless_older_ones_lie_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAI_RUNS_DIR", raising=False)
+    former, here = tmp_path / "former", workspace().folder("runs")
+    monkeypatch.setattr(launch, "FORMER_RUNS", former)
+    assert launch.default_runs_folder() == here
+    assert launch.runs_note() == ""
+    (former / "group" / "a").mkdir(parents=True)
+    (former / "group" / "a" / "status.json").write_text("{}")
+    assert launch.default_runs_folder() == former
+    assert "as older versions did" in launch.runs_note()
+    (here / "b").mkdir(parents=True)
+    (here / "b" / "status.json").write_text("{}")
+    assert launch.default_runs_folder() == here
+    assert str(former) in launch.runs_note()
+    monkeypatch.setenv("SAI_RUNS_DIR", str(tmp_path / "chosen"))
+    assert launch.default_runs_folder() == tmp_path / "chosen"
+    assert launch.runs_note() == ""
