@@ -29,7 +29,7 @@ app: $(VENV)/.app-stamp
 # Two processes for everything without a browser, each file in one of them; one thread each, so that they do not fight for
 # the cores. The browser tests follow alone: what they measure should not share the machine.
 test: $(VENV)/.test-stamp browser lint types web
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=25 -m "not browser"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not browser"
 	$(PY) -m pytest --durations=25 -m browser
 
 fast: $(VENV)/.test-stamp

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +26,10 @@ ORACLE = REPOSITORY.parent / "shared" / "oracle"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip oracle tests where the official code's results are not at hand."""
+    """Begin with the files that take longest; skip oracle tests where the official code's results are not at hand."""
+    # with --no-loadscope-reorder: two processes end together when the short files come last
+    slow = Counter(item.path for item in items if "slow" in item.keywords)
+    items.sort(key=lambda item: -slow[item.path])
     if ORACLE.is_dir():
         return
     skip = pytest.mark.skip(reason="the oracle folder (../shared/oracle) is not on this machine")
@@ -53,6 +59,14 @@ def _own_priority() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "nice", lambda increment: 0, raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def forked() -> Any:
+    """Context of processes that are forked from one that has imported torch, so that a start takes no seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.runs.tiny"])
+    return context
 
 
 @pytest.fixture(autouse=True)
