@@ -12,7 +12,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,11 +43,55 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         prog="python -m sai_core",
         description="Semantic acoustic imaging (DCASE 2026 Task 3) without a browser.",
     )
+    _add_workspace(parser)
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in verbs():
         if only is None or name == only:
             importlib.import_module(f"sai_core.commands.{name}").add_parser(subparsers)
+    for choice in subparsers.choices.values():
+        _add_workspace(choice)
     return parser
+
+
+def _add_workspace(parser: argparse.ArgumentParser) -> None:
+    """``--workspace`` for a verb and all its actions, so that it may stand anywhere."""
+    parser.add_argument(
+        "--workspace",
+        metavar="DIR",
+        default=argparse.SUPPRESS,  # what was given before the verb must not be overwritten by what was not after it
+        help="folder in which everything that the program makes is kept ($SAI_WORKSPACE, else ~/sai-workspace)",
+    )
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action.choices.values():
+                _add_workspace(choice)
+
+
+def _verb_in(arguments: Sequence[str]) -> str | None:
+    """The verb of a call, options of all verbs before it passed over; None where there is none."""
+    rest = list(arguments)
+    while rest and rest[0].startswith("--workspace"):
+        del rest[: 1 if "=" in rest[0] else 2]
+    return rest[0] if rest and rest[0] in verbs() else None
+
+
+@contextmanager
+def _chosen_workspace(args: argparse.Namespace) -> Iterator[None]:
+    """The workspace of ``--workspace`` for one call: whoever calls from a program of their own keeps theirs."""
+    chosen = getattr(args, "workspace", None)
+    if chosen is None:
+        yield
+        return
+    from sai_core.workspace import use_workspace
+
+    before = os.environ.get("SAI_WORKSPACE")
+    use_workspace(chosen)
+    try:
+        yield
+    finally:
+        use_workspace(None)
+        if before is not None:
+            os.environ["SAI_WORKSPACE"] = before
 
 
 def _plain_paths(args: argparse.Namespace) -> None:
@@ -68,11 +113,11 @@ def _plain_paths(args: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    only = arguments[0] if arguments and arguments[0] in verbs() else None
     try:
-        args = build_parser(only).parse_args(arguments)
+        args = build_parser(_verb_in(arguments)).parse_args(arguments)
         _plain_paths(args)
-        code = int(args.run(args) or 0)
+        with _chosen_workspace(args):
+            code = int(args.run(args) or 0)
         sys.stdout.flush()  # here, where a reader that has gone is noticed, not at the end of the process
         return code
     except EnvironmentProblem as error:

@@ -20,7 +20,8 @@ _EXAMPLE = """example:
 Label files are found by recording name in any sub-folder (NAME_std.json or NAME.json), prediction files as NAME.json
 or NAME_inference.json, each optionally .gz; two files are compared whatever their names are. Recordings without a
 prediction file are left out, as by the official evaluator; --count-missing counts their labels as missed. The limit
-of 20 MB (all revisions but 2026-04-02) is on the unpacked JSON of a prediction file.
+of 20 MB (all revisions but 2026-04-02) is on the unpacked JSON of a prediction file. Names of sets are those of the
+workspace (python -m sai_core sets list).
 """
 
 
@@ -33,8 +34,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--labels", type=Path, required=True, metavar="DIR_OR_FILE", help="label file or folder")
-    parser.add_argument("--predictions", type=Path, required=True, metavar="DIR_OR_FILE", help="predictions likewise")
+    parser.add_argument(
+        "--labels", type=Path, required=True, metavar="DIR_OR_FILE_OR_SET", help="label file or folder, or a set's name"
+    )
+    parser.add_argument(
+        "--predictions", type=Path, required=True, metavar="DIR_OR_FILE_OR_SET", help="predictions likewise"
+    )
     parser.add_argument(
         "--revision",
         choices=("2026-06-30", "2026-05-28", "2026-05-18", "2026-04-02", "both", "all"),
@@ -62,8 +67,11 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.metrics import REVISIONS, evaluate_revisions
     from sai_core.metrics.discovery import find_pairs
     from sai_core.metrics.report import evaluation_table
+    from sai_core.workspace import folder_of
 
     told: list[str] = []
+    args.labels = folder_of("labels", args.labels, told=told)
+    args.predictions = folder_of("predictions", args.predictions, told=told)
     labels, predictions = find_pairs(args.labels, args.predictions, told=told)
     if args.json and args.json != "-":
         check_output(args.json, inputs=[args.labels, *labels.values(), *predictions.values()])

@@ -20,10 +20,10 @@ _EXAMPLE = """examples:
       --names Ours Baseline --out fig3.pdf
   python -m sai_core figure --data STARSS23 --gallery --predictions runs/ours --out best_and_worst.pdf
 
---predictions takes files, folders of files, or names of prediction sets of the data root (predictions/NAME). Fonts
-are embedded; the same call writes the same bytes. The caption for the paper is printed. A gallery shows the best, the
-median and the worst frame of every class by soft IoU: one PDF of several pages, or, with --out FILE.zip, one file a
-class.
+--predictions takes files, folders of files, or names of prediction sets of the data root (predictions/NAME) and of the
+workspace. Fonts are embedded; the same call writes the same bytes. The caption for the paper is printed. A gallery
+shows the best, the median and the worst frame of every class by soft IoU: one PDF of several pages, or, with --out
+FILE.zip, one file a class.
 """
 
 
@@ -41,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--split", metavar="S", help="split, where a name is in several; of the gallery's recordings")
     parser.add_argument("--frame", type=int, metavar="K", help="zero-based frame of 100 ms (needed but for --gallery)")
     parser.add_argument("--predictions", nargs="+", required=True, metavar="A.json", help="one row for each")
+    parser.add_argument("--label-set", metavar="DIR_OR_SET", help="other labels: a label set's name, or a folder")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what the systems are called in the figure")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=".pdf, .svg or .png (gallery: .pdf, .zip)"
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.errors import InputError
     from sai_core.figures.paper.panels import PanelOptions
     from sai_core.figures.paper.style import PaperStyle
+    from sai_core.workspace import root_for
 
     style = PaperStyle(
         width_mm=width_mm(args.width),
@@ -122,7 +124,10 @@ def run(args: argparse.Namespace) -> int:
         note=args.note,
         min_score=args.min_score,
     )
-    root = open_data_root(args.data)
+    told: list[str] = []
+    root = root_for(open_data_root(args.data), args.predictions, labels=args.label_set, told=told)
+    for sentence in told:
+        print(f"note: {sentence}", file=sys.stderr)
     if args.gallery:
         return _gallery(args, root, options, style)
     if args.recording is None or args.frame is None:

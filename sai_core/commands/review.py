@@ -40,12 +40,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         child = steps.add_parser(name, help=text, description=text)
         child.add_argument("--root", type=Path, required=True, metavar="DATA", help="data root")
         child.add_argument("--review", type=Path, metavar="FILE", help="review file (that of the data root)")
+        child.add_argument("--labels", metavar="DIR_OR_SET", help="other labels: a label set's name, or a folder")
         child.add_argument("--quiet", action="store_true", help="no progress")
         return child
 
     queue = step("queue", "list what is worth a look, most suspicious first")
-    queue.add_argument("--systems", nargs="*", metavar="NAME", help="prediction sets (all under DATA/predictions)")
-    queue.add_argument("--predictions", type=Path, metavar="DIR", help="a prediction set elsewhere, added to them")
+    queue.add_argument(
+        "--systems", nargs="*", metavar="NAME", help="prediction sets (all of the data root and of the workspace)"
+    )
+    queue.add_argument(
+        "--predictions", type=Path, metavar="DIR_OR_SET", help="a prediction set elsewhere, added to them"
+    )
     queue.add_argument("--kind", nargs="*", metavar="KIND", help="kinds to list (all)")
     queue.add_argument("--confident", type=float, metavar="SCORE", help="least score of an unlabelled event (0.5)")
     queue.add_argument("--limit", type=int, default=50, metavar="N", help="most items in the table (50); 0 for all")
@@ -73,13 +78,19 @@ def run(args: argparse.Namespace) -> int:
     """Run one step."""
     from sai_core.dataset import open_data_root
     from sai_core.review import ReviewStore, default_review_path, second_review
+    from sai_core.workspace import root_for
 
-    root = open_data_root(args.root)
+    told: list[str] = []
+    root = root_for(
+        open_data_root(args.root), args.systems or () if args.step == "queue" else (), labels=args.labels, told=told
+    )
+    for sentence in told:
+        print(f"warning: {sentence}", file=sys.stderr)
     if args.step == "queue":
         return _queue(args, root)
     path = args.review or default_review_path(root.path)
-    if args.review is None and (told := second_review(root.path)):
-        print(f"warning: {told}", file=sys.stderr)
+    if args.review is None and (second := second_review(root.path)):
+        print(f"warning: {second}", file=sys.stderr)
     # a mistyped name must not pass for a review in which nothing is decided
     reads_only = args.review is not None and args.step != "import"
     with ReviewStore(path, data_root=root.path, must_exist=reads_only) as store:
@@ -106,7 +117,9 @@ def _settings(args: argparse.Namespace) -> QueueSettings:
 
 def _systems(args: argparse.Namespace, root: DataRoot) -> list[PredictionSet]:
     if args.predictions is not None:
-        root = root.add_prediction_folder(args.predictions)
+        from sai_core.workspace import folder_of
+
+        root = root.add_prediction_folder(folder_of("predictions", args.predictions))
     if args.systems is None:
         return list(root.prediction_sets)
     return [root.prediction_set(name) for name in args.systems]

@@ -30,8 +30,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--labels", type=Path, required=True, metavar="DIR", help="label file or folder")
-    parser.add_argument("--raw", type=Path, required=True, metavar="DIR", help="raw detections, as predict keeps them")
+    parser.add_argument(
+        "--labels", type=Path, required=True, metavar="DIR_OR_SET", help="label file or folder, or a set's name"
+    )
+    parser.add_argument(
+        "--raw",
+        type=Path,
+        required=True,
+        metavar="DIR_OR_SET",
+        help="raw detections, as predict keeps them: a folder, or the name of a prediction set of the workspace",
+    )
     parser.add_argument(
         "--system", default="Baseline", help="where to start: a named system or a .toml file (Baseline)"
     )
@@ -45,7 +53,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the division into two halves (0)")
     parser.add_argument("--out", type=Path, metavar="FILE.toml", help="write the tuned system")
-    parser.add_argument("--name", help="name of the tuned system (that of the file)")
+    parser.add_argument(
+        "--name", help="name of the tuned system (that of the file); without --out it is kept in the workspace"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write the caches of labels")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table; warnings still")
@@ -56,10 +66,20 @@ def run(args: argparse.Namespace) -> int:
     """Search, print, write."""
     from sai_core.dataset.outputs import check_output
     from sai_core.metrics.discovery import find_labels
-    from sai_core.postprocess.systems import load_system, save_system, systems_folders
+    from sai_core.postprocess.systems import load_system, save_system, systems_folder, systems_folders
     from sai_core.tuning import open_raw_set, search_thresholds
     from sai_core.tuning.discovery import raw_set
+    from sai_core.workspace import clean_name, folder_of
 
+    told: list[str] = []
+    args.labels = folder_of("labels", args.labels, told=told)
+    args.raw = folder_of("predictions", args.raw, told=told)
+    for sentence in told:
+        print(f"warning: {sentence}", file=sys.stderr)
+    if args.out is None and args.name:
+        args.out = systems_folder() / f"{clean_name(args.name)}.toml"
+        if args.out.exists():
+            raise InputError(f"--name {args.name}: there is {args.out} already; choose another name.")
     if args.out is not None and args.out.suffix.lower() != ".toml":
         raise InputError(f"--out {args.out}: the name of a system's file must end in .toml.")
     if args.out is not None:

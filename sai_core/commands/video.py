@@ -14,7 +14,8 @@ _EXAMPLE = """example:
       --predictions runs/ours/fold4_room23_mix001.json --out ours.mp4 --layout overlay --start 100 --stop 400
 
 Ten pictures a second, one for each frame of the labels, H.264 with the recording's sound (AAC). --start and --stop are
-frames of 100 ms. --predictions takes a file, a folder of files, or the name of a prediction set of the data root.
+frames of 100 ms. --predictions takes a file, a folder of files, or the name of a prediction set of the data root or
+of the workspace.
 """
 
 
@@ -31,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--recording", required=True, metavar="R", help="recording")
     parser.add_argument("--split", metavar="S", help="split, where a name is in several")
     parser.add_argument("--predictions", required=True, metavar="A.json", help="prediction file")
+    parser.add_argument("--label-set", metavar="DIR_OR_SET", help="other labels: a label set's name, or a folder")
     parser.add_argument("--name", metavar="NAME", help="what the system is called in the video")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.mp4", help="video")
     parser.add_argument("--layout", choices=("panels", "overlay"), default="panels", help="(panels)")
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.dataset import open_data_root
     from sai_core.figures.paper.material import check_output, find_system, rename
     from sai_core.figures.video import VideoOptions, write_video
+    from sai_core.workspace import root_for
 
     progress: Progress = no_progress if args.quiet else TerminalProgress("video")
     options = VideoOptions(
@@ -71,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
         crf=args.crf,
         min_score=args.min_score,
     )
-    root = open_data_root(args.data)
+    told: list[str] = []
+    root = root_for(open_data_root(args.data), [args.predictions], labels=args.label_set, told=told)
+    for sentence in told:
+        print(f"note: {sentence}", file=sys.stderr)
     recording = root.recording(args.recording, args.split)
     system = find_system(args.predictions, root, recording)
     if args.name:

@@ -32,6 +32,10 @@ SET_FILE: Final[str] = "set.json"
 SET_MARK: Final[str] = '"sai_set"'
 """What a set of the workspace was made from (``sai_core.workspace``), and the key with which the file begins."""
 
+WORKSPACE_FILE: Final[str] = "workspace.json"
+WORKSPACE_MARK: Final[str] = '"sai_workspace"'
+"""What tells that a folder is a workspace, and the key with which the file begins."""
+
 AUDIO_SUFFIXES: Final[tuple[str, ...]] = (".wav", ".flac")
 VIDEO_SUFFIXES: Final[tuple[str, ...]] = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm")
 IMAGE_SUFFIXES: Final[tuple[str, ...]] = (".png", ".jpg", ".jpeg")

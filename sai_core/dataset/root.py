@@ -24,6 +24,8 @@ from sai_core.dataset.layout import (
     PREDICTIONS_FOLDER,
     SET_FILE,
     SET_MARK,
+    WORKSPACE_FILE,
+    WORKSPACE_MARK,
     is_official_name,
     is_split_name,
     kind_of_folder,
@@ -351,6 +353,9 @@ def open_data_root(path: str | Path) -> DataRoot:
         No such folder, a file, or a folder that cannot be read at all.
     """
     root = _folder(path, "data root")
+    if _is_marked(root / WORKSPACE_FILE, WORKSPACE_MARK):
+        told = "is a workspace, in which the program keeps what it makes; open the folder of the recordings instead."
+        return DataRoot(root, problems=(f"{root}: {told}",))
     scan = _Scan(root)
     found = _Found()
     kind_folders: list[tuple[str, Path]] = []
@@ -492,13 +497,18 @@ def _keep_better(
 def is_set_file(path: str | os.PathLike[str]) -> bool:
     """Whether a ``set.json`` is the workspace's note of what a set was made from, not a recording called "set".
 
-    The one file that is looked into here: its first bytes, where a file has this very name.
+    This and the workspace's own note are the only files that are looked into here: their first bytes.
     """
-    if os.path.basename(path) != SET_FILE:
-        return False
+    return os.path.basename(path) == SET_FILE and _is_marked(path, SET_MARK)
+
+
+def _is_marked(path: str | os.PathLike[str], mark: str) -> bool:
+    """Whether a JSON file begins with a key of ours."""
     try:
+        if not os.path.isfile(path):  # a named pipe would wait for its writer
+            return False
         with open(path, "rb") as stream:
-            return SET_MARK.encode() in stream.read(64)
+            return mark.encode() in stream.read(64)
     except OSError:
         return False
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from sai_core.annotations.names import recording_name
 from sai_core.dataset.layout import is_split_name, label_name, prediction_name
+from sai_core.dataset.root import is_set_file
 from sai_core.errors import InputError
 
 _NAMES = {"label": label_name, "prediction": prediction_name}
@@ -85,7 +86,7 @@ def _find(path: Path, side: str, told: list[str], *, others: frozenset[Path] = f
     elsewhere: list[tuple[Path, Path]] = []
     for file, depth in _files(path):
         parsed = parse(file.name)
-        if parsed is None or _of_the_other_side(parsed[0], side):
+        if parsed is None or _of_the_other_side(parsed[0], side) or is_set_file(file):
             continue
         name, rank = parsed
         known = best.get(name)

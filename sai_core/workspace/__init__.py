@@ -11,9 +11,9 @@ from sai_core.workspace.folder import (
     use_workspace,
     workspace,
 )
-from sai_core.workspace.names import check_name
+from sai_core.workspace.names import check_name, clean_name
 from sai_core.workspace.remembered import Added
-from sai_core.workspace.roots import as_prediction_set, fits, label_sets, with_sets
+from sai_core.workspace.roots import as_prediction_set, fits, folder_of, label_sets, root_for, with_sets
 
 __all__ = [
     "KINDS",
@@ -26,8 +26,11 @@ __all__ = [
     "Workspace",
     "as_prediction_set",
     "check_name",
+    "clean_name",
     "fits",
+    "folder_of",
     "label_sets",
+    "root_for",
     "use_workspace",
     "with_sets",
     "workspace",

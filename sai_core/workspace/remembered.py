@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from sai_core.dataset.layout import WORKSPACE_FILE, WORKSPACE_MARK
 from sai_core.workspace.facts import NewerFacts, UnreadableFacts, read_json, write_json
 
-MARKER: Final[str] = "workspace.json"
-_MARK: Final[str] = "sai_workspace"
+MARKER: Final[str] = WORKSPACE_FILE
+_MARK: Final[str] = WORKSPACE_MARK.strip('"')
 FORMAT: Final[int] = 1
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from sai_core.dataset.root import DataRoot, PredictionSet, find_prediction_sets, open_data_root
 from sai_core.errors import InputError
 from sai_core.files import user_path
-from sai_core.workspace.folder import StoredSet, Workspace, workspace
+from sai_core.workspace.folder import KIND_NOUNS, StoredSet, Workspace, workspace
 
 
 def with_sets(root: DataRoot, *, labels: str = "", extra: Sequence[str] = (), everything: bool = True) -> DataRoot:
@@ -102,6 +103,69 @@ def _named(place: Workspace, kind: str, text: str) -> StoredSet | None:
         if os.path.lexists(user_path(text)):
             return None
         raise
+
+
+def folder_of(kind: str, given: str | os.PathLike[str], *, told: list[str] | None = None) -> Path:
+    """Folder or file of what a verb was given: a path, or the name of a set in the workspace.
+
+    Parameters
+    ----------
+    kind : {"predictions", "labels"}
+    given : str or path
+        What exists as a path is taken as one.
+    told : list of str, optional
+        Gets a sentence where there is a set of this name, too.
+
+    Raises
+    ------
+    InputError
+        Neither a path that exists nor the name of a set; the nearest names are told.
+    """
+    text, path = os.fspath(given), user_path(given)
+    if os.path.lexists(path):
+        if told is not None and os.sep not in text:
+            with suppress(InputError):
+                same = workspace().find(kind, text)
+                told.append(
+                    f"{text}: the folder or file of this name is used; the {KIND_NOUNS[kind]} {same.name} is not."
+                )
+        return path
+    if os.sep in text:
+        return path  # whoever reads it says that it is not there
+    try:
+        return workspace().find(kind, text).folder
+    except InputError as error:
+        raise InputError(f"{text}: there is no such file or folder, and {str(error).partition(': ')[2]}") from error
+
+
+def root_for(
+    root: DataRoot, predictions: Sequence[str] = (), *, labels: str | None = None, told: list[str]
+) -> DataRoot:
+    """A data root with everything that a verb may be told by name.
+
+    Parameters
+    ----------
+    root : DataRoot
+    predictions : sequence of str
+        As given: paths, names of the root's sets, names of the workspace's. The workspace's sets that belong to the
+        data root are added anyway.
+    labels : str, optional
+        Name of a label set or path of labels; None for the root's own. What exists as a path is taken as one.
+    told : list of str
+        Gets what must be said: labels that are missing, sets that were made from other data.
+
+    Raises
+    ------
+    InputError
+        No such labels.
+    """
+    names = {s.name for s in root.prediction_sets}
+    stored = {s.name for s in workspace().sets("predictions")}
+    extra = [t for t in predictions if t in stored - names and not os.path.lexists(user_path(t))]
+    chosen = os.path.abspath(user_path(labels)) if labels and os.path.lexists(user_path(labels)) else labels or ""
+    found = with_sets(root, labels=chosen, extra=extra)
+    told += found.problems[len(root.problems) :]
+    return found
 
 
 def _other_data(stored: StoredSet, root: DataRoot) -> list[str]:

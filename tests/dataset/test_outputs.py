@@ -16,6 +16,7 @@ from sai_core.dataset import open_data_root
 from sai_core.dataset.layout import KINDS
 from sai_core.dataset.outputs import check_layout_output, check_output
 from sai_core.errors import InputError
+from sai_core.workspace import SetFacts, workspace
 from tests.figures.scenes import write_root
 
 RECORDING = "fold4_room23_mix001"
@@ -132,6 +133,7 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
     audio = str(next((root / "mic_dev").rglob("*.wav")))
     csv = str(next((root / "metadata_dev").rglob("*.csv")))
     data = ["--data", str(root)]
+    workspace().begin("predictions", "a set", SetFacts(), exist_ok=True)
     weights = "assets/weights/"
     detector = weights + "track_a.safetensors"
     return {
@@ -155,6 +157,7 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
             ["queue", "--root", str(root), "--json", file],
             ["export", "--root", str(root), "--out", folder],
         ],
+        "sets": [["export", "a set", "--out", to] for to in (folder, folder + "/new", file + ".zip")],
         "simulate": [
             ["--out", str(root), "--recordings", "1", "--seconds", "2", "--seed", "1", "--split", split],
             ["--demo", str(root)],
