@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """example:
   python -m sai_core predict --data STARSS23 --split dev-test-sony \\
-      --checkpoint energy_seg_best.pth --weights UpLAM.pth --system Baseline --out predictions/baseline
+      --checkpoint energy_seg_best.pth --weights UpLAM.pth --system Baseline --name baseline
   python -m sai_core predict --data STARSS23 --split dev-test-sony \
       --checkpoint av.safetensors --system TPAV --teacher dcase2023/outputs --out predictions/tpav
   torchrun --nproc_per_node 4 -m sai_core predict ...      (recordings are shared out among the processes)
@@ -32,8 +33,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "predict",
         help="recordings to submission files",
-        description="Run a detector over the recordings of a split. Writes OUT/<recording>.json (submission format) "
-        "and keeps every candidate before thresholds under OUT/raw.",
+        description="Run a detector over the recordings of a split. Writes <recording>.json (submission format) into a "
+        "set of the workspace, or into OUT, and keeps every candidate before thresholds under raw in it.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,7 +43,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--recording", action="append", metavar="NAME", help="only this recording (may be repeated)")
     parser.add_argument("--checkpoint", type=Path, required=True, help="official .pth, or our .safetensors")
     parser.add_argument("--weights", type=Path, help="UpLAM weights (official UpLAM.pth); the shipped ones if left out")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the submission files")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the submission files; a set in the workspace if left out"
+    )
+    parser.add_argument("--name", help="what the set in the workspace is called (after checkpoint and system)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--batch", type=int, default=4, help="frames of one forward pass (default 4)")
     parser.add_argument(
@@ -103,9 +107,12 @@ def run(args: argparse.Namespace) -> int:
     # torch only now: `--help` shall not wait for it
     from sai_core.dataset import open_data_root
     from sai_core.inference.engine import InputOptions, shard
-    from sai_core.inference.job import PredictionRequest, check_request, predict_recordings
+    from sai_core.inference.job import PredictionRequest, check_request, facts_of, name_of, predict_recordings
     from sai_core.inference.networks import NetworkOptions, describe_checkpoint
+    from sai_core.workspace import check_name, workspace
 
+    if args.out is not None and args.name is not None:
+        raise InputError("--name is for a set in the workspace, --out for a folder elsewhere; give one of them.")
     if args.batch < 1:
         raise InputError(f"--batch {args.batch}: at least 1 is needed.")
     system = _system(args)
@@ -125,11 +132,12 @@ def run(args: argparse.Namespace) -> int:
     if args.magnitude is not None:
         facts = describe_checkpoint(args.checkpoint)
         inputs = InputOptions(magnitude=args.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames)
+    base = check_name(args.name) if args.name is not None else name_of(args.checkpoint, system)
     request = PredictionRequest(
         data=args.data,
         recordings=tuple(recordings),
         checkpoint=args.checkpoint,
-        out=args.out,
+        out=args.out or workspace().folder("predictions") / base,
         system=system,
         teacher=args.teacher,
         teacher_scaler=args.teacher_scaler,
@@ -147,6 +155,14 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch,
     )
     check_request(request)
+    stored = None
+    if args.out is None:
+        made_from = facts_of(request, describe_checkpoint(args.checkpoint).content)
+        if args.name is not None:
+            stored = workspace().begin("predictions", base, made_from, exist_ok=True)
+        else:
+            stored = workspace().go_on("predictions", base, made_from)
+        request = replace(request, out=stored.folder)
     if not mine:
         return 0
     prefix = f"[{rank}/{world}] " if world > 1 else ""
@@ -157,13 +173,18 @@ def run(args: argparse.Namespace) -> int:
     def note(sentence: str) -> None:
         print(f"note: {sentence}", file=sys.stderr)
 
-    results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=note)
+    with ExitStack() as stack:
+        if stored is not None:
+            stack.callback(workspace().drop_empty, stored)
+            stack.enter_context(workspace().writing(stored, part=f"rank {rank}" if world > 1 else ""))
+        results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=note)
     failed = [r for r in results if r.error]
     for result in results:
         if result.note:
             note(f"{result.recording.name}: {result.note}")
     if not args.quiet:
-        print(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {args.out}")
+        where = request.out if stored is None else f"the set {stored.name!r} of the workspace ({stored.folder})"
+        print(f"{len(mine) - len(failed)} of {len(mine)} recordings written to {where}")
     if failed:
         kind = EnvironmentProblem if all(r.machine_at_fault for r in failed) else InputError
         raise kind(f"{len(failed)} of {len(mine)} recordings failed; the first: {failed[0].error}")

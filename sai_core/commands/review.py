@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """example:
   python -m sai_core review queue --root DATA --csv queue.csv
-  python -m sai_core review export --root DATA --out corrected --scores
+  python -m sai_core review export --root DATA --name corrected --scores
   python -m sai_core review import --root DATA colleague.jsonl
   python -m sai_core review stats --root DATA
 
@@ -58,7 +58,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     queue.add_argument("--json", type=Path, metavar="OUT", help="also write all items as JSON")
 
     export = step("export", "write corrected labels, differences, statistics and the log")
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder, outside of the data root")
+    export.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder, not in the data root; a label set in the workspace if left out",
+    )
+    export.add_argument("--name", help="what the label set is called (after the labels that were reviewed)")
     export.add_argument(
         "--policy", choices=("latest", "agreed"), default="latest", help="whose decisions count (latest)"
     )
@@ -166,20 +172,21 @@ def _queue(args: argparse.Namespace, root: DataRoot) -> int:
 
 
 def _export(args: argparse.Namespace, root: DataRoot, store: ReviewStore) -> int:
-    from sai_core.review import export_review, revised_scores
+    from sai_core.errors import InputError
+    from sai_core.review import export_review, keep_label_set, revised_scores
 
-    history = store.history()
-    report = export_review(
-        root,
-        history,
-        args.out,
-        policy=args.policy,
-        reviewer=args.reviewer,
-        replace_older=args.replace,
-        progress=_progress(args, "export"),
-    )
+    if args.out is not None and args.name is not None:
+        raise InputError("--name is for a label set in the workspace, --out for a folder elsewhere; give one of them.")
+    history, progress = store.history(), _progress(args, "export")
+    whose = {"policy": args.policy, "reviewer": args.reviewer}
+    if args.out is None:
+        stored, report = keep_label_set(root, history, args.name or "", **whose, progress=progress)
+        where = f"label set {stored.name!r} ({stored.folder})"
+    else:
+        report = export_review(root, history, args.out, **whose, replace_older=args.replace, progress=progress)
+        where = str(report.folder)
     print(
-        f"{report.folder}: {report.n_recordings} label files, {report.n_changed} changed, "
+        f"{where}: {report.n_recordings} label files, {report.n_changed} changed, "
         f"{report.n_differences} annotations differ"
     )
     if report.n_skipped:

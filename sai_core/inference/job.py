@@ -10,6 +10,7 @@ Nothing is lost when a job is cancelled or the program is killed: raw detections
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,8 +28,10 @@ from sai_core.inference.networks import NetworkOptions, describe_checkpoint, ope
 from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
 from sai_core.postprocess.pipeline import KeepClasses
+from sai_core.postprocess.systems import system_toml
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name
+from sai_core.workspace import SetFacts, clean_name
 
 if TYPE_CHECKING:
     from sai_core.acoustics.visibility import Recipe
@@ -177,6 +180,49 @@ def check_request(request: PredictionRequest) -> None:
             else:
                 # read, not only found: a file that cannot be used is told now, not after the network
                 read_teacher(request.teacher, recording.name)
+
+
+def facts_of(request: PredictionRequest, content: str) -> SetFacts:
+    """What the workspace keeps about the set that a request makes.
+
+    Parameters
+    ----------
+    request : PredictionRequest
+    content : str
+        Hash of the checkpoint (:attr:`~sai_core.inference.networks.CheckpointFacts.content`).
+    """
+    network = request.network
+    given: dict[str, str | int | float | bool | None] = {
+        "device": request.device,
+        "batch": request.batch,
+        "floor": network.floor,
+        "candidates": network.at_most,
+        "proposals": network.proposals,
+        "precision": network.precision,
+        "classes": network.classes,
+        "magnitude": None if request.inputs is None else request.inputs.magnitude,
+        "visibility": request.visibility,
+        "weights": None if request.weights is None else os.path.abspath(request.weights),
+        "teacher": None if request.teacher is None else os.path.abspath(request.teacher),
+        "teacher_scaler": None if request.teacher_scaler is None else os.path.abspath(request.teacher_scaler),
+    }
+    return SetFacts(
+        made_by="predict",
+        data=os.path.realpath(request.data),
+        recordings=tuple(f"{r.split}/{r.name}" if r.split else r.name for r in request.recordings),
+        checkpoint=os.path.abspath(request.checkpoint),
+        checkpoint_content=content,
+        system=request.system.name,
+        system_toml=system_toml(request.system),
+        options={name: value for name, value in given.items() if value is not None},
+    )
+
+
+def name_of(checkpoint: Path, system: System) -> str:
+    """What a set is called where the user does not say: after its checkpoint and its system."""
+    # "best.safetensors" of a run says little: the run's name does
+    stem = checkpoint.absolute().parent.name if checkpoint.stem in ("best", "last") else checkpoint.stem
+    return clean_name(f"{stem} {system.name}")
 
 
 def lacks(recording: Recording, *, needs_rgb: bool) -> str:

@@ -8,6 +8,7 @@ from sai_core.review.export import (
     diff_markdown,
     differences,
     export_review,
+    keep_label_set,
     revised_scores,
     statistics,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "diff_markdown",
     "differences",
     "export_review",
+    "keep_label_set",
     "read_review_file",
     "revised_scores",
     "second_review",

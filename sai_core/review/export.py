@@ -1,6 +1,6 @@
 """What a review leads to: corrected label files, a list of differences, statistics, and scores held side by side.
 
-``export_review`` writes a folder:
+``keep_label_set`` keeps corrected labels in the workspace, ``export_review`` writes a folder anywhere:
 
 * ``labels_dev/<split>/<file name of the original>``: every recording. A file without a change is copied byte for byte;
   a changed one is written anew in the official format.
@@ -40,6 +40,7 @@ from sai_core.review.history import History, Policy, agreement
 from sai_core.review.queue import Item
 from sai_core.review.store import write_review_file
 from sai_core.taxonomy import class_name
+from sai_core.workspace import SetFacts, StoredSet, workspace
 
 DIFF_COLUMNS: Final[tuple[str, ...]] = (
     "split",
@@ -353,6 +354,89 @@ def export_review(
     target = export_folder(root, folder)
     if not replace_older and (target / "review.jsonl").exists():
         raise InputError(f"{target}: holds an older export; choose another folder, or allow it to be replaced.")
+    report, found = _write_labels(
+        root, history, target, Path("labels_dev"), policy=policy, reviewer=reviewer, progress=progress
+    )
+    facts = json.dumps(statistics(history, found), indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_write(target / "statistics.json", "w") as stream:
+        stream.write(facts + "\n")
+    _write_account(found, history, target)
+    progress(1.0, f"{report.n_recordings} recordings")
+    return report
+
+
+def keep_label_set(
+    root: DataRoot,
+    history: History,
+    name: str = "",
+    *,
+    policy: Policy = "latest",
+    reviewer: str | None = None,
+    progress: Progress = no_progress,
+) -> tuple[StoredSet, ExportReport]:
+    """Keep the corrected labels of all recordings as a label set of the workspace, with differences and log beside.
+
+    Parameters
+    ----------
+    root : DataRoot
+        Only read; with the labels that the decisions are about (:attr:`~sai_core.dataset.DataRoot.label_set`).
+    history : History
+    name : str
+        Of the new set; a free one where it is empty.
+    policy, reviewer : str
+        Whose decisions count (:mod:`sai_core.review.history`).
+    progress : Progress
+
+    Returns
+    -------
+    stored : StoredSet
+        What it was made from, and by whose decisions, is in its facts.
+    report : ExportReport
+
+    Raises
+    ------
+    InputError
+        A name that is not allowed or is taken, a label file that cannot be read, or nothing to keep.
+    EnvironmentProblem
+        Something cannot be written.
+    """
+    place = workspace()
+    labelled = [r for r in root.recordings if r.has_labels]
+    facts = SetFacts(
+        made_by="review",
+        data=os.fspath(root.path),
+        recordings=tuple(f"{r.split}/{r.name}" if r.split else r.name for r in labelled),
+        base=root.label_set,
+        options={"policy": policy, "reviewer": reviewer or "", "decisions": len(history.standing)},
+    )
+    name = name or place.free_name("labels", f"{root.label_set or root.path.name} corrected")
+    stored = place.begin("labels", name, facts)
+    try:
+        with place.writing(stored) as folder:
+            report, found = _write_labels(
+                root, history, folder, Path(), policy=policy, reviewer=reviewer, progress=progress
+            )
+            if not report.n_recordings:
+                raise InputError(f"{root.path}: has no labels, and no decision makes some; there is nothing to keep.")
+            _write_account(found, history, folder)
+    except BaseException:
+        place.delete(place.trash(stored))
+        raise
+    progress(1.0, f"{report.n_recordings} recordings")
+    return place.find("labels", stored.name), report
+
+
+def _write_labels(
+    root: DataRoot,
+    history: History,
+    target: Path,
+    below: Path,
+    *,
+    policy: Policy,
+    reviewer: str | None,
+    progress: Progress,
+) -> tuple[ExportReport, list[Difference]]:
+    """Label files of all recordings, in ``below`` and their split: copies, or written anew where they differ."""
     found: list[Difference] = []
     n_written = n_changed = n_skipped = 0
     for number, recording in enumerate(root.recordings):
@@ -363,7 +447,7 @@ def export_review(
         if recording.label_path is None and not changes:
             continue
         name = recording.label_path.name if recording.label_path is not None else f"{recording.name}_std.json"
-        path = confine(target, Path("labels_dev") / recording.split / name)
+        path = confine(target, below / recording.split / name)
         if changes or recording.label_path is None:
             write_label_json(result.table, path)
             n_changed += 1
@@ -371,18 +455,16 @@ def export_review(
             _copy(recording.label_path, path)
         n_written += 1
         found += changes
-    texts = {
-        "diff.csv": diff_csv(found),
-        "diff.md": diff_markdown(found, history),
-        "statistics.json": json.dumps(statistics(history, found), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-    }
-    for name, text in texts.items():
+    return ExportReport(target, n_written, n_changed, len(found), n_skipped), found
+
+
+def _write_account(found: list[Difference], history: History, target: Path) -> None:
+    """Every difference, and the log."""
+    for name, text in (("diff.csv", diff_csv(found)), ("diff.md", diff_markdown(found, history))):
         with atomic_write(target / name, "w") as stream:
             stream.write(text)
     # last: a folder with it is a whole export
     write_review_file(history.entries, target / "review.jsonl")
-    progress(1.0, f"{n_written} recordings")
-    return ExportReport(target, n_written, n_changed, len(found), n_skipped)
 
 
 def export_folder(root: DataRoot, folder: str | Path) -> Path:

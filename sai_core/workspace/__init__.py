@@ -1,9 +1,10 @@
 """Where everything that the program makes is kept and found again, by name, on all pages and by all verbs."""
 
-from sai_core.workspace.facts import SetFacts
+from sai_core.workspace.facts import SetFacts, label_facts
 from sai_core.workspace.folder import (
     KIND_NOUNS,
     KINDS,
+    NameTakenError,
     StoredSet,
     Trashed,
     Usage,
@@ -19,6 +20,7 @@ __all__ = [
     "KINDS",
     "KIND_NOUNS",
     "Added",
+    "NameTakenError",
     "SetFacts",
     "StoredSet",
     "Trashed",
@@ -29,6 +31,7 @@ __all__ = [
     "clean_name",
     "fits",
     "folder_of",
+    "label_facts",
     "label_sets",
     "root_for",
     "use_workspace",

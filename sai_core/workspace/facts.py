@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
 from sai_core.dataset.layout import SET_FILE, SET_MARK
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
+
+if TYPE_CHECKING:
+    from sai_core.labelling.job import LabelSettings
 
 FORMAT: Final[int] = 1
 _MAX_BYTES: Final[int] = 16 << 20
@@ -67,6 +71,30 @@ class SetFacts:
 
 
 _FIELDS: Final[tuple[str, ...]] = tuple(f.name for f in fields(SetFacts) if f.name != "unknown")
+
+
+def label_facts(settings: LabelSettings, *, data: Path | None, recordings: Sequence[str]) -> SetFacts:
+    """What the workspace keeps about a label set that is made so.
+
+    Parameters
+    ----------
+    settings : LabelSettings
+    data : Path, optional
+        Data root; None for files of their own.
+    recordings : sequence of str
+        Each ``<split>/<name>`` or ``<name>``.
+    """
+    return SetFacts(
+        made_by="label",
+        data="" if data is None else os.path.realpath(data),
+        recordings=tuple(recordings),
+        options={
+            "official_quirks": settings.official_quirks,
+            "keep_first_row": settings.keep_first_row,
+            "precision": settings.dtype,
+            "device": settings.device,
+        },
+    )
 
 
 class UnreadableFacts(InputError):

@@ -55,8 +55,15 @@ RAW_FOLDER: Final[str] = "raw"
 TEACHER_FOLDER: Final[str] = "teacher"
 TRASH_FOLDER: Final[str] = "trash"
 MAX_ROOTS: Final[int] = 12
+_WITHOUT_EFFECT: Final[frozenset[str]] = frozenset({"device", "batch"})
+"""Options with which another run may go on with a set: results are the same but for the last digits."""
+
 _LOCK_SECONDS: Final[float] = 30.0
 _VARIABLE: Final[str] = "SAI_WORKSPACE"
+
+
+class NameTakenError(InputError):
+    """There is another set of this name."""
 
 
 @dataclass(frozen=True)
@@ -410,13 +417,15 @@ class Workspace:
         facts : SetFacts
             Time and program are filled in.
         exist_ok : bool
-            A set of this name is gone on with if it has the same checkpoint, system and data; what was asked for is
-            added to its recordings.
+            A set of this name is gone on with if it has the same checkpoint, system, data and options that matter;
+            what was asked for is added to its recordings.
 
         Raises
         ------
+        NameTakenError
+            There is another set of this name.
         InputError
-            A name that is not allowed or is taken; the workspace lies inside a data root.
+            A name that is not allowed; the workspace lies inside a data root.
         EnvironmentProblem
             The folder cannot be written.
         """
@@ -432,7 +441,9 @@ class Workspace:
             taken = [n for n in _folders_in(folder) if composed(n).casefold() == name.casefold()]
             if taken:
                 if not exist_ok:
-                    raise InputError(f"{name}: there is a {KIND_NOUNS[kind]} {taken[0]} already; choose another name.")
+                    raise NameTakenError(
+                        f"{name}: there is a {KIND_NOUNS[kind]} {taken[0]} already; choose another name."
+                    )
                 return _gone_on_with(_open(kind, folder / taken[0]), facts)
             made = folder / f".{secrets.token_hex(6)}.new"
             with _telling(folder):
@@ -444,6 +455,33 @@ class Workspace:
                     shutil.rmtree(made, ignore_errors=True)
                     raise
         return _open(kind, folder / name)
+
+    def go_on(self, kind: str, base: str, facts: SetFacts) -> StoredSet:
+        """The set that a job goes on with, or a new one: of the name ``base``, ``base-2`` ..., the first that fits.
+
+        Raises
+        ------
+        InputError
+            The workspace lies inside a data root.
+        EnvironmentProblem
+            The folder cannot be written.
+        """
+        tried: list[str] = []
+        while True:
+            name = free_name(base, tried)
+            try:
+                return self.begin(kind, name, facts, exist_ok=True)
+            except NameTakenError:
+                tried.append(name)
+
+    def drop_empty(self, stored: StoredSet) -> bool:
+        """Take away a set in which there is nothing but its ``set.json``; whether that was so."""
+        with self._changing(), suppress(OSError):
+            if [p.name for p in stored.folder.iterdir()] == [SET_FILE]:
+                (stored.folder / SET_FILE).unlink()
+                stored.folder.rmdir()
+                return True
+        return False
 
     @contextmanager
     def writing(self, stored: StoredSet, *, part: str = "") -> Iterator[Path]:
@@ -849,14 +887,16 @@ def _tags(tags: Iterable[str]) -> list[str]:
 def _gone_on_with(stored: StoredSet, facts: SetFacts) -> StoredSet:
     old = stored.facts
     if stored.problem:
-        raise InputError(f"{stored.problem} It cannot be gone on with; choose another name.")
+        raise NameTakenError(f"{stored.problem} It cannot be gone on with; choose another name.")
     same = {
         "checkpoint": (old.checkpoint_content or old.checkpoint) == (facts.checkpoint_content or facts.checkpoint),
         "system": (old.system, old.system_toml) == (facts.system, facts.system_toml),
-        "data": old.data == facts.data,
+        "data folder": old.data == facts.data,
+        "base": old.base == facts.base,
+        **_same_options(old.options, facts.options),
     }
     if other := [what for what, is_same in same.items() if not is_same]:
-        raise InputError(
+        raise NameTakenError(
             f"{stored.name}: this {KIND_NOUNS[stored.kind]} was made with another {' and '.join(other)}; choose "
             "another name."
         )
@@ -864,6 +904,11 @@ def _gone_on_with(stored: StoredSet, facts: SetFacts) -> StoredSet:
     if more != old.recordings:
         write_facts(stored.folder, replace(old, recordings=more))
     return _open(stored.kind, stored.folder)
+
+
+def _same_options(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, bool]:
+    names = sorted({*old, *new} - _WITHOUT_EFFECT)
+    return {name: old.get(name) == new.get(name) for name in names}
 
 
 def _remove_empty(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from sai_core.annotations.names import composed
+from sai_core.dataset.layout import kind_of_folder
 from sai_core.errors import InputError
 
 MAX_NAME: Final[int] = 80
@@ -33,6 +34,9 @@ def check_name(name: str) -> str:
     name = composed(name)
     odd = [sign for sign in name if not (_is_letter(sign) or sign in _SIGNS)]
     too_long = len(name) > MAX_NAME or len(name.encode("utf-8", "surrogatepass")) > _MAX_BYTES
+    if kind_of_folder(name) is not None:
+        # a folder of predictions called mic_dev would be read as a data root's sounds
+        raise InputError(f"{name!r} cannot be the name of a set: folders of a data root are called so; choose another.")
     if not name or odd or too_long or not _may_begin(name[0]) or name[-1] in " .":
         why = f" ({odd[0]!a} is not allowed)" if odd else ""
         raise InputError(f"{name[:MAX_NAME]!r} cannot be the name of a set{why}; needed are {ALLOWED}.")
@@ -48,7 +52,8 @@ def clean_name(text: str) -> str:
     signs = [sign if _is_letter(sign) or sign in _SIGNS else "-" for sign in composed(text)]
     while signs and not _may_begin(signs[0]):
         del signs[0]
-    return _cut("".join(signs), MAX_NAME, _MAX_BYTES) or "set"
+    name = _cut("".join(signs), MAX_NAME, _MAX_BYTES) or "set"
+    return name if kind_of_folder(name) is None else f"{name} set"
 
 
 def _cut(name: str, length: int, n_bytes: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,12 @@ from sai_core.annotations import read_annotations, write_dcase_csv
 from sai_core.cli import main
 from sai_core.dataset import Recording, demo_root, open_data_root
 from sai_core.detections.raw import RawDetections
-from sai_core.inference import job
+from sai_core.errors import InputError
+from sai_core.inference import job, networks
 from sai_core.inference.networks import CheckpointFacts
-from sai_core.postprocess import choose_best_classes, list_systems, load_system, prepare, run_system
+from sai_core.postprocess import System, choose_best_classes, list_systems, load_system, prepare, run_system
+from sai_core.postprocess.systems import parse_system
+from sai_core.workspace import with_sets, workspace
 from tests.annotations.helpers import assert_same
 from tests.postprocess.raws import make_raw, make_teacher
 
@@ -100,3 +104,45 @@ def test_files_options_and_mistakes(
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main([*command, *out, "--system", "CFAV", "--teacher", str(tmp_path / "teacher")]) == 2
     assert "in a single process" in capsys.readouterr().err
+
+
+def test_without_a_folder_a_set_is_made_in_the_workspace(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(networks, "describe_checkpoint", job.describe_checkpoint)
+    assert main([*command, "--system", "FAO"]) == 0
+    assert main([*command, "--system", "FAO"]) == 0  # the same again goes on
+    (stored,) = workspace().sets("predictions")
+    assert stored.name == "any FAO"
+    assert sorted(stored.files) == NAMES
+    assert (stored.facts.made_by, stored.facts.data) == ("predict", str(demo_root()))
+    assert (stored.facts.checkpoint_content, stored.facts.system) == ("x", "FAO")
+    assert load_system_text(stored.facts.system_toml) == load_system("FAO")
+    assert [s.name for s in with_sets(open_data_root(demo_root())).prediction_sets][-1] == "any FAO"
+    # another threshold gives other results: another set, never the same name for both
+    assert main([*command, "--system", "FAO", "--min-score", "0.5"]) == 0
+    assert main([*command, "--system", "FAO", "--floor", "0.2"]) == 0
+    assert {s.name for s in workspace().sets("predictions")} == {"any FAO", "any FAO-2", "any FAO-3"}
+    capsys.readouterr()
+    for arguments, said in (
+        (["--name", "any FAO", "--floor", "0.2"], "another floor"),
+        (["--name", "x", "--out", str(tmp_path / "out")], "give one of them"),
+        (["--name", "../x"], "cannot be the name of a set"),
+        (["--name", "mic_dev"], "cannot be the name of a set"),
+    ):
+        assert main([*command, "--system", "FAO", *arguments]) == 2
+        assert said in capsys.readouterr().err
+    monkeypatch.setattr(job, "predict_recording", fail)
+    assert main([*command, "--system", "FAO", "--name", "broken"]) == 2
+    assert "broken" not in {s.name for s in workspace().sets("predictions")}
+    with workspace().writing(stored):
+        assert main([*command, "--system", "FAO"]) == 2
+    assert "being written" in capsys.readouterr().err
+
+
+def fail(*args: object, **kwargs: object) -> RawDetections:
+    raise InputError("nothing to hear.")
+
+
+def load_system_text(text: str) -> System:
+    return parse_system(tomllib.loads(text))

@@ -18,6 +18,7 @@ from sai_core.dataset import open_data_root
 from sai_core.errors import CancelledError, InputError
 from sai_core.geometry import directions_to_vectors, em32_positions_m
 from sai_core.labelling.job import LabelSettings, label_files, label_recording_of_root
+from sai_core.workspace import with_sets, workspace
 
 ROWS = "0,1,0,40,10,150\n1,1,0,40,10,150\n2,1,0,40,10,150\n2,5,3,-120,0,80\n9,1,0,40,10,150\n"
 
@@ -90,6 +91,30 @@ def test_verb_writes_both_files_and_says_what_a_user_should_know(
     table = read_annotations(out, use_cache=False)
     assert table.frame.tolist() == [1, 2]
     assert table.distance_cm.tolist() == [150, 150]
+
+
+def test_labels_without_a_place_go_into_a_label_set(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    audio, metadata = _files(root)
+    arguments = ["annotate", "--audio", str(audio), "--metadata", str(metadata)]
+    assert main(arguments) == 0
+    (stored,) = workspace().sets("labels")
+    assert stored.name == "root labels"
+    assert dict(stored.files) == {audio.stem: stored.folder / "dev-test-tau" / f"{audio.stem}_std.json"}
+    assert (stored.facts.made_by, stored.facts.data) == ("label", str(root))
+    assert stored.facts.recordings == (f"dev-test-tau/{audio.stem}",)
+    capsys.readouterr()
+    assert main(arguments) == 2
+    assert "has one already" in capsys.readouterr().err
+    # labels made in another way are another set
+    assert main([*arguments, "--fixed"]) == 0
+    assert main([*arguments, "--fixed", "--name", "root labels"]) == 2
+    assert "another official_quirks" in capsys.readouterr().err
+    assert {s.name for s in workspace().sets("labels")} == {"root labels", "root labels-2"}
+    assert main(["annotate", "--audio", str(audio), "--metadata", str(audio), "--name", "none"]) == 2
+    assert {s.name for s in workspace().sets("labels")} == {"root labels", "root labels-2"}
+    assert [r.name for r in with_sets(open_data_root(root), labels="root labels").recordings if r.has_labels] == [
+        audio.stem
+    ]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])

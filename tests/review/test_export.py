@@ -12,10 +12,11 @@ from sai_core.annotations import read_annotations, write_label_json
 from sai_core.cli import main
 from sai_core.dataset import DataRoot, open_data_root
 from sai_core.errors import InputError
-from sai_core.review import ReviewStore, export_review, revised_scores
+from sai_core.review import ReviewStore, export_review, keep_label_set, revised_scores
 from sai_core.review.edits import apply_edits
 from sai_core.review.export import diff_csv, diff_markdown, differences
 from sai_core.review.queue import recording_items
+from sai_core.workspace import with_sets, workspace
 from tests.figures.scenes import to_json
 from tests.review.helpers import decide_on, files_of, put, table, track
 
@@ -75,6 +76,34 @@ def test_every_recording_is_exported_and_the_data_root_left_alone(root: DataRoot
     assert again.n_differences == 6
     labels = {k: v for k, v in files_of(tmp_path / "out").items() if k.startswith("labels_dev")}
     assert labels == {k: v for k, v in files_of(tmp_path / "again").items() if k.startswith("labels_dev")}
+
+
+def test_corrected_labels_are_kept_as_a_label_set(root: DataRoot, tmp_path: Path) -> None:
+    store = review(root, tmp_path / "r.sqlite")
+    kept, report = keep_label_set(root, store.history())
+    assert (report.n_recordings, report.n_changed, report.n_differences) == (2, 1, 6)
+    assert kept.name == "root corrected"
+    assert (kept.facts.made_by, kept.facts.base, kept.facts.data) == ("review", "", str(root.path))
+    assert kept.facts.recordings == tuple(f"dev-x/{name}" for name in NAMES)
+    assert kept.facts.options["policy"] == "latest"
+    assert sorted(kept.files) == list(NAMES)
+    assert sorted(p.name for p in kept.folder.iterdir()) == ["dev-x", "diff.csv", "diff.md", "review.jsonl", "set.json"]
+    export_review(root, store.history(), tmp_path / "out")
+    for name, path in kept.files.items():
+        assert path.read_bytes() == (tmp_path / "out" / "labels_dev" / "dev-x" / f"{name}_std.json.gz").read_bytes()
+    # a review of the corrected labels says what it began with; the decision is applied to what it was made about
+    again, report = keep_label_set(with_sets(root, labels=kept.name), store.history(), "twice")
+    assert again.facts.base == kept.name
+    assert report.n_changed == 0
+    with pytest.raises(InputError, match="already"):
+        keep_label_set(root, store.history(), "twice")
+    (root.path / "labels_dev" / "dev-x" / f"{NAMES[1]}_std.json.gz").write_bytes(b"no gzip")
+    with pytest.raises(InputError):
+        keep_label_set(root, review(root, tmp_path / "s.sqlite").history(), "damaged", policy="agreed")
+    with pytest.raises(InputError, match="nothing to keep"):
+        keep_label_set(DataRoot(tmp_path), store.history(), "nothing")
+    assert {s.name for s in workspace().sets("labels")} <= {kept.name, "twice", "damaged"}
+    assert workspace().trashed() == ()
 
 
 def test_an_export_replaces_nothing_by_itself(root: DataRoot, tmp_path: Path) -> None:

@@ -176,10 +176,11 @@ def test_a_job_goes_on_with_its_own_set_alone(place: Workspace) -> None:
     for changed, word in (
         ({"checkpoint_content": "2"}, "checkpoint"),
         ({"system_toml": "n"}, "system"),
-        ({"data": "/e"}, "data"),
+        ({"data": "/e"}, "data folder"),
+        ({"options": {"floor": 0.2}}, "floor"),
     ):
         with pytest.raises(InputError, match=f"made with another {word};"):
-            place.begin("predictions", "x", replace(facts, **changed), exist_ok=True)  # type: ignore[arg-type]
+            place.begin("predictions", "x", replace(facts, **changed), exist_ok=True)
 
 
 def test_a_recording_called_set_is_refused_before_it_is_written_over(place: Workspace) -> None:
