@@ -17,9 +17,6 @@ import re
 import unicodedata
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 CLASS_NAMES: Final[tuple[str, ...]] = (
     "Female speech",
     "Male speech",
@@ -186,6 +183,17 @@ def class_color(category_id: int) -> str:
     return CLASS_COLORS[category_id] if 0 <= category_id < N_CLASSES else "#808080"
 
 
-def class_colors_rgb() -> npt.NDArray[np.uint8]:
-    """Class colours as a ``uint8`` array of shape (13, 3)."""
-    return np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in CLASS_COLORS], dtype=np.uint8)
+def short_name(category_id: int) -> str:
+    """Short name of a class; as :func:`class_name` for an id outside 0..12."""
+    return SHORT_NAMES[category_id] if 0 <= category_id < N_CLASSES else class_name(category_id)
+
+
+def class_rgb(category_id: int) -> tuple[int, int, int]:
+    """:func:`class_color` as red, green and blue, 0 to 255."""
+    return rgb_of(class_color(category_id))
+
+
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255, of ``"#rrggbb"``."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue

@@ -152,12 +152,10 @@ def test_looking_up() -> None:
     for unknown in (-1, 13, 1000):
         assert t.class_name(unknown) == f"class {unknown}"
         assert t.class_color(unknown) == "#808080"
+        assert t.short_name(unknown) == t.class_name(unknown)
 
 
-def test_colours_as_an_array() -> None:
-    rgb = t.class_colors_rgb()
-    assert rgb.shape == (13, 3)
-    assert rgb.dtype == np.uint8
-    assert ["#" + "".join(f"{v:02x}" for v in row) for row in rgb.tolist()] == list(t.CLASS_COLORS)
-    rgb[:] = 0
-    assert t.class_colors_rgb().any()
+def test_colours_as_numbers() -> None:
+    assert ["#{:02x}{:02x}{:02x}".format(*t.class_rgb(c)) for c in range(13)] == list(t.CLASS_COLORS)
+    assert t.class_rgb(13) == (128, 128, 128)
+    assert t.rgb_of("#01fF7a") == (1, 255, 122)

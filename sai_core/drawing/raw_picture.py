@@ -10,18 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.detections.raw import RawDetections
+from sai_core.drawing.annotators import DARK, Name, Picture, draw_box, energy_levels, paint, write_names
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, pixel_to_direction
-from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
+from sai_core.taxonomy import CLASS_NAMES, class_rgb, short_name
 
-Picture = npt.NDArray[np.uint8]
 Ranking = Literal["class", "objectness"]
 
 SCALE = 4
 """Pixels of the picture for one of the canvas."""
 
-_DARK = 24
 _LABELS = 8
 """Candidates whose class is written beside the box: the strongest ones."""
 
@@ -117,23 +116,24 @@ def draw_candidates(raw: RawDetections, chosen: FrameCandidates, background: Pic
     uint8, shape (720, 1440, 3)
         New array, sRGB. A box over the seam comes in again at the other side.
     """
-    size = (ERP_WIDTH * SCALE, ERP_HEIGHT * SCALE)
+    width, height = ERP_WIDTH * SCALE, ERP_HEIGHT * SCALE
     if background is None:
-        out = np.full((size[1], size[0], 3), _DARK, dtype=np.float32)
+        out = np.full((height, width, 3), DARK, dtype=np.float32)
     else:
         # a little darker, so that the boxes stand out
-        out = cv2.resize(background, size, interpolation=cv2.INTER_LINEAR).astype(np.float32) * 0.75
+        out = cv2.resize(background, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) * 0.75
     strongest = float(chosen.scores[0]) if len(chosen) else 1.0
-    for rank in range(len(chosen) - 1, -1, -1):  # the strongest on top
-        row = int(chosen.rows[rank])
-        share = float(chosen.scores[rank]) / max(strongest, 1e-9)
-        colour = np.array(_rgb(int(raw.category_id[row])), dtype=np.float32)
-        _blend_box(out, raw.boxes_xyxy[row] * SCALE, colour, 0.12 + 0.88 * share, 3 if share > 0.5 else 2)
+    for row, score in reversed(list(zip(chosen.rows.tolist(), chosen.scores.tolist(), strict=True))):
+        share = score / max(strongest, 1e-9)
+        colour, thickness = class_rgb(int(raw.category_id[row])), 3 if share > 0.5 else 2
+        draw_box(out, raw.boxes_xyxy[row], colour, thickness=thickness, opacity=0.12 + 0.88 * share)
     picture = out.round().clip(0, 255).astype(np.uint8)
-    for rank in range(min(_LABELS, len(chosen)) - 1, -1, -1):
-        row = int(chosen.rows[rank])
-        text = f"{SHORT_NAMES[int(raw.category_id[row])]} {chosen.scores[rank]:.2f}"
-        _write(picture, text, raw.boxes_xyxy[row] * SCALE, _rgb(int(raw.category_id[row])))
+    names = []
+    for row, score in zip(chosen.rows[:_LABELS].tolist(), chosen.scores[:_LABELS].tolist(), strict=True):
+        category = int(raw.category_id[row])
+        x0, y0, x1, y1 = raw.boxes_xyxy[row].tolist()
+        names.append(Name(f"{short_name(category)} {score:.2f}", class_rgb(category), (x0, y0, x1, y1)))
+    write_names(picture, names, size=17)
     return picture
 
 
@@ -150,7 +150,7 @@ def candidate_rows(raw: RawDetections, chosen: FrameCandidates) -> list[dict[str
                 "class": CLASS_NAMES[int(raw.category_id[row])],
                 "score": float(score),
                 "objectness": float(raw.objectness[row]),
-                "next class": f"{SHORT_NAMES[other]} {raw.class_scores[row, other]:.2f}",
+                "next class": f"{short_name(other)} {raw.class_scores[row, other]:.2f}",
                 "azimuth °": round(float(azimuth)),
                 "elevation °": round(float(elevation)),
                 "size °": f"{x1 - x0:.0f} x {y1 - y0:.0f}",
@@ -161,49 +161,7 @@ def candidate_rows(raw: RawDetections, chosen: FrameCandidates) -> list[dict[str
     return out
 
 
-def _rgb(category_id: int) -> tuple[int, int, int]:
-    text = CLASS_COLORS[category_id].lstrip("#")
-    return int(text[0:2], 16), int(text[2:4], 16), int(text[4:6], 16)
-
-
 def _coloured(energy: npt.NDArray[np.float32]) -> Picture:
-    index = (energy.clip(0.0, 1.0) * 255).round().astype(np.uint8)
-    picture: Picture = sequential_lut()[index]
-    size = (ERP_WIDTH * SCALE, ERP_HEIGHT * SCALE)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
-
-def _blend_box(
-    out: npt.NDArray[np.float32],
-    box: npt.NDArray[np.float32],
-    colour: npt.NDArray[np.float32],
-    opacity: float,
-    width: int,
-) -> None:
-    """Blend the four sides of a box into a float picture, in place, and again one turn to either side."""
-    rows, columns = out.shape[:2]
-    x0, y0, x1, y1 = (round(float(v)) for v in box)
-    sides = (
-        (x0, y0, x1, y0 + width),
-        (x0, y1 - width, x1, y1),
-        (x0, y0 + width, x0 + width, y1 - width),
-        (x1 - width, y0 + width, x1, y1 - width),
-    )
-    for turn in (-columns, 0, columns):
-        for left, top, right, bottom in sides:
-            a, b = max(left + turn, 0), min(right + turn, columns)
-            c, d = max(top, 0), min(bottom, rows)
-            if a < b and c < d:
-                out[c:d, a:b] += (colour - out[c:d, a:b]) * opacity
-
-
-def _write(picture: Picture, text: str, box: npt.NDArray[np.float32], colour: tuple[int, int, int]) -> None:
-    """Write a word above a box (below, at the top), on a dark ground so that every colour can be read."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
-    (width, height), _ = cv2.getTextSize(text, font, size, 1)
-    x = int(np.clip(box[0], 0, picture.shape[1] - width - 8))
-    y = int(box[1]) - 4 if box[1] > height + 10 else int(min(box[3], picture.shape[0] - 4)) + height + 6
-    y = int(np.clip(y, height + 4, picture.shape[0] - 4))
-    cv2.rectangle(picture, (x, y - height - 4), (x + width + 8, y + 4), (16, 19, 26), -1)
-    cv2.rectangle(picture, (x, y - height - 4), (x + 3, y + 4), colour, -1)
-    cv2.putText(picture, text, (x + 6, y), font, size, (235, 238, 245), 1, cv2.LINE_AA)
+    view = np.empty((ERP_HEIGHT * SCALE, ERP_WIDTH * SCALE, 3), dtype=np.uint8)
+    paint(view, energy_levels(energy), sequential_lut())
+    return view

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
+from sai_core.drawing.annotators import DARK, Picture, draw_outlines, energy_levels, lay_over
 from sai_core.drawing.colormaps import sequential_lut
-from sai_core.drawing.maps import annotation_patch, frame_map, outlines
+from sai_core.drawing.maps import annotation_patch, merged_canvas, outlines
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.taxonomy import CLASS_COLORS
-
-Picture = npt.NDArray[np.uint8]
+from sai_core.taxonomy import class_rgb
 
 
 def busiest_frame(table: AnnotationTable) -> int:
@@ -42,20 +39,12 @@ def still(table: AnnotationTable, frame: int, picture: Picture | None, *, opacit
     uint8, shape (rows, columns, 3)
         New array, sRGB: energy 0..1 in the default sequential map, outlines in class colours.
     """
-    base = np.full((2 * ERP_HEIGHT, 2 * ERP_WIDTH, 3), 24, np.uint8) if picture is None else picture
-    rows, columns = base.shape[:2]
-    energy = cv2.resize(frame_map(table, frame), (columns, rows), interpolation=cv2.INTER_LINEAR).clip(0.0, 1.0)
-    colour = sequential_lut()[(energy * 255).astype(np.uint8)].astype(np.float32)
-    weight = (opacity * np.sqrt(energy))[..., None]
-    out = np.ascontiguousarray((base * (1.0 - weight) + colour * weight).round().astype(np.uint8))
-    scale = columns / ERP_WIDTH
+    size = (2 * ERP_HEIGHT, 2 * ERP_WIDTH, 3)
+    out = np.full(size, DARK, np.uint8) if picture is None else np.array(picture, order="C")
     span = table.frame_slice(frame)
-    for index in range(span.start, span.stop):
-        text = CLASS_COLORS[int(table.category_id[index])].lstrip("#")
-        rgb = tuple(int(text[i : i + 2], 16) for i in (0, 2, 4))
-        for curve in outlines(annotation_patch(table, index)):
-            # once more, one turn to the left: what runs over the seam comes in at the other side
-            for shift in (0.0, -float(ERP_WIDTH)):
-                points = ((curve + np.array([shift, 0.0])) * scale * 16).round().astype(np.int32)
-                cv2.polylines(out, [points], True, rgb, max(1, round(scale)), cv2.LINE_AA, 4)
+    patches = {row: annotation_patch(table, row) for row in range(span.start, span.stop)}
+    lay_over(out, energy_levels(merged_canvas(patches.values())), sequential_lut(), opacity=opacity)
+    for row, patch in patches.items():
+        colour = class_rgb(int(table.category_id[row]))
+        draw_outlines(out, outlines(patch), colour, thickness=max(1, round(out.shape[1] / ERP_WIDTH)))
     return out

@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -29,18 +28,29 @@ import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
 from sai_core.dataset import AudioReader, Recording
+from sai_core.drawing.annotators import (
+    Colour,
+    Name,
+    Picture,
+    box_of,
+    draw_line,
+    draw_outlines,
+    energy_levels,
+    lay_over,
+    paint,
+    residual_levels,
+    write_names,
+)
 from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
+from sai_core.drawing.lettering import blit, shortened, text_tile
 from sai_core.drawing.maps import MAP_MODES, MapMode, Patch, annotation_patch, merged_canvas, outlines
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.figures.paper.material import Material, System, open_material
 from sai_core.files import atomic_write
-from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ
+from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
-from sai_core.taxonomy import N_CLASSES, SHORT_NAMES, class_colors_rgb
+from sai_core.taxonomy import N_CLASSES, class_rgb, short_name
 from sai_core.threads import ReadAhead
-
-Picture = npt.NDArray[np.uint8]
-Colour = tuple[int, int, int]
 
 VideoLayout = Literal["panels", "overlay"]
 LAYOUTS: Final[tuple[VideoLayout, ...]] = get_args(VideoLayout)
@@ -347,7 +357,6 @@ class _Canvas:
             self.predictions = self.predictions.take(~(self.predictions.score < options.min_score))
         self.energy_lut = sequential_lut(options.colormap)
         self.residual_lut = diverging_lut(dark=True)
-        self.colours: list[Colour] = [(int(r), int(g), int(b)) for r, g, b in class_colors_rgb()]
         self.classes = self._classes()
         self.base = self._base()
         # one canvas for all frames: a new one of 2.7 MB costs more in page faults than drawing on it
@@ -369,9 +378,9 @@ class _Canvas:
         said = ["simulated"] * self.material.simulated + ["stand-in predictions"] * self.system.stand_in
         right = _text("   ·   ".join(said), 15, (255, 196, 94), bold=True) if said else None
         room = SIZE_WH[0] - _LEFT - 230 - (right.shape[1] + 24 if right is not None else 0)
-        _blit(canvas, _text(_shortened(title, 17, room), 17, _TEXT, bold=True), _LEFT + 2, 9)
+        blit(canvas, _text(shortened(title, 17, room), 17, _TEXT, bold=True), _LEFT + 2, 9)
         if right is not None:
-            _blit(canvas, right, SIZE_WH[0] - 230 - right.shape[1] - 12, 10)
+            blit(canvas, right, SIZE_WH[0] - 230 - right.shape[1] - 12, 10)
         self._draw_legend(canvas)
         self._draw_timeline(canvas)
         return canvas
@@ -379,29 +388,28 @@ class _Canvas:
     def _draw_legend(self, canvas: Picture) -> None:
         x, y = _SIDE_X, _TOP
         for category in self.classes:
-            cv2.rectangle(canvas, (x, y + 3), (x + 13, y + 16), self.colours[category], -1, cv2.LINE_AA)
-            _blit(canvas, _text(SHORT_NAMES[category], 14, _TEXT), x + 20, y)
+            cv2.rectangle(canvas, (x, y + 3), (x + 13, y + 16), class_rgb(category), -1, cv2.LINE_AA)
+            blit(canvas, _text(short_name(category), 14, _TEXT), x + 20, y)
             y += 22
         if self.options.layout == "overlay":
             y += 8
             for dashed, name in ((False, "ground truth"), (True, "prediction")):
-                _dashes(canvas, np.array([[x, y + 9], [x + 26, y + 9]]), _TEXT, 2) if dashed else cv2.line(
-                    canvas, (x, y + 9), (x + 26, y + 9), _TEXT, 2, cv2.LINE_AA
-                )
-                _blit(canvas, _text(name, 13, _MUTED), x + 33, y)
+                points = np.array([[x, y + 9.0], [x + 26, y + 9]])
+                draw_line(canvas, points, _TEXT, 2, rim=2 if dashed else 0, dashed=dashed)
+                blit(canvas, _text(name, 13, _MUTED), x + 33, y)
                 y += 20
         bars = [("Energy" if self.options.scale == "fixed" else "Energy / peak", self.energy_lut, ("0", "1"))]
         if self.options.layout == "panels":
             bars.append(("Residual", self.residual_lut, ("−1", "1")))
         y = _TIMELINE_TOP - 8 - 58 * len(bars)
         for name, lut, (low, high) in bars:
-            _blit(canvas, _text(name, 13, _MUTED), x, y)
+            blit(canvas, _text(name, 13, _MUTED), x, y)
             ramp = lut[np.linspace(0, len(lut) - 1, 128).astype(int)]
             canvas[y + 20 : y + 30, x : x + 128] = ramp
             cv2.rectangle(canvas, (x, y + 20), (x + 127, y + 29), _RULE, 1)
-            _blit(canvas, _text(low, 12, _MUTED), x, y + 32)
+            blit(canvas, _text(low, 12, _MUTED), x, y + 32)
             end = _text(high, 12, _MUTED)
-            _blit(canvas, end, x + 128 - end.shape[1], y + 32)
+            blit(canvas, end, x + 128 - end.shape[1], y + 32)
             y += 58
 
     def _draw_timeline(self, canvas: Picture) -> None:
@@ -419,7 +427,7 @@ class _Canvas:
                 frames = np.unique(table.frame[table.category_id == category])
                 frames = frames[(frames >= self.start) & (frames < self.stop)]
                 shade = 1.0 if half == 0 else 0.6
-                colour = np.array(self.colours[category]) * shade + np.array(_PANEL) * (1 - shade)
+                colour = np.array(class_rgb(category)) * shade + np.array(_PANEL) * (1 - shade)
                 first = np.floor(self._x(frames)).astype(int)
                 last = np.maximum(np.ceil(self._x(frames + 1)).astype(int), first + 1)
                 columns = np.zeros(SIZE_WH[0] + 2, dtype=np.int64)
@@ -433,10 +441,10 @@ class _Canvas:
             x = round(float(self._x(np.array(second * FRAME_RATE_HZ))))
             cv2.line(canvas, (x, bottom), (x, bottom + 3), _MUTED, 1)
             label = _text(_clock(second), 12, _MUTED)
-            _blit(canvas, label, min(max(x - label.shape[1] // 2, left), right - label.shape[1]), bottom + 3)
+            blit(canvas, label, min(max(x - label.shape[1] // 2, left), right - label.shape[1]), bottom + 3)
         x = _SIDE_X
         for y, name in ((top, "upper: ground truth"), (top + 17, "lower: prediction")):
-            _blit(canvas, _text(name, 12, _MUTED), x, y)
+            blit(canvas, _text(name, 12, _MUTED), x, y)
 
     def _span(self) -> tuple[int, int, int, int]:
         """Left, right, top and bottom of the timeline."""
@@ -455,7 +463,7 @@ class _Canvas:
         draw = self._panels if self.options.layout == "panels" else self._overlay
         draw(canvas, frame, picture)
         clock = _text(f"{_clock(frame / FRAME_RATE_HZ, tenths=True)}   frame {frame}", 17, _TEXT, bold=True)
-        _blit(canvas, clock, SIZE_WH[0] - 8 - clock.shape[1], 9)
+        blit(canvas, clock, SIZE_WH[0] - 8 - clock.shape[1], 9)
         _, _, top, bottom = self._span()
         # the cursor stands in the middle of the frame that is shown
         x = round(float(self._x(np.array(frame + 0.5))))
@@ -493,14 +501,12 @@ class _Canvas:
             if energy is None:
                 _empty(view, missing)
                 continue
-            index = (np.minimum(energy, 1.0) * 255 + 0.5).astype(np.uint8)
-            _coloured(view, _enlarged(index, _PANEL_WH), self.energy_lut)
+            paint(view, energy_levels(energy), self.energy_lut)
             self._outlines(view, patches, thin=False)
         if truth_map is None or guess_map is None:
             _empty(views[3], "needs labels and predictions")
         else:
-            index = (np.clip(guess_map - truth_map, -1, 1) * 127 + 127.5).astype(np.uint8)
-            _coloured(views[3], _enlarged(index, _PANEL_WH), self.residual_lut)
+            paint(views[3], residual_levels(guess_map - truth_map), self.residual_lut)
         for view, title in zip(views, ("RGB + truth", "Ground truth", "Prediction", "Residual"), strict=True):
             _tag(view, title)
 
@@ -509,18 +515,8 @@ class _Canvas:
         width, height = _OVERLAY_WH
         view = canvas[_TOP : _TOP + height, _LEFT : _LEFT + width]
         self._rgb(view, picture)
-        if guess_map is not None and guess_map.any():
-            index = (np.minimum(guess_map, 1.0) * 255 + 0.5).astype(np.uint8)
-            rows, columns = np.flatnonzero(index.any(axis=1)), np.flatnonzero(index.any(axis=0))
-            # only where there is energy: a few per cent of the picture
-            box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-            sx, sy = width / ERP_WIDTH, height / ERP_HEIGHT
-            x0, x1 = round(columns[0] * sx), round((columns[-1] + 1) * sx)
-            y0, y1 = round(rows[0] * sy), round((rows[-1] + 1) * sy)
-            part = cv2.resize(index[box], (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-            alpha = (np.minimum(part, 160)[..., None] / 160.0 * 0.75).astype(np.float32)
-            area = view[y0:y1, x0:x1]
-            area[:] = (area * (1 - alpha) + self.energy_lut[part] * alpha).astype(np.uint8)
+        if guess_map is not None:
+            lay_over(view, energy_levels(guess_map), self.energy_lut, opacity=0.75)
         self._outlines(view, truth, thin=False)
         self._outlines(view, guess, thin=False, dashed=True)
         for table, missing in ((self.labels, "no labels"), (self.predictions, "no predictions")):
@@ -536,46 +532,16 @@ class _Canvas:
     def _outlines(
         self, view: Picture, patches: Sequence[tuple[int, float, Patch]], *, thin: bool, dashed: bool = False
     ) -> None:
-        scale = view.shape[1] / ERP_WIDTH
-        names: list[tuple[float, float, float, int, float]] = []
+        names = []
         for category, score, patch in patches:
-            colour = self.colours[category] if category < N_CLASSES else _MUTED
-            for number, curve in enumerate(outlines(patch)):
-                for shift in (0, ERP_WIDTH) if curve[:, 0].max() > ERP_WIDTH else (0,):
-                    # sixteenths of a pixel, so that a slowly moving outline does not jump
-                    points = np.rint((curve - [shift, 0]) * (scale * 16)).astype(np.int32)
-                    if dashed:
-                        _dashes(view, np.concatenate([points, points[:1]]) / 16, colour, 2)
-                        continue
-                    cv2.polylines(view, [points], True, (245, 245, 245), 3 if thin else 4, cv2.LINE_AA, 4)
-                    cv2.polylines(view, [points], True, colour, 1 if thin else 2, cv2.LINE_AA, 4)
-                if number == 0:
-                    middle = float(curve[:, 0].min() + curve[:, 0].max()) / 2 % ERP_WIDTH
-                    names.append((float(curve[:, 1].min()), float(curve[:, 1].max()), middle, category, score))
+            colour, curves = class_rgb(category), outlines(patch)
+            thickness, rim = (2, 2) if dashed or not thin else (1, 2)
+            draw_outlines(view, curves, colour, thickness=thickness, rim=rim, dashed=dashed)
+            if curves:
+                text = short_name(category) if np.isnan(score) else f"{short_name(category)} {score:.2f}"
+                names.append(Name(text, colour, box_of(curves[0])))
         if not thin:
-            self._names(view, names, scale, below=dashed)
-
-    def _names(
-        self, view: Picture, names: list[tuple[float, float, float, int, float]], scale: float, *, below: bool
-    ) -> None:
-        """Class names (and scores of predictions) beside the outlines, not on top of each other."""
-        taken: list[tuple[int, int, int, int]] = []
-        height, width = view.shape[:2]
-        for top, bottom, middle, category, score in sorted(names):
-            text = SHORT_NAMES[category] if category < N_CLASSES else f"class {category}"
-            if score == score:
-                text += f" {score:.2f}"
-            tile = _label(text, self.colours[category] if category < N_CLASSES else _MUTED)
-            h, w = tile.shape[:2]
-            x = int(min(max(middle * scale - w / 2, 1), width - w - 1))
-            above, under = int(top * scale) - h - 3, int(bottom * scale) + 3
-            tries = [under, above] if below else [above, under]
-            tries += [above - h - 1, under + h + 1, above - 2 * h - 2, under + 2 * h + 2]
-            inside = [y for y in tries if 1 <= y <= height - h - 1] or [1]
-            free = [y for y in inside if all(x + w <= a or c <= x or y + h <= b or d <= y for a, b, c, d in taken)]
-            y = free[0] if free else inside[0]
-            taken.append((x, y, x + w, y + h))
-            view[y : y + h, x : x + w] = tile
+            write_names(view, names, below=dashed)
 
 
 def _rows(table: AnnotationTable, frame: int) -> range:
@@ -583,96 +549,19 @@ def _rows(table: AnnotationTable, frame: int) -> range:
     return range(rows.start, rows.stop)
 
 
-def _enlarged(index: Picture, size_wh: tuple[int, int]) -> Picture:
-    # levels are enlarged, then coloured: mixing colours would show hues that the scale does not have
-    return np.asarray(cv2.resize(index, size_wh, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-
-
-def _coloured(view: Picture, index: Picture, lut: Picture) -> None:
-    """Colour levels by a look-up table; OpenCV's takes 256 entries, of which ours use the first ones."""
-    table = np.zeros((256, 1, 3), dtype=np.uint8)
-    table[: len(lut), 0] = lut
-    view[:] = cv2.applyColorMap(index, table)
+def _text(text: str, size: int, colour: Colour, *, bold: bool = False, background: Colour = _PAGE) -> Picture:
+    return text_tile(text, size, colour, bold=bold, background=background)
 
 
 def _empty(view: Picture, text: str) -> None:
     view[:] = _PANEL
     tile = _text(text, 16, _MUTED, background=_PANEL)
-    _blit(view, tile, (view.shape[1] - tile.shape[1]) // 2, (view.shape[0] - tile.shape[0]) // 2)
+    blit(view, tile, (view.shape[1] - tile.shape[1]) // 2, (view.shape[0] - tile.shape[0]) // 2)
 
 
 def _tag(view: Picture, text: str, *, right: bool = False) -> None:
     tile = _text(f" {text} ", 14, _TEXT, background=_PAGE)
-    _blit(view, tile, view.shape[1] - tile.shape[1] if right else 0, 0)
-
-
-def _dashes(view: Picture, points: npt.NDArray[Any], colour: Colour, thickness: int) -> None:
-    """Dashed line through points, 7 pixels on and 5 off along the curve, with a pale rim."""
-    points = np.asarray(points, dtype=np.float64)
-    steps = np.hypot(*np.diff(points, axis=0).T)
-    along = np.concatenate([[0.0], np.cumsum(steps)])
-    if along[-1] < 1:
-        return
-    marks = np.arange(0.0, along[-1], 12.0)
-    dashes = []
-    for mark in marks.tolist():
-        at = np.linspace(mark, min(mark + 7.0, along[-1]), 4)
-        dashes.append(np.column_stack([np.interp(at, along, points[:, 0]), np.interp(at, along, points[:, 1])]))
-    lines = [np.rint(d * 16).astype(np.int32) for d in dashes]
-    cv2.polylines(view, lines, False, (245, 245, 245), thickness + 2, cv2.LINE_AA, 4)
-    cv2.polylines(view, lines, False, colour, thickness, cv2.LINE_AA, 4)
-
-
-def _blit(canvas: Picture, tile: Picture, x: int, y: int) -> None:
-    """Copy a tile; what would lie outside is cut."""
-    x, y = max(x, 0), max(y, 0)
-    part = canvas[y : y + tile.shape[0], x : x + tile.shape[1]]
-    part[:] = tile[: part.shape[0], : part.shape[1]]
-
-
-@lru_cache(maxsize=8)
-def _font(size: int, bold: bool) -> Any:
-    from matplotlib import get_data_path  # only the path of the fonts that ship with it
-    from PIL import ImageFont
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / name), size)
-
-
-@lru_cache(maxsize=4096)
-def _text(text: str, size: int, colour: Colour, *, bold: bool = False, background: Colour = _PAGE) -> Picture:
-    """Line of text on a plain ground, as a tile; read-only."""
-    from PIL import Image, ImageDraw
-
-    font = _font(size, bold)
-    width = max(1, round(font.getlength(text)) + 2)
-    image = Image.new("RGB", (width, size + 5), background)
-    ImageDraw.Draw(image).text((1, 1), text, font=font, fill=colour)
-    tile = np.array(image)
-    tile.flags.writeable = False
-    return tile
-
-
-@lru_cache(maxsize=2048)
-def _label(text: str, colour: Colour) -> Picture:
-    """Name beside an outline: dark on white, framed in the class's colour, which alone would be too pale to read."""
-    inner = _text(text, 13, (17, 17, 17), background=(250, 250, 250))
-    height, width = inner.shape[0] - 1, inner.shape[1] + 6
-    tile = np.full((height, width, 3), 250, dtype=np.uint8)
-    tile[:, 3:-3] = inner[:height]
-    cv2.rectangle(tile, (0, 0), (width - 1, height - 1), colour, 2)
-    tile.flags.writeable = False
-    return tile
-
-
-def _shortened(text: str, size: int, room: int) -> str:
-    """Text cut to a width in pixels."""
-    font = _font(size, True)
-    if font.getlength(text) <= room:
-        return text
-    while len(text) > 4 and font.getlength(text + "…") > room:
-        text = text[:-1]
-    return text + "…"
+    blit(view, tile, view.shape[1] - tile.shape[1] if right else 0, 0)
 
 
 def _clock(seconds: float, *, tenths: bool = False) -> str:

@@ -14,13 +14,14 @@ import torch
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
 from sai_core.detections.table import Detections
 from sai_core.detector.models import SaiDetector
+from sai_core.drawing.annotators import Name, Picture, draw_box, energy_levels, paint, write_names
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.inference.networks import FrameOutput, OwnNetwork
 from sai_core.metrics import evaluate
 from sai_core.postprocess import PipelineSettings, nms_per_class, run_pipeline
 from sai_core.progress import Progress, no_progress
-from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
+from sai_core.taxonomy import class_name, class_rgb
 from sai_core.training.augment import make_batch
 from sai_core.training.config import TrainingConfig
 from sai_core.training.data import FrameSet
@@ -177,32 +178,32 @@ def picture(
     """
     raw = frames.read([(index, frame)])
     target = make_batch(raw, circular=True, grid=config.data.grid).targets[0]
-    truth = _painted(target["full_map"].numpy())
-    for box, label in zip(target["boxes_deg"].numpy(), target["labels"].tolist(), strict=True):
-        _draw_box(truth, box, int(label) - 1, CLASS_NAMES[int(label) - 1])
+    labels = target["labels"].numpy() - 1
+    truth = _panel(target["full_map"].numpy(), target["boxes_deg"].numpy(), labels, None)
     energy = cv2.resize(output.full_energy.astype(np.float32), (ERP_WIDTH, ERP_HEIGHT))
-    guess = _painted(np.asarray(energy, dtype=np.float32))
     category_id = output.category_id
     scores = np.take_along_axis(output.class_scores, category_id[:, None].astype(np.int64), axis=1)[:, 0]
-    for k in nms_per_class(np.zeros_like(category_id), category_id, scores, output.boxes_xyxy).tolist():
-        category, score = int(category_id[k]), float(scores[k])
-        if score >= min_score:
-            _draw_box(guess, output.boxes_xyxy[k], category, f"{CLASS_NAMES[category]} {score:.2f}")
+    kept = nms_per_class(np.zeros_like(category_id), category_id, scores, output.boxes_xyxy)
+    kept = kept[scores[kept] >= min_score]
+    guess = _panel(np.asarray(energy), output.boxes_xyxy[kept], category_id[kept], scores[kept])
     return np.concatenate([truth, guess])
 
 
-def _painted(energy: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    table = sequential_lut()[:, :3]
-    shown = table[(np.clip(energy, 0, 1) * 255).astype(np.uint8)]
-    return np.ascontiguousarray(cv2.resize(shown, (2 * ERP_WIDTH, 2 * ERP_HEIGHT), interpolation=cv2.INTER_LINEAR))
-
-
-def _draw_box(image: npt.NDArray[np.uint8], box: npt.NDArray[np.floating], category: int, text: str) -> None:
-    colour = tuple(int(CLASS_COLORS[category].lstrip("#")[i : i + 2], 16) for i in (0, 2, 4))
-    x0, y0, x1, y1 = (2 * box).round().astype(int).tolist()
-    for turn in (0, -2 * ERP_WIDTH):
-        cv2.rectangle(image, (x0 + turn, y0), (x1 + turn - 1, y1 - 1), colour, 2)
-    cv2.putText(image, text, (x0 + 4, max(y0 - 6, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+def _panel(
+    energy: npt.NDArray[np.float32],
+    boxes_xyxy: npt.NDArray[np.floating],
+    category_id: npt.NDArray[np.integer],
+    scores: npt.NDArray[np.floating] | None,
+) -> Picture:
+    view = np.empty((2 * ERP_HEIGHT, 2 * ERP_WIDTH, 3), dtype=np.uint8)
+    paint(view, energy_levels(energy), sequential_lut())
+    names = []
+    for k, (box, category) in enumerate(zip(boxes_xyxy.tolist(), category_id.tolist(), strict=True)):
+        text = class_name(category) if scores is None else f"{class_name(category)} {scores[k]:.2f}"
+        draw_box(view, box, class_rgb(category), thickness=2)
+        names.append(Name(text, class_rgb(category), tuple(box)))
+    write_names(view, names)
+    return view
 
 
 def encoded(image: npt.NDArray[np.uint8]) -> bytes:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.dataset import Recording
+from sai_core.drawing.annotators import quantise
 from sai_core.errors import InputError
 from sai_core.progress import Progress, no_progress
 from sai_core.viewing.player import BLOCK_FRAMES, pack
@@ -69,7 +70,7 @@ class AcousticLayer:
         lattice = self.maps.lattice(start, start + BLOCK_FRAMES, magnitude="amplitude")
         peak = lattice.max(axis=(1, 2), initial=0.0)
         scaled = lattice / np.where(peak > 0, peak, 1.0)[:, None, None]
-        values = np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+        values = quantise(scaled)
         _, bands, points = lattice.shape
         extent = {"start": start, "stop": start + len(lattice), "bands": bands, "points": points}
         return pack(

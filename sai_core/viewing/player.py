@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
+from sai_core.drawing.annotators import energy_levels, quantise
 from sai_core.drawing.maps import MapMode, Patch, annotation_patch, crop, merged_canvas, outlines
 from sai_core.errors import InputError
 from sai_core.viewing.events import ErrorEvents, peak_directions
@@ -135,7 +136,7 @@ def encode_block(
     Returns
     -------
     bytes
-        Patches are 8-bit (energy times 255, rounded; a positive value is at least 1), deflated together.
+        Patches are 8-bit (:func:`sai_core.drawing.annotators.energy_levels`), deflated together.
     """
     start = index * BLOCK_FRAMES
     stop = min(start + BLOCK_FRAMES, n_frames)
@@ -154,7 +155,7 @@ def encode_block(
                     outline_points.append(outline)
                     outline_owner.append(len(columns))
                 columns.append((table_number, row, frame - start, patch.x0, patch.y0, width, height, offset))
-                values.append(_to_bytes(patch.values))
+                values.append(energy_levels(patch.values).tobytes())
                 offset += width * height
     table_array = np.array(columns, dtype=np.int32).reshape(-1, 8)
     xy = np.concatenate(outline_points) if outline_points else np.zeros((0, 2), dtype=np.float32)
@@ -213,7 +214,7 @@ def quantise_levels(level_db: npt.NDArray[np.floating[Any]], *, range_db: float 
         return np.zeros(level_db.shape, dtype=np.uint8)
     top = float(level_db.max())
     floor = min(max(top - range_db, float(np.percentile(level_db, 20))), top - 1.0)
-    return np.rint(np.clip((level_db - floor) / (top - floor), 0.0, 1.0) * 255).astype(np.uint8)
+    return quantise((level_db - floor) / (top - floor))
 
 
 def _frame_patches(table: AnnotationTable, frame: int, mode: MapMode) -> list[tuple[int, Patch]]:
@@ -229,9 +230,3 @@ def _frame_patches(table: AnnotationTable, frame: int, mode: MapMode) -> list[tu
     if rest:
         result.append((-1, crop(merged_canvas(annotation_patch(table, row, mode=mode) for row in rest))))
     return [(row, patch) for row, patch in result if patch.values.size]
-
-
-def _to_bytes(values: npt.NDArray[np.float32]) -> bytes:
-    scaled = np.rint(np.clip(values, 0.0, 1.0) * 255)
-    # a region must not lose its faint rim to rounding: positive stays positive
-    return np.where((values > 0) & (scaled < 1), 1, scaled).astype(np.uint8).tobytes()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
+from sai_core.drawing.annotators import box_of, energy_levels, place_names, residual_levels, turns
 from sai_core.drawing.colormaps import diverging_lut, sequential_lut
 from sai_core.drawing.maps import MAP_MODES, MapMode, annotation_patch, merged_canvas, outlines
 from sai_core.errors import InputError
@@ -33,7 +34,7 @@ from sai_core.figures.paper.style import (
     new_figure,
 )
 from sai_core.geometry import FRAME_RATE_HZ
-from sai_core.taxonomy import SHORT_NAMES, class_color, class_name
+from sai_core.taxonomy import class_color, class_name, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -590,13 +591,13 @@ class _Page:
             if side is None:
                 missing = "no labels" if kind == "truth" else "no predictions"
             else:
-                axes.imshow(self._scaled(side.energy), cmap=self._sequential(), vmin=0, vmax=1, **options)
+                axes.imshow(self._scaled(side.energy), **self._sequential(), **options)
                 self._outlines(axes, side.regions)
         elif truth is None or prediction is None:
             missing = "needs labels and predictions"
         else:
             difference = self._scaled(prediction.energy) - self._scaled(truth.energy)
-            axes.imshow(difference, cmap=self._diverging(), vmin=-1, vmax=1, **options)
+            axes.imshow(difference, **self._diverging(), **options)
         if missing:
             colour = self.style.text_color
             # an outline may cross the words
@@ -611,15 +612,11 @@ class _Page:
             return energy / energy.max()
         return energy
 
-    def _sequential(self) -> Any:
-        from matplotlib.colors import ListedColormap
+    def _sequential(self) -> dict[str, Any]:
+        return _colours(sequential_lut(self.style.colormap), 0.0, energy_levels)
 
-        return ListedColormap(sequential_lut(self.style.colormap) / 255.0)
-
-    def _diverging(self) -> Any:
-        from matplotlib.colors import ListedColormap
-
-        return ListedColormap(diverging_lut(dark=self.style.dark) / 255.0)
+    def _diverging(self) -> dict[str, Any]:
+        return _colours(diverging_lut(dark=self.style.dark), -1.0, residual_levels)
 
     def _outlines(self, axes: Axes, regions: Sequence[Region]) -> None:
         if not self.options.outlines:
@@ -633,9 +630,9 @@ class _Page:
             effects = [] if region.muted else [Stroke(linewidth=thickness + 0.7, foreground="white"), Normal()]
             for curve in region.curves:
                 closed = np.concatenate([curve, curve[:1]])
-                for shift in (0, 360) if closed[:, 0].max() > 360 else (0,):
+                for turn in turns(closed[:, 0].min(), closed[:, 0].max()):
                     axes.plot(
-                        180 - (closed[:, 0] - shift),
+                        180 - (closed[:, 0] + 360 * turn),
                         90 - closed[:, 1],
                         color=class_color(region.category_id),
                         linewidth=thickness,
@@ -654,31 +651,15 @@ class _Page:
         # canvas pixels (degrees) a millimetre, and the size of a box in them
         scale = 360 / self.panel_w
         high = (1.25 * size * MM_PER_PT + 0.5) * scale
-        boxes = [(region, *_extent(max(region.curves, key=len))) for region in regions if region.curves]
-        taken: list[tuple[float, float, float, float]] = []
-        for region, left, top, right, bottom in sorted(boxes, key=lambda box: (box[2], box[1])):
-            name = SHORT_NAMES[region.category_id] if region.category_id < len(SHORT_NAMES) else str(region.category_id)
-            wide = (0.56 * size * len(name) * MM_PER_PT + 0.9) * scale
+        named = [(region, box_of(max(region.curves, key=len))) for region in regions if region.curves]
+        named.sort(key=lambda pair: (pair[1][1], pair[1][0]))
+        names = [short_name(region.category_id) for region, _ in named]
+        sizes = [((0.56 * size * len(name) * MM_PER_PT + 0.9) * scale, high) for name in names]
+        places = place_names([box for _, box in named], sizes)
+        for (region, (left, top, right, bottom)), name, (wide, _), (x, y) in zip(
+            named, names, sizes, places, strict=True
+        ):
             middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
-            tries = []
-            for step in range(4):
-                far = step * 0.8 * high
-                up, down = top - high / 2 - 2 - far, bottom + high / 2 + 2 + far
-                near, other = left - wide / 2 - 3 - far, right + wide / 2 + 3 + far
-                tries += [(middle_x, up), (middle_x, down), (near, middle_y), (other, middle_y)]
-                tries += [(near, up), (other, up), (near, down), (other, down)]
-            best = (np.inf, 0.0, 0.0)
-            for number, (x, y) in enumerate(tries):
-                x = min(max(x % 360, wide / 2 + 1), 359 - wide / 2)
-                y = min(max(y, high / 2 + 1), 179 - high / 2)
-                box = (x - wide / 2, y - high / 2, x + wide / 2, y + high / 2)
-                covered = sum(_overlap(box, other) for other in taken)
-                hidden = sum(_overlap(box, (b[1], b[2], b[3], b[4])) for b in boxes)
-                cost = 20 * covered + 6 * hidden + number * 0.02 * high * wide
-                if cost < best[0]:
-                    best = (cost, x, y)
-            _, x, y = best
-            taken.append((x - wide / 2, y - high / 2, x + wide / 2, y + high / 2))
             colour = class_color(region.category_id)
             # a line where the name had to go further away than beside its outline
             apart = max(abs(x - middle_x) - (right - left + wide) / 2, abs(y - middle_y) - (bottom - top + high) / 2)
@@ -734,10 +715,10 @@ class _Page:
             spans = [self.panel_at(0, 1)[0], self.panel_at(0, 3)[0]]
             widths = [2 * self.panel_w + self.gap_x, self.panel_w]
         energy = "Energy" if self.options.scale == "fixed" else "Energy / peak of the map"
-        for (cmap, low, ticks, label), x, width in zip(
+        for (colours, ticks, label), x, width in zip(
             (
-                (self._sequential(), 0.0, [0, 0.25, 0.5, 0.75, 1], energy),
-                (self._diverging(), -1.0, [-1, -0.5, 0, 0.5, 1], "Prediction − ground truth"),
+                (self._sequential(), [0, 0.25, 0.5, 0.75, 1], energy),
+                (self._diverging(), [-1, -0.5, 0, 0.5, 1], "Prediction − ground truth"),
             ),
             spans,
             widths,
@@ -747,7 +728,11 @@ class _Page:
                 ticks = [ticks[0], ticks[2], ticks[4]]
                 label = label.replace("Prediction − ground truth", "Residual")
             axes = figure.add_axes(self.box(x + 0.02 * width, y, 0.96 * width, self.bar_h))
-            bar = figure.colorbar(ScalarMappable(Normalize(low, 1.0), cmap), cax=axes, orientation="horizontal")
+            bar = figure.colorbar(
+                ScalarMappable(Normalize(colours["norm"].vmin, 1.0), colours["cmap"]),
+                cax=axes,
+                orientation="horizontal",
+            )
             bar.set_ticks(cast(Any, ticks), labels=[f"{t:g}".replace("-", "−") for t in ticks])
             bar.set_label(label, labelpad=1.0)
             ends = axes.get_xticklabels()
@@ -766,8 +751,7 @@ class _Page:
             line = _line([x, x + 1.6 * em], y, self.style.width_mm, self.height_mm)
             line.set_color(class_color(category))
             figure.add_artist(line)
-            short = self.style.width_mm < 120 and category < len(SHORT_NAMES)
-            name = SHORT_NAMES[category] if short else class_name(category)
+            name = short_name(category) if self.style.width_mm < 120 else class_name(category)
             self.text(figure, x + 2.0 * em, y, name, 0.86, va="center", ha="left")
 
 
@@ -777,15 +761,15 @@ def _line(x_mm: Sequence[float], y_mm: float, width_mm: float, height_mm: float)
     return Line2D([x / width_mm for x in x_mm], [1 - y_mm / height_mm] * 2, linewidth=1.4)
 
 
-def _extent(curve: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of a curve."""
-    (left, top), (right, bottom) = curve.min(axis=0).tolist(), curve.max(axis=0).tolist()
-    return left, top, right, bottom
+def _colours(lut: npt.NDArray[np.uint8], low: float, levels: Callable[[Any], npt.NDArray[np.uint8]]) -> dict[str, Any]:
+    """Arguments of matplotlib that give values from ``low`` to 1 the colours that they have on the screen."""
+    from matplotlib.colors import ListedColormap, Normalize
 
+    class Levels(Normalize):
+        def __call__(self, value: Any, clip: bool | None = None) -> Any:
+            return np.ma.array(levels(np.ma.filled(value, low)), mask=np.ma.getmaskarray(value))
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    """Common area of two boxes."""
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    return {"cmap": ListedColormap(lut / 255.0), "norm": Levels(low, 1.0)}
 
 
 def _degrees(values: Sequence[int]) -> list[str]:
