@@ -13,6 +13,9 @@ import pytest
 from sai_core.annotations import AnnotationTable, write_label_json
 from tests.conftest import REPOSITORY
 
+N_LABELS, N_POINTS = 3500, 613
+"""Labels of a file, and pixels of each."""
+
 _SCRIPT = """
 import json, re, sys
 from sai_core.annotations import read_annotations
@@ -33,6 +36,7 @@ def _dense_labels(n: int) -> AnnotationTable:
     rng = np.random.default_rng(0)
     yy, xx = np.mgrid[-14:15, -14:15]
     disc = xx**2 + yy**2 <= 14**2
+    assert np.count_nonzero(disc) == N_POINTS
     offsets = np.column_stack([xx[disc], yy[disc]])
     m = len(offsets)
     centre = rng.integers([15, 20], [340, 160], (n, 1, 2))
@@ -50,21 +54,28 @@ def _dense_labels(n: int) -> AnnotationTable:
     )
 
 
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same labels in the order of their frames, and shuffled."""
+    folder = tmp_path_factory.mktemp("dense")
+    paths = {order: folder / order / "dense_std.json" for order in ("sorted", "shuffled")}
+    for path in paths.values():
+        path.parent.mkdir()
+    write_label_json(_dense_labels(N_LABELS), paths["sorted"])
+    records = json.loads(paths["sorted"].read_text())["annotations"]
+    np.random.default_rng(1).shuffle(records)
+    paths["shuffled"].write_text(json.dumps({"annotations": records}))
+    return paths
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 @pytest.mark.parametrize(
     ("mode", "order"), [("cache", "sorted"), ("memory", "sorted"), ("cache", "shuffled"), ("memory", "shuffled")]
 )
-def test_reading_needs_less_than_three_times_the_file(tmp_path, monkeypatch, mode, order):
+def test_reading_needs_less_than_three_times_the_file(dense, tmp_path, monkeypatch, mode, order):
     monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
-    table = _dense_labels(3500)
-    path = tmp_path / "dense_std.json"
-    write_label_json(table, path)
-    if order == "shuffled":
-        records = json.loads(path.read_text())["annotations"]
-        np.random.default_rng(1).shuffle(records)
-        path.write_text(json.dumps({"annotations": records}))
-        del records
+    path = dense[order]
     size = path.stat().st_size
     assert size > 28e6
     answer = subprocess.run(
@@ -76,7 +87,7 @@ def test_reading_needs_less_than_three_times_the_file(tmp_path, monkeypatch, mod
         timeout=300,
     )
     figures = json.loads(answer.stdout)
-    assert figures["n_points"] == table.n_points
+    assert figures["n_points"] == N_LABELS * N_POINTS
     # the interpreter with NumPy (about 40 MB) is there before the file is opened and does not grow with it
     assert figures["before"] < 100e6
     growth = (figures["after"] - figures["before"]) / size

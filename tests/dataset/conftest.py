@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+from av.video.reformatter import VideoReformatter
 
 N_BITS = 16
 WIDTH, HEIGHT = 128, 64
@@ -80,9 +81,10 @@ def write_video(
         sound: Any = output.add_stream("aac", rate=48_000) if sound_s else None
         if sound is not None:
             sound.layout = "mono"
+        converter = VideoReformatter()  # frame.reformat sets one up for each frame, which takes longer than the rest
         for number in range(n_pictures):
             grey = np.repeat(numbered_picture(number, size)[..., None], 3, axis=2)
-            frame = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format=stream.pix_fmt)
+            frame = converter.reformat(av.VideoFrame.from_ndarray(grey, format="rgb24"), format=stream.pix_fmt)
             if stamps is not None:
                 frame.pts, frame.time_base = stamps[number], time_base
             elif late:

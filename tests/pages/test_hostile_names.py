@@ -90,6 +90,14 @@ def active(test: AppTest) -> list[tuple[str, str]]:
     return found
 
 
+AWAITED = {"scores": {"Dataframe", "PlotlyChart"}, "review": {"BidiComponent"}, "explorer": {"BidiComponent"}}
+"""What a page shows once its work in the background is done, and no bar of progress any more."""
+
+
+def kinds(test: AppTest) -> set[str]:
+    return {type(proto).__name__ for proto in messages(test)}
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root whose names are all hostile; the labels are large enough for a progress bar."""
@@ -129,14 +137,13 @@ def opened(page: str, root: Path, **parameters: str) -> AppTest:
 def test_no_page_takes_a_name_for_markdown(page: str, root: Path) -> None:
     test = opened(page, root, **({keys.REVIEW_NAME: REVIEWER} if page == "review" else {}))
     seen = active(test)
-    end = time.monotonic() + 20
-    while time.monotonic() < end and page in ("scores", "review", "explorer"):  # what comes from the background
-        time.sleep(1.0)
+    end = time.monotonic() + 60
+    while page in AWAITED and not AWAITED[page] <= kinds(test) - {"Progress"} == kinds(test):
+        assert time.monotonic() < end, "what comes from the background did not come"
+        time.sleep(0.2)
         test.run()
         assert not test.exception
         seen += active(test)
-        if len(list(messages(test))) > 40:
-            break
     assert seen == []
 
 
