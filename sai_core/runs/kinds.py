@@ -236,10 +236,14 @@ class TrainingKind:
         return {**({"epochs": f"epochs={epochs}"} if epochs is not None and self.takes_epochs else {}), **short}
 
 
+LABELS_OPTION: Final[str] = "--labels"
+"""Option of a detector's run with other labels than those of the data."""
+
 _DETECTOR_EXAMPLES = """examples:
   python -m sai_core train detector --config small_a --data /data/sim --run runs/small_a
   python -m sai_core train detector --config small_b --data /data/train --data /data/val --run runs/small_b \\
       --epochs 20 --set optimiser.rate=3e-4 --set data.frames_per_epoch=8000
+  python -m sai_core train detector --config small_a --data /data/own --labels corrected --run runs/again
   python -m sai_core train detector --run runs/small_a --resume
 
 Recordings of splits dev-train* are for training, those of dev-val* for validation; where there are none for
@@ -290,6 +294,14 @@ KINDS: Final[dict[str, TrainingKind]] = {
             settings_class="sai_core.training.config:TrainingConfig",
             shares_work=True,
             priority=5,
+            options=(
+                KindOption(
+                    name=LABELS_OPTION,
+                    metavar="SET",
+                    help="a label set of the workspace, by name (or a folder), instead of the own labels of the data "
+                    "that it was made from",
+                ),
+            ),
         ),
         TrainingKind(
             name="uplam",

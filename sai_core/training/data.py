@@ -43,6 +43,7 @@ from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 from sai_core.training.config import DataSettings
+from sai_core.workspace import with_labels_of
 
 _labels: Final = Cache("label-columns", 2)
 _pictures: Final = Cache("pictures", 2)
@@ -275,19 +276,29 @@ def _picture(recording: TrainingRecording, number: int) -> npt.NDArray[np.uint8]
 
 
 def choose_recordings(
-    roots: Sequence[Path], settings: DataSettings
+    roots: Sequence[Path], settings: DataSettings, *, labels: str = ""
 ) -> tuple[list[Recording], list[Recording], list[str]]:
     """Recordings for training and for validation, and what was decided, in sentences.
+
+    Parameters
+    ----------
+    roots : sequence of Path
+    settings : DataSettings
+    labels : str
+        Labels instead of the roots' own (:func:`sai_core.workspace.with_labels_of`); empty for their own.
 
     Raises
     ------
     InputError
-        No recording has labels and 4-channel audio, or only one has.
+        No recording has labels and 4-channel audio, or only one has; labels that belong to none of the roots.
     """
     usable: list[Recording] = []
     said: list[str] = []
-    for path in roots:
-        found = open_data_root(path).recordings
+    opened = [open_data_root(path) for path in roots]
+    if labels:
+        opened, said = with_labels_of(opened, labels)
+    for path, root in zip(roots, opened, strict=True):
+        found = root.recordings
         good = [r for r in found if r.has_labels and r.array_path is not None]
         if len(good) < len(found):
             said.append(f"{path}: {len(found) - len(good)} of {len(found)} recordings lack labels or audio; left out.")

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, split_config
+from sai_core.runs.kinds import LABELS_OPTION, FieldError, RunInputs, at_field, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.threads import use_torch_threads
 from sai_core.training.augment import make_batch
@@ -41,6 +42,7 @@ from sai_core.training.sampler import RareClassSampler, rare_classes
 from sai_core.training.sounds import take_sounds
 from sai_core.training.validation import encoded, scores_on, total_loss, validation_losses
 from sai_core.training.workers import Workers
+from sai_core.workspace import folder_of
 
 __all__ = ["check", "read_config", "resolve_start", "train", "train_run"]
 
@@ -50,6 +52,7 @@ def train(
     run: Path,
     *,
     data_roots: Sequence[Path] = (),
+    labels: str = "",
     device: str = "auto",
     resume: bool = False,
     progress: Progress = no_progress,
@@ -65,6 +68,9 @@ def train(
         Folder of the run; see :mod:`sai_core.runs.folder`.
     data_roots : sequence of Path
         Data in the official layout; on ``resume`` those of the run when left out.
+    labels : str
+        Name of a label set of the workspace, or folder of labels, instead of the own labels of the data root that it
+        was made from; on ``resume`` those of the run.
     device : str
         ``auto``, ``cpu``, ``cuda`` or a torch device name.
     resume : bool
@@ -92,7 +98,8 @@ def train(
     """
     workers = Workers()
     folder = RunFolder(run, columns=COLUMNS, silent=not workers.first)
-    inputs = RunInputs(data_roots=tuple(data_roots), device=device, processes=workers.world)
+    options = {LABELS_OPTION: labels} if labels else {}
+    inputs = RunInputs(data_roots=tuple(data_roots), device=device, options=options, processes=workers.world)
     if resume:
         folder.config()  # nothing is made where there is no run
     else:
@@ -105,12 +112,18 @@ def train(
         # a mistake is told before a folder is made
         folder.refuse_old()
         check(config, inputs)
+        if labels:
+            # by its place: a set may be renamed before the run goes on
+            options = {LABELS_OPTION: os.path.abspath(folder_of("labels", labels))}
+            inputs = dataclasses.replace(inputs, options=options)
     with folder.held():
         if resume:
             source = str(folder.path / "config.json")
             settings, kept = split_config(folder.config(), source)
             config = config_from(settings, source)
-            inputs = dataclasses.replace(inputs, data_roots=inputs.data_roots or kept.data_roots)
+            inputs = dataclasses.replace(
+                inputs, data_roots=inputs.data_roots or kept.data_roots, options={**kept.options, **options}
+            )
         assert config is not None
         chosen = workers.device(choose_device(device))
         workers.join(chosen)
@@ -120,7 +133,7 @@ def train(
             # nobody looks for a checkpoint before rank 0 has made its mind up about the folder
             workers.wait()
             roots = [Path(root).resolve() for root in inputs.data_roots]
-            trainer = _Trainer(config, folder, roots, chosen, workers, lived)
+            trainer = _Trainer(config, folder, roots, chosen, workers, lived, inputs.options.get(LABELS_OPTION, ""))
             if workers.first:
                 for sentence in trainer.label_notes:
                     say(sentence)
@@ -158,8 +171,9 @@ def check(config: TrainingConfig, inputs: RunInputs) -> None:
         )
     with at_field("device"):
         choose_device(inputs.device)
-    with at_field("data"):
-        choose_recordings([Path(root).resolve() for root in inputs.data_roots], config.data)
+    roots, labels = [Path(root).resolve() for root in inputs.data_roots], inputs.options.get(LABELS_OPTION, "")
+    with at_field(LABELS_OPTION if labels else "data"):
+        choose_recordings(roots, config.data, labels=labels)
 
 
 def train_run(
@@ -173,7 +187,14 @@ def train_run(
 ) -> str:
     """:func:`train`, as :class:`sai_core.runs.kinds.Trainer` has it."""
     best = train(
-        config, run, data_roots=inputs.data_roots, device=inputs.device, resume=resume, progress=progress, say=say
+        config,
+        run,
+        data_roots=inputs.data_roots,
+        labels=inputs.options.get(LABELS_OPTION, ""),
+        device=inputs.device,
+        resume=resume,
+        progress=progress,
+        say=say,
     )
     return str(best)
 
@@ -233,11 +254,12 @@ class _Trainer:
         device: torch.device,
         workers: Workers,
         lived: Life,
+        labels: str = "",
     ) -> None:
         self.config, self.folder, self.device, self.lived = config, folder, device, lived
         self.workers = workers
         use_torch_threads(config.threads)
-        train_set, validation_set = self._load_data(roots)
+        train_set, validation_set = self._load_data(roots, labels)
         self.train_set, self.validation_set = train_set, validation_set
         draws = max(config.batch, min(config.data.frames_per_epoch or len(train_set), len(train_set)))
         self.sampler = RareClassSampler(train_set.present, draws, config.data.rare_share, config.seed)
@@ -266,9 +288,9 @@ class _Trainer:
 
     # -- data ----------------------------------------------------------------------------------------------------
 
-    def _load_data(self, roots: Sequence[Path]) -> tuple[FrameSet, FrameSet]:
+    def _load_data(self, roots: Sequence[Path], labels: str) -> tuple[FrameSet, FrameSet]:
         config = self.config
-        train, validation, said = choose_recordings(roots, config.data)
+        train, validation, said = choose_recordings(roots, config.data, labels=labels)
         maker = map_maker(config.data, device="cuda" if self.device.type == "cuda" else "cpu")
         with_rgb = config.model.track == "B"
 

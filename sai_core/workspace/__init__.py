@@ -14,7 +14,7 @@ from sai_core.workspace.folder import (
 )
 from sai_core.workspace.names import check_name, clean_name
 from sai_core.workspace.remembered import Added
-from sai_core.workspace.roots import as_prediction_set, fits, folder_of, label_sets, root_for, with_sets
+from sai_core.workspace.roots import as_prediction_set, fits, folder_of, label_sets, root_for, with_labels_of, with_sets
 
 __all__ = [
     "KINDS",
@@ -35,6 +35,7 @@ __all__ = [
     "label_sets",
     "root_for",
     "use_workspace",
+    "with_labels_of",
     "with_sets",
     "workspace",
 ]

@@ -84,13 +84,18 @@ def fits(stored: StoredSet, root: DataRoot, *, names: set[str] | None = None) ->
     here = not data or os.path.realpath(data) == os.fspath(root.path)
     if not here and os.path.exists(data):
         return False
-    own = {key.rpartition("/")[2] for key in stored.files_by_split}
+    own = {_bare(key) for key in stored.files_by_split}
     return bool(own & names) if here else bool(own) and own <= names
 
 
 def as_prediction_set(stored: StoredSet) -> PredictionSet:
     """A stored set as one of a data root's prediction sets."""
     return PredictionSet(stored.name, stored.folder, stored.files, stored.left_out)
+
+
+def _bare(key: str) -> str:
+    """Recording of ``<split>/<recording>``."""
+    return key.rpartition("/")[2]
 
 
 def _named(place: Workspace, kind: str, text: str) -> StoredSet | None:
@@ -166,6 +171,50 @@ def root_for(
     found = with_sets(root, labels=chosen, extra=extra)
     told += found.problems[len(root.problems) :]
     return found
+
+
+def with_labels_of(roots: Sequence[DataRoot], labels: str | os.PathLike[str]) -> tuple[list[DataRoot], list[str]]:
+    """Data roots, those that a label set was made from with its labels instead of their own.
+
+    Parameters
+    ----------
+    roots : sequence of DataRoot
+    labels : str or path
+        Name of a label set, or a folder of labels. Labels of nobody knows which data are for every root that has a
+        recording of theirs.
+
+    Returns
+    -------
+    roots : list of DataRoot
+        In their order; the others with their own labels.
+    said : list of str
+        Whose labels are whose, and what is missing.
+
+    Raises
+    ------
+    InputError
+        No such labels, or they belong to none of the roots.
+    """
+    folder = Path(os.path.abspath(folder_of("labels", labels)))
+    stored = next((s for s in workspace().sets("labels") if s.folder == folder), None)
+    if stored is None:
+        name, files = _labels_of_folder(os.fspath(folder))
+        names = {_bare(key) for key in files}
+        chosen = [any(r.name in names for r in root.recordings) for root in roots]
+    else:
+        name, files = stored.name, stored.files_by_split
+        chosen = [fits(stored, root) for root in roots]
+    if not any(chosen):
+        places = ", ".join(str(root.path) for root in roots)
+        raise InputError(f"{name}: these labels were not made from {places}; choose others, or other data.")
+    result, said = [], []
+    for root, is_chosen in zip(roots, chosen, strict=True):
+        if is_chosen:
+            seen = root.with_labels(name, files)
+            said += [f"{root.path}: its labels are those of {name}.", *seen.problems[len(root.problems) :]]
+            root = seen
+        result.append(root)
+    return result, said
 
 
 def _other_data(stored: StoredSet, root: DataRoot) -> list[str]:

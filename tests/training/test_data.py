@@ -26,6 +26,7 @@ from sai_core.training.data import (
     pictures,
     prepare,
 )
+from sai_core.workspace import SetFacts, workspace
 from tests.damage import damage, entries
 from tests.training.material import columns_from, frame_set, stored_maps, table_of, write_root
 
@@ -223,6 +224,33 @@ def test_splits_decide_what_is_for_training(tmp_path: Path) -> None:
     assert len(train) == 1
     assert len(validation) == 1
     assert "held out" in said[-1]
+
+
+def test_a_label_set_takes_the_place_of_its_own_datas_labels(tmp_path: Path) -> None:
+    for root in ("own", "sim"):
+        for split in ("dev-train-x", "dev-val-x"):
+            for kind, suffix in (("labels_dev", "_std.json"), ("mic_dev", ".wav")):
+                (tmp_path / root / kind / split).mkdir(parents=True)
+                for k in range(2):
+                    (tmp_path / root / kind / split / f"{split}{k}{suffix}").touch()
+    roots = [tmp_path / "own", tmp_path / "sim"]
+    stored = workspace().begin("labels", "corrected", SetFacts(made_by="review", data=str(roots[0])))
+    for name in ("dev-train-x/dev-train-x0", "dev-val-x/dev-val-x1"):
+        path = stored.folder / f"{name}_std.json"
+        path.parent.mkdir()
+        path.touch()
+    train, validation, said = choose_recordings(roots, DataSettings(), labels="corrected")
+    own = stored.folder / "dev-train-x" / "dev-train-x0_std.json"
+    sim = tmp_path / "sim" / "labels_dev" / "dev-train-x"
+    assert [r.label_path for r in train] == [own, sim / "dev-train-x0_std.json", sim / "dev-train-x1_std.json"]
+    assert len(validation) == 3
+    assert f"{roots[0]}: its labels are those of corrected." in said
+    assert "2 of 4 recordings have no label in the label set corrected." in said
+    assert choose_recordings(roots, DataSettings(), labels=str(stored.folder))[0] == train
+    with pytest.raises(InputError, match="were not made from"):
+        choose_recordings(roots[1:], DataSettings(), labels="corrected")
+    with pytest.raises(InputError, match="did you mean corrected"):
+        choose_recordings(roots, DataSettings(), labels="correct")
 
 
 def test_too_little_data_is_told(tmp_path: Path, tiny_root: Path) -> None:

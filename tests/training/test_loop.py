@@ -25,6 +25,7 @@ from sai_core.inference.networks import describe_checkpoint
 from sai_core.runs import checkpoint
 from sai_core.training.config import read_config
 from sai_core.training.loop import train
+from sai_core.workspace import SetFacts, workspace
 from tests.training.material import TINY, Configure, write_root
 
 
@@ -165,6 +166,25 @@ def test_a_run_that_was_killed_before_its_first_step_starts_anew(whole: Path, ti
 
 
 @pytest.mark.slow
+def test_a_run_on_a_label_set(whole: Path, tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
+    stored = workspace().begin("labels", "corrected", SetFacts(made_by="review", data=str(tiny_root)))
+    shutil.copytree(tiny_root / "labels_dev", stored.folder, dirs_exist_ok=True)
+    run = tmp_path / "run"
+    train(tiny("epochs=2"), run, data_roots=[tiny_root], labels="corrected", device="cpu")
+    _same_state(whole / "last.safetensors", run / "last.safetensors")  # the same labels in another place
+    assert json.loads((run / "config.json").read_text())["options"] == {"--labels": str(stored.folder)}
+    data = json.loads((run / "data.json").read_text())
+    assert all(p.startswith(str(stored.folder)) for p in data["train_recordings"] + data["validation_recordings"])
+    assert f"{tiny_root}: its labels are those of corrected." in data["said"]
+    train(None, run, resume=True, device="cpu")
+    workspace().change(stored, name="renamed")
+    with pytest.raises(InputError, match="no such folder"):
+        train(None, run, resume=True, device="cpu")
+    with pytest.raises(InputError, match="did you mean renamed"):
+        train(tiny(), tmp_path / "other", data_roots=[tiny_root], labels="renamed it", device="cpu")
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_loss_falls(tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
     config = tiny(
         "epochs=4",
