@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.errors import StreamlitPageNotFoundError
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.components import state_keys as keys
@@ -233,6 +235,47 @@ def text_field(label: str, *, name: str, default: str = "", **options: Any) -> s
     return entered
 
 
+def remembered(name: str) -> None:
+    """Bind a value of the session that no widget holds to the parameter of its name, on whichever page.
+
+    To be called on every page that shows it, before it is read.
+    """
+    value = asked(name)
+    if value is not None or navigated():
+        st.session_state[name] = value or ""
+    elif name not in st.session_state:
+        st.session_state[name] = st.session_state.get(keys.REMEMBERED, {}).get(name, "")
+    text = str(st.session_state[name])
+    write({name: text or None})
+    st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), name: text}
+
+
+def place() -> dict[str, str]:
+    """Parameters that make another page look at the same data: root, labels, further predictions."""
+    values = {name: str(st.session_state.get(name) or "").strip() for name in _PLACE}
+    return {name: value for name, value in values.items() if value}
+
+
+_PLACE = (keys.ROOT, keys.LABELS, keys.PREDICTION_FOLDER)
+
+
+def page_link(page: str, label: str, *, icon: str = "", query: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Draw a link to another page of the app, on the same data.
+
+    Parameters
+    ----------
+    page : str
+        Last part of its path.
+    label, icon : str
+    query : mapping of str
+        Parameters on top of :func:`place`.
+    """
+    try:
+        st.page_link(f"pages/{page}/page.py", label=label, icon=icon or None, query_params={**place(), **query})
+    except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
+        st.caption(f"{label}: page *{page.capitalize()}*")
+
+
 def explorer_query(
     *,
     root: str,
@@ -241,25 +284,23 @@ def explorer_query(
     frame: int | None = None,
     a: str = "",
     b: str = "",
-    predictions: str = "",
 ) -> dict[str, str]:
-    """Parameters that open the Explorer at a moment; for :func:`go` and links.
+    """Parameters that open the Explorer at a moment, for :func:`go` and links; with the page's labels and predictions.
 
     Parameters
     ----------
-    root, predictions : str
-        Data root, and the folder of further predictions ("" for none).
+    root : str
+        Data root.
     recording, split : str
     frame : int, optional
         Zero-based 100 ms frame.
     a, b : str
         Names of prediction sets.
     """
-    query = {keys.ROOT: root, keys.RECORDING: f"{split}/{recording}" if split else recording}
+    query = {**place(), keys.ROOT: root, keys.RECORDING: f"{split}/{recording}" if split else recording}
     if frame is not None:
         query[keys.FRAME] = str(frame)
-    query |= {k: v for k, v in ((keys.SYSTEM_A, a), (keys.SYSTEM_B, b), (keys.PREDICTION_FOLDER, predictions)) if v}
-    return query
+    return query | {k: v for k, v in ((keys.SYSTEM_A, a), (keys.SYSTEM_B, b)) if v}
 
 
 def explorer_link(**moment: Any) -> str:

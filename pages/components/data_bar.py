@@ -1,6 +1,9 @@
-"""Which data folder the pages look at: one choice for all of them, in the address and kept between pages."""
+"""The data panel: which folder, labels and predictions all pages look at; in the address, and kept between pages."""
 
 from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -9,7 +12,14 @@ from pages.components import address, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot, demo_root
+from sai_core.dataset.browse import Folder, better_roots, list_folder
 from sai_core.errors import SaiError
+from sai_core.files import user_path
+from sai_core.workspace import label_sets, workspace
+
+_WIDTH_PX = 420
+OWN_LABELS = ""
+"""Choice of the labels that lie in the data root."""
 
 
 def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = False) -> DataRoot | None:
@@ -25,46 +35,31 @@ def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = F
     Returns
     -------
     DataRoot or None
-        None when the folder cannot be opened; the page has told why and what to do.
+        With the workspace's predictions, those added by the user, and the chosen labels. None when the folder cannot be
+        opened; the page has told why, with what can be done as buttons.
     """
     demo = str(demo_root())
-    with (bar or st.container()).popover("Data", icon=":material/folder_open:"):
-        path = address.text_field(
-            "Data root",
-            name=keys.ROOT,
-            default=demo,
-            help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough.",
-        )
-        extra = address.text_field(
-            "More predictions",
-            name=keys.PREDICTION_FOLDER,
-            placeholder="folder or file, anywhere",
-            help="Prediction files outside of the data root: <recording>.json or <recording>_inference.json.",
-        )
+    panel = (bar or st.container()).popover("Data", icon=":material/folder_open:")
+    with panel.container(width=_WIDTH_PX):
+        path = _root_field(demo)
+        place = st.container()
+        _recent(path, demo)
+        _browser(path)
+        labels = _labels_field(path)
+        predictions = _predictions_field()
         if acoustic_weights:
-            address.text_field(
-                "UpLAM weights",
-                name=keys.UPLAM_WEIGHTS,
-                placeholder="those that ship with the program",
-                help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
-            )
-            address.text_field(
-                "LAM-32 weights",
-                name=keys.LAM32_WEIGHTS,
-                placeholder="lam_32_ch.pth",
-                help="For the acoustic map of 32-channel recordings (eigen_dev).",
-            )
+            _weights()
         st.caption("Files are only read, never changed.")
-    path, extra = path.strip() or demo, extra.strip()
     try:
-        return sources.data_root(path, extra)
+        root = sources.data_root(path, predictions, labels)
     except SaiError as error:
+        place.markdown(f":red[{plain(error)}]")
         st.error(plain(error))
-        if path == demo:
-            st.info("The demo recordings are missing from this copy of the program; choose a folder under **Data**.")
-        else:
-            st.info("Correct the path under **Data**; an empty *Data root* opens the demo recordings.")
-    return None
+        _ways_out(path, demo, where="page")
+        return None
+    if st.session_state.pop(keys.ROOT_CHOSEN, False) and path != demo:
+        _remember(root.path)
+    return root
 
 
 def choose_filled_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = False) -> DataRoot | None:
@@ -77,13 +72,14 @@ def choose_filled_root(bar: DeltaGenerator | None = None, *, acoustic_weights: b
 
 
 def say_empty(root: DataRoot) -> None:
-    """Tell that a root holds no recording, and what would be one."""
+    """Tell that a root holds no recording, what would be one, and offer where some are."""
     st.info(
         f"{plain(root.path)} holds no recording. Expected are folders such as "
         "`labels_dev/<split>/<recording>_std.json`, `mic_dev/<split>/<recording>.wav` and "
         "`video_dev/<split>/<recording>.mp4`; any of them is enough. Choose another folder under **Data**."
     )
     say_problems(root.problems)
+    _ways_out(str(root.path), str(demo_root()), where="empty")
 
 
 def say_problems(problems: tuple[str, ...]) -> None:
@@ -92,3 +88,247 @@ def say_problems(problems: tuple[str, ...]) -> None:
         st.warning(plain(problem))
     if len(problems) > 20:
         st.caption(f"... and {len(problems) - 20} more.")
+
+
+def _root_field(demo: str) -> str:
+    entered = address.text_field(
+        "Data root",
+        name=keys.ROOT,
+        default=demo,
+        on_change=_chosen,
+        help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough. "
+        "Paste a path as it is: quotes, `~` and `file://` are understood.",
+    )
+    return entered.strip() or demo
+
+
+def _chosen() -> None:
+    """The user, not a link, has named the root."""
+    st.session_state[keys.ROOT_CHOSEN] = True
+
+
+def _open(path: str) -> None:
+    st.session_state[keys.ROOT] = path
+    st.session_state[keys.BROWSE] = path
+    _chosen()
+
+
+def _ways_out(path: str, demo: str, *, where: str) -> None:
+    """Buttons out of a folder that is not the right one."""
+    try:
+        better = better_roots(path)
+    except SaiError:
+        better = ()
+    with st.container(horizontal=True, gap="small"):
+        for number, folder in enumerate(better):
+            st.button(
+                f"Open {plain(folder)}",
+                key=f"better_{where}_{number}",
+                icon=":material/folder_open:",
+                on_click=_open,
+                args=(str(folder),),
+            )
+        if path != demo:
+            st.button("Open the demo", key=f"demo_{where}", icon=":material/home:", on_click=_open, args=(demo,))
+
+
+def _recent(path: str, demo: str) -> None:
+    """The last opened roots, and the way back to the demo."""
+    others = [str(other) for other in workspace().recent_roots() if str(other) != path]
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        if others:
+            st.selectbox(
+                "Recent",
+                others,
+                index=None,
+                key=keys.RECENT,
+                format_func=_short,
+                placeholder="recent folders",
+                label_visibility="collapsed",
+                on_change=_open_recent,
+            )
+        if path != demo:
+            st.button("Demo", key="demo_panel", icon=":material/home:", on_click=_open, args=(demo,))
+
+
+def _open_recent() -> None:
+    if chosen := st.session_state.get(keys.RECENT):
+        st.session_state[keys.RECENT] = None
+        _open(str(chosen))
+
+
+def _short(path: str) -> str:
+    """A path as a line of a list: its name first, which is what one looks for."""
+    folder = Path(path)
+    return f"{folder.name}  ·  {folder.parent}"
+
+
+def _remember(path: Path) -> None:
+    try:
+        workspace().remember_root(path)
+    except SaiError as error:  # a list of recent folders that cannot be kept is no reason to show nothing
+        st.caption(plain(error))
+
+
+def _browser(path: str) -> None:
+    """Folders of the machine that the app runs on."""
+    with st.expander("Browse folders", icon=":material/account_tree:"):
+        at = str(st.session_state.get(keys.BROWSE) or path)
+        try:
+            listing = list_folder(at)
+        except SaiError as error:
+            st.markdown(f":red[{plain(error)}]")
+            st.button("Home folder", key="browse_home", on_click=_go_into, args=(str(Path.home()),))
+            return
+        here = str(listing.here.path)
+        st.caption(plain(here) + _badge(listing.here))
+        by_path = {str(folder.path): folder for folder in listing.folders}
+        with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+            st.button(
+                "Up",
+                key="browse_up",
+                icon=":material/arrow_upward:",
+                disabled=listing.parent is None,
+                on_click=_go_into,
+                args=(str(listing.parent),),
+            )
+            st.selectbox(
+                "Folder",
+                list(by_path),
+                index=None,
+                key=keys.BROWSE_PICK,
+                format_func=lambda p: Path(p).name + _badge(by_path.get(p, Folder(Path(p)))),
+                placeholder=f"{len(by_path)} folders" if by_path else "no folders here",
+                disabled=not by_path,
+                label_visibility="collapsed",
+                on_change=_go_into_picked,
+            )
+        if listing.n_more:
+            st.caption(f"{listing.n_more} more folders are not listed; type the path above.")
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                "Open as data root",
+                key="browse_open",
+                type="primary" if listing.here.kind == "data" else "secondary",
+                on_click=_open,
+                args=(here,),
+                disabled=here == path,
+            )
+            if listing.here.kind == "predictions":
+                st.button("Add as predictions", key="browse_add", on_click=add_predictions, args=(here,))
+
+
+def _badge(folder: Folder) -> str:
+    return {"data": "  ·  data root", "predictions": "  ·  predictions", "": ""}[folder.kind]
+
+
+def _go_into(path: str) -> None:
+    st.session_state[keys.BROWSE] = path
+
+
+def _go_into_picked() -> None:
+    if chosen := st.session_state.get(keys.BROWSE_PICK):
+        st.session_state[keys.BROWSE_PICK] = None
+        _go_into(str(chosen))
+
+
+def _labels_field(path: str) -> str:
+    """Choice of the label set; drawn only where there is one."""
+    try:
+        names = [stored.name for stored in label_sets(sources.data_root(path))]
+    except SaiError:
+        names = []
+    asked = address.asked(keys.LABELS)
+    if asked and asked not in names:
+        names.append(asked)  # by a link: a path, or a name that is not there, which is told when it is opened
+    if asked is not None or address.navigated():
+        kept = asked or OWN_LABELS
+    else:
+        remembered = st.session_state.get(keys.REMEMBERED, {}).get(keys.LABELS, OWN_LABELS)
+        kept = st.session_state.get(keys.LABELS, remembered)
+    if not names:
+        address.write({keys.LABELS: None})
+        st.session_state[keys.LABELS] = OWN_LABELS
+        return OWN_LABELS
+    st.session_state[keys.LABELS] = kept if kept in names else OWN_LABELS
+    chosen = st.selectbox(
+        "Labels",
+        [OWN_LABELS, *names],
+        key=keys.LABELS,
+        format_func=lambda name: plain(name) or "those of the data root",
+        help="What every page shows as ground truth and scores against. A recording without a label in the chosen set "
+        "counts as unlabelled: sets are never mixed.",
+    )
+    address.write({keys.LABELS: chosen or None})
+    return str(chosen)
+
+
+def choose_labels(name: str) -> None:
+    """Let all pages take a label set for the truth ("" for the data root's own); for callbacks of widgets."""
+    st.session_state[keys.LABELS] = name
+    st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), keys.LABELS: name}
+
+
+def predictions_added() -> tuple[str, ...]:
+    """Folders, files and names of sets that the user has added to the root's own predictions."""
+    return sources.entries(str(st.session_state.get(keys.PREDICTION_FOLDER, "") or ""))
+
+
+def add_predictions(entry: str) -> None:
+    """Add a folder, a file or the name of a set to what all pages show; for callbacks of widgets."""
+    if entry := entry.strip():
+        with suppress(SaiError):  # a name that is no path is told when it is opened
+            if (path := user_path(entry)).exists():
+                entry = str(path.absolute())
+        added = dict.fromkeys((*predictions_added(), entry))
+        st.session_state[keys.PREDICTION_FOLDER] = "\n".join(added)
+
+
+def _remove_predictions(entry: str) -> None:
+    st.session_state[keys.PREDICTION_FOLDER] = "\n".join(other for other in predictions_added() if other != entry)
+
+
+def _add_entered() -> None:
+    add_predictions(str(st.session_state.get(keys.PREDICTION_ENTRY, "")))
+    st.session_state[keys.PREDICTION_ENTRY] = ""
+
+
+def _predictions_field() -> tuple[str, ...]:
+    address.remembered(keys.PREDICTION_FOLDER)
+    st.text_input(
+        "More predictions",
+        key=keys.PREDICTION_ENTRY,
+        placeholder="folder, file or name of a set; Enter adds it",
+        on_change=_add_entered,
+        help="Predictions outside of the data root: a folder of <recording>.json or <recording>_inference.json, one "
+        "such file, or a set of the workspace that was made from other data. Sets made here from this data are listed "
+        "without being added.",
+    )
+    for number, entry in enumerate(predictions_added()):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.caption(plain(entry), width="stretch")
+            st.button(
+                "",
+                key=f"predictions_remove_{number}",
+                icon=":material/close:",
+                type="tertiary",
+                help="Takes it off this list; its files stay.",
+                on_click=_remove_predictions,
+                args=(entry,),
+            )
+    return predictions_added()
+
+
+def _weights() -> None:
+    address.text_field(
+        "UpLAM weights",
+        name=keys.UPLAM_WEIGHTS,
+        placeholder="those that ship with the program",
+        help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
+    )
+    address.text_field(
+        "LAM-32 weights",
+        name=keys.LAM32_WEIGHTS,
+        placeholder="lam_32_ch.pth",
+        help="For the acoustic map of 32-channel recordings (eigen_dev).",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Final
 import streamlit as st
 
 from pages.components import background
-from sai_core.dataset import DataRoot, PredictionSet, Recording, open_data_root
+from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
+from sai_core.dataset.browse import check_allowed
 from sai_core.errors import InputError
 from sai_core.files import file_signature
 from sai_core.jobs import Job
@@ -20,6 +22,7 @@ from sai_core.viewing.acoustic_layer import AcousticLayer, LayerKind, open_layer
 from sai_core.viewing.comparison import Comparison, compare
 from sai_core.viewing.overview import overview
 from sai_core.viewing.recording_view import BytesCache, RecordingView, open_view
+from sai_core.workspace import with_sets, workspace
 
 _CACHE_BYTES: Final[int] = 256 << 20
 """Finished blocks of all sessions together: some four minutes of video."""
@@ -31,17 +34,39 @@ def block_cache() -> BytesCache:
     return BytesCache(_CACHE_BYTES)
 
 
+def entries(text: str) -> tuple[str, ...]:
+    """Entries of a list that is kept as text, a line each."""
+    return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+
 @st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
-def data_root(path: str, extra_folder: str) -> DataRoot:
-    """What a folder holds; looked at again after five seconds, so that new files appear.
+def _scanned(path: str) -> DataRoot:
+    return open_data_root(path)
+
+
+@st.cache_resource(ttl=2, max_entries=32, show_spinner=False)
+def data_root(path: str, predictions: tuple[str, ...] = (), labels: str = "") -> DataRoot:
+    """What a folder holds, with the workspace's sets; looked at again after some seconds, so that new files appear.
+
+    Parameters
+    ----------
+    path : str
+    predictions : tuple of str
+        Further ones: folders, files, names of sets.
+    labels : str
+        Label set; "" for the root's own labels.
 
     Raises
     ------
     InputError
-        As :func:`sai_core.dataset.open_data_root`.
+        As :func:`sai_core.dataset.open_data_root` and :func:`sai_core.workspace.with_sets`; the app may not open it.
     """
-    root = open_data_root(path)
-    return root.add_prediction_folder(extra_folder) if extra_folder else root
+    always = (demo_root(), workspace().path)
+    root = _scanned(str(check_allowed(path, always=always)))
+    for entry in (*predictions, labels):
+        if os.sep in entry:
+            check_allowed(entry, always=always)
+    return with_sets(root, labels=labels, extra=predictions)
 
 
 def comparison(view: RecordingView, key: str) -> Job[Comparison]:
@@ -117,6 +142,7 @@ def recording_view(
     signature = (
         lam32_weights,
         str(root.path),
+        root.label_set,
         name,
         split,
         tuple((key, chosen.name) for key, chosen in systems.items()),

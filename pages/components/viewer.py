@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -20,7 +20,11 @@ from sai_core.viewing.recording_view import RecordingView
 
 @st.fragment
 def viewer(
-    view: RecordingView, *, key: str = keys.PLAYER, place: Mapping[str, str | None] = MappingProxyType({})
+    view: RecordingView,
+    *,
+    key: str = keys.PLAYER,
+    place: Mapping[str, str | None] = MappingProxyType({}),
+    links: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Show the player on a recording and answer what the browser asks for.
 
@@ -32,6 +36,8 @@ def viewer(
     key : str
     place : mapping of str
         What the address holds while this view is shown: the player keeps its frame only in an address of the view.
+    links : sequence of mapping
+        ``title``, ``href`` and ``help`` of other pages that go on with this recording; the player adds its frame.
     """
     request = player.current_request(key)
     mode = cast(MapMode, request.mode if request.mode in MAP_MODES else MAP_MODES[0])
@@ -65,7 +71,14 @@ def viewer(
         status[system] = _status(job)
         if asked and job.result is not None:
             parts[f"matches.{system}"] = job.result.encode()
-    header = {"ack": request.seq, "scene": view.scene_id, "place": dict(place), "status": status, "error": error}
+    header = {
+        "ack": request.seq,
+        "scene": view.scene_id,
+        "place": dict(place),
+        "links": [dict(link) for link in links],
+        "status": status,
+        "error": error,
+    }
     player.mount(player.message(header, parts), key=key)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -11,6 +13,7 @@ from pages.components.text import plain
 from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
+from sai_core.tuning import raw_set
 from sai_core.viewing.recording_view import is_simulated, system_title
 
 NO_SYSTEM = "none"
@@ -52,7 +55,33 @@ def main() -> None:
             "opened. Choose another recording, or another folder under **Data**."
         )
         return
-    viewer(view, place=address.shown(keys.ROOT, keys.RECORDING, keys.SYSTEM_A, keys.SYSTEM_B))
+    place = address.shown(keys.ROOT, keys.LABELS, keys.RECORDING, keys.SYSTEM_A, keys.SYSTEM_B)
+    viewer(view, place=place, links=_onward(root, recording, systems))
+
+
+def _onward(root: DataRoot, recording: Recording, systems: dict[str, PredictionSet]) -> list[dict[str, str]]:
+    """What one does next with a moment, as links that carry recording, frame and systems along."""
+    moment = address.explorer_query(
+        root=str(root.path),
+        recording=recording.name,
+        split=recording.split,
+        a=systems["A"].name if "A" in systems else "",
+        b=systems["B"].name if "B" in systems else "",
+    )
+    links = [
+        ("Figure", "figures", {keys.FIGURES_VIEW: "Fig. 3"}, "This frame as a figure for a paper"),
+        ("Video", "figures", {keys.FIGURES_VIEW: "Video"}, "A film from this recording"),
+        ("Review", "review", {}, "Likely label errors of this recording, those near this frame first"),
+    ]
+    if "A" in systems:
+        links.append(("Scores", "scores", {}, "Scores of this system"))
+        if (raw := raw_set(systems["A"].folder)) is not None:
+            more = {keys.TUNE_RAW: str(raw.folder)}
+            links.append(("Tune", "tune", more, "Settings of this system, tried on its raw detections"))
+    return [
+        {"title": title, "href": f"./{page}?{urlencode({**moment, **more})}", "help": text}
+        for title, page, more, text in links
+    ]
 
 
 def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, dict[str, PredictionSet]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Final
 
 import cv2
 import streamlit as st
@@ -10,6 +11,7 @@ import streamlit as st
 from pages.components import address, data_bar
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from pages.home import sets
 from sai_core.annotations import read_annotations
 from sai_core.dataset import DataRoot, Recording, demo_root, open_frames
 from sai_core.dataset.inventory import MATERIALS, Inventory, next_steps, take_inventory
@@ -18,6 +20,7 @@ from sai_core.drawing.still import busiest_frame, still
 from sai_core.errors import SaiError
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.viewing.recording_view import is_simulated
+from sai_core.workspace import KINDS, workspace
 
 _ICONS = {
     "explorer": ":material/visibility:",
@@ -46,6 +49,11 @@ _SHORTCUTS = """
 """
 
 
+DATA: Final[str] = "Recordings"
+WORKSPACE: Final[str] = "Workspace"
+VIEWS: Final[tuple[str, ...]] = (DATA, WORKSPACE)
+
+
 def main() -> None:
     """Draw the page."""
     if keys.RECORDING in st.query_params:
@@ -58,8 +66,24 @@ def main() -> None:
             "See, hear and score semantic acoustic imaging: data, official metrics and detectors of DCASE 2026 Task 3."
         )
     with right:
-        root = data_bar.choose_root(st.container(horizontal=True, horizontal_alignment="right"))
+        bar = st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center")
+        root = data_bar.choose_root(bar)
+    address.bound(keys.HOME_VIEW, VIEWS, DATA)
+    n_sets = sum(len(workspace().sets(kind)) for kind in KINDS)
+    with bar:
+        view = st.segmented_control(
+            "View",
+            VIEWS,
+            required=True,
+            key=keys.HOME_VIEW,
+            format_func=lambda name: f"{name} ({n_sets})" if name == WORKSPACE and n_sets else name,
+            persist_state="session",
+            label_visibility="collapsed",
+        )
     if root is None:
+        return
+    if view == WORKSPACE:
+        sets.show(root)
         return
     inventory = _inventory(root, str(root.path), tuple(s.name for s in root.prediction_sets), len(root.recordings))
     loaded, picture = st.columns([2, 3], gap="medium")
@@ -70,7 +94,7 @@ def main() -> None:
     st.subheader("Do next", anchor=False)
     for column, step in zip(st.columns(3), next_steps(inventory)[:3], strict=True):
         with column.container(border=True, height="stretch"):
-            st.page_link(f"pages/{step.page}/page.py", label=f"**{step.title}**", icon=_ICONS[step.page])
+            address.page_link(step.page, f"**{step.title}**", icon=_ICONS[step.page])
             st.caption(plain(step.why))
     with st.expander("Keyboard"):
         st.markdown(_SHORTCUTS)
@@ -138,18 +162,10 @@ def _moment(root: DataRoot) -> None:
     simulated = " (simulated)" if is_simulated(recording) else ""
     text.caption(f"{plain(recording.name)}{simulated}, {frame / 10:.1f} s: ground truth over the picture")
     with link:
-        st.page_link(
-            "pages/explorer/page.py",
-            label="Open this moment",
-            icon=":material/open_in_full:",
-            query_params=address.explorer_query(
-                root=str(root.path),
-                recording=recording.name,
-                split=recording.split,
-                frame=frame,
-                predictions=str(st.session_state.get(keys.PREDICTION_FOLDER, "")).strip(),
-            ),
+        moment = address.explorer_query(
+            root=str(root.path), recording=recording.name, split=recording.split, frame=frame
         )
+        address.page_link("explorer", "Open this moment", icon=":material/open_in_full:", query=moment)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Drawing a moment")

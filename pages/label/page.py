@@ -1,94 +1,154 @@
-"""Label audio: STAIRS26 energy labels from a 32-channel recording and its DCASE metadata, and a look at the result."""
+"""Label audio: 32 channels and DCASE metadata to energy labels, one recording or a whole split, each seen at once."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, sources
+from pages.components import address, background, data_bar, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.components.viewer import viewer
-from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
+from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
 from sai_core.jobs import Job, JobQueue
 from sai_core.progress import Progress, no_progress
 from sai_core.viewing.recording_view import RecordingView, open_view
-
-if TYPE_CHECKING:
-    from sai_core.labelling.job import LabelReport
+from sai_core.workspace import label_facts, workspace
 
 _INTRO = (
-    "Energy labels are made from the 32 channels of an Eigenmike em32 and the DCASE metadata of the recording, by the "
-    "recipe of the STAIRS26 labels. Your files are only read; the label goes to a folder of your choice."
+    "Energy labels are made from the 32 channels of an Eigenmike em32 and the DCASE metadata of a recording, by the "
+    "recipe of the STAIRS26 labels. Your files are only read; the labels are kept as a set of the workspace, which "
+    "every page can take for the truth."
 )
+# finished labels that are listed: more than any set has recordings
+_KEPT_JOBS = 4000
+
+
+@dataclass(frozen=True)
+class Made:
+    """A label that was made: what the page tells of it.
+
+    Attributes
+    ----------
+    path : Path
+    n_annotations, n_frames : int
+    dtype : str
+    seconds : float
+    notes : tuple of str
+    """
+
+    path: Path
+    n_annotations: int
+    n_frames: int
+    dtype: str
+    seconds: float
+    notes: tuple[str, ...]
 
 
 def _jobs() -> JobQueue:
     """Label of each recording (root, split, name); one after another, since each takes the whole processor."""
-    return background.queue("label", at_once=1)
+    return background.queue("label", at_once=1, keep=_KEPT_JOBS)
 
 
 def main() -> None:
     """Draw the page."""
-    chosen = _choose_recording()
-    if chosen is None:
+    if old := address.asked(keys.LABEL_ROOT):  # links from before the page looked where all others do
+        st.session_state[keys.ROOT] = old
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="sai_bar")
+    root = data_bar.choose_root(bar)
+    if root is None:
         return
-    root, recording = chosen
-    key = (str(root.path), recording.split, recording.name)
-    job: Job[LabelReport] | None = _jobs().find(key)
-    if job is None or not background.ready(job):
-        if job is None or not job.active:
-            st.caption(_INTRO)
-            _form(root, recording, key)
-        return
-    with st.expander("Make this label again, with other options"):
-        _form(root, recording, key)
-    _result(recording, job.value)
-
-
-def _choose_recording() -> tuple[DataRoot, Recording] | None:
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    with left:
-        path = address.text_field(
-            "Data root",
-            name=keys.LABEL_ROOT,
-            default=str(demo_root()),
-            help="A folder with eigen_dev/<split>/<recording>.wav and metadata_dev/<split>/<recording>.csv.",
-        ).strip()
-    try:
-        root = open_data_root(path)
-    except SaiError as error:
-        st.error(plain(str(error)))
-        return None
     ready = [r for r in root.recordings if r.eigen_path is not None and r.metadata_path is not None]
     if not ready:
-        st.info(
-            "This folder has no recording with both 32-channel audio (`eigen_dev`) and metadata (`metadata_dev`). "
-            "The demo recordings ship without the 32 channels; make some with "
-            "`python -m sai_core simulate --out data/sim --recordings 2 --seconds 20 --seed 1` and open `data/sim`."
-        )
-        return None
+        _say_nothing_to_label(root)
+        return
+    recording = _choose_recording(bar, ready)
+    jobs = {id(r): _jobs().find(_key(root, r)) for r in ready}
+    job: Job[Made] | None = jobs[id(recording)]
+    active = [j for j in jobs.values() if j is not None and j.active]
+    if active:
+        background.watch(active, title=f"{len(active)} labels to make" if len(active) > 1 else "", button="Cancel")
+    if job is None or job.state != "done":
+        if job is not None and not job.active:
+            st.error(plain(job.error))
+        if not active:
+            st.caption(_INTRO)
+            _form(root, recording, ready)
+    else:
+        with st.expander("Make this label again, with other options, or further ones"):
+            _form(root, recording, ready)
+    _list(root, ready, [j for j in jobs.values()])
+    if job is not None and job.state == "done":
+        _result(recording, job.value)
+
+
+def _key(root: DataRoot, recording: Recording) -> tuple[str, ...]:
+    return str(root.path), recording.split, recording.name
+
+
+def _say_nothing_to_label(root: DataRoot) -> None:
+    n = len(root.recordings)
+    st.info(
+        f"None of the {n} recordings here has both 32-channel audio (`eigen_dev`) and metadata (`metadata_dev`). "
+        "The demo recordings ship without the 32 channels; make some with "
+        "`python -m sai_core simulate --out data/sim --recordings 2 --seconds 20 --seed 1` and open `data/sim` under "
+        "**Data**."
+    )
+
+
+def _choose_recording(bar: DeltaGenerator, ready: Sequence[Recording]) -> Recording:
     by_id = {f"{r.split}/{r.name}" if r.split else r.name: r for r in ready}
-    name = right.selectbox("Recording", list(by_id), key=keys.LABEL_RECORDING)
-    return root, by_id[name]
-
-
-def _form(root: DataRoot, recording: Recording, key: tuple[str, ...]) -> None:
-    # the form is away while a label is made, and must come back as it was
-    with st.form("label", border=True):
-        folder = st.text_input(
-            "Output folder",
-            value=str(Path.home() / "sai-labels"),
-            key=keys.LABEL_FOLDER,
-            persist_state="session",
-            help="Outside of the data root. The file is <split>/<recording>_std.json in it.",
+    names = list(by_id)
+    # without the metadata's labels at first: that is what one comes for
+    address.choice(keys.LABEL_RECORDING, names, names[0])
+    with bar:
+        name = st.selectbox(
+            "Recording",
+            names,
+            key=keys.LABEL_RECORDING,
+            format_func=lambda key: key if by_id[key].has_labels else f"{key}  ·  no label",
+            label_visibility="collapsed",
         )
-        options = st.container(horizontal=True, gap="large")
+    address.write({keys.LABEL_RECORDING: name})
+    return by_id[name]
+
+
+def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> None:
+    without = [r for r in ready if not r.has_labels]
+    same_split = [r for r in ready if r.split == recording.split]
+    scopes = {"this recording": [recording]}
+    if without and without != [recording]:
+        scopes[f"the {len(without)} without a label"] = without
+    if len(same_split) > 1:
+        scopes[f"all {len(same_split)} of {recording.split or 'this folder'}"] = same_split
+    if len(ready) > len(same_split):
+        scopes[f"all {len(ready)}"] = list(ready)
+    # the form is away while a label is made, and must come back as it was
+    with st.container(border=True):
+        first = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+        scope = first.segmented_control(
+            "Make labels of", list(scopes), default="this recording", key=keys.LABEL_SCOPE, required=True
+        )
+        chosen = scopes.get(str(scope), [recording])
+        suggested = f"{root.path.name} labels"
+        folder = str(st.session_state.get(keys.LABEL_FOLDER, "")).strip()
+        name = first.text_input(
+            "Name of the set",
+            key=keys.LABEL_NAME,
+            persist_state="session",
+            placeholder=suggested,
+            disabled=bool(folder),
+            help="The labels are kept in the workspace under this name; each page can take them for the truth "
+            "(**Data**, *Labels*).",
+        ).strip()
+        options = st.container(horizontal=True, gap="large", vertical_alignment="center")
         fixed = options.checkbox(
             "Without the official code's quirks",
             key=keys.LABEL_FIXED,
@@ -98,72 +158,148 @@ def _form(root: DataRoot, recording: Recording, key: tuple[str, ...]) -> None:
         )
         with_raw = options.checkbox("Also write raw amplitudes", key=keys.LABEL_RAW, persist_state="session")
         replace_older = options.checkbox(
-            "Replace an older file of this folder", key=keys.LABEL_REPLACE, persist_state="session"
+            "Replace older files of this set", key=keys.LABEL_REPLACE, persist_state="session"
         )
-        go = st.form_submit_button("Make the label", type="primary", icon=":material/graphic_eq:")
+        with st.expander("Keep them elsewhere"):
+            folder = st.text_input(
+                "Output folder",
+                key=keys.LABEL_FOLDER,
+                persist_state="session",
+                placeholder="the workspace",
+                help="Outside of the data root. The files are <split>/<recording>_std.json in it.",
+            ).strip()
+        n = len(chosen)
+        go = st.button(
+            "Make the label" if n == 1 else f"Make {n} labels",
+            type="primary",
+            icon=":material/graphic_eq:",
+            key="label_go",
+        )
     if not go:
         return
-    if not folder.strip():
-        st.error("Give an output folder, outside of the data root.")
-        return
     try:
-        output_dir = user_path(folder, what="output folder")
+        if folder:
+            output_dir = user_path(folder, what="output folder")
+        else:
+            from sai_core.labelling.job import LabelSettings
+
+            names = [f"{r.split}/{r.name}" if r.split else r.name for r in chosen]
+            facts = label_facts(LabelSettings(official_quirks=not fixed), data=root.path, recordings=names)
+            if name:
+                output_dir = workspace().begin("labels", name, facts, exist_ok=True).folder
+            else:
+                output_dir = workspace().go_on("labels", suggested, facts).folder
     except SaiError as error:
         st.error(plain(error))
         return
+    for one in chosen:
+        _submit(root, one, output_dir, with_raw=with_raw, replace_older=replace_older, quirks=not fixed)
+    st.rerun()
 
-    def work(progress: Progress) -> LabelReport:
+
+def _submit(
+    root: DataRoot, recording: Recording, output_dir: Path, *, with_raw: bool, replace_older: bool, quirks: bool
+) -> None:
+    def work(progress: Progress) -> Made:
         # torch is loaded here, not with the page
         from sai_core.labelling.job import LabelSettings, label_recording_of_root
 
-        return label_recording_of_root(
+        report = label_recording_of_root(
             recording,
             root.path,
             output_dir=output_dir,
             with_raw=with_raw,
             replace_older=replace_older,
-            settings=LabelSettings(official_quirks=not fixed),
+            settings=LabelSettings(official_quirks=quirks),
             progress=progress,
         )
+        labels = report.labels
+        return Made(report.out_path, len(labels.table), labels.n_frames, labels.dtype, report.seconds, report.notes)
 
-    title = f"Labelling {recording.name}"
-    _jobs().submit(key, work, title=title, when_cancelled="Cancelled; no file was written.", reuse="active")
-    st.rerun()
+    _jobs().submit(
+        _key(root, recording),
+        work,
+        title=f"Labelling {recording.name}",
+        when_cancelled="Cancelled; no file was written.",
+        reuse="active",
+    )
 
 
-def _result(recording: Recording, report: LabelReport) -> None:
+def _list(root: DataRoot, ready: Sequence[Recording], jobs: Sequence[Job[Made] | None]) -> None:
+    """What became of each recording, where there is more than one."""
+    told = [(r, job) for r, job in zip(ready, jobs, strict=True) if job is not None]
+    if len(told) < 2:
+        return
+    rows = [
+        {
+            "recording": f"{r.split}/{r.name}" if r.split else r.name,
+            "state": {"done": "made", "queued": "waiting"}.get(job.state, job.state),
+            "annotations": job.value.n_annotations if job.state == "done" else None,
+            "seconds": job.value.seconds if job.state == "done" else None,
+            "remarks": job.error or (" ".join(job.value.notes) if job.state == "done" else ""),
+        }
+        for r, job in told
+    ]
+    n_failed = sum(job.state == "failed" for _, job in told)
+    title = f"{sum(job.state == 'done' for _, job in told)} of {len(told)} labels made"
+    with st.expander(title + (f", {n_failed} failed" if n_failed else ""), expanded=bool(n_failed)):
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            height="content" if len(rows) <= 8 else 300,
+            column_config={"seconds": st.column_config.NumberColumn(format="%.1f")},
+        )
+
+
+def _result(recording: Recording, made: Made) -> None:
     """What was made in one line, then the recording with its new label."""
-    n, frames = len(report.labels.table), report.labels.n_frames
     other = " · prediction panel: the label of the data root" if recording.label_path else ""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.markdown(
-        f":green[:material/check_circle:] {n} annotations in {frames} frames, made in {report.seconds:.1f} s "
-        f"in {report.labels.dtype} "
+        f":green[:material/check_circle:] {made.n_annotations} annotations in {made.n_frames} frames, made in "
+        f"{made.seconds:.1f} s in {made.dtype} "
         f"· ground-truth panel: this new label{other} · *Over video: beamformer* is the map of the 32 channels",
         width="content",
     )
     with line.popover("File and notes", icon=":material/description:"):
-        st.code(str(report.out_path), language=None)
-        for note in report.notes:
+        st.code(str(made.path), language=None)
+        for note in made.notes:
             st.write(plain(note))
+    name = _set_of(made.path)
+    if name and st.session_state.get(keys.LABELS) != name:
+        line.button(
+            "Use this set on all pages",
+            icon=":material/rule:",
+            type="tertiary",
+            key="label_use",
+            on_click=data_bar.choose_labels,
+            args=(name,),
+            help="Every page then shows these labels as ground truth and scores against them; **Data**, *Labels* takes "
+            "it back.",
+        )
     try:
-        viewer(_view(recording, report), key=keys.LABEL_PLAYER)
+        viewer(_view(recording, made), key=keys.LABEL_PLAYER)
     except SaiError as error:
         st.error(plain(str(error)))
 
 
-def _view(recording: Recording, report: LabelReport) -> RecordingView:
+def _set_of(path: Path) -> str:
+    """Name of the workspace's label set that a file is in; "" for a file elsewhere."""
+    return next((s.name for s in workspace().sets("labels") if path.is_relative_to(s.folder)), "")
+
+
+def _view(recording: Recording, made: Made) -> RecordingView:
     """The recording with its new label as ground truth and the 32 channels as the only sound, opened once."""
     if recording.eigen_path is None:
         raise InputError(f"{recording.name}: the 32-channel recording is gone.")
     # without the 4-channel files every acoustic layer comes from the 32 channels
-    shown = replace(recording, label_path=report.out_path, mic_path=None, foa_path=None)
+    shown = replace(recording, label_path=made.path, mic_path=None, foa_path=None)
     systems: dict[str, PredictionSet] = {}
-    if recording.label_path is not None:
+    if recording.label_path is not None and recording.label_path != made.path:
         name = "label of the data root"
         systems["A"] = PredictionSet(name, recording.label_path.parent, {recording.name: recording.label_path})
     return sources.view_of(
-        ("label", str(report.out_path), report.seconds),
+        ("label", str(made.path), made.seconds),
         lambda: open_view(shown, systems, cache=sources.block_cache(), progress=no_progress),
     )
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from pages.components import address, sources
+from pages.components import address, predictions, sources
 from pages.components import state_keys as keys
 from pages.components.data_bar import say_problems
 from pages.components.text import plain
-from pages.predict import jobs
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.files import user_path
@@ -20,6 +19,7 @@ from sai_core.postprocess import System, list_systems
 from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.teacher import SHIPPED_TEACHER
 from sai_core.viewing.recording_view import is_simulated
+from sai_core.workspace import workspace
 
 if TYPE_CHECKING:
     from sai_core.inference.job import PredictionRequest
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OTHER = "a file of my own"
 _DEVICES = ("auto", "cpu", "cuda")
+_RUN = predictions.RUN_PREFIX
 _MAGNITUDES = ("as trained", "normalised", "amplitude", "power")
 
 
@@ -48,13 +49,23 @@ def form(root: DataRoot) -> PredictionRequest | None:
     able = _say_what_is_missing(recordings, network.facts)
     with st.expander("Options", icon=":material/tune:"):
         options = _options(network.facts)
-    folder = st.text_input(
-        "Output folder",
-        key=keys.PREDICT_FOLDER,
+        folder = st.text_input(
+            "Output folder",
+            key=keys.PREDICT_FOLDER,
+            persist_state="session",
+            placeholder="the workspace",
+            help="To keep the predictions elsewhere, outside of the data: one JSON a recording, in the submission "
+            "format, and every candidate before thresholds in *raw* inside.",
+        ).strip()
+    from sai_core.inference.job import PredictionRequest, name_of
+
+    name = st.text_input(
+        "Name",
+        key=keys.PREDICT_NAME,
         persist_state="session",
-        placeholder=str(jobs.default_folder(network.facts, network.system.name)),
-        help="One JSON a recording, in the submission format; every candidate before thresholds is kept in *raw* "
-        "inside. Outside of the data. Left empty: the folder shown in grey.",
+        placeholder=name_of(network.facts.path, network.system),
+        disabled=bool(folder),
+        help="The set of predictions is kept in the workspace under this name, and is on all pages at once.",
     ).strip()
     pressed = st.button(
         f"Predict {len(able)} recording{'s' * (len(able) != 1)}",
@@ -66,7 +77,6 @@ def form(root: DataRoot) -> PredictionRequest | None:
     if not pressed:
         return None
     from sai_core.inference.engine import InputOptions
-    from sai_core.inference.job import PredictionRequest
 
     weights = str(st.session_state.get(keys.PREDICT_WEIGHTS, "") or "").strip()
     magnitude = str(options["magnitude"])
@@ -78,13 +88,11 @@ def form(root: DataRoot) -> PredictionRequest | None:
             smooth_frames=network.facts.smooth_frames,
         )
     try:
-        return PredictionRequest(
+        request = PredictionRequest(
             data=root.path,
             recordings=tuple(able),
             checkpoint=network.facts.path,
-            out=user_path(folder, what="output folder")
-            if folder
-            else jobs.default_folder(network.facts, network.system.name),
+            out=user_path(folder, what="output folder") if folder else workspace().folder("predictions"),
             system=network.system,
             teacher=network.teacher,
             teacher_scaler=network.teacher_scaler,
@@ -94,9 +102,14 @@ def form(root: DataRoot) -> PredictionRequest | None:
             inputs=inputs,
             batch=cast(int, options["batch"]),
         )
+        return request if folder else predictions.in_a_set(request, network.facts, name)
     except SaiError as error:
         st.error(plain(error))
         return None
+
+
+def _shipped_title(name: str) -> str:
+    return name if name == OTHER else f"{name.removesuffix('.safetensors')}  ·  comes with the program"
 
 
 def _recordings(root: DataRoot) -> list[Recording]:
@@ -143,19 +156,22 @@ def _line(recording: Recording, n_recordings: int) -> str:
 
 
 def _network() -> _Network | None:
-    shipped = {p.name: p for p in jobs.shipped_checkpoints()}
+    shipped = {p.name: p for p in predictions.shipped_checkpoints()}
+    trained = predictions.trained_checkpoints()
     left, right = st.columns(2)
-    if keys.PREDICT_CHECKPOINT not in st.session_state and st.query_params.get(keys.PREDICT_PATH):
+    if asked := address.asked(keys.PREDICT_RUN):
+        st.session_state[keys.PREDICT_CHECKPOINT] = f"{_RUN}{asked}" if f"{_RUN}{asked}" in trained else OTHER
+    elif keys.PREDICT_CHECKPOINT not in st.session_state and st.query_params.get(keys.PREDICT_PATH):
         # a link that names a file means that file, whatever comes with the program
         st.session_state[keys.PREDICT_CHECKPOINT] = OTHER
     name = left.selectbox(
         "Network",
-        [*shipped, OTHER],
+        [*shipped, *trained, OTHER],
         key=keys.PREDICT_CHECKPOINT,
         persist_state="session",
-        format_func=lambda n: n if n == OTHER else f"{n.removesuffix('.safetensors')}  ·  comes with the program",
+        format_func=lambda n: plain(trained[n].title) if n in trained else _shipped_title(n),
     )
-    path, text = shipped.get(name), ""
+    path, text = trained[name].weights if name in trained else shipped.get(name), ""
     if path is None:
         text = address.text_field(
             "Checkpoint file",
@@ -172,7 +188,7 @@ def _network() -> _Network | None:
             )
             return None
     try:
-        facts = jobs.checkpoint_facts(path or user_path(text, what="checkpoint file"))
+        facts = predictions.checkpoint_facts(path or user_path(text, what="checkpoint file"))
     except SaiError as error:
         st.error(plain(error))
         return None

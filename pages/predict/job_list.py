@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, background
+from pages.components import address, background, predictions
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.predict import jobs
 from sai_core.errors import SaiError
 
 if TYPE_CHECKING:
@@ -27,12 +26,12 @@ _ICONS = {
 
 def show_queue() -> None:
     """Draw all jobs, the newest first; refreshes itself while one is active."""
-    active = any(job.active for job in jobs.queue().jobs)
+    active = any(job.active for job in predictions.queue().jobs)
     st.fragment(_jobs, run_every="1s" if active else None)(active)
 
 
 def _jobs(was_active: bool) -> None:
-    started = jobs.queue().jobs
+    started = predictions.queue().jobs
     active = any(job.active for job in started)
     n_written = sum(len(job.written) for job in started)
     written_more = st.session_state.get("predict_seen_written", n_written) != n_written
@@ -99,7 +98,7 @@ def _job(job: PredictionJob) -> None:
                 key=f"predict_remove_{job.number}",
                 icon=":material/delete:",
                 help="Takes the job off this list; its files stay.",
-                on_click=jobs.queue().remove,
+                on_click=predictions.queue().remove,
                 args=(job,),
                 type="tertiary",
             )
@@ -117,7 +116,6 @@ def _results(job: PredictionJob) -> None:
                 recording=result.recording.name,
                 split=result.recording.split,
                 a=request.out.name,
-                predictions=str(request.out),
             )
         rows.append(
             {
@@ -145,11 +143,11 @@ def _results(job: PredictionJob) -> None:
 
 def _again(job: PredictionJob) -> None:
     try:
-        again = jobs.queue().request(job.request)
+        again = predictions.queue().request(job.request)
     except SaiError as error:
         st.session_state[keys.PREDICT_SAID] = str(error)
         return
-    jobs.queue().remove(job)
+    predictions.queue().remove(job)
     remember(again)
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.components import data_bar
+from pages.components import data_bar, predictions
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.predict import form, job_list, jobs, raw
+from pages.predict import form, job_list, raw
 from sai_core.errors import SaiError
 from sai_core.tuning import raw_set
+from sai_core.workspace import workspace
 
 if TYPE_CHECKING:  # loads torch
     from sai_core.inference.job import PredictionJob
@@ -32,7 +33,7 @@ def main() -> None:
         request = form.form(root)
         if request is not None:
             try:
-                job = jobs.queue().request(request)
+                job = predictions.queue().request(request)
             except SaiError as error:
                 st.error(plain(error))
             else:
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def _show_my_results_everywhere() -> None:
-    """Make the folder of the job that this session started last its *More predictions*, once it holds a file.
+    """Show what this session's jobs write outside of the workspace among *More predictions*, once it holds a file.
 
     What that network saw is shown below, too.
     """
@@ -56,7 +57,8 @@ def _show_my_results_everywhere() -> None:
     for job in mine:
         over = not job.active
         if job.written:
-            st.session_state[keys.PREDICTION_FOLDER] = str(job.request.out)
+            if not job.request.out.is_relative_to(workspace().path):  # what is kept there, all pages find by themselves
+                data_bar.add_predictions(str(job.request.out))
             if (seen := raw_set(job.request.out)) is not None:
                 st.session_state[keys.PREDICT_RAW] = str(seen.folder)
         elif not over:

@@ -11,23 +11,45 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.components import address
+from pages.components import address, predictions
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.predict import jobs
 from sai_core.dataset import DataRoot, Recording, open_frames
-from sai_core.detections.raw import RawDetections
+from sai_core.detections.raw import RawDetections, open_raw
 from sai_core.drawing import raw_picture
-from sai_core.errors import SaiError
+from sai_core.errors import InputError, SaiError
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.tuning import RawSet, find_raw_sets
 
 _BEHIND = ("Video", "Full-frame map", "Region energy", "Nothing")
 
 
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _opened(folder: str, mtime_ns: int) -> RawDetections | None:
+    return open_raw(Path(folder))
+
+
+def _raw_store(folder: Path) -> RawDetections:
+    """An opened store, memory-mapped; again when it is made anew.
+
+    Raises
+    ------
+    InputError
+        It has gone or is damaged.
+    """
+    try:
+        stamp = (folder / "store.json").stat().st_mtime_ns
+    except OSError as error:
+        raise InputError(f"{folder}: the raw detections have gone; predict the recording again.") from error
+    raw = _opened(str(folder), stamp)
+    if raw is None:
+        raise InputError(f"{folder}: the raw detections are damaged; predict the recording again.")
+    return raw
+
+
 def raw_sets(root: DataRoot) -> list[RawSet]:
     """Stores of this root's jobs, those of running jobs too, newest jobs first, and of its prediction sets."""
-    folders = [job.request.out for job in jobs.queue().jobs if job.request.data == root.path]
+    folders = [job.request.out for job in predictions.queue().jobs if job.request.data == root.path]
     folders += [s.folder for s in root.prediction_sets]
     return find_raw_sets(dict.fromkeys(folders))
 
@@ -55,7 +77,7 @@ def show_raw(root: DataRoot) -> None:
     stores = sets[folder].stores
     name = middle.selectbox("Recording", list(stores), key=keys.PREDICT_RAW_RECORDING, persist_state="session")
     try:
-        raw = jobs.raw_store(stores[name])
+        raw = _raw_store(stores[name])
     except SaiError as error:
         st.error(plain(error))
         return
@@ -145,7 +167,7 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
                     recording=recording.name,
                     split=recording.split,
                     frame=frame,
-                    predictions=str(folder.parent),
+                    a=next((s.name for s in root.prediction_sets if s.folder == folder.parent), ""),
                 ),
                 icon=":material/visibility:",
                 type="tertiary",

@@ -28,7 +28,7 @@ def main() -> None:
     systems = _choose_systems(bar, root)
     settings, filter_box = panels.choose_settings(bar)
     reviewer = _reviewer(bar)
-    path, file_box = panels.review_file(bar, default_review_path(root.path))
+    path, file_box = panels.review_file(bar, default_review_path(root.path, root.label_set))
     store = _open_store(path, root)
     if store is None or reviewer is None:
         return
@@ -90,7 +90,7 @@ def _reviewer(bar: DeltaGenerator) -> str | None:
 
 def _open_store(path: str, root: DataRoot) -> ReviewStore | None:
     try:
-        chosen = user_path(path, what="review file") if path else default_review_path(root.path)
+        chosen = user_path(path, what="review file") if path else default_review_path(root.path, root.label_set)
         store = jobs.store(str(chosen.absolute()), str(root.path))
         store.history()  # a line that cannot be read is told here, and nothing is decided on half of a log
         return store

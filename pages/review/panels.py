@@ -17,12 +17,24 @@ from pages.components.text import plain
 from pages.review import jobs
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
-from sai_core.review import KIND_TITLES, Queue, QueueSettings, ReviewStore, export_review, revised_scores, statistics
+from sai_core.progress import Progress
+from sai_core.review import (
+    KIND_TITLES,
+    Queue,
+    QueueSettings,
+    ReviewStore,
+    export_review,
+    keep_label_set,
+    revised_scores,
+    statistics,
+)
 from sai_core.review.desk import SHOW_TITLES, SHOWS, Filters, place
-from sai_core.review.export import RevisedScores
+from sai_core.review.export import ExportReport, RevisedScores
 from sai_core.review.history import History, Policy
 from sai_core.review.store import write_review_file
+from sai_core.runs.kinds import LABELS_OPTION
 from sai_core.taxonomy import class_name
+from sai_core.workspace import workspace
 
 _MAX_UPLOAD_MB = 200
 
@@ -76,6 +88,17 @@ def choose_filters(bar: DeltaGenerator, box: DeltaGenerator, queue: Queue, histo
         )
 
     items = queue.items
+    if (asked := address.asked(keys.RECORDING)) is not None:
+        known = {place(i) for i in items}
+        st.session_state[keys.REVIEW_RECORDINGS] = [asked] if asked in known else []
+        if asked not in known:
+            st.info(
+                plain(
+                    f"Nothing suspicious was found in {asked} with these systems and thresholds; all items are listed."
+                )
+            )
+    if (category := address.asked(keys.REVIEW_CLASS)) is not None:
+        st.session_state[keys.REVIEW_CLASSES] = [c for c in {i.category_id for i in items} if str(c) == category]
     kinds = several("Kind", list(KIND_TITLES), keys.REVIEW_KINDS, lambda kind: KIND_TITLES[kind])
     classes = several("Class", sorted({i.category_id for i in items}), keys.REVIEW_CLASSES, class_name)
     splits = several("Split", sorted({i.split for i in items}), keys.REVIEW_SPLITS, lambda s: s or "(none)")
@@ -111,7 +134,7 @@ def results(
     with file_box:
         _importing(store)
     with bar.popover("Results", icon=":material/output:"):
-        _export(root, store, reviewer)
+        _export(root, systems, store, reviewer)
         st.divider()
         _scores(root, systems, store)
         st.divider()
@@ -143,15 +166,24 @@ def _importing(store: ReviewStore) -> None:
             st.error(plain(error))
 
 
-def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
+def _export(root: DataRoot, systems: list[PredictionSet], store: ReviewStore, reviewer: str) -> None:
     st.markdown("**Corrected labels**")
+    name = st.text_input(
+        "Name of the label set",
+        key=keys.REVIEW_SET,
+        persist_state="session",
+        placeholder=f"{root.label_set or root.path.name} corrected",
+        help="The corrected labels of all recordings are kept in the workspace under this name, with the "
+        "differences and the log; every page can take them for the truth.",
+    ).strip()
     folder = st.text_input(
         "Folder",
-        value=str(Path.home() / "sai-corrected"),
         key=keys.REVIEW_FOLDER,
         persist_state="session",
-        help="Outside of the data root. Gets label files of all recordings, the differences, statistics and the log.",
-    )
+        placeholder="the workspace",
+        help="To keep them elsewhere, outside of the data root: labels of all recordings in the official layout, the "
+        "differences, statistics and the log.",
+    ).strip()
     policy: Policy = st.radio(
         "Where several have decided",
         ["latest", "agreed"],
@@ -162,25 +194,22 @@ def _export(root: DataRoot, store: ReviewStore, reviewer: str) -> None:
     )
     line = st.container(horizontal=True)
     mine = line.checkbox("Only my decisions", key=keys.REVIEW_ONLY, persist_state="session")
-    older = line.checkbox("Replace an older export", key=keys.REVIEW_REPLACE)
+    older = bool(folder) and line.checkbox("Replace an older export", key=keys.REVIEW_REPLACE)
     key = ("export", str(store.path))
     if st.button("Export", type="primary", icon=":material/save:"):
-        history = store.history()
-        jobs.outcomes().submit(
-            key,
-            lambda progress: export_review(
-                root,
-                history,
-                folder,
-                policy=policy,
-                reviewer=reviewer if mine else None,
-                replace_older=older,
-                progress=progress,
-            ),
-            title="Exporting",
-            reuse="active",
-        )
-    _follow(key, _exported)
+        history, only = store.history(), reviewer if mine else None
+
+        def work(progress: Progress) -> tuple[str, ExportReport]:
+            if folder:
+                report = export_review(
+                    root, history, folder, policy=policy, reviewer=only, replace_older=older, progress=progress
+                )
+                return "", report
+            stored, report = keep_label_set(root, history, name, policy=policy, reviewer=only, progress=progress)
+            return stored.name, report
+
+        jobs.outcomes().submit(key, work, title="Exporting", reuse="active")
+    _follow(key, lambda made: _exported(root, systems, *made))
 
 
 def _follow(key: tuple[str, ...], show: Callable[[Any], None]) -> None:
@@ -190,7 +219,7 @@ def _follow(key: tuple[str, ...], show: Callable[[Any], None]) -> None:
         show(job.value)
 
 
-def _exported(report: Any) -> None:
+def _exported(root: DataRoot, systems: list[PredictionSet], name: str, report: ExportReport) -> None:
     words = (
         f"{report.n_recordings} label files written, {report.n_changed} of them changed; "
         f"{report.n_differences} annotations differ. Folder: {report.folder}"
@@ -198,6 +227,28 @@ def _exported(report: Any) -> None:
     st.success(plain(words))
     if report.n_skipped:
         st.warning(f"{report.n_skipped} changes were about labels that the files do not have any more; skipped.")
+    if not name:
+        return
+    labels = {keys.LABELS: name}
+    with st.container(horizontal=True, gap="medium"):
+        address.page_link("explorer", "See them", icon=":material/visibility:", query=labels)
+        address.page_link("scores", "Score against them", icon=":material/leaderboard:", query=labels)
+        address.page_link(
+            "train", "Train on them", icon=":material/model_training:", query=_retraining(root, systems, name)
+        )
+
+
+def _retraining(root: DataRoot, systems: list[PredictionSet], labels: str) -> dict[str, str]:
+    """What the Train page is to begin with: these labels, and the detector whose predictions were reviewed."""
+    own = {stored.folder: stored.facts.checkpoint for stored in workspace().sets("predictions")}
+    checkpoint = next((own[s.folder] for s in systems if own.get(s.folder, "").endswith(".safetensors")), "")
+    return {
+        keys.TRAIN_KIND: "detector",
+        keys.TRAIN_RECIPE: "small_a",
+        keys.TRAIN_DATA: str(root.path),
+        keys.TRAIN_OPTION + LABELS_OPTION: labels,
+        keys.TRAIN_OVERRIDES: f"start.detector={checkpoint}" if checkpoint else "",
+    }
 
 
 def _scores(root: DataRoot, systems: list[PredictionSet], store: ReviewStore) -> None:

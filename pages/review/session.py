@@ -134,6 +134,8 @@ def _wanted(desk: Desk, filters: Filters, request: desk_element.Request) -> tupl
         if asked in desk.by_id:
             return asked, ""
         said = "The link names an item that is not among those found with these systems and thresholds."
+    elif address.asked(keys.FRAME) is not None and (near := _nearest(desk.listed(filters), address.frame())):
+        return near, ""
     # what has just been decided leaves the list and may still be looked at; of another list the top comes up
     allowed = {item.id for item in desk.listed(replace(filters, show="all") if same_list else filters)}
     if request.item in allowed:
@@ -143,6 +145,12 @@ def _wanted(desk: Desk, filters: Filters, request: desk_element.Request) -> tupl
         return kept, said
     listed = desk.listed(filters)
     return (listed[0].id if listed else ""), said
+
+
+def _nearest(items: list[Item], frame: int) -> str:
+    """The item that a frame lies in, or the nearest to it; "" where there is none."""
+    nearest = min(items, key=lambda i: max(i.start - frame, frame - i.end, 0), default=None)
+    return nearest.id if nearest is not None else ""
 
 
 def _moment(
@@ -243,7 +251,6 @@ def _facts(
             frame=item.frame,
             a=names[0] if names else "",
             b=names[1] if len(names) > 1 else "",
-            predictions=str(st.session_state.get(keys.PREDICTION_FOLDER, "") or ""),
         ),
     }
 

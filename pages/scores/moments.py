@@ -197,7 +197,6 @@ def show(
     (st if narrow else head).caption(f"{count} · {_meaning(focus)}", width="stretch")
 
     second = other.name if other is not None and focus.kind == "difference" else ""
-    extra = str(st.session_state.get(keys.PREDICTION_FOLDER, "")).strip()
     queries = [
         {
             "root": root,
@@ -206,7 +205,6 @@ def show(
             "frame": int(frame),
             "a": system.name,
             "b": second,
-            "predictions": extra,
         }
         for recording, frame in zip(shown.recording, shown.frame, strict=True)
     ]
@@ -226,9 +224,15 @@ def show(
     rows = event["selection"]["rows"]
     if rows:
         chosen = queries[rows[0]]
+        query = address.explorer_query(**cast(dict[str, Any], chosen))
+        line = st.container(horizontal=True, gap="small", vertical_alignment="center")
         label = f"Open {plain(chosen['recording'])}, frame {chosen['frame']} in the Explorer"
-        if st.button(label, icon=":material/visibility:", type="primary"):
-            address.go("explorer", address.explorer_query(**cast(dict[str, Any], chosen)))
+        if line.button(label, icon=":material/visibility:", type="primary"):
+            address.go("explorer", query)
+        if line.button("Review this recording", icon=":material/rate_review:", help="The likely label errors nearest"):
+            address.go("review", query)
+        if line.button("Figure of this frame", icon=":material/image:"):
+            address.go("figures", {**query, keys.FIGURES_VIEW: "Fig. 3"})
 
 
 def _meaning(focus: Focus) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, data_bar, scores_jobs
+from pages.components import address, background, data_bar, predictions, scores_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.scores import export, moments, views
@@ -43,8 +43,9 @@ def main() -> None:
     if not root.prediction_sets:
         st.info(
             "There are no predictions to score. Expected are `predictions/<system>/<recording>.json` in the data root, "
-            "or a folder of your choice under **Data**, *More predictions*."
+            "a folder of your choice under **Data**, *More predictions*, or a set that is made here."
         )
+        predictions.offer(root, key="scores")
         return
     selections = {s.name: scores_jobs.select(s, recordings) for s in root.prediction_sets}
     tasks = {n: scores_jobs.system(s, revision) for n, s in selections.items() if s.labels}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from pages.components import background
+from pages.components import address, background
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.train import run_list
@@ -19,7 +19,7 @@ from sai_core.errors import SaiError
 from sai_core.jobs import Job
 from sai_core.runs import executors, launch
 from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
-from sai_core.runs.kinds import KINDS, FieldError, TrainingKind, kind_of
+from sai_core.runs.kinds import KINDS, LABELS_OPTION, FieldError, TrainingKind, kind_of
 from sai_core.runs.launch import LaunchSpec
 from sai_core.runs.watch import RunSummary
 from sai_core.settings import shown_value
@@ -59,6 +59,27 @@ def fill_from(folder: Path, run: RunSummary) -> None:
         state[keys.TRAIN_SETTING + name] = value
 
 
+def follow_link() -> None:
+    """Fill the form from the address, and show it: a link that starts a training on some data and labels."""
+    asked = {name: address.asked(name) for name in _LINKED}
+    if not any(value is not None for value in asked.values()):
+        return
+    st.session_state[keys.TRAIN_PANEL] = NEW
+    for name, value in asked.items():
+        if value is not None and (name != keys.TRAIN_KIND or value in KINDS):
+            st.session_state[name] = value
+    st.session_state.pop(keys.TRAIN_NAME, None)
+
+
+_LINKED: Final[tuple[str, ...]] = (
+    keys.TRAIN_KIND,
+    keys.TRAIN_RECIPE,
+    keys.TRAIN_DATA,
+    keys.TRAIN_OPTION + LABELS_OPTION,
+    keys.TRAIN_OVERRIDES,
+)
+
+
 def form(folder: Path) -> None:
     """Draw the form; the button starts the run and shows it."""
     problem = st.session_state.pop(keys.TRAIN_SAID, None)
@@ -84,7 +105,7 @@ def form(folder: Path) -> None:
     if kind.data != "none":
         st.text_area(
             "Data" if kind.data == "needed" else "Data (none are needed)",
-            value=str(demo_root()),
+            value=str(st.session_state.get(keys.ROOT) or demo_root()),
             key=keys.TRAIN_DATA,
             persist_state="session",
             height=68,

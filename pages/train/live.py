@@ -112,6 +112,11 @@ def _head(folder: Path, run: RunSummary) -> None:
             "Goes on from the last checkpoint." if run.resumable else "It ended before it had begun.",
             primary=True,
         )
+    if run.kind == "detector" and (run.path / "best.safetensors").is_file():
+        with bar:
+            address.page_link(
+                "predict", "Predict with it", icon=":material/network_node:", query={keys.PREDICT_RUN: run.name}
+            )
     if run.launched:
         _button(
             bar,

@@ -18,6 +18,7 @@ def main() -> None:
         bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
         folder = run_list.choose_folder(bar)
         runs = watch.list_runs(folder)
+        form.follow_link()
         asked = address.asked(keys.TRAIN_RUN)
         if asked in [run.name for run in runs]:
             st.session_state[keys.TRAIN_RUN] = asked

@@ -62,10 +62,9 @@ class Bench:
 
 
 @st.cache_resource(ttl=5, max_entries=16, show_spinner=False)
-def raw_sets(_root: DataRoot, root: str, extra: str, sets: tuple[str, ...]) -> list[RawSet]:
-    """Raw detections of a root and of a folder of further predictions; looked for again after five seconds."""
-    folders = [Path(root) / "predictions", *(Path(folder) for folder in sets)]
-    return find_raw_sets([*folders, Path(extra)] if extra else folders)
+def raw_sets(_root: DataRoot, root: str, folders: tuple[str, ...]) -> list[RawSet]:
+    """Raw detections below a root and below some folders; looked for again after five seconds."""
+    return find_raw_sets(dict.fromkeys([Path(root) / "predictions", *map(Path, folders)]))
 
 
 def openings() -> JobQueue:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.errors import StreamlitPageNotFoundError
 
-from pages.components import address, background, data_bar
+from pages.components import address, background, data_bar, predictions
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.tune import jobs, sliders, views
@@ -21,6 +21,7 @@ from sai_core.postprocess import System, list_systems, load_system
 from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.tuning import RawSet, TuningResult
 from sai_core.viewing.recording_view import is_simulated
+from sai_core.workspace import workspace
 
 # how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
 # string that stands by itself)
@@ -64,9 +65,10 @@ def main() -> None:
 
 
 def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
-    extra = str(st.session_state.get(keys.PREDICTION_FOLDER, "") or "").strip()
-    folders = tuple(str(s.folder) for s in root.prediction_sets)
-    sets = jobs.raw_sets(root, str(root.path), extra, folders)
+    # an added folder may hold raw detections alone, from which no submission was written yet
+    added = tuple(entry for entry in data_bar.predictions_added() if os.sep in entry)
+    folders = (*(str(s.folder) for s in root.prediction_sets), *added)
+    sets = jobs.raw_sets(root, str(root.path), folders)
     if not sets:
         _say_no_raw(root)
         return None
@@ -105,7 +107,11 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
         )
         systems = list_systems(systems_folders())
         system_names = [s.name for s in systems]
-        default = "Baseline" if "Baseline" in system_names else system_names[0]
+        default = _system_of(raw, system_names)
+        if st.session_state.get(keys.TUNE_SYSTEM_OF, folder) != folder:
+            # other detections: their own system first, as they were predicted
+            st.session_state[keys.TUNE_SYSTEM] = default
+        st.session_state[keys.TUNE_SYSTEM_OF] = folder
         by_name = {s.name: s for s in systems}
         unknown.append(address.choice(keys.TUNE_SYSTEM, system_names, default))
         name = st.selectbox(
@@ -156,13 +162,20 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
     return Choice(root, raw, scopes[scope], system, systems, teacher_path)
 
 
+def _system_of(raw: RawSet, names: list[str]) -> str:
+    """The system that these detections were predicted with, where that is known; else the official baseline's."""
+    made = next((s for s in workspace().sets("predictions") if raw.folder.is_relative_to(s.folder.resolve())), None)
+    candidates = (made.facts.system if made is not None else "", "Baseline", names[0])
+    return next(name for name in candidates if name in names)
+
+
 def _raw_line(raw: RawSet) -> str:
     n = len(raw.stores)
     return f"{raw.name}  ·  {n} recording{'s' * (n != 1)}"
 
 
 def _scopes(root: DataRoot, raw: RawSet) -> dict[str, list[Recording]]:
-    """Splits and recordings that have both raw detections and labels; single recordings first if there is one only."""
+    """What has both raw detections and labels: everything, splits, single recordings."""
     ready = [r for r in root.recordings if r.name in raw.stores and r.label_path is not None]
     scopes: dict[str, list[Recording]] = {}
     for split in dict.fromkeys(r.split for r in ready):
@@ -172,7 +185,8 @@ def _scopes(root: DataRoot, raw: RawSet) -> dict[str, list[Recording]]:
     if len(scopes) > 1 and len({r.name for r in ready}) == len(ready):
         scopes["*"] = ready
     singles = {f"{r.split}/{r.name}": [r] for r in ready}
-    return {**singles, **scopes}
+    # all recordings first: thresholds of one alone hold for no other
+    return {**dict(reversed(scopes.items())), **singles}
 
 
 def _scope_line(scope: str, recordings: list[Recording]) -> str:
@@ -188,19 +202,15 @@ def _say_no_raw(root: DataRoot) -> None:
     with st.container(border=True):
         st.markdown("**No raw detections yet.** Tuning starts from what a network saw before any threshold.")
         st.markdown(
-            "Run a detector once, on the page **Predict** or with the command below; it keeps the raw detections "
-            "beside its predictions (`<folder>/raw`). Then put that folder under `predictions/` of the data root, or "
-            "name it under **Data**, *More predictions*."
+            "A detector keeps them beside its predictions. Predict once, here or with the command below; or name a "
+            "folder of raw detections under **Data**, *More predictions*."
         )
+        predictions.offer(root, key="tune")
         st.code(
             f"python -m sai_core predict --data {root.path} --split {(root.splits or ('SPLIT',))[0]} "
-            "--checkpoint energy_seg_best.pth --out predictions/mine",
+            "--checkpoint energy_seg_best.pth",
             language="bash",
         )
-        try:
-            st.page_link("pages/predict/page.py", label="Go to Predict", icon=":material/network_node:")
-        except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
-            st.caption("The page Predict stands in the navigation above.")
 
 
 @st.fragment

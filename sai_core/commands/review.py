@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: {sentence}", file=sys.stderr)
     if args.step == "queue":
         return _queue(args, root)
-    path = args.review or default_review_path(root.path)
+    path = args.review or default_review_path(root.path, root.label_set)
     if args.review is None and (second := second_review(root.path)):
         print(f"warning: {second}", file=sys.stderr)
     # a mistyped name must not pass for a review in which nothing is decided

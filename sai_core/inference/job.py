@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -31,7 +32,7 @@ from sai_core.postprocess.pipeline import KeepClasses
 from sai_core.postprocess.systems import system_toml
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name
-from sai_core.workspace import SetFacts, clean_name
+from sai_core.workspace import SetFacts, clean_name, workspace
 
 if TYPE_CHECKING:
     from sai_core.acoustics.visibility import Recipe
@@ -425,13 +426,26 @@ class PredictionJob(Job[tuple[RecordingResult, ...]]):
         def on_note(note: str) -> None:
             self.note = f"{self.note} {note}".strip()
 
-        results = predict_recordings(
-            self.request, progress_of=progress_of, on_result=self.results.__setitem__, on_note=on_note
-        )
+        with _its_set(self.request.out):
+            results = predict_recordings(
+                self.request, progress_of=progress_of, on_result=self.results.__setitem__, on_note=on_note
+            )
         if all(result.error for result in results):
             raise InputError(results[0].error)
         self.text = f"{len(self.written)} of {n} recordings written"
         return results
+
+
+@contextmanager
+def _its_set(out: Path) -> Iterator[None]:
+    """While predictions are written into a set of the workspace, nobody renames it or throws it away."""
+    here = workspace()
+    stored = next((stored for stored in here.sets("predictions") if stored.folder == out), None)
+    if stored is None:
+        yield
+        return
+    with here.writing(stored):
+        yield
 
 
 class PredictionQueue(JobQueue):

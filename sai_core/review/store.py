@@ -74,26 +74,27 @@ _SCHEMA: Final[tuple[str, ...]] = (
 )
 
 
-def default_review_path(data_root: Path) -> Path:
+def default_review_path(data_root: Path, label_set: str = "") -> Path:
     """Review file of a data root in the workspace, or the one that an older version left elsewhere; not made here.
 
+    Each label set has a review of its own, since decisions are about labels that another set does not have.
     :func:`second_review` tells of a second review of the same root.
     """
-    path, former = _review_paths(data_root)
+    path, former = _review_paths(data_root, label_set)
     return former if former.exists() and not path.exists() else path
 
 
 def second_review(data_root: Path) -> str:
     """A sentence where a data root has two reviews in the usual places; empty if it has not."""
-    path, former = _review_paths(data_root)
+    path, former = _review_paths(data_root, "")
     if not (path.exists() and former.exists()):
         return ""
     return f"There are two reviews of this data root: {path} is used; {former} is not, import it or delete it."
 
 
-def _review_paths(data_root: Path) -> tuple[Path, Path]:
+def _review_paths(data_root: Path, label_set: str) -> tuple[Path, Path]:
     """In the workspace, and where versions up to 0.2 kept it."""
-    root = os.fsencode(Path(data_root).resolve())
+    root = os.fsencode(Path(data_root).resolve()) + (b"\0" + os.fsencode(label_set) if label_set else b"")
     name = f"{hashlib.blake2b(root, digest_size=8).hexdigest()}.sqlite"
     base = os.environ.get("XDG_DATA_HOME")
     former = (Path(base) if base else Path.home() / ".local" / "share") / "sai-explorer" / "reviews"

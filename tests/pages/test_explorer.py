@@ -106,7 +106,10 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert not app.exception
     assert len(app.error) == 1
     assert "nowhere" in app.error[0].value
-    assert app.info
+    # and the way out is a click
+    app.button(key="demo_page").click().run()
+    assert not app.error
+    assert unpack(sent(app)[1]["scene"])[0]["badges"][0][0] == "simulated"
 
 
 def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:

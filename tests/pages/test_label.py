@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,14 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from sai_core.annotations import read_annotations
+from sai_core.workspace import workspace
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "label" / "page.py")
 
 
 @pytest.fixture(autouse=True)
-def _no_jobs_of_other_tests() -> Iterator[None]:
+def _own_workspace_and_no_jobs_of_other_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SAI_WORKSPACE", str(tmp_path / "workspace"))
     st.cache_resource.clear()
     yield
     st.cache_resource.clear()
@@ -67,7 +70,7 @@ def test_a_wrong_root_is_one_sentence(tmp_path: Path) -> None:
 def test_an_output_inside_the_root_is_refused(root: Path) -> None:
     test = page(root)
     test.text_input(key=keys.LABEL_FOLDER).set_value(str(root / "mine"))
-    test.button[0].click().run()
+    test.button(key="label_go").click().run()
     _wait(test)
     assert not test.exception
     assert "inside the data root" in said(test).replace("\\", "")
@@ -79,7 +82,7 @@ def test_a_label_is_made_and_shown(root: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     test = page(root)
     test.text_input(key=keys.LABEL_FOLDER).set_value(str(tmp_path / "out"))
-    test.button[0].click().run()
+    test.button(key="label_go").click().run()
     _wait(test)
     assert not test.exception
     assert not test.error, said(test)
@@ -88,7 +91,7 @@ def test_a_label_is_made_and_shown(root: Path, tmp_path: Path, monkeypatch: pyte
     assert f"{len(table)} annotations in 5 frames" in said(test), said(test)
     # again, into the same folder, which the form remembers: refused until it is allowed
     assert test.text_input(key=keys.LABEL_FOLDER).value == str(tmp_path / "out")
-    test.button[0].click().run()
+    test.button(key="label_go").click().run()
     _wait(test)
     assert "exists already" in said(test).replace("\\", ""), said(test)
     assert not (tmp_path / "home").exists()
@@ -103,3 +106,24 @@ def _wait(test: AppTest, seconds: float = 90.0) -> None:
             return
         time.sleep(0.3)
     pytest.fail("the label job did not end")
+
+
+@pytest.mark.slow
+def test_all_recordings_without_a_label_are_labelled_into_a_set_that_pages_can_use(root: Path) -> None:
+    for kind, ending in (("eigen_dev", "wav"), ("metadata_dev", "csv")):
+        first = root / kind / "dev-x" / f"fold1_room1_mix001.{ending}"
+        shutil.copy(first, first.with_name(f"fold1_room1_mix002.{ending}"))
+    test = page(root)
+    next(c for c in test.button_group if c.key == keys.LABEL_SCOPE).set_value("the 2 without a label").run()
+    assert test.button(key="label_go").label == "Make 2 labels"
+    test.button(key="label_go").click().run()
+    _wait(test)
+    assert not test.error, said(test)
+    (made,) = workspace().sets("labels")
+    assert sorted(made.files_by_split) == ["dev-x/fold1_room1_mix001", "dev-x/fold1_room1_mix002"]
+    assert made.facts.data == str(root)
+    assert list(test.dataframe[0].value["state"]) == ["made", "made"]
+    test.button(key="label_use").click().run()
+    assert test.session_state[keys.LABELS] == made.name
+    # now nothing is without a label, and the form says so by what it offers
+    assert "without a label" not in str(next(c for c in test.button_group if c.key == keys.LABEL_SCOPE).options)

@@ -136,7 +136,7 @@ def test_a_recording_is_predicted_in_the_background_and_shown(root: Path, checkp
     assert not test.error, said(test)
     assert read_annotations(out / f"{NAME}.json").recording == NAME
     # its folder is now among the predictions of every page, and its candidates can be looked at
-    assert test.text_input(key=keys.PREDICTION_FOLDER).value == str(out)
+    assert test.session_state[keys.PREDICTION_FOLDER] == str(out)
     assert "candidates in 5 frames" in said(test)
     # ended jobs can be taken off the list, their files stay
     button(test, "Remove").click().run()  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sai_core.annotations.dcase import DcaseMetadata, write_dcase_csv
 from sai_core.metrics.discovery import find_labels
 from sai_core.postprocess import PipelineSettings, load_system
 from sai_core.tuning import find_raw_sets, open_raw_set
+from sai_core.workspace import SetFacts, workspace
 from tests.tuning.stand_in import labels_of, write_root
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "tune" / "page.py")
@@ -40,6 +42,7 @@ def page(root: Path, **parameters: str) -> AppTest:
     """The page by itself (AppTest drops a button's click on any page but the app's first)."""
     test = AppTest.from_file(PAGE, default_timeout=60)
     test.query_params[keys.ROOT] = str(root)
+    test.query_params[keys.TUNE_SCOPE] = FIRST
     for name, value in parameters.items():
         test.query_params[name] = value
     return test.run()
@@ -97,6 +100,28 @@ def figures(root: Path, settings: PipelineSettings, names: list[str] | None = No
     [raw] = find_raw_sets([root / "predictions"])
     result = open_raw_set(raw.stores, find_labels(root / "labels_dev"), recordings=names).evaluate(settings)
     return f"{result.evaluation.macro.mean_ap:.4f}", f"{result.n_detections:,}"
+
+
+def test_at_first_all_recordings_are_tuned_with_the_system_that_predicted_them(root: Path) -> None:
+    [raw] = find_raw_sets([root / "predictions"])
+    made = workspace().begin("predictions", "mine", SetFacts(made_by="predict", data=str(root), system="FAO"))
+    shutil.copytree(raw.folder, made.folder / "raw")
+    try:
+        for recording in raw.stores:
+            (made.folder / f"{recording}.json").write_text('{"annotations": []}')
+        test = AppTest.from_file(PAGE, default_timeout=60)
+        test.query_params[keys.ROOT] = str(root)
+        test.query_params[keys.TUNE_RAW] = str(made.raw_folder)
+        test = settled(test.run())
+        assert test.selectbox(key=keys.TUNE_SYSTEM).value == "FAO"
+        assert test.selectbox(key=keys.TUNE_SCOPE).value == "dev-test-sim/*"
+        assert metrics(test)["Macro mAP"] == (figures(root, load_system("FAO").settings)[0], "as saved")
+        # other detections, of which nothing is known: the official baseline's system
+        test.selectbox(key=keys.TUNE_RAW).set_value(str(raw.folder))
+        settled(test.run())
+        assert test.selectbox(key=keys.TUNE_SYSTEM).value == "Baseline"
+    finally:
+        shutil.rmtree(made.folder)
 
 
 def test_without_raw_detections_it_says_what_to_do(tmp_path: Path) -> None:

@@ -79,6 +79,24 @@ export function isAt(search, place) {
   return Object.entries(place || {}).every(([name, value]) => query.get(name) === value);
 }
 
+/**
+ * Open a page of the app as one step of the browser's history, without loading the app anew.
+ * @param {string} href @param {boolean} replace  The page that is left is not to be returned to.
+ */
+export function openPage(href, replace = false) {
+  const url = new URL(href, location.href);
+  if (replace) history.replaceState({}, "", url);
+  else history.pushState({}, "", url);
+  window.dispatchEvent(new PopStateEvent("popstate", { state: {} })); // Streamlit opens the page that the address names
+}
+
+/** A link with a frame in it. @param {string} href @param {number} frame */
+export function withFrame(href, frame) {
+  const url = new URL(href, location.href);
+  url.searchParams.set("frame", String(frame));
+  return url.href;
+}
+
 /** Change the address alone, without a reload or a rerun. @param {string} href */
 export function replaceAddress(href) {
   if (href !== location.href) history.replaceState(history.state, "", href);

@@ -4,6 +4,8 @@
 // Streamlit adds an entry whenever a script writes a parameter, also on arrival, so that Back would have to be pressed
 // twice. So scripts say what the address must hold (pages/components/address.py) and it is written here.
 
+import { openPage } from "./address.js";
+
 let done = ""; // number of the message that was followed last
 let navigating = false; // Back or Forward was pressed, and the script has not answered yet
 /** @type {any} */
@@ -27,13 +29,6 @@ function follow(data, step) {
     } else history.replaceState(history.state, "", url);
   }
   window.dispatchEvent(new Event("sai-address"));
-}
-
-function go(data) {
-  const url = new URL(data.go, location.href);
-  if (data.replace) history.replaceState({}, "", url);
-  else history.pushState({}, "", url);
-  window.dispatchEvent(new PopStateEvent("popstate", { state: {} })); // Streamlit opens the page that the address names
 }
 
 // Whether a message says what the address says: an answer to this very step, and not to the one before it.
@@ -67,7 +62,7 @@ export default function mount({ data }) {
   if (!data || data.n === done) return;
   done = data.n;
   if (data.go) {
-    go(data);
+    openPage(data.go, data.replace);
     return;
   }
   if (data.page !== pageNow(data.pages)) return; // of a page that was left meanwhile

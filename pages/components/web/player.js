@@ -150,6 +150,7 @@ export class Player {
       return;
     }
     this.place = header.place;
+    this.readout.showOnward(header.links || []);
     this.readout.note(header.error || "");
     this.status = header.status || {};
     for (const [name, data] of Object.entries(arrays)) {

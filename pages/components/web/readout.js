@@ -1,6 +1,7 @@
 // @ts-check
 // Text and tables beside the panels: clock, the point under the pointer, pairs of the frame, scores, legend, keys.
 
+import { openPage, withFrame } from "./address.js";
 import { direction, valueAt } from "./geometry.js";
 import { overBands } from "./painting.js";
 import { clock, ERROR_KINDS } from "./words.js";
@@ -27,7 +28,7 @@ export class Readout {
   /** @param {import("./player.js").Player} player */
   constructor(player) {
     this.player = player;
-    this.probeKey = this.pairKey = this.scoreKey = "";
+    this.probeKey = this.pairKey = this.scoreKey = this.onwardKey = "";
     this.flashTimer = undefined;
   }
 
@@ -40,6 +41,37 @@ export class Readout {
     this.text(this.player.ref.frame, `frame ${this.player.frame} of ${this.player.nFrames}`);
     this.showProbe();
     this.showPairs();
+  }
+
+  /**
+   * Links that lead on with the frame that is shown when they are followed.
+   * @param {{title: string, href: string, help: string}[]} links
+   */
+  showOnward(links) {
+    const box = this.player.ref.onward, key = JSON.stringify(links);
+    if (key === this.onwardKey) return;
+    this.onwardKey = key;
+    box.hidden = !links.length;
+    box.replaceChildren(
+      ...links.map(({ title, href, help }) => {
+        const a = document.createElement("a");
+        a.textContent = title;
+        a.title = help;
+        a.href = href;
+        // before the browser opens it in another tab, or shows where it leads
+        for (const event of ["pointerenter", "pointerdown", "focus"]) {
+          a.addEventListener(event, () => {
+            a.href = withFrame(href, this.player.frame);
+          });
+        }
+        a.addEventListener("click", (e) => {
+          if (e.ctrlKey || e.metaKey || e.shiftKey || e.button) return;
+          e.preventDefault();
+          openPage(withFrame(href, this.player.frame));
+        });
+        return a;
+      }),
+    );
   }
 
   showProbe() {

@@ -1,0 +1,182 @@
+"""Predicting from whichever page: the one queue of jobs, the networks at hand, the offer to predict what is missing."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from pages.components import address, background
+from pages.components import state_keys as keys
+from pages.components.text import plain
+from sai_core.dataset import DataRoot, Recording
+from sai_core.errors import InputError, SaiError
+from sai_core.files import user_path
+from sai_core.postprocess import load_system
+from sai_core.runs import launch, watch
+from sai_core.workspace import workspace
+
+if TYPE_CHECKING:  # these load torch, which takes seconds at a server's first look
+    from sai_core.inference.job import PredictionJob, PredictionQueue, PredictionRequest
+    from sai_core.inference.networks import CheckpointFacts
+
+RUN_PREFIX: Final[str] = "run "
+"""Beginning of the options that are runs; no file name of ours begins with it."""
+
+SHIPPED: Final[Path] = Path(__file__).resolve().parents[2] / "assets" / "weights"
+
+
+@st.cache_resource(show_spinner="Loading the networks' code, once ...")
+def queue() -> PredictionQueue:
+    """The one queue of the app: never two networks at once."""
+    from sai_core.inference.job import PredictionQueue
+
+    return PredictionQueue()
+
+
+def shipped_checkpoints() -> list[Path]:
+    """Detectors that ship with the program, by name; neither the front end's weights nor the teacher's."""
+    return sorted(
+        p for p in SHIPPED.glob("*.safetensors") if p.name not in ("uplam.safetensors", "teacher.safetensors")
+    )
+
+
+@st.cache_resource(max_entries=32, show_spinner="Opening the checkpoint ...")
+def _facts(path: str, size: int, mtime_ns: int) -> CheckpointFacts | str:
+    from sai_core.inference.networks import describe_checkpoint
+
+    try:
+        return describe_checkpoint(Path(path))
+    except SaiError as error:
+        return str(error)
+
+
+def checkpoint_facts(path: Path) -> CheckpointFacts:
+    """What a checkpoint is, looked at once until the file changes.
+
+    Raises
+    ------
+    InputError
+        No such file, or not a checkpoint of a kind that the program knows.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"{path}: no such file; give an official energy_seg_best.pth or a detector trained here (.safetensors)."
+        ) from error
+    facts = _facts(str(path), status.st_size, status.st_mtime_ns)
+    if isinstance(facts, str):
+        raise InputError(facts)
+    return facts
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A detector that was trained here.
+
+    Attributes
+    ----------
+    title : str
+        The run, with the figure of its best epoch.
+    name : str
+        Of the run.
+    weights : Path
+    """
+
+    title: str
+    name: str
+    weights: Path
+
+
+def trained_checkpoints() -> dict[str, Trained]:
+    """Best weights of the detectors of the Train page's runs folder, the newest run first."""
+    folder = user_path(str(st.session_state.get(keys.TRAIN_FOLDER) or launch.default_runs_folder()))
+    found = {}
+    for run in watch.list_runs(folder):
+        weights = run.path / "best.safetensors"
+        if run.kind == "detector" and weights.is_file():
+            score = f"  ·  {run.best_name} {run.best_score:.3f}" if run.best_score is not None else ""
+            state = "" if run.state == "finished" else f"  ·  {run.state}"
+            found[f"{RUN_PREFIX}{run.name}"] = Trained(f"{run.name}{score}{state}  ·  trained here", run.name, weights)
+    return found
+
+
+def in_a_set(request: PredictionRequest, facts: CheckpointFacts, name: str = "") -> PredictionRequest:
+    """The same request into a set of the workspace: one of the name, or of the usual one; begun, or gone on with.
+
+    Raises
+    ------
+    InputError
+        The name is not allowed, or a set of other predictions has it.
+    EnvironmentProblem
+        The workspace cannot be written.
+    """
+    from sai_core.inference.job import check_request, facts_of, name_of
+
+    check_request(request)  # no set for what cannot be predicted
+    here, made_from = workspace(), facts_of(request, facts.content)
+    if name:
+        stored = here.begin("predictions", name, made_from, exist_ok=True)
+    else:
+        stored = here.go_on("predictions", name_of(facts.path, request.system), made_from)
+    return replace(request, out=stored.folder)
+
+
+def offer(root: DataRoot, *, key: str) -> None:
+    """Offer to predict a root's recordings with the network that comes with the program, and watch it do so.
+
+    For pages that have nothing to show without predictions. The set goes to the workspace; the page runs again when it
+    is there.
+    """
+    job = _job_of(root)
+    if job is not None and job.active:
+        background.watch([job], title="Predicting with track A", button="Stop")
+        st.caption("It runs in the background; you can leave this page. The page **Predict** shows every recording.")
+        return
+    if job is not None and job.error:
+        st.error(plain(job.error))
+    able = [r for r in root.recordings if r.array_path is not None]
+    if not able:
+        st.info("There is no 4-channel or 32-channel audio to predict from (`mic_dev`, `eigen_dev`).")
+        return
+    n = len(able)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if st.button(
+            f"Predict {n} recording{'s' * (n != 1)} with track A",
+            key=f"predict_offer_{key}",
+            icon=":material/network_node:",
+            type="primary",
+            help="The small detector that comes with the program, with the system Voted. It was trained on simulated "
+            "recordings; the page **Predict** takes your own checkpoint.",
+        ):
+            try:
+                _start(root, able)
+            except SaiError as error:
+                st.error(plain(error))
+            else:
+                st.rerun()
+        address.page_link("predict", "Choose network and recordings", icon=":material/tune:")
+
+
+def _job_of(root: DataRoot) -> PredictionJob | None:
+    if "sai_core.inference.job" not in sys.modules:  # loading it takes seconds, and nobody has had a job yet
+        return None
+    return next((job for job in queue().jobs if job.request.data == root.path), None)
+
+
+def _start(root: DataRoot, recordings: list[Recording]) -> None:
+    from sai_core.inference.job import PredictionRequest
+
+    facts, system = checkpoint_facts(SHIPPED / "track_a.safetensors"), load_system("Voted")
+    request = PredictionRequest(
+        data=root.path,
+        recordings=tuple(recordings),
+        checkpoint=facts.path,
+        out=workspace().folder("predictions"),
+        system=system,
+    )
+    queue().request(in_a_set(request, facts))
