@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from pages.train import charts, form
+from sai_core.detector.config import DetectorConfig
+from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.environment import TorchFacts
 from sai_core.runs import launch, watch
 from sai_core.runs.kinds import KINDS
@@ -358,3 +361,46 @@ def test_the_page_never_imports_a_trainer() -> None:
     program = "import sys, pages.train.live; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(PAGE).parents[2], timeout=120, check=False)
     assert done.returncode == 0
+
+
+def test_a_link_fills_the_form_for_a_run_on_corrected_labels(tmp_path: Path) -> None:
+    test = page(
+        tmp_path,
+        **{
+            keys.TRAIN_KIND: "detector",
+            keys.TRAIN_RECIPE: "small_a",
+            keys.TRAIN_DATA: "/data/own",
+            f"{keys.TRAIN_OPTION}--labels": "own corrected",
+            keys.TRAIN_OVERRIDES: "start.detector=/weights/best.safetensors",
+        },
+    )
+    assert not test.exception
+    assert test.text_area(key=keys.TRAIN_DATA).value == "/data/own"
+    command = " ".join(c.value for c in test.code)
+    assert "'--labels=own corrected'" in command
+    assert "--set=start.detector=/weights/best.safetensors" in command
+    assert "small_a" in command
+
+
+def test_a_finished_detector_is_one_of_predicts_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAI_RUNS_DIR", str(folder))
+    run = folder / "first try"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"kind": "detector"}))
+    (run / "metrics.csv").write_text("epoch,step,seconds,kind,mAP\n1,10,1.0,validation,0.25\n")
+    torch.manual_seed(0)
+    save_detector(
+        SaiDetector(DetectorConfig.small("A", channels=32, width=16, first_level=3, coarse_stem=True)),
+        run / "best.safetensors",
+    )
+    test = page(folder, **{keys.TRAIN_RUN: "first try"})
+    assert not test.exception
+    assert "Predict with it" in said(test)
+    predict = AppTest.from_file(PAGE.replace("/train/", "/predict/"), default_timeout=60)
+    predict.query_params[keys.PREDICT_RUN] = "first try"
+    predict.run()
+    assert not predict.exception
+    network = predict.selectbox(key=keys.PREDICT_CHECKPOINT)
+    assert network.value == "run first try"
+    assert any("first try" in option and "mAP 0.250" in option for option in network.options)
+    assert predict.text_input(key=keys.PREDICT_NAME).placeholder.startswith("first try")
