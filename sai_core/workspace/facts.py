@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import msgspec
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from sai_core.labelling.job import LabelSettings
 
 FORMAT: Final[int] = 1
+_LAST_SECOND: Final[int] = 253_370_764_800
+"""Of the year 9998: times that no calendar has would stop whoever shows them."""
+
 _MAX_BYTES: Final[int] = 16 << 20
 """Ten thousand recordings with long names take 1 MB."""
 
@@ -63,7 +67,7 @@ class SetFacts:
     system_toml: str = ""
     base: str = ""
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict, hash=False)
-    created: float = 0.0
+    created: Annotated[float, msgspec.Meta(ge=0, le=_LAST_SECOND)] = 0.0
     program: str = ""
     note: str = ""
     tags: tuple[str, ...] = ()
@@ -116,6 +120,8 @@ def read_json(path: Path, *, mark: str, newest: int, what: str) -> dict[str, Any
         With file and reason in one sentence.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableFacts(f"{path}: is no file.")  # a named pipe would wait for its writer
         with open(path, "rb") as stream:
             raw = stream.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -171,7 +177,7 @@ def facts_from(values: Mapping[str, Any], path: Path) -> SetFacts:
     try:
         # strict=True is msgspec's default: a number is no text
         return msgspec.convert({**known, "unknown": unknown}, SetFacts)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:
         raise UnreadableFacts(f"{path}: is damaged ({error}).") from error
 
 

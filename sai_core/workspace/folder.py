@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -40,7 +41,7 @@ from sai_core.annotations.names import composed
 from sai_core.dataset.layout import SET_FILE
 from sai_core.dataset.outputs import check_output, check_workspace
 from sai_core.dataset.root import files_of_set
-from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.errors import EnvironmentProblem, InputError, SaiError
 from sai_core.files import atomic_write, user_path
 from sai_core.workspace.facts import SetFacts, UnreadableFacts, read_facts, write_facts
 from sai_core.workspace.names import check_name, free_name
@@ -58,6 +59,7 @@ MAX_ROOTS: Final[int] = 12
 _WITHOUT_EFFECT: Final[frozenset[str]] = frozenset({"device", "batch"})
 """Options with which another run may go on with a set: results are the same but for the last digits."""
 
+_WHEN: Final = re.compile(r"[0-9]{13}")
 _LOCK_SECONDS: Final[float] = 30.0
 _VARIABLE: Final[str] = "SAI_WORKSPACE"
 
@@ -446,6 +448,9 @@ class Workspace:
                     )
                 return _gone_on_with(_open(kind, folder / taken[0]), facts)
             made = folder / f".{secrets.token_hex(6)}.new"
+            for left in folder.glob(".*.new"):
+                # of a process that was killed: whoever makes a set holds the lock
+                shutil.rmtree(left, ignore_errors=True)
             with _telling(folder):
                 made.mkdir(parents=True)
                 try:
@@ -500,8 +505,7 @@ class Workspace:
         """
         lock = filelock.FileLock(self._locks_of(stored) / f"{part or 'all'}.lock")
         with self._changing():
-            if not stored.folder.is_dir():
-                raise InputError(f"{stored.name}: this {KIND_NOUNS[stored.kind]} is gone; it was renamed or deleted.")
+            self._check_there(stored)
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
@@ -535,7 +539,7 @@ class Workspace:
         """
         name = None if name is None else check_name(name)
         with self._changing():
-            _check_there(stored)
+            self._check_there(stored)
             if note is not None or tags is not None:
                 facts = _facts_to_change(stored)
                 facts = facts if note is None else replace(facts, note=note.strip())
@@ -577,7 +581,7 @@ class Workspace:
         EnvironmentProblem
             It cannot be written.
         """
-        _check_there(stored)
+        self._check_there(stored)
         as_zip = os.fspath(out).lower().endswith(".zip")
         target = check_output(out, inputs=[stored.folder], folder=not as_zip)
         if os.path.lexists(target):
@@ -617,18 +621,23 @@ class Workspace:
             They cannot be deleted.
         """
         with self._changing():
-            _check_there(stored)
+            self._check_there(stored)
             if not stored.has_raw:
                 return 0
             if stored.folder.is_symlink() or stored.raw_folder.is_symlink():
                 raise InputError(f"{stored.folder}: is a link to a folder elsewhere; delete its raw detections there.")
             size = tree_bytes(stored.raw_folder)
-            aside = stored.folder / f".{secrets.token_hex(6)}.{RAW_FOLDER}"
+            trash = self.path / TRASH_FOLDER
             with self._not_written(stored), _telling(stored.raw_folder):
-                os.rename(stored.raw_folder, aside)
-        with _telling(aside):
-            shutil.rmtree(aside)
+                trash.mkdir(exist_ok=True)
+                os.rename(stored.raw_folder, trash / f".{secrets.token_hex(6)}.{RAW_FOLDER}")
+        self._finish_dropping()
         return size
+
+    def _finish_dropping(self) -> None:
+        """Delete raw detections that were dropped, also those that a killed process left half deleted."""
+        for place in (self.path / TRASH_FOLDER).glob(f".*.{RAW_FOLDER}"):
+            shutil.rmtree(place, ignore_errors=True)
 
     # ------------------------------------------------------------------ trash
 
@@ -643,7 +652,7 @@ class Workspace:
             The folder cannot be written.
         """
         with self._changing():
-            _check_there(stored)
+            self._check_there(stored)
             now = time.time()
             place = self.path / TRASH_FOLDER / f"{int(now * 1000):013d}-{secrets.token_hex(4)}" / stored.kind
             with self._not_written(stored), _telling(stored.folder):
@@ -659,7 +668,7 @@ class Workspace:
                 for name in _folders_in(self.path / TRASH_FOLDER / when / kind):
                     stored = _open(kind, self.path / TRASH_FOLDER / when / kind / name)
                     time_ms = when.partition("-")[0]
-                    at = int(time_ms) / 1000 if time_ms.isdecimal() else stored.changed
+                    at = int(time_ms) / 1000 if _WHEN.fullmatch(time_ms) else stored.changed
                     found.append(Trashed(kind, stored.name, stored.folder, at, stored.facts, stored.problem))
         return tuple(found)
 
@@ -707,6 +716,7 @@ class Workspace:
     def empty_trash(self) -> int:
         """Delete everything in the trash for good; returns how many bytes that were."""
         freed = 0
+        self._finish_dropping()
         for trashed in self.trashed():
             size = trashed.size_bytes()
             self.delete(trashed)
@@ -724,21 +734,27 @@ class Workspace:
         """Data roots that were opened, the newest first, whether or not they are still there."""
         return tuple(Path(p) for p in read_remembered(self.path).roots)
 
-    def remember_root(self, path: str | Path) -> None:
+    def remember_root(self, path: str | Path) -> str:
         """Put a data root first among the recent ones.
 
-        Raises
-        ------
-        InputError
-            The workspace lies inside a data root.
-        EnvironmentProblem
-            The workspace cannot be written.
+        Returns
+        -------
+        str
+            Why it could not be remembered (a workspace that cannot be written, say), in one sentence; empty if it was.
+            Nobody is kept from looking at data by that.
         """
         root = os.path.realpath(path)
-        with self._changing():
+        try:
             known = read_remembered(self.path)
-            roots = (root, *(r for r in known.roots if r != root))[:MAX_ROOTS]
-            self._remember(known, replace(known, roots=roots))
+            if known.roots[:1] == (root,):
+                return ""
+            with self._changing():
+                known = read_remembered(self.path)
+                roots = (root, *(r for r in known.roots if r != root))[:MAX_ROOTS]
+                self._remember(known, replace(known, roots=roots))
+        except SaiError as error:
+            return str(error)
+        return ""
 
     def added(self) -> tuple[Added, ...]:
         """Folders of predictions or labels elsewhere that the user added, in that order."""
@@ -780,6 +796,12 @@ class Workspace:
             write_remembered(self.path, new)
 
     # ------------------------------------------------------------------ locks
+
+    def _check_there(self, stored: StoredSet) -> None:
+        if stored.folder.parent != self.folder(stored.kind):
+            raise InputError(f"{stored.folder}: is not in the workspace {self.path}; choose the set again.")
+        if not stored.folder.is_dir():
+            raise InputError(f"{stored.name}: this {KIND_NOUNS[stored.kind]} is gone; it was renamed or deleted.")
 
     def _locks_of(self, stored: StoredSet) -> Path:
         return self.path / ".locks" / stored.kind / stored.folder.name
@@ -859,11 +881,6 @@ def _open(kind: str, folder: Path) -> StoredSet:
         return StoredSet(kind, composed(folder.name), folder, read_facts(folder))
     except UnreadableFacts as error:
         return StoredSet(kind, composed(folder.name), folder, SetFacts(), str(error))
-
-
-def _check_there(stored: StoredSet) -> None:
-    if not stored.folder.is_dir():
-        raise InputError(f"{stored.name}: this {KIND_NOUNS[stored.kind]} is gone; it was renamed or deleted.")
 
 
 def _busy(stored: StoredSet) -> InputError:

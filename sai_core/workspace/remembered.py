@@ -79,10 +79,16 @@ def read_remembered(workspace: Path) -> Remembered:
         return Remembered(problem=str(error), is_newer=isinstance(error, NewerFacts))
     try:
         known = msgspec.convert(values, _File)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:
         return Remembered(problem=f"{path}: is damaged ({error}).")
     unknown = {k: v for k, v in values.items() if k not in (_MARK, "roots", "added")}
-    return Remembered(known.roots, tuple(Added(Path(a.path), a.kind) for a in known.added), unknown)
+    added = tuple(Added(Path(a.path), a.kind) for a in known.added if _is_place(a.path))
+    return Remembered(tuple(filter(_is_place, known.roots)), added, unknown)
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text is what this program writes for a place; what somebody else wrote must not become ``.``."""
+    return os.path.isabs(text) and "\x00" not in text
 
 
 def write_remembered(workspace: Path, known: Remembered) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -248,6 +248,48 @@ def test_fields_of_other_versions_are_kept(place: Workspace) -> None:
     assert read_facts(stored.folder).unknown == {"mood": {"a": [1]}}
 
 
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = st.sampled_from([*(f.name for f in fields(SetFacts)), "sai_set", "sai_workspace", "roots", "added", "other"])
+
+
+@given(st.dictionaries(_KEYS, _JSON, max_size=5), st.sampled_from([1, 1, 1, 2]))
+def test_any_json_is_read_or_told(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, object], form: int
+) -> None:
+    place = Workspace(tmp_path_factory.getbasetemp() / "any json")
+    (place.folder("labels") / "x").mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**values, "sai_set": form, "sai_workspace": form})
+    (place.folder("labels") / "x" / "set.json").write_text(text)
+    (place.path / "workspace.json").write_text(text)
+    (stored,) = place.sets("labels")
+    time.localtime(stored.facts.created)
+    assert stored.problem or stored.facts.note == values.get("note", "")
+    assert place.problems() or all(p.is_absolute() for p in place.recent_roots())
+
+
+def test_a_named_pipe_is_not_waited_for(place: Workspace) -> None:
+    stored = made(place)
+    (stored.folder / "set.json").unlink()
+    os.mkfifo(stored.folder / "set.json")
+    assert "is no file" in place.find("predictions", stored.name).problem
+
+
+def test_what_a_killed_process_left_is_cleared_away(place: Workspace) -> None:
+    stored = made(place)
+    (place.folder("predictions") / ".abc.new").mkdir()
+    stored.raw_folder.mkdir()
+    (place.path / "trash" / ".abc.raw").mkdir(parents=True)
+    assert [s.name for s in place.sets("predictions")] == [stored.name]
+    place.drop_raw(stored)
+    made(place, "again")
+    assert list((place.path / "trash").iterdir()) == []
+    assert not (place.folder("predictions") / ".abc.new").exists()
+
+
 # ---------------------------------------------------------------------- rename, trash, restore, export
 
 
@@ -387,6 +429,24 @@ def test_a_workspace_in_a_data_root_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"data root|inside the data"):
             use_workspace(path)
     assert sorted(p.name for p in root.rglob("*")) == ["dev", "mic_dev", "r.wav"]
+
+
+def test_a_set_of_another_workspace_is_refused(place: Workspace, tmp_path: Path) -> None:
+    stored = made(place)
+    other = Workspace(tmp_path / "other")
+    with pytest.raises(InputError, match="is not in the workspace"):
+        other.trash(stored)
+    assert stored.folder.is_dir()
+
+
+def test_data_can_be_looked_at_where_nothing_can_be_remembered(tmp_path: Path) -> None:
+    (tmp_path / "mic_dev").mkdir()
+    (tmp_path / "mic_dev" / "r.wav").write_text("x")
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "inside", Path("/proc/nowhere"), Path("/dev/null/w")):
+        place = Workspace(path)
+        assert place.remember_root(tmp_path) != ""
+        assert place.recent_roots() == ()
 
 
 def test_its_own_labels_do_not_make_a_workspace_a_data_root(place: Workspace) -> None:
