@@ -83,8 +83,8 @@ def predict(open_: Open, folder: Path, material: Material) -> Page:
     expect(button).to_be_enabled(timeout=PATIENCE_MS)
     written = page.get_by_text("1 of 1 recordings written", exact=False)
     if not page.get_by_role("button", name="Remove").count():
-        field = page.get_by_role("textbox", name="Output folder")
-        field.fill(str(folder / "predictions" / "first-try"))
+        field = page.get_by_role("textbox", name="Name", exact=True)
+        field.fill("first-try")
         field.press("Enter")
         button.click()
     expect(written).to_be_visible(timeout=PATIENCE_MS)
@@ -147,12 +147,8 @@ def label(open_: Open, folder: Path, material: Material) -> Page:
     """A label made from the 32 channels of a short simulated recording, beside the simulation's own."""
     page = open_("label", label_root=material("simulated_root"))
     made = page.get_by_text("annotations in 20 frames", exact=False)
-    expect(page.get_by_role("textbox", name="Data root")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_role("button", name="Make the label").or_(made).first).to_be_visible(timeout=PATIENCE_MS)
     if not made.count():
-        field = page.get_by_role("textbox", name="Output folder")
-        field.fill(str(folder / "labels"))
-        field.press("Tab")
         page.get_by_role("button", name="Make the label").click()
     page.wait_for_selector(".sx[data-ready]", timeout=PATIENCE_MS)
     wait_for(page, "p.timeline.spectrogram && p.drawn >= 0", timeout=PATIENCE_MS)

@@ -43,7 +43,7 @@ TINY_RUN = (
 
 
 @pytest.mark.slow
-def test_a_label_is_made_and_seen(visit: OpenPage, tmp_path: Path) -> None:
+def test_a_label_is_made_and_seen(visit: OpenPage, tmp_path: Path, app_workspace: Path) -> None:
     rng = np.random.default_rng(4)
     audio = tmp_path / "root" / "eigen_dev" / "dev-x" / "fold1_room1_mix001.wav"
     csv = tmp_path / "root" / "metadata_dev" / "dev-x" / "fold1_room1_mix001.csv"
@@ -53,12 +53,12 @@ def test_a_label_is_made_and_seen(visit: OpenPage, tmp_path: Path) -> None:
     csv.write_text("".join(f"{k},8,0,30,10,200\n" for k in range(10)))
 
     page = visit("label", label_root=tmp_path / "root")
-    folder = page.get_by_role("textbox", name="Output folder")
-    folder.fill(str(tmp_path / "out"))
-    folder.press("Tab")
+    name = page.get_by_role("textbox", name="Name of the set")
+    name.fill("seen")
+    name.press("Tab")
     page.get_by_role("button", name="Make the label").click()
     page.wait_for_selector(".sx[data-ready]", timeout=120_000)
-    table = read_annotations(tmp_path / "out" / "dev-x" / "fold1_room1_mix001_std.json")
+    table = read_annotations(app_workspace / "labels" / "seen" / "dev-x" / "fold1_room1_mix001_std.json")
     assert page.get_by_text(f"{len(table)} annotations in 10 frames").count() == 1
     assert read(page, "p.nFrames") == 10
     # the navigation is there: the page came through app.py

@@ -42,7 +42,7 @@ def predict(visit: Callable[..., Page]) -> Callable[..., Page]:
 
 
 def test_from_a_recording_to_the_explorer(
-    predict: Callable[..., Page], root: Path, untrained_checkpoint: Path, tmp_path: Path
+    predict: Callable[..., Page], root: Path, untrained_checkpoint: Path, app_workspace: Path
 ) -> None:
     page = predict(root=str(root), predict_path=str(untrained_checkpoint))
     # weights come with the program, but the address names another file
@@ -50,14 +50,15 @@ def test_from_a_recording_to_the_explorer(
         str(untrained_checkpoint), timeout=120_000
     )
     expect(page.get_by_text("track A", exact=False).first).to_be_visible(timeout=120_000)
-    folder = page.get_by_role("textbox", name="Output folder")
-    folder.fill(str(tmp_path / "mine"))
-    folder.press("Enter")
+    name = page.get_by_role("textbox", name="Name", exact=True)
+    name.fill("mine")
+    name.press("Enter")
+    made = app_workspace / "predictions" / "mine"
     page.get_by_role("button", name="Predict 1 recording").click()
     # the list shows the jobs of all tabs
-    job = page.locator("[class*=st-key-predict_job_]", has_text=str(tmp_path / "mine"))
+    job = page.locator("[class*=st-key-predict_job_]", has_text=str(made))
     expect(job.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=180_000)
-    assert len(list((tmp_path / "mine").glob("*.json"))) == 1
+    assert sorted(p.name for p in made.glob("*.json")) == [f"{NAME}.json", "set.json"]
 
     image = page.get_by_test_id("stImage").locator("img").first
     expect(image).to_be_visible(timeout=120_000)
@@ -77,15 +78,16 @@ def test_from_a_recording_to_the_explorer(
 
 
 def test_a_cancelled_job_is_resumed_and_its_card_stays_alive(
-    predict: Callable[..., Page], data_root: Path, untrained_checkpoint: Path, tmp_path: Path
+    predict: Callable[..., Page], data_root: Path, untrained_checkpoint: Path, app_workspace: Path
 ) -> None:
     page = predict(root=str(data_root), predict_path=str(untrained_checkpoint))
-    folder = page.get_by_role("textbox", name="Output folder")
-    folder.fill(str(tmp_path / "resumed"))
-    folder.press("Enter")
+    name = page.get_by_role("textbox", name="Name", exact=True)
+    name.fill("resumed")
+    name.press("Enter")
+    made = app_workspace / "predictions" / "resumed"
     settle(page)
     page.get_by_role("button", name=re.compile("^Predict 1 recording")).click()
-    job = page.locator("[class*=st-key-predict_job_]", has_text=str(tmp_path / "resumed"))
+    job = page.locator("[class*=st-key-predict_job_]", has_text=str(made))
     cancel = job.get_by_role("button", name="Cancel")
     expect(cancel).to_be_visible()
     where = cancel.bounding_box()
@@ -102,4 +104,4 @@ def test_a_cancelled_job_is_resumed_and_its_card_stays_alive(
     # without another click or key: the card follows the work to its end
     expect(job.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=300_000)
     expect(job.get_by_role("button", name="Resume")).to_have_count(0)
-    assert len(list((tmp_path / "resumed").glob("*.json"))) == 1
+    assert len(list(made.glob("fold*.json"))) == 1

@@ -170,7 +170,7 @@ def test_from_the_queue_to_corrected_labels(review: OpenPage, root: Path, tmp_pa
 
     # export
     page.get_by_text("Results", exact=False).first.click()
-    folder = page.get_by_role("textbox", name="Folder")
+    folder = page.get_by_role("textbox", name="Folder", exact=True)
     folder.fill(str(tmp_path / "out"))
     folder.press("Tab")
     page.get_by_role("button", name="Export").click()
