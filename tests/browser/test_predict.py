@@ -58,7 +58,8 @@ def test_from_a_recording_to_the_explorer(
     # the list shows the jobs of all tabs
     job = page.locator("[class*=st-key-predict_job_]", has_text=str(made))
     expect(job.get_by_text("1 of 1 recordings written", exact=False)).to_be_visible(timeout=180_000)
-    assert sorted(p.name for p in made.glob("*.json")) == [f"{open_data_root(root).recordings[0].name}.json", "set.json"]
+    recording = open_data_root(root).recordings[0].name
+    assert sorted(p.name for p in made.glob("*.json")) == [f"{recording}.json", "set.json"]
 
     image = page.get_by_test_id("stImage").locator("img").first
     expect(image).to_be_visible(timeout=120_000)
