@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -207,6 +207,18 @@ def file_signature(path: str | os.PathLike[str]) -> FileSignature:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     return os.path.abspath(path), size, mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+
+
+def file_signatures(paths: Iterable[Path | None]) -> tuple[FileSignature | str | None, ...]:
+    """Signatures of files and folders; the path alone where there is none (any more): opening it will say why."""
+
+    def signature(path: Path | None) -> FileSignature | str | None:
+        try:
+            return None if path is None else file_signature(path)
+        except InputError:
+            return str(path)
+
+    return tuple(signature(path) for path in paths)
 
 
 def _folder_signature(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import streamlit as st
@@ -15,7 +14,7 @@ from pages.components import background
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
 from sai_core.dataset.browse import check_allowed
 from sai_core.errors import InputError
-from sai_core.files import file_signature
+from sai_core.files import file_signatures
 from sai_core.jobs import Job
 from sai_core.progress import Progress
 from sai_core.viewing.acoustic_layer import AcousticLayer, LayerKind, open_layer
@@ -146,7 +145,7 @@ def recording_view(
         name,
         split,
         tuple((key, chosen.name) for key, chosen in systems.items()),
-        tuple(_stamp(path) for path in paths),
+        file_signatures(paths),
     )
     return _views().get(
         signature,
@@ -157,15 +156,6 @@ def recording_view(
 def view_of(signature: tuple[object, ...], build: Callable[[], RecordingView]) -> RecordingView:
     """A recording that is opened in another way than from a data root, kept under a signature of the caller's."""
     return _views().get(signature, build)
-
-
-def _stamp(path: Path | None) -> tuple[object, ...] | None:
-    if path is None:
-        return None
-    try:
-        return file_signature(path)
-    except InputError:
-        return (str(path), -1, -1)
 
 
 _LONG_LIST: Final[int] = 500

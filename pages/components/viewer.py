@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import streamlit as st
 
-from pages.components import address, player, sources
+from pages.components import address, element, sources
 from pages.components import state_keys as keys
+from pages.components.player import Request
 from sai_core.drawing.maps import MAP_MODES, MapMode
 from sai_core.errors import SaiError
 from sai_core.jobs import Job
 from sai_core.viewing.acoustic_layer import index_table
-from sai_core.viewing.player import BLOCK_FRAMES
+from sai_core.viewing.player import BLOCK_FRAMES, pack
 from sai_core.viewing.recording_view import RecordingView
 
 
@@ -39,7 +40,7 @@ def viewer(
     links : sequence of mapping
         ``title``, ``href`` and ``help`` of other pages that go on with this recording; the player adds its frame.
     """
-    request = player.current_request(key)
+    request = Request.of(element.asked(key))
     mode = cast(MapMode, request.mode if request.mode in MAP_MODES else MAP_MODES[0])
     known = request.scene == view.scene_id
     parts: dict[str, bytes] = {}
@@ -79,7 +80,7 @@ def viewer(
         "status": status,
         "error": error,
     }
-    player.mount(player.message(header, parts), key=key)
+    element.mount("player", pack(header, parts), key=key)
 
 
 def _answer_acoustic(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import streamlit as st
 
@@ -16,7 +16,9 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.dataset.outputs import check_output
 from sai_core.drawing.colormaps import SEQUENTIAL
+from sai_core.drawing.maps import MapMode
 from sai_core.errors import InputError, SaiError
+from sai_core.figures.paper.panels import SCALES, Scale
 from sai_core.figures.paper.style import (
     FORMATS,
     MIME,
@@ -27,9 +29,11 @@ from sai_core.figures.paper.style import (
     PaperStyle,
     suggested_fonts,
 )
-from sai_core.files import atomic_write, file_signature, resolved
+from sai_core.files import resolved
 from sai_core.jobs import JobQueue
 from sai_core.viewing.recording_view import is_simulated
+
+L = TypeVar("L", bound=str)
 
 _PREVIEW_PX: Final[int] = 1280
 """Pixels across a preview, somewhat more than the page shows of it."""
@@ -64,15 +68,49 @@ def preview_width(style: PaperStyle) -> int | Literal["stretch"]:
     return "stretch" if style.width_mm > 120 else 700
 
 
-def stamps(paths: Sequence[Path | None]) -> tuple[Any, ...]:
-    """Changes whenever one of the files does."""
-    parts: list[Any] = []
-    for path in paths:
-        try:
-            parts.append(None if path is None else file_signature(path))
-        except InputError:  # gone: opening it will tell
-            parts.append(str(path))
-    return tuple(parts)
+def choose_layout(prefix: str, words: Mapping[L, str], *, about: str | None = None) -> L:
+    """Widget of how panels are put together; the first is the default."""
+    return st.segmented_control(
+        "Layout",
+        list(words),
+        default=next(iter(words)),
+        required=True,
+        format_func=words.__getitem__,
+        key=f"{prefix}layout",
+        persist_state="session",
+        help=about,
+    )
+
+
+def choose_maps(prefix: str) -> tuple[MapMode, Scale]:
+    """Widgets of how energies become maps and colours."""
+    mode: MapMode = st.selectbox(
+        "Maps",
+        get_args(MapMode),
+        key=f"{prefix}mode",
+        persist_state="session",
+        help="full: one degree a pixel; official: what the evaluator of 2026-06-30 scores; points: stored points.",
+    )
+    scale: Scale = st.selectbox(
+        "Energy scale",
+        SCALES,
+        format_func={"fixed": "0 to 1", "per-map": "each map's peak"}.__getitem__,
+        key=f"{prefix}scale",
+        persist_state="session",
+        help="The fixed scale keeps amplitudes comparable between maps and systems.",
+    )
+    return mode, scale
+
+
+def choose_colormap(prefix: str) -> str:
+    """Widget of the colours of the energy."""
+    return st.selectbox(
+        "Colours",
+        SEQUENTIAL,
+        key=f"{prefix}colormap",
+        persist_state="session",
+        help="Of the energy; all are perceptually uniform.",
+    )
 
 
 def choose_min_score(prefix: str) -> float:
@@ -120,13 +158,8 @@ def choose_style(*, panels: bool = True) -> PaperStyle | None:
     )
     colormap = SEQUENTIAL[0]
     if panels:
-        colormap = middle.selectbox(
-            "Colours",
-            SEQUENTIAL,
-            key=f"{prefix}colormap",
-            persist_state="session",
-            help="Of the energy; all are perceptually uniform.",
-        )
+        with middle:
+            colormap = choose_colormap(prefix)
     dpi = right.number_input(
         "PNG dpi", 72, 1200, 300, 50, key=f"{prefix}dpi", persist_state="session", help="Journals ask for 300 or more."
     )
@@ -195,12 +228,6 @@ def output_file(text: str, name: str, root: DataRoot) -> Path | None:
     if path.exists():
         raise InputError(f"{path}: exists already; choose another folder, or remove it.")
     return path
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a finished file."""
-    with atomic_write(path) as stream:
-        stream.write(data)
 
 
 def recording_ids(root: DataRoot) -> dict[str, Recording]:

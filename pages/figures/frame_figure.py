@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import streamlit as st
 
 from pages.components import address
@@ -11,14 +9,12 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common
 from sai_core.dataset import DataRoot, PredictionSet, Recording
-from sai_core.drawing.maps import MapMode
 from sai_core.errors import SaiError
 from sai_core.figures.paper.material import Material, open_material, system_of_set
 from sai_core.figures.paper.panels import (
-    LAYOUTS,
     NAMES,
     NOTES,
-    SCALES,
+    Layout,
     PanelOptions,
     caption,
     frame_note,
@@ -26,10 +22,10 @@ from sai_core.figures.paper.panels import (
     render_frame,
 )
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
+from sai_core.files import file_signatures
 from sai_core.viewing.recording_view import system_title
 
-_LAYOUT_WORDS = {"grid": "As in the report", "stacked": "Stacked"}
-_SCALE_WORDS = {"fixed": "0 to 1", "per-map": "each map's peak"}
+_LAYOUT_WORDS: dict[Layout, str] = {"grid": "As in the report", "stacked": "Stacked"}
 _NAME_WORDS = {"auto": "where there is room", "panel": "beside outlines", "legend": "in a legend", "none": "nowhere"}
 _NOTE_WORDS = {"figure": "under the figure", "caption": "in the caption only"}
 
@@ -56,36 +52,17 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
 
 def choose_options(prefix: str = keys.FIGURES_PANELS, *, layouts: bool = True) -> PanelOptions:
     """Widgets of what the panels hold."""
-    layout = LAYOUTS[0]
+    layout: Layout = "grid"
     if layouts:
-        layout = st.segmented_control(
-            "Layout",
-            LAYOUTS,
-            default=LAYOUTS[0],
-            required=True,
-            format_func=_LAYOUT_WORDS.__getitem__,
-            key=f"{prefix}layout",
-            persist_state="session",
-            help="One row a system, four columns; or RGB and ground truth once on top, which "
-            "suits one column of a journal.",
+        layout = common.choose_layout(
+            prefix,
+            _LAYOUT_WORDS,
+            about="One row a system, four columns; or RGB and ground truth once on top, which suits one column of a "
+            "journal.",
         )
     min_score = common.choose_min_score(prefix)
     with st.expander("Maps, names, note"):
-        mode: MapMode = st.selectbox(
-            "Maps",
-            get_args(MapMode),
-            key=f"{prefix}mode",
-            persist_state="session",
-            help="full: one degree a pixel; official: what the evaluator of 2026-06-30 scores; points: stored points.",
-        )
-        scale = st.selectbox(
-            "Energy scale",
-            SCALES,
-            format_func=_SCALE_WORDS.__getitem__,
-            key=f"{prefix}scale",
-            persist_state="session",
-            help="The fixed scale keeps amplitudes comparable between maps and systems.",
-        )
+        mode, scale = common.choose_maps(prefix)
         names = st.selectbox(
             "Class names", NAMES, format_func=_NAME_WORDS.__getitem__, key=f"{prefix}names", persist_state="session"
         )
@@ -132,7 +109,7 @@ def show(
     paths = [recording.label_path, recording.video_path, recording.frames_dir]
     paths += [s.files.get(recording.name) for s in systems]
     seen = common.preview_style(style)
-    signature = (recording.split, recording.name, frame, tuple(s.name for s in systems), common.stamps(paths))
+    signature = (recording.split, recording.name, frame, tuple(s.name for s in systems), file_signatures(paths))
     try:
         preview = common.picture(("frame", *signature, repr(options), repr(seen)), lambda: file("png", seen))
         with opened() as material:

@@ -22,9 +22,11 @@ from sai_core.figures.gallery import (
     choose_examples,
     make_gallery,
     render_class,
+    write_gallery,
 )
 from sai_core.figures.paper.panels import PanelOptions
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
+from sai_core.files import file_signatures
 from sai_core.jobs import Job
 from sai_core.metrics import RecordingScores
 from sai_core.progress import Progress
@@ -126,7 +128,7 @@ def _show(
 
     seen = common.preview_style(style)
     paths = [path for r in recordings for path in (r.label_path, system.files[r.name])]
-    signature = ("gallery", str(root.path), system.name, repr(one), repr(options), common.stamps(paths))
+    signature = ("gallery", str(root.path), system.name, repr(one), repr(options), file_signatures(paths))
     try:
         st.image(
             common.picture((*signature, repr(seen)), lambda: page("png", seen)),
@@ -192,7 +194,7 @@ def _all_at_once(
                 progress=progress,
             )
             if path is not None:
-                common.write(path, data)
+                write_gallery(data, path)
             return data
 
         job = shop.submit(key, work, title="Gallery", reuse="active")

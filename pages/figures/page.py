@@ -14,6 +14,7 @@ from pages.figures import common, curves, frame_figure, gallery, video
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.paper.material import open_material, system_of_set
+from sai_core.files import file_signatures
 from sai_core.viewing.recording_view import system_title
 
 FIGURE_3: Final[str] = "Fig. 3"
@@ -139,7 +140,7 @@ def _extent(recording: Recording, systems: list[PredictionSet]) -> tuple[int, in
 
     try:
         lengths = _extents()
-        key = common.stamps(paths)
+        key = file_signatures(paths)
         if key not in lengths:
             with open_material(recording, [system_of_set(s, recording.name) for s in systems], progress=progress) as m:
                 lengths[key] = (m.n_frames, m.liveliest_frame)

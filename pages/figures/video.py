@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import streamlit as st
 
@@ -14,19 +14,16 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common
 from sai_core.dataset import DataRoot, PredictionSet, Recording
-from sai_core.drawing.colormaps import SEQUENTIAL
-from sai_core.drawing.maps import MapMode
 from sai_core.errors import SaiError
 from sai_core.figures.paper.material import System, system_of_set
-from sai_core.figures.paper.panels import SCALES, Scale
-from sai_core.figures.video import LAYOUTS, VideoOptions, VideoReport, write_video
-from sai_core.files import cache_root
+from sai_core.figures.video import VideoLayout, VideoOptions, VideoReport, write_video
+from sai_core.files import cache_root, file_signatures
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.jobs import Job
 from sai_core.progress import Progress
 from sai_core.viewing.recording_view import system_title
 
-_LAYOUT_WORDS: Final[dict[str, str]] = {"panels": "Four panels", "overlay": "Overlay"}
+_LAYOUT_WORDS: Final[dict[VideoLayout, str]] = {"panels": "Four panels", "overlay": "Overlay"}
 _KEPT: Final[int] = 6
 """Finished videos kept in the cache for downloading."""
 
@@ -49,15 +46,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             system = system_of_set(next(iter(by_name.values())), recording.name)
         else:
             system = System("no predictions", None)
-        layout = st.segmented_control(
-            "Layout",
-            LAYOUTS,
-            default=LAYOUTS[0],
-            required=True,
-            format_func=_LAYOUT_WORDS.__getitem__,
-            key=f"{prefix}layout",
-            persist_state="session",
-        )
+        layout = common.choose_layout(prefix, _LAYOUT_WORDS)
         seconds = n_frames / FRAME_RATE_HZ
         begin, end = 0.0, seconds
         if n_frames > 1:
@@ -66,15 +55,8 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             )
         min_score = common.choose_min_score(prefix)
         with st.expander("Maps"):
-            mode: MapMode = st.selectbox("Maps", get_args(MapMode), key=f"{prefix}mode", persist_state="session")
-            scale: Scale = st.selectbox(
-                "Energy scale",
-                SCALES,
-                format_func={"fixed": "0 to 1", "per-map": "each map's peak"}.__getitem__,
-                key=f"{prefix}scale",
-                persist_state="session",
-            )
-            colormap = st.selectbox("Colours", SEQUENTIAL, key=f"{prefix}colormap", persist_state="session")
+            mode, scale = common.choose_maps(prefix)
+            colormap = common.choose_colormap(prefix)
         folder = st.text_input(
             "Folder (empty: download)",
             key=f"{prefix}folder",
@@ -94,7 +76,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
         )
         name = common.safe_name(recording.name, system.title, str(layout), *_part(start, stop, n_frames)) + ".mp4"
         paths = [recording.label_path, recording.video_path, recording.audio_path, system.path]
-        key = ("video", str(root.path), system.title, repr(options), common.stamps(paths), folder.strip())
+        key = ("video", str(root.path), system.title, repr(options), file_signatures(paths), folder.strip())
         shop = common.workshop()
         job: Job[VideoReport] | None = shop.find(key)
         go = st.button(

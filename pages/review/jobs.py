@@ -10,6 +10,7 @@ from pages.components import background, sources
 from sai_core.annotations import AnnotationTable, DcaseMetadata, read_dcase_csv
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
+from sai_core.files import file_signatures
 from sai_core.jobs import Job, JobQueue
 from sai_core.progress import Progress, no_progress
 from sai_core.review import Item, Queue, QueueSettings, ReviewStore, build_queue
@@ -43,7 +44,7 @@ def queue(root: DataRoot, systems: list[PredictionSet], settings: QueueSettings)
     """Queue of a data root: built once for all sessions, until one of the files changes."""
     paths = [path for r in root.recordings for path in (r.label_path, r.metadata_path)]
     paths += [system.files.get(r.name) for system in systems for r in root.recordings]
-    stamps = tuple(_stamp(path) for path in paths if path is not None)
+    stamps = file_signatures(paths)
     names = tuple((system.name, str(system.folder)) for system in systems)
     return queues().submit(
         (str(root.path), names, stamps, settings),
@@ -64,7 +65,7 @@ def view_of(root: DataRoot, systems: list[PredictionSet], item: Item) -> Recordi
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _metadata(path: str, size: int, mtime_ns: int) -> DcaseMetadata | None:
+def _metadata(path: str, signature: tuple[object, ...]) -> DcaseMetadata | None:
     try:
         return read_dcase_csv(path)
     except SaiError:
@@ -75,21 +76,13 @@ def material_of(root: DataRoot, systems: list[PredictionSet], item: Item) -> Mat
     """Tables of an item's recording."""
     view = view_of(root, systems, item)
     recording = view.recording
-    known = _stamp(recording.metadata_path) if recording.metadata_path is not None else None
+    path = recording.metadata_path
     names = {key: chosen.name for key, chosen in view.systems.items()}
     return Material(
         view.tables.get("L", AnnotationTable.empty(item.recording)),
         {names[key]: table for key, table in view.tables.items() if key in names},
-        _metadata(*known) if known is not None else None,
+        _metadata(str(path), file_signatures([path])) if path is not None else None,
     )
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), -1, -1
-    return str(path), status.st_size, status.st_mtime_ns
 
 
 def is_ready(root: DataRoot, systems: list[PredictionSet], item: Item) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.components import address
+from pages.components import address, element
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.review import desk_element, jobs
+from pages.review import jobs
+from pages.review.desk_element import Request
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.errors import SaiError
@@ -45,7 +46,7 @@ def show_desk(
     behind, each as often as it takes. The page names an item only where the browser cannot know better: at first, when
     another list is chosen, and when a link or Back leads to one.
     """
-    request = desk_element.current_request(keys.REVIEW_DESK)
+    request = Request.of(element.asked(keys.REVIEW_DESK))
     try:
         desk = Desk(queue, store, reviewer, lambda item: jobs.material_of(root, systems, item))
     except SaiError as problem:
@@ -98,7 +99,7 @@ def show_desk(
         **_steps(desk),
         "items": items,
     }
-    desk_element.mount(pack(header, parts), key=keys.REVIEW_DESK)
+    element.mount("desk", pack(header, parts), key=keys.REVIEW_DESK)
     listed = desk.listed(filters)
     at = next((k for k, other in enumerate(listed) if shown is not None and other.id == shown.id), -1)
     jobs.prepare(root, systems, listed[at + 1 : at + 1 + _AHEAD], reviewer=reviewer)
@@ -123,7 +124,7 @@ def _mark(store: ReviewStore, root: DataRoot) -> str:
     return hashlib.blake2b(f"{store.path}\n{root.path}".encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-def _wanted(desk: Desk, filters: Filters, request: desk_element.Request) -> tuple[str | None, str]:
+def _wanted(desk: Desk, filters: Filters, request: Request) -> tuple[str | None, str]:
     """Item that the browser must show, if any: None where it knows best, "" for an empty list; and what to say."""
     state = st.session_state
     asked = address.asked(keys.ITEM)

@@ -11,6 +11,7 @@ import streamlit as st
 
 from pages.components import background
 from sai_core.dataset import DataRoot, Recording
+from sai_core.files import file_signatures
 from sai_core.jobs import Job, JobQueue, Reuse
 from sai_core.postprocess import PipelineSettings
 from sai_core.progress import Progress
@@ -77,19 +78,12 @@ def opening(raw: RawSet, recordings: list[Recording], teacher: Path | None) -> J
     labels = {r.name: r.label_path for r in recordings if r.label_path is not None}
     stores = {name: raw.stores[name] for name in labels}
     key = (
-        tuple((name, str(path), _stamp(path / "store.json"), _stamp(labels[name])) for name, path in stores.items()),
-        None if teacher is None else (str(teacher), _stamp(teacher)),
+        tuple(stores),
+        file_signatures(path / "store.json" for path in stores.values()),
+        file_signatures([*labels.values(), teacher]),
     )
     return openings().submit(
         key,
         lambda progress: Bench(open_raw_set(stores, labels, teacher_folder=teacher, progress=progress)),
         title="Opening",
     )
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

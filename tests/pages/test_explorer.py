@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.components import player
 from pages.components import state_keys as keys
+from pages.components.element import Fields
+from pages.components.player import Request
 from pages.components.text import plain
 from sai_core.viewing.player import unpack
 from tests.figures.scenes import write_root
@@ -161,14 +162,14 @@ def test_names_from_the_disk_are_text(tmp_path: Path) -> None:
     ],
 )
 def test_any_message_of_a_browser_is_a_request(value: object) -> None:
-    request = player.parse_request(value)
+    request = Request.of(Fields(value))
     assert request.seq == 0
     assert all(block >= 0 for block in request.blocks)
     assert request.frame >= 0
 
 
 def test_a_request_keeps_what_is_right() -> None:
-    request = player.parse_request({"seq": 4, "scene": "s", "mode": "points", "blocks": list(range(20)), "want": ["a"]})
+    request = Request.of(Fields({"seq": 4, "scene": "s", "mode": "points", "blocks": list(range(20)), "want": ["a"]}))
     assert (request.seq, request.scene, request.mode, request.want) == (4, "s", "points", ("a",))
     assert request.blocks == tuple(range(8))
 

@@ -13,7 +13,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
-from pages.review import desk_element
+from pages.components.element import Fields
+from pages.review.desk_element import Request
 from sai_core.review import ReviewStore
 from sai_core.viewing.player import unpack
 from tests.figures.scenes import write_root
@@ -150,4 +151,4 @@ def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
     "value", [None, 3, {"seq": -1}, {"seq": True, "have": "x", "actions": 5}, {"actions": [1, "a"]}]
 )
 def test_any_message_of_a_browser_is_a_request(value: object) -> None:
-    assert desk_element.parse_request(value) == desk_element.Request()
+    assert Request.of(Fields(value)) == Request(0, "", -1, (), (), ())

@@ -40,8 +40,13 @@ def script(entry: str) -> str:
 
 @lru_cache(maxsize=8)
 def text(name: str) -> str:
-    """A file of this folder: HTML or CSS of an element."""
+    """A file of this folder."""
     return (FOLDER / name).read_text("utf-8")
+
+
+def style(entry: str) -> str:
+    """Style sheet of an element: what all share, then its own."""
+    return text("shared.css") + text(f"{entry}.css")
 
 
 def _source(name: str) -> str:
