@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.files import atomic_write, cache_root, confine, content_hash, file_signature, user_path
+from sai_core.files import atomic_write, cache_root, confine, content_hash, file_signature, file_signatures, user_path
 
 
 @pytest.fixture
@@ -176,6 +176,16 @@ def test_hashes_are_of_the_content(tmp_path: Path) -> None:
     assert content_hash(a) != content_hash(b)
     (tmp_path / "empty").touch()
     assert content_hash(tmp_path / "empty") == "cae66941d9efbd404e4d88758ea67670"  # BLAKE2b-128 of nothing
+
+
+def test_signatures_of_what_is_gone_are_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "there"
+    path.write_bytes(b"1")
+    gone = tmp_path / "gone"
+    found = file_signatures([path, None, gone, tmp_path])
+    assert found == (file_signature(path), None, str(gone), file_signature(tmp_path))
+    gone.write_bytes(b"2")
+    assert file_signatures([gone]) != found[2:3]
 
 
 def test_signatures_follow_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import streamlit as st
 from pages.components import background
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
 from sai_core.dataset.browse import check_allowed
-from sai_core.errors import InputError
 from sai_core.files import file_signatures
 from sai_core.jobs import Job
 from sai_core.progress import Progress

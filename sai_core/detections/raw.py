@@ -31,7 +31,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,7 +63,45 @@ _DTYPES: Final[dict[str, type[np.generic]]] = {**_COLUMNS, _PER_FRAME: np.float1
 
 
 @dataclass(frozen=True, eq=False)
-class RawDetections:
+class RawColumns:
+    """Candidates of one frame, as a network gives them, or of many: the columns of the module's table but ``frame``.
+
+    Of one frame, ``full_energy`` has no axis of frames.
+    """
+
+    boxes_xyxy: npt.NDArray[np.float32]
+    class_scores: npt.NDArray[np.float32]
+    objectness: npt.NDArray[np.float32]
+    category_id: npt.NDArray[np.int16]
+    energy: npt.NDArray[np.float16 | np.float32]
+    distance_cm: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float16]
+    full_energy: npt.NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return int(self.objectness.shape[0])
+
+    @property
+    def own_scores(self) -> npt.NDArray[np.float32]:
+        """Score of each candidate's own class, shape (n,)."""
+        return np.take_along_axis(np.asarray(self.class_scores), self.category_id[:, None].astype(np.int64), axis=1)[
+            :, 0
+        ]
+
+
+def joined(frames: Sequence[RawColumns], *, first: int = 0) -> dict[str, npt.NDArray]:
+    """All columns of the module's table of frames in a row, at least one."""
+    counts = [len(columns) for columns in frames]
+    table = {
+        name: np.concatenate([getattr(columns, name) for columns in frames]) for name in _COLUMNS if name != "frame"
+    }
+    table["frame"] = np.repeat(np.arange(first, first + len(frames), dtype=np.int32), counts)
+    table[_PER_FRAME] = np.stack([columns.full_energy for columns in frames])
+    return table
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RawDetections(RawColumns):
     """Candidates of one recording; the columns are those of the module's table.
 
     Attributes
@@ -82,14 +120,6 @@ class RawDetections:
     n_frames: int
     notes: Mapping[str, str]
     frame: npt.NDArray[np.int32]
-    boxes_xyxy: npt.NDArray[np.float32]
-    class_scores: npt.NDArray[np.float32]
-    objectness: npt.NDArray[np.float32]
-    category_id: npt.NDArray[np.int16]
-    energy: npt.NDArray[np.float16 | np.float32]
-    distance_cm: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float16]
-    full_energy: npt.NDArray[np.float16]
 
     def __post_init__(self) -> None:
         n = self.frame.shape[0]
@@ -100,9 +130,6 @@ class RawDetections:
             raise InputError(f"{self.recording}: raw frames must be in order and within 0..{self.n_frames - 1}.")
         if self.full_energy.shape[0] != self.n_frames:
             raise InputError(f"{self.recording}: full_energy needs one map for each of {self.n_frames} frames.")
-
-    def __len__(self) -> int:
-        return int(self.frame.shape[0])
 
 
 def store_key(parts: Mapping[str, str]) -> str:

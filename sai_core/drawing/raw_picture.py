@@ -53,7 +53,7 @@ def ranked(raw: RawDetections, ranking: Ranking) -> npt.NDArray[np.float32]:
         return np.asarray(raw.objectness)
     if ranking != "class":
         raise InputError(f"ranking {ranking!r} is not known; choose class or objectness.")
-    return np.take_along_axis(raw.class_scores, raw.category_id[:, None].astype(np.int64), axis=1)[:, 0]
+    return raw.own_scores
 
 
 def frame_candidates(

@@ -27,10 +27,10 @@ from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
-from sai_core.detections.raw import RawDetections, RawWriter, open_raw, store_folder, store_key
+from sai_core.detections.raw import RawColumns, RawDetections, RawWriter, joined, open_raw, store_folder, store_key
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.inference.networks import FULL_HEIGHT, FULL_WIDTH, FrameOutput, Network, run_in_batches
+from sai_core.inference.networks import Network, run_in_batches
 from sai_core.progress import Progress, no_progress
 from sai_core.threads import ReadAhead
 
@@ -188,13 +188,13 @@ def _fill(
                 f"{writer.recording}: not even one frame fits into the memory of {network.device}; "
                 "use another device or a smaller network."
             ) from error
-        writer.write(block.first, _columns(block.first, outputs, network.embedding_dim))
+        writer.write(block.first, joined(outputs, first=block.first))
         tell(block.first + len(outputs))
 
 
 def _forward(
     network: Network, block: _Block, options: InputOptions, batch: int, tell: Callable[[int], None]
-) -> tuple[list[FrameOutput], int]:
+) -> tuple[list[RawColumns], int]:
     def after(done: int) -> None:
         # the end of a block is told when it is written: whoever stops the run there must not lose it
         if done < len(block.acoustic):
@@ -214,20 +214,6 @@ def _forward(
             windows = power.unfold(0, 2 * network.context_frames + 1, 1).permute(0, 3, 1, 2)
             context = SoundContext.of(windows)
         return run_in_batches(network.run, acoustic, rgb, context, batch=batch, after=after)
-
-
-def _columns(first: int, outputs: Sequence[FrameOutput], embedding_dim: int) -> dict[str, npt.NDArray]:
-    counts = [len(o) for o in outputs]
-    columns: dict[str, npt.NDArray] = {
-        "frame": np.repeat(np.arange(first, first + len(outputs), dtype=np.int32), counts),
-        "full_energy": np.stack([o.full_energy for o in outputs])
-        if outputs
-        else np.zeros((0, FULL_HEIGHT, FULL_WIDTH), dtype=np.float16),
-    }
-    for name in ("boxes_xyxy", "class_scores", "objectness", "category_id", "energy", "distance_cm", "embedding"):
-        columns[name] = np.concatenate([getattr(o, name) for o in outputs])
-    columns["embedding"] = columns["embedding"].reshape(sum(counts), embedding_dim)
-    return columns
 
 
 def _prepared(

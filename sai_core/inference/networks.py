@@ -17,6 +17,7 @@ from sai_core.acoustics.features import Magnitude, exact_convolutions
 from sai_core.acoustics.projection import Grid
 from sai_core.acoustics.visibility import Recipe
 from sai_core.checkpoints import read_metadata
+from sai_core.detections.raw import RawColumns
 from sai_core.detector.baseline import DISTANCE_UNIT_CM, OfficialBaseline, fold_norms, load_official_baseline
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
@@ -24,26 +25,6 @@ from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import InputError
 from sai_core.files import content_hash
 from sai_core.taxonomy import N_CLASSES
-
-FULL_HEIGHT, FULL_WIDTH = 45, 90
-"""Stored resolution of full-frame maps: four degrees a cell."""
-
-
-@dataclass(frozen=True)
-class FrameOutput:
-    """Candidates of one frame as arrays; columns as in :mod:`sai_core.detections.raw`, without ``frame``."""
-
-    boxes_xyxy: npt.NDArray[np.float32]
-    class_scores: npt.NDArray[np.float32]
-    objectness: npt.NDArray[np.float32]
-    category_id: npt.NDArray[np.int16]
-    energy: npt.NDArray[np.float16 | np.float32]
-    distance_cm: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float16]
-    full_energy: npt.NDArray[np.float16]
-
-    def __len__(self) -> int:
-        return int(self.objectness.shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +79,12 @@ class Network(Protocol):
     needs_rgb: bool
     context_frames: int
     """Frames before and after each one whose power maps the network wants; 0 for none."""
-    embedding_dim: int
     device: torch.device
 
     def describe(self) -> dict[str, str]:
         """Options that change its numbers."""
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[FrameOutput]:
+    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[RawColumns]:
         """Candidates of a batch: (batch, 9, 180, 360) and (batch, 3, 180, 360) on the network's device."""
 
 
@@ -171,7 +151,6 @@ class BaselineNetwork:
 
     needs_rgb = True
     context_frames = 0
-    embedding_dim = 0
 
     def __init__(self, model: OfficialBaseline, options: NetworkOptions | None = None) -> None:
         self.options = options or NetworkOptions()
@@ -195,7 +174,7 @@ class BaselineNetwork:
             **_describe(self.options),
         }
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[FrameOutput]:
+    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[RawColumns]:
         """Candidates of a batch."""
         if rgb is None:
             raise InputError("the official baseline needs video beside the acoustic maps.")
@@ -211,7 +190,7 @@ class BaselineNetwork:
                 full = acoustic.new_zeros(len(found), 0, 0)
         counts = [len(c.boxes) for c in found]
         return [
-            FrameOutput(
+            RawColumns(
                 _single(c.boxes),
                 _single(c.class_scores),
                 _single(c.objectness),
@@ -254,7 +233,6 @@ class OwnNetwork:
         self.proposals = 100 if self.options.proposals is None else self.options.proposals
         self.needs_rgb = model.config.track == "B"
         self.context_frames = model.config.context_frames
-        self.embedding_dim = model.config.embedding_dim
         self.device = next(model.parameters()).device
 
     def describe(self) -> dict[str, str]:
@@ -266,7 +244,7 @@ class OwnNetwork:
             **_describe(self.options),
         }
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[FrameOutput]:
+    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[RawColumns]:
         """Candidates of a batch."""
         with _precision(self.options, self.device):
             if not self.needs_rgb:
@@ -288,7 +266,7 @@ class OwnNetwork:
             scores = _single(c.class_scores)
             rows, category_id = _likeliest(scores, self.options.classes, self.floor)
             out.append(
-                FrameOutput(
+                RawColumns(
                     _single(c.boxes_deg)[rows],
                     scores[rows],
                     _single(c.objectness)[rows],
@@ -406,7 +384,7 @@ def open_network(path: Path, *, device: str | torch.device = "cpu", options: Net
     return BaselineNetwork(load_official_baseline(path, device=device), options)
 
 
-Forward = Callable[[Tensor, Tensor | None, SoundContext | None], list[FrameOutput]]
+Forward = Callable[[Tensor, Tensor | None, SoundContext | None], list[RawColumns]]
 
 
 def run_in_batches(
@@ -417,14 +395,14 @@ def run_in_batches(
     *,
     batch: int,
     after: Callable[[int], None] | None = None,
-) -> tuple[list[FrameOutput], int]:
+) -> tuple[list[RawColumns], int]:
     """Run a network on many frames; when memory runs out, halve the batch and go on.
 
     ``after``, if given, is told after each batch how many frames are done.
 
     Returns
     -------
-    outputs : list of FrameOutput
+    outputs : list of RawColumns
         One a frame, in order; the same whatever the batch, to float tolerance.
     batch : int
         The batch size that fitted; to be used from then on.
@@ -434,7 +412,7 @@ def run_in_batches(
     torch.OutOfMemoryError, MemoryError
         Not even one frame fits.
     """
-    outputs: list[FrameOutput] = []
+    outputs: list[RawColumns] = []
     while len(outputs) < acoustic.shape[0]:
         part = slice(len(outputs), len(outputs) + batch)
         try:

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import torch
 
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
+from sai_core.detections.raw import RawColumns, joined
 from sai_core.detections.table import Detections
 from sai_core.detector.models import SaiDetector
 from sai_core.drawing.annotators import Name, Picture, draw_box, energy_levels, paint, write_names
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.inference.networks import FrameOutput, OwnNetwork
+from sai_core.inference.networks import OwnNetwork
 from sai_core.metrics import evaluate
 from sai_core.postprocess import PipelineSettings, nms_per_class, run_pipeline
 from sai_core.progress import Progress, no_progress
@@ -91,12 +92,12 @@ def predict(
     device: torch.device,
     floor: float,
     progress: Progress = no_progress,
-) -> list[FrameOutput]:
+) -> list[RawColumns]:
     """Candidates of every frame of one recording (of a frame set with step 1)."""
     # a copy: OwnNetwork changes the layout of the weights in place, and sums in another order have other last bits
     network = OwnNetwork(copy.deepcopy(model), floor=floor)
     n_frames = len(frames.recordings[index])
-    out: list[FrameOutput] = []
+    out: list[RawColumns] = []
     for first in range(0, n_frames, _BATCH):
         places = [(index, f) for f in range(first, min(first + _BATCH, n_frames))]
         batch = make_batch(frames.read(places), circular=True, grid=config.data.grid, device=device)
@@ -105,18 +106,16 @@ def predict(
     return out
 
 
-def detections_of(outputs: Sequence[FrameOutput]) -> Detections:
+def detections_of(outputs: Sequence[RawColumns]) -> Detections:
     """Candidates of a recording with the network's own class as score."""
-    counts = [len(o) for o in outputs]
-    category = np.concatenate([o.category_id for o in outputs])
-    scores = np.concatenate([o.class_scores for o in outputs])
+    columns = joined(outputs)
     return Detections(
-        np.repeat(np.arange(len(outputs), dtype=np.int32), counts),
-        category,
-        np.take_along_axis(scores, category[:, None].astype(np.int64), axis=1)[:, 0],
-        np.concatenate([o.boxes_xyxy for o in outputs]),
-        np.concatenate([o.distance_cm for o in outputs]).astype(np.float64),
-        np.concatenate([o.energy for o in outputs]),
+        columns["frame"],
+        columns["category_id"],
+        np.concatenate([output.own_scores for output in outputs]),
+        columns["boxes_xyxy"],
+        columns["distance_cm"].astype(np.float64),
+        columns["energy"],
     )
 
 
@@ -170,7 +169,7 @@ def _telling_frame(table: AnnotationTable, n_frames: int) -> int:
 
 
 def picture(
-    frames: FrameSet, index: int, frame: int, output: FrameOutput, config: TrainingConfig, *, min_score: float = 0.3
+    frames: FrameSet, index: int, frame: int, output: RawColumns, config: TrainingConfig, *, min_score: float = 0.3
 ) -> npt.NDArray[np.uint8]:
     """Label (above) and prediction (below) of one frame as an RGB image of 720 x 720.
 
@@ -181,8 +180,7 @@ def picture(
     labels = target["labels"].numpy() - 1
     truth = _panel(target["full_map"].numpy(), target["boxes_deg"].numpy(), labels, None)
     energy = cv2.resize(output.full_energy.astype(np.float32), (ERP_WIDTH, ERP_HEIGHT))
-    category_id = output.category_id
-    scores = np.take_along_axis(output.class_scores, category_id[:, None].astype(np.int64), axis=1)[:, 0]
+    category_id, scores = output.category_id, output.own_scores
     kept = nms_per_class(np.zeros_like(category_id), category_id, scores, output.boxes_xyxy)
     kept = kept[scores[kept] >= min_score]
     guess = _panel(np.asarray(energy), output.boxes_xyxy[kept], category_id[kept], scores[kept])

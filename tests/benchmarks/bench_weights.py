@@ -37,11 +37,12 @@ import torch
 
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import open_data_root
+from sai_core.detections.raw import RawColumns
 from sai_core.detections.table import Detections
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.geometry import ERP_WIDTH, great_circle_deg
-from sai_core.inference.networks import FrameOutput, NetworkOptions, OwnNetwork, describe_checkpoint
+from sai_core.inference.networks import NetworkOptions, OwnNetwork, describe_checkpoint
 from sai_core.metrics import evaluate
 from sai_core.metrics.diagnostics import class_agnostic_figures
 from sai_core.metrics.directions import region_peak_direction
@@ -109,9 +110,9 @@ def _turned(table: AnnotationTable, turn: Turn) -> AnnotationTable:
 
 def _run(
     network: OwnNetwork, frames: FrameSet, index: int, variant: Variant, turn: Turn
-) -> tuple[list[FrameOutput], float]:
+) -> tuple[list[RawColumns], float]:
     n_frames = len(frames.recordings[index])
-    out: list[FrameOutput] = []
+    out: list[RawColumns] = []
     seconds = 0.0
     for first in range(0, n_frames, BATCH):
         places = [(index, f) for f in range(first, min(first + BATCH, n_frames))]

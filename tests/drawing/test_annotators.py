@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import cv2
@@ -64,14 +63,22 @@ def raw_of(table: AnnotationTable, energy: npt.NDArray[np.float32]) -> RawDetect
     boxes = [box_of(np.concatenate(_curves(table, row))) for row in range(len(table))]
     # outlines go through pixel centres
     boxes_xyxy = np.array([(x0 - 0.5, y0 - 0.5, x1 + 0.5, y1 + 0.5) for x0, y0, x1, y1 in boxes])
-    columns = {
-        "frame": np.zeros(len(table), np.int64),
-        "boxes_xyxy": boxes_xyxy,
-        "category_id": table.category_id.astype(np.int64),
-        "class_scores": np.eye(13, dtype=np.float32)[table.category_id],
-        "full_energy": energy[None],
-    }
-    return cast(RawDetections, SimpleNamespace(**columns, n_frames=1))
+    n = len(table)
+    return RawDetections(
+        recording="r",
+        key="key",
+        n_frames=1,
+        notes={},
+        frame=np.zeros(n, np.int32),
+        boxes_xyxy=boxes_xyxy.astype(np.float32),
+        class_scores=np.eye(13, dtype=np.float32)[table.category_id],
+        objectness=np.ones(n, np.float32),
+        category_id=table.category_id.astype(np.int16),
+        energy=np.zeros((n, 28, 28), np.float16),
+        distance_cm=np.zeros(n, np.float32),
+        embedding=np.zeros((n, 0), np.float16),
+        full_energy=energy[None].astype(np.float16),
+    )
 
 
 def _curves(table: AnnotationTable, row: int) -> list[npt.NDArray[np.float32]]:
@@ -161,7 +168,7 @@ def at(view: Picture, x: float, y: float) -> list[int]:
 
 
 @pytest.mark.parametrize("painter", PAINTERS)
-@pytest.mark.parametrize("energy", [0.34, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("energy", [0.34, 0.5, 0.72, 1.0])
 def test_an_energy_has_one_colour_on_both_sides_of_the_seam(painter: str, energy: float) -> None:
     """Also in the first and the last column, and the next pixels have none."""
     view = PAINTERS[painter](table_of("r", [dense(MUSIC, 350, 60, energy)]))

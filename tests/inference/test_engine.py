@@ -25,6 +25,7 @@ from sai_core.acoustics.store import FeatureStore
 from sai_core.annotations import read_annotations
 from sai_core.cli import main
 from sai_core.dataset import open_data_root
+from sai_core.detections.raw import RawColumns
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector, save_detector
 from sai_core.detector.spectrum import SoundContext
@@ -32,7 +33,7 @@ from sai_core.errors import CancelledError, InputError
 from sai_core.files import content_hash
 from sai_core.inference import engine
 from sai_core.inference.engine import InputOptions, predict_recording, shard
-from sai_core.inference.networks import FrameOutput, NetworkOptions, describe_checkpoint, open_network, run_in_batches
+from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network, run_in_batches
 from tests.benchmarks.literal_baseline import LiteralBaseline
 from tests.detector.oracle_weights import oracle_state
 
@@ -189,7 +190,7 @@ def test_engine_equals_a_plain_loop_of_the_official_baseline(
         assert sorted(mine) == list(np.flatnonzero(rows))
         # other kernels for other batches: float32 leaves some 3e-3 px on boxes of 200 px and more
         np.testing.assert_allclose(raw.boxes_xyxy[mine], expected["boxes"], rtol=0, atol=5e-3)
-        own = np.take_along_axis(raw.class_scores, raw.category_id[:, None].astype(int), axis=1)[:, 0]
+        own = raw.own_scores
         np.testing.assert_allclose(own[rows], expected["scores"], rtol=0, atol=1e-4)  # in their own order, too
         np.testing.assert_allclose(own[mine], expected["scores"], rtol=0, atol=1e-4)
         np.testing.assert_allclose(raw.energy[mine], expected["energy_maps"], rtol=0, atol=1e-3)
@@ -234,9 +235,9 @@ def test_other_options_never_show_a_stale_result(
 
 def test_memory_that_does_not_suffice_halves_the_batch() -> None:
     sizes: list[int] = []
-    empty = FrameOutput(*[np.zeros(0)] * 8)  # type: ignore[arg-type]
+    empty = RawColumns(*[np.zeros(0)] * 8)  # type: ignore[arg-type]
 
-    def greedy(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[FrameOutput]:
+    def greedy(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[RawColumns]:
         sizes.append(len(acoustic))
         if len(acoustic) > 3:
             raise torch.OutOfMemoryError("no")
@@ -247,7 +248,7 @@ def test_memory_that_does_not_suffice_halves_the_batch() -> None:
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
     assert [float(o.objectness[0]) for o in outputs] == list(range(10))
 
-    def hopeless(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[FrameOutput]:
+    def hopeless(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[RawColumns]:
         raise MemoryError
 
     with pytest.raises(MemoryError):

@@ -12,10 +12,11 @@ import torch
 
 from sai_core.acoustics.store import FeatureStore
 from sai_core.dataset import open_data_root
+from sai_core.detections.raw import RawColumns
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.geometry import ERP_WIDTH
 from sai_core.inference.engine import InputOptions, predict_recording
-from sai_core.inference.networks import FrameOutput, open_network
+from sai_core.inference.networks import open_network
 from sai_core.postprocess import PipelineSettings, Prepared, candidates
 from sai_core.training import validation
 from sai_core.training.config import TrainingConfig, read_config
@@ -106,7 +107,7 @@ def test_frames_are_spread_evenly() -> None:
     assert validation_frames(Ten(), 99) == list(range(10))  # type: ignore[arg-type]
 
 
-def _perfect(frames: FrameSet) -> list[FrameOutput]:
+def _perfect(frames: FrameSet) -> list[RawColumns]:
     """What a network would say that knows the labels."""
     out = []
     for frame in range(len(frames.recordings[0])):
@@ -123,7 +124,7 @@ def _perfect(frames: FrameSet) -> list[FrameOutput]:
             energy[k] = cv2.resize(full, (28, 28), interpolation=cv2.INTER_AREA)
             scores[k, region.label - 1] = 0.9
         out.append(
-            FrameOutput(
+            RawColumns(
                 boxes,
                 scores,
                 np.ones(n, np.float32),
