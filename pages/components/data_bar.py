@@ -164,10 +164,8 @@ def _short(path: str) -> str:
 
 
 def _remember(path: Path) -> None:
-    try:
-        workspace().remember_root(path)
-    except SaiError as error:  # a list of recent folders that cannot be kept is no reason to show nothing
-        st.caption(plain(error))
+    if told := workspace().remember_root(path):  # no reason to show nothing
+        st.caption(plain(told))
 
 
 def _browser(path: str) -> None:

@@ -200,19 +200,23 @@ def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> N
 def _submit(
     root: DataRoot, recording: Recording, output_dir: Path, *, with_raw: bool, replace_older: bool, quirks: bool
 ) -> None:
+    here = workspace()
+
     def work(progress: Progress) -> Made:
         # torch is loaded here, not with the page
         from sai_core.labelling.job import LabelSettings, label_recording_of_root
 
-        report = label_recording_of_root(
-            recording,
-            root.path,
-            output_dir=output_dir,
-            with_raw=with_raw,
-            replace_older=replace_older,
-            settings=LabelSettings(official_quirks=quirks),
-            progress=progress,
-        )
+        # nobody renames the set meanwhile, or throws it away
+        with here.writing_into(output_dir, part=recording.name):
+            report = label_recording_of_root(
+                recording,
+                root.path,
+                output_dir=output_dir,
+                with_raw=with_raw,
+                replace_older=replace_older,
+                settings=LabelSettings(official_quirks=quirks),
+                progress=progress,
+            )
         labels = report.labels
         return Made(report.out_path, len(labels.table), labels.n_frames, labels.dtype, report.seconds, report.notes)
 

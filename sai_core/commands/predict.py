@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,10 +172,7 @@ def run(args: argparse.Namespace) -> int:
     def note(sentence: str) -> None:
         print(f"note: {sentence}", file=sys.stderr)
 
-    with ExitStack() as stack:
-        if stored is not None:
-            stack.callback(workspace().drop_empty, stored)
-            stack.enter_context(workspace().writing(stored, part=f"rank {rank}" if world > 1 else ""))
+    with workspace().writing_into(request.out, part=f"rank {rank}" if world > 1 else ""):
         results = predict_recordings(replace(request, recordings=tuple(mine)), progress_of=progress_of, on_note=note)
     failed = [r for r in results if r.error]
     for result in results:

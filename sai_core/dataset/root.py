@@ -478,6 +478,8 @@ def files_of_set(folder: Path, kind: str, *, skip: Iterable[Path] = ()) -> tuple
             continue
         key = parsed[0] if place == folder else f"{composed(place.name)}/{parsed[0]}"
         _keep_better(best, key, parsed[1], file, folder, told)
+    for key in [k for k in best if k.endswith("_raw") and k.removesuffix("_raw") in best]:
+        del best[key]  # unstandardised amplitudes, kept beside a label
     return {key: best[key][1] for key in sorted(best)}, (*scan.problems, *told)
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -426,7 +425,7 @@ class PredictionJob(Job[tuple[RecordingResult, ...]]):
         def on_note(note: str) -> None:
             self.note = f"{self.note} {note}".strip()
 
-        with _its_set(self.request.out):
+        with workspace().writing_into(self.request.out):
             results = predict_recordings(
                 self.request, progress_of=progress_of, on_result=self.results.__setitem__, on_note=on_note
             )
@@ -434,18 +433,6 @@ class PredictionJob(Job[tuple[RecordingResult, ...]]):
             raise InputError(results[0].error)
         self.text = f"{len(self.written)} of {n} recordings written"
         return results
-
-
-@contextmanager
-def _its_set(out: Path) -> Iterator[None]:
-    """While predictions are written into a set of the workspace, nobody renames it or throws it away."""
-    here = workspace()
-    stored = next((stored for stored in here.sets("predictions") if stored.folder == out), None)
-    if stored is None:
-        yield
-        return
-    with here.writing(stored):
-        yield
 
 
 class PredictionQueue(JobQueue):

@@ -94,7 +94,12 @@ def second_review(data_root: Path) -> str:
 
 def _review_paths(data_root: Path, label_set: str) -> tuple[Path, Path]:
     """In the workspace, and where versions up to 0.2 kept it."""
-    root = os.fsencode(Path(data_root).resolve()) + (b"\0" + os.fsencode(label_set) if label_set else b"")
+    root = os.fsencode(Path(data_root).resolve())
+    if label_set:
+        with suppress(InputError):
+            # by what never changes: a set that gets another name keeps its review
+            label_set = workspace().find("labels", label_set).facts.id or label_set
+        root += b"\0" + os.fsencode(label_set)
     name = f"{hashlib.blake2b(root, digest_size=8).hexdigest()}.sqlite"
     base = os.environ.get("XDG_DATA_HOME")
     former = (Path(base) if base else Path.home() / ".local" / "share") / "sai-explorer" / "reviews"

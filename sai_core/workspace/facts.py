@@ -54,6 +54,8 @@ class SetFacts:
         Name and version of the program.
     note : str
     tags : tuple of str
+    id : str
+        Of this set, whatever it is called; filled in when it is made.
     unknown : mapping
         Fields that other versions of the program wrote; kept when the file is written again.
     """
@@ -71,6 +73,7 @@ class SetFacts:
     program: str = ""
     note: str = ""
     tags: tuple[str, ...] = ()
+    id: str = ""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
 

@@ -432,7 +432,12 @@ class Workspace:
             The folder cannot be written.
         """
         name = check_name(name)
-        facts = replace(facts, created=facts.created or time.time(), program=facts.program or _program())
+        facts = replace(
+            facts,
+            created=facts.created or time.time(),
+            program=facts.program or _program(),
+            id=facts.id or secrets.token_hex(8),
+        )
         if kind == "predictions" and any(r.rpartition("/")[2] == "set" for r in facts.recordings):
             raise InputError(
                 "A recording called 'set' cannot be kept in the workspace, where set.json says what a set was made "
@@ -480,8 +485,8 @@ class Workspace:
                 tried.append(name)
 
     def drop_empty(self, stored: StoredSet) -> bool:
-        """Take away a set in which there is nothing but its ``set.json``; whether that was so."""
-        with self._changing(), suppress(OSError):
+        """Take away a set in which there is nothing but ``set.json``, if nobody writes into it; whether that was so."""
+        with self._changing(), suppress(OSError, InputError), self._not_written(stored):
             if [p.name for p in stored.folder.iterdir()] == [SET_FILE]:
                 (stored.folder / SET_FILE).unlink()
                 stored.folder.rmdir()
@@ -516,6 +521,29 @@ class Workspace:
             yield stored.folder
         finally:
             lock.release()
+
+    @contextmanager
+    def writing_into(self, folder: Path, *, part: str = "") -> Iterator[None]:
+        """:meth:`writing` for a job that knows only its output folder; a folder elsewhere is nobody's business.
+
+        A set in which nothing but its ``set.json`` is left in the end is taken away again.
+
+        Raises
+        ------
+        InputError
+            Somebody else is writing into the set, or it was renamed or thrown away since the job was asked for.
+        """
+        folder = Path(os.path.abspath(folder))
+        kind = folder.parent.name
+        if kind not in KINDS or folder.parent != self.folder(kind):
+            yield
+            return
+        stored = _open(kind, folder)
+        try:
+            with self.writing(stored, part=part):
+                yield
+        finally:
+            self.drop_empty(stored)
 
     def change(
         self,
@@ -892,7 +920,7 @@ def _facts_to_change(stored: StoredSet) -> SetFacts:
         return read_facts(stored.folder)
     except UnreadableFacts as error:
         if not os.path.lexists(stored.folder / SET_FILE):
-            return SetFacts(made_by="import", created=stored.changed, program=_program())
+            return SetFacts(made_by="import", created=stored.changed, program=_program(), id=secrets.token_hex(8))
         raise InputError(f"{error} A note would replace it; move it away first.") from error
 
 

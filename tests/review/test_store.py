@@ -24,7 +24,7 @@ from sai_core.review.entries import new_uid
 from sai_core.review.export import diff_markdown, statistics
 from sai_core.review.queue import Queue
 from sai_core.review.store import ReviewStore, default_review_path, read_review_file, second_review, write_review_file
-from sai_core.workspace import workspace
+from sai_core.workspace import SetFacts, workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -232,6 +232,18 @@ def test_a_review_of_an_older_version_is_used_where_it_is(tmp_path: Path, monkey
         if path == former:
             assert second_review(root) == ""
     assert str(former) in second_review(root)
+
+
+def test_each_label_set_has_its_review_whatever_it_is_called(tmp_path: Path) -> None:
+    stored = workspace().begin("labels", "mine", SetFacts())
+    workspace().begin("labels", "other", SetFacts())
+    path = default_review_path(tmp_path, "mine")
+    renamed = workspace().change(stored, name="renamed")
+    assert default_review_path(tmp_path, "renamed") == path
+    assert default_review_path(tmp_path, workspace().restore(workspace().trash(renamed)).name) == path
+    places = {path, default_review_path(tmp_path), default_review_path(tmp_path, "other")}
+    places |= {default_review_path(tmp_path, "/a/folder"), default_review_path(tmp_path / "x", "renamed")}
+    assert len(places) == 5
 
 
 def test_no_review_is_made_in_a_workspace_among_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,9 @@ def test_a_set_is_found_with_its_facts_and_files(place: Workspace, tmp_path: Pat
     (stored.folder / "raw" / "a.k" / "store.json").write_text("{}" * 50)
     found = place.find("predictions", "fao")
     assert found.problem == ""
-    assert found.facts == replace(facts, created=found.facts.created, program=found.facts.program)
+    made_up = {name: getattr(found.facts, name) for name in ("created", "program", "id")}
+    assert found.facts == replace(facts, **made_up)
+    assert len({found.facts.id, made(place, "another").facts.id, ""}) == 3
     assert began - 1 <= found.facts.created <= time.time()
     assert found.facts.program.startswith("SAI Explorer ")
     assert dict(found.files) == {"a": stored.folder / "a.json", "b": stored.folder / "b_inference.json.gz"}
@@ -392,6 +394,34 @@ def test_a_set_that_is_being_written_stays_where_it_is(place: Workspace) -> None
             pass
         assert place.change(stored, note="a note may be").facts.note == "a note may be"
     assert place.change(stored, name="y").name == "y"
+
+
+def test_a_job_that_knows_its_folder_alone(place: Workspace, tmp_path: Path) -> None:
+    stored = made(place, "x")
+    with place.writing_into(stored.folder), pytest.raises(InputError, match="being written"):
+        place.change(stored, name="y")
+    assert place.change(stored, name="y").n_files == 2
+    # the job was asked for before: it must not make a set that nobody knows anything about
+    with pytest.raises(InputError, match="is gone"), place.writing_into(stored.folder):
+        pass
+    assert [s.name for s in place.sets("predictions")] == ["y"]
+    empty = place.begin("predictions", "empty", SetFacts())
+    with pytest.raises(InputError, match="nothing"), place.writing_into(empty.folder):
+        raise InputError("nothing")
+    assert [s.name for s in place.sets("predictions")] == ["y"]
+    shared = place.begin("predictions", "shared", SetFacts())
+    with place.writing_into(shared.folder, part="1"):
+        with place.writing_into(shared.folder, part="0"):
+            pass
+        assert place.find("predictions", "shared").problem == ""  # the other has only not begun to write
+    with place.writing_into(tmp_path / "elsewhere"), place.writing_into(place.path / "runs" / "x"):
+        pass
+
+
+def test_amplitudes_beside_a_label_are_no_labels(place: Workspace) -> None:
+    stored = made(place, kind="labels", files=("dev/a", "dev/b_raw"))
+    (stored.folder / "dev" / "a_raw.json").write_text("{}")
+    assert sorted(place.find("labels", stored.name).files) == ["a", "b_raw"]
 
 
 def test_export_to_a_folder_and_to_a_zip(place: Workspace, tmp_path: Path) -> None:
