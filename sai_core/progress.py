@@ -22,6 +22,15 @@ def no_progress(fraction: float, message: str) -> None:
     """Ignore the report."""
 
 
+def part_of(progress: Progress, begin: float, end: float) -> Progress:
+    """Progress of a piece of work whose 0 and 1 are ``begin`` and ``end`` of the whole."""
+
+    def report(fraction: float, message: str) -> None:
+        progress(begin + (end - begin) * fraction, message)
+
+    return report
+
+
 class TerminalProgress:
     """One self-overwriting line on stderr (plain lines when stderr is no terminal), at most five a second."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Rooms of ``sai_core`` from the ground up (``docs/architecture.md``). A room imports from its own floor and
 from those below."""
+
+LAYERS: dict[str, tuple[str, ...]] = {"sai_core.metrics": ("official", "evaluation", "reading")}
+"""Rooms that are divided again, with their packages from the ground up. A module imports from its own layer and from
+those below it; the room's front (its ``__init__``) is for others."""
 
 SHARED_BY_PAGES = "components"
 
@@ -91,11 +95,27 @@ def climbing(imports: Iterable[Import]) -> list[str]:
     return wrong
 
 
-def circle(imports: Iterable[Import]) -> list[str]:
-    """Rooms that import each other in a ring; empty if there is none."""
+def out_of_layer(imports: Iterable[Import]) -> list[str]:
+    """Imports within a divided room that go up, or through the room's front; and modules beside its layers."""
+    wrong = []
+    for item in imports:
+        for room, layers in LAYERS.items():
+            if not item.module.startswith(f"{room}."):
+                continue
+            here = item.module.split(".")[room.count(".") + 1]
+            there = item.name.split(".")[room.count(".") + 1] if item.name.startswith(f"{room}.") else None
+            if here not in layers:
+                wrong.append(f"{item.module}: is in none of the layers {', '.join(layers)}")
+            elif there is not None and there not in layers[: layers.index(here) + 1]:
+                wrong.append(str(item))
+    return wrong
+
+
+def circle(imports: Iterable[Import], name_of: Callable[[str], str | None] = room_of) -> list[str]:
+    """Rooms (or what else ``name_of`` makes of modules) that import each other in a ring; empty if there is none."""
     below: dict[str, set[str]] = {}
     for item in imports:
-        here, there = room_of(item.module), room_of(item.name)
+        here, there = name_of(item.module), name_of(item.name)
         if here is not None and there is not None and here != there:
             below.setdefault(here, set()).add(there)
     try:
@@ -132,6 +152,18 @@ def test_no_circle_between_rooms(imports: list[Import]) -> None:
     assert circle(imports) == []
 
 
+def test_layers_of_a_room_import_down(imports: list[Import]) -> None:
+    assert out_of_layer(imports) == []
+    for room, layers in LAYERS.items():
+        inside = {item.module for item in imports if item.module.startswith(f"{room}.")}
+        assert {module.split(".")[room.count(".") + 1] for module in inside} == set(layers)
+
+        def module_of(name: str, inside: set[str] = inside) -> str | None:
+            return name if name in inside else name.rpartition(".")[0] if name.rpartition(".")[0] in inside else None
+
+        assert circle(imports, module_of) == []
+
+
 def test_no_page_imports_another(imports: list[Import]) -> None:
     assert of_other_pages(imports) == []
     packages = {item.module.split(".")[1] for item in imports if item.module.startswith("pages.")}
@@ -150,7 +182,10 @@ def test_every_room_is_looked_at(imports: list[Import]) -> None:
     [
         ("sai_core.files", "import sai_core.dataset.root"),
         ("sai_core.inference.engine", "def f():\n    from sai_core.drawing import still"),
-        ("sai_core.metrics.scores", "if TYPE_CHECKING:\n    from sai_core.training.config import TrainingConfig"),
+        (
+            "sai_core.metrics.reading.tables",
+            "if TYPE_CHECKING:\n    from sai_core.training.config import TrainingConfig",
+        ),
         ("sai_core.acoustics.store", "from sai_core import runs"),
         ("sai_core.acoustics.store", "from ..runs.folder import RunFolder"),
         ("sai_core.review.desk", "def f():\n    import streamlit as st"),
@@ -165,7 +200,24 @@ def test_a_climbing_import_is_found(module: str, source: str) -> None:
 
 def test_what_goes_down_is_let_through() -> None:
     source = "from sai_core import __version__\nfrom sai_core.dataset import audio\nfrom ..progress import Progress"
-    assert climbing(imports_of("sai_core.metrics.scores", source)) == []
+    assert climbing(imports_of("sai_core.metrics.evaluation.scores", source)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "is_wrong"),
+    [
+        ("official.pairing_0630", "from sai_core.metrics.official import rendering_0630", False),
+        ("reading.tables", "from sai_core.metrics.official.published import CAVEAT", False),
+        ("reading.tables", "from sai_core.progress import Progress", False),
+        ("official.pairing_0630", "from sai_core.metrics.evaluation.scores import merge", True),
+        ("evaluation.scores", "def f():\n    from sai_core.metrics.reading import diagnostics", True),
+        ("evaluation.scores", "from sai_core.metrics import confusion_matrix", True),
+        ("evaluation.scores", "from ..reading.tables import Table", True),
+        ("thing", "from sai_core.errors import InputError", True),
+    ],
+)
+def test_an_import_out_of_its_layer_is_found(module: str, source: str, is_wrong: bool) -> None:
+    assert bool(out_of_layer(imports_of(f"sai_core.metrics.{module}", source))) == is_wrong
 
 
 def test_a_circle_on_one_floor_is_found() -> None:

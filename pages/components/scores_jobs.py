@@ -14,9 +14,11 @@ from sai_core.dataset import PredictionSet, Recording
 from sai_core.errors import InputError
 from sai_core.files import file_signature
 from sai_core.jobs import Job, JobQueue
-from sai_core.metrics.diagnostics import BootstrapResult, bootstrap
-from sai_core.metrics.score_store import ScoreStore, SystemResult, class_agnostic_of_system, score_system
-from sai_core.metrics.scores import Figures, Revision
+from sai_core.metrics.evaluation.score_store import ScoreStore
+from sai_core.metrics.evaluation.scores import Figures
+from sai_core.metrics.official.revisions import Revision
+from sai_core.metrics.reading.diagnostics import BootstrapResult, bootstrap
+from sai_core.metrics.reading.systems import SystemResult, class_agnostic_of_system, score_system
 from sai_core.progress import Progress
 
 

@@ -11,11 +11,11 @@ import plotly.graph_objects as go
 
 from pages.components.plotting import GREY, is_dark, styled, text_color
 from pages.components.text import chart_text
-from sai_core.metrics.calibration import ReliabilityCurve, curve_points
-from sai_core.metrics.diagnostics import Interval, PrecisionRecallCurve
-from sai_core.metrics.published import PublishedRow
-from sai_core.metrics.scores import Revision
-from sai_core.metrics.tables import Table
+from sai_core.metrics.official.published import PublishedRow
+from sai_core.metrics.official.revisions import Revision
+from sai_core.metrics.reading.calibration import ReliabilityCurve, curve_points
+from sai_core.metrics.reading.diagnostics import Interval, PrecisionRecallCurve
+from sai_core.metrics.reading.tables import Table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES, SHORT_NAMES
 
 _BLUE: Final[str] = "#2f7ed8"

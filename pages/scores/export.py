@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pages.scores import views
-from sai_core.metrics.tables import Table, to_csv, to_latex
+from sai_core.metrics.reading.tables import Table, to_csv, to_latex
 
 
 @dataclass(frozen=True)

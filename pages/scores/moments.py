@@ -14,8 +14,8 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.errors import SaiError
 from sai_core.geometry import FRAME_RATE_HZ
-from sai_core.metrics import drilldown
-from sai_core.metrics.score_store import SystemResult
+from sai_core.metrics.reading import drilldown
+from sai_core.metrics.reading.systems import SystemResult
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES, class_color, class_name
 
 _SHOWN: Final[int] = 300

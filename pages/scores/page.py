@@ -17,8 +17,8 @@ from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.jobs import Job, wait_briefly
 from sai_core.metrics import REVISION_NOTES, REVISIONS, Revision, is_soft
-from sai_core.metrics.published import PUBLISHED
-from sai_core.metrics.score_store import SystemResult
+from sai_core.metrics.official.published import PUBLISHED
+from sai_core.metrics.reading.systems import SystemResult
 from sai_core.viewing.recording_view import is_simulated
 
 ALL_SPLITS: Final[str] = "all splits"

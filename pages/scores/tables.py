@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from sai_core.metrics.tables import Table
+from sai_core.metrics.reading.tables import Table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 
 ROW_HEIGHT_PX: Final[int] = 27

@@ -17,12 +17,12 @@ from pages.scores.moments import Focus, focus_of_cell
 from sai_core.dataset import DataRoot
 from sai_core.errors import SaiError
 from sai_core.metrics import THRESHOLDS, Revision, confusion_matrix, is_soft
-from sai_core.metrics.calibration import reliability_curve
-from sai_core.metrics.diagnostics import BootstrapResult, Interval
-from sai_core.metrics.published import Track, published_rows, track_of_name
-from sai_core.metrics.score_store import SystemResult
-from sai_core.metrics.scores import Figures
-from sai_core.metrics.tables import Table, class_table, difference_table, recordings_table, systems_table
+from sai_core.metrics.evaluation.scores import Figures
+from sai_core.metrics.official.published import Track, published_rows, track_of_name
+from sai_core.metrics.reading.calibration import reliability_curve
+from sai_core.metrics.reading.diagnostics import BootstrapResult, Interval
+from sai_core.metrics.reading.systems import SystemResult
+from sai_core.metrics.reading.tables import Table, class_table, difference_table, recordings_table, systems_table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES, class_name
 
 SYSTEMS: Final[str] = "Systems"

@@ -156,8 +156,8 @@ class AnnotationTable:
             chosen = np.flatnonzero(chosen)
         chosen = chosen.astype(np.int64).reshape(-1)
         chosen = chosen[np.argsort(self.frame[chosen], kind="stable")]
-        polygon_index, polygon_offsets = _gather_ranges(self.polygon_offsets, chosen)
-        point_index, point_offsets = _gather_ranges(self.point_offsets, polygon_index)
+        polygon_index, polygon_offsets = gather_ranges(self.polygon_offsets, chosen)
+        point_index, point_offsets = gather_ranges(self.point_offsets, polygon_index)
         return AnnotationTable(
             self.recording,
             self.frame[chosen],
@@ -180,11 +180,32 @@ class AnnotationTable:
         return cls(recording, zero, zero, zero, zero, zero, one, one, np.zeros((0, 2)), zero)  # type: ignore[arg-type]
 
 
-def _gather_ranges(
+def gather_ranges(
     offsets: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Child indices of the chosen parents, concatenated, and the new parents' offsets."""
+    """Indices of all that the chosen owners have, one owner after the other.
+
+    Parameters
+    ----------
+    offsets : int64, shape (n + 1,)
+        Owner ``i`` has the entries ``offsets[i]`` to ``offsets[i + 1] - 1``.
+    chosen : int64, shape (m,)
+        Owners in any order, repeated or not.
+
+    Returns
+    -------
+    index : int64
+        Entries of the chosen owners.
+    new_offsets : int64, shape (m + 1,)
+        Where those of each begin in ``index``.
+
+    Examples
+    --------
+    >>> index, new_offsets = gather_ranges(np.array([0, 2, 2, 5]), np.array([2, 0]))
+    >>> index.tolist(), new_offsets.tolist()
+    ([2, 3, 4, 0, 1], [0, 3, 5])
+    """
     counts = offsets[chosen + 1] - offsets[chosen]
-    new_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    index = np.arange(new_offsets[-1]) - np.repeat(new_offsets[:-1], counts) + np.repeat(offsets[chosen], counts)
-    return index.astype(np.int64), new_offsets
+    new_offsets = np.zeros(len(chosen) + 1, np.int64)
+    np.cumsum(counts, out=new_offsets[1:])
+    return np.arange(new_offsets[-1]) + np.repeat(offsets[chosen] - new_offsets[:-1], counts), new_offsets

@@ -84,7 +84,7 @@ def _figures(
 ) -> dict[str, dict[str, float | None]]:
     """Macro and micro figures of the file as it was and as it is, and the change; None where undefined."""
     from sai_core.annotations.reading import read_annotations
-    from sai_core.metrics.evaluation import evaluate
+    from sai_core.metrics.evaluation.evaluate import evaluate
 
     truth = {"file": read_annotations(labels, progress=progress)}
     old, new = (evaluate(truth, {"file": t}, allow_large=True, use_cache=False).to_json() for t in (before, after))

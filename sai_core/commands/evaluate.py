@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     from sai_core.dataset.outputs import check_output
     from sai_core.metrics import REVISIONS, evaluate_revisions
-    from sai_core.metrics.discovery import find_pairs
-    from sai_core.metrics.report import evaluation_table
+    from sai_core.metrics.evaluation.discovery import find_pairs
+    from sai_core.metrics.reading.report import evaluation_table
     from sai_core.workspace import folder_of
 
     told: list[str] = []

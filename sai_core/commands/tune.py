@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search, print, write."""
     from sai_core.dataset.outputs import check_output
-    from sai_core.metrics.discovery import find_labels
+    from sai_core.metrics.evaluation.discovery import find_labels
     from sai_core.postprocess.systems import load_system, save_system, systems_folder, systems_folders
     from sai_core.tuning import open_raw_set, search_thresholds
     from sai_core.tuning.discovery import raw_set

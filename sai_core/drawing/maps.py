@@ -33,7 +33,7 @@ from scipy.spatial import QhullError
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, unwrap_columns
-from sai_core.metrics.rendering_0630 import MAP_HEIGHT, MAP_WIDTH, render_map_0630
+from sai_core.metrics.official.rendering_0630 import MAP_HEIGHT, MAP_WIDTH, render_map_0630
 
 FloatArray = npt.NDArray[np.float64]
 MapMode = Literal["full", "official", "points"]

@@ -35,8 +35,7 @@ from sai_core.figures.paper.panels import (
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
 from sai_core.files import atomic_write
 from sai_core.metrics import RecordingScores, score_recordings
-from sai_core.metrics.evaluation import part_of
-from sai_core.progress import Progress, no_progress
+from sai_core.progress import Progress, no_progress, part_of
 from sai_core.taxonomy import N_CLASSES, class_name
 from sai_core.viewing.recording_view import is_simulated, system_title
 

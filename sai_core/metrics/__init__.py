@@ -1,7 +1,19 @@
 """All four revisions of the official metrics, and what users want beside them."""
 
-from sai_core.metrics.blobs_0402 import render_map_0402
-from sai_core.metrics.diagnostics import (
+from sai_core.metrics.evaluation.evaluate import evaluate, evaluate_revisions, score_recording, score_recordings
+from sai_core.metrics.evaluation.matching import (
+    MATCH_ANGLE_DEG,
+    RecordingMatches,
+    SpatialMatches,
+    match_recording,
+    spatial_matches,
+)
+from sai_core.metrics.evaluation.scores import Evaluation, Figures, RecordingScores, as_revision, merge, tie_range
+from sai_core.metrics.official.blobs_0402 import render_map_0402
+from sai_core.metrics.official.directions import region_peak_direction
+from sai_core.metrics.official.rendering_0630 import SparseMaps, render_map_0630, render_table_0630
+from sai_core.metrics.official.revisions import REVISION_NOTES, REVISIONS, SOFT_REVISIONS, THRESHOLDS, Revision, is_soft
+from sai_core.metrics.reading.diagnostics import (
     BootstrapResult,
     ErrorCounts,
     Interval,
@@ -16,30 +28,6 @@ from sai_core.metrics.diagnostics import (
     matched_class_f1,
     pair_errors,
     precision_recall_curve,
-)
-from sai_core.metrics.directions import region_peak_direction
-from sai_core.metrics.evaluation import evaluate, evaluate_revisions, score_recording, score_recordings
-from sai_core.metrics.matching import (
-    MATCH_ANGLE_DEG,
-    RecordingMatches,
-    SpatialMatches,
-    match_recording,
-    spatial_matches,
-)
-from sai_core.metrics.rendering_0630 import SparseMaps, render_map_0630, render_table_0630
-from sai_core.metrics.scores import (
-    REVISION_NOTES,
-    REVISIONS,
-    SOFT_REVISIONS,
-    THRESHOLDS,
-    Evaluation,
-    Figures,
-    RecordingScores,
-    Revision,
-    as_revision,
-    is_soft,
-    merge,
-    tie_range,
 )
 
 __all__ = [

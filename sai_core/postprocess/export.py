@@ -12,15 +12,15 @@ Three ways to write a region; each makes a candidate's points from its RoI map, 
 ``hull``
     The same samples within the convex shape around the strongest cells: compact, without outliers of the mask.
 
-How the samples survive the evaluator (see :mod:`sai_core.metrics.rendering_0630`): it interpolates linearly over the
-Delaunay triangulation of a part's points and reads the result at whole pixels of 3.6 degrees. A point *at* a pixel
-gives that pixel its own value, whatever the diagonals of the triangulation. Points on the outer edge would fall off
-where float32 rounds a coordinate inwards, and one point or a straight row of them has no triangle at all. So a pixel
-that lacks a neighbour in its part is written 0.1 degree further out on that side, and twice where it lacks both: the
-hull then contains all pixels of the part, always. The rest of the value, 1/37 of the difference to the neighbour, is
-the price. All coordinates are multiples of 0.1, so rounding in a later compression does no harm. A part over the seam
-is written as two polygons, between which lies no pixel. A region between the pixels is written at the one nearest to
-its peak: an annotation that the evaluator renders as nothing can only be a false positive.
+How the samples survive the evaluator (see :mod:`sai_core.metrics.official.rendering_0630`): it interpolates linearly
+over the Delaunay triangulation of a part's points and reads the result at whole pixels of 3.6 degrees. A point *at* a
+pixel gives that pixel its own value, whatever the diagonals of the triangulation. Points on the outer edge would fall
+off where float32 rounds a coordinate inwards, and one point or a straight row of them has no triangle at all. So a
+pixel that lacks a neighbour in its part is written 0.1 degree further out on that side, and twice where it lacks both:
+the hull then contains all pixels of the part, always. The rest of the value, 1/37 of the difference to the neighbour,
+is the price. All coordinates are multiples of 0.1, so rounding in a later compression does no harm. A part over the
+seam is written as two polygons, between which lies no pixel. A region between the pixels is written at the one nearest
+to its peak: an annotation that the evaluator renders as nothing can only be a false positive.
 """
 
 from __future__ import annotations

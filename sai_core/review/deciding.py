@@ -34,7 +34,7 @@ import numpy as np
 
 from sai_core.annotations import AnnotationTable
 from sai_core.errors import InputError
-from sai_core.metrics.directions import region_peak_direction
+from sai_core.metrics.official.directions import region_peak_direction
 from sai_core.review.edits import (
     MAX_DISTANCE_CM,
     AppliedEdits,

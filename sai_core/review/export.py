@@ -31,9 +31,8 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, confine, resolved, user_path
 from sai_core.geometry import great_circle_deg
 from sai_core.metrics import Evaluation, Revision, evaluate
-from sai_core.metrics.directions import region_peak_direction
-from sai_core.metrics.evaluation import part_of
-from sai_core.progress import Progress, no_progress
+from sai_core.metrics.official.directions import region_peak_direction
+from sai_core.progress import Progress, no_progress, part_of
 from sai_core.review.deciding import corrected
 from sai_core.review.edits import AppliedEdits, annotation_keys
 from sai_core.review.history import History, Policy, agreement

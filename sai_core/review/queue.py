@@ -43,10 +43,9 @@ from sai_core.annotations import AnnotationTable, DcaseMetadata, read_annotation
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.geometry import FRAME_RATE_HZ, great_circle_deg
-from sai_core.metrics.directions import region_peak_direction
-from sai_core.metrics.evaluation import part_of
-from sai_core.metrics.pairing_0630 import candidate_pairs
-from sai_core.progress import Progress, no_progress
+from sai_core.metrics.official.directions import region_peak_direction
+from sai_core.metrics.official.pairing_0630 import candidate_pairs
+from sai_core.progress import Progress, no_progress, part_of
 from sai_core.review.edits import annotation_keys
 from sai_core.taxonomy import class_name
 

@@ -39,10 +39,10 @@ from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.detections.raw import RawDetections
 from sai_core.errors import InputError
 from sai_core.metrics import Evaluation, RecordingScores, SparseMaps, merge, render_table_0630
-from sai_core.metrics.evaluation import check_canvas, group_keys
-from sai_core.metrics.map_cache import cached_maps_0630
-from sai_core.metrics.pairing_0630 import candidate_pairs, optimal_pairs
-from sai_core.metrics.scores import distance_ape, soft_hits
+from sai_core.metrics.evaluation.evaluate import check_canvas
+from sai_core.metrics.evaluation.map_cache import cached_maps_0630
+from sai_core.metrics.evaluation.scores import distance_ape, soft_hits
+from sai_core.metrics.official.pairing_0630 import candidate_pairs, group_keys, optimal_pairs
 from sai_core.postprocess import (
     Candidates,
     PipelineSettings,

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sai_core.errors import InputError
 from sai_core.metrics import THRESHOLDS, RecordingScores
-from sai_core.metrics.average_precision import precision_recall_0630
-from sai_core.metrics.scores import best_first, ordered
+from sai_core.metrics.evaluation.scores import best_first, ordered
+from sai_core.metrics.official.average_precision import precision_recall_0630
 from sai_core.taxonomy import N_CLASSES
 
 Float64 = npt.NDArray[np.float64]

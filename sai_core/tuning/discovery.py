@@ -12,8 +12,7 @@ from sai_core.annotations.names import composed
 from sai_core.detections.raw import open_raw
 from sai_core.detections.teacher_files import read_teacher
 from sai_core.errors import InputError
-from sai_core.metrics.evaluation import part_of
-from sai_core.progress import Progress, no_progress
+from sai_core.progress import Progress, no_progress, part_of
 from sai_core.tuning.bench import MEMORY_BYTES, TuningRecording, TuningSet
 
 RAW_FOLDER = "raw"

@@ -16,8 +16,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.metrics.pairing_0630 import pearson_inside, soft_iou
-from sai_core.metrics.rendering_0630 import SparseMaps, gather_ranges
+from sai_core.annotations.table import gather_ranges
+from sai_core.metrics.official.pairing_0630 import pearson_inside, soft_iou
+from sai_core.metrics.official.rendering_0630 import SparseMaps
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]

@@ -10,9 +10,8 @@ from sai_core.annotations.writing import submission_pieces, write_pieces
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError
 from sai_core.files import confine, resolved
-from sai_core.metrics.evaluation import part_of
 from sai_core.postprocess import PipelineSettings
-from sai_core.progress import Progress, no_progress
+from sai_core.progress import Progress, no_progress, part_of
 from sai_core.tuning.bench import TuningSet
 
 

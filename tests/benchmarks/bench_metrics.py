@@ -34,7 +34,7 @@ import numpy as np
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
 from sai_core.metrics import evaluate
-from sai_core.metrics.discovery import find_pairs
+from sai_core.metrics.evaluation.discovery import find_pairs
 from tests.benchmarks.literal_metrics import literal_evaluate_0402, literal_evaluate_0630
 
 Tables = dict[str, AnnotationTable]

@@ -21,7 +21,7 @@ from sai_core.dataset import demo_root
 from sai_core.detections.raw import RawDetections
 from sai_core.detections.table import Detections
 from sai_core.metrics import evaluate, render_table_0630
-from sai_core.metrics.pairing_0630 import soft_iou
+from sai_core.metrics.official.pairing_0630 import soft_iou
 from sai_core.postprocess import (
     PipelineSettings,
     annotate,

@@ -20,7 +20,7 @@ from sai_core.annotations import read_annotations
 from sai_core.cli import main as command
 from sai_core.dataset import open_data_root
 from sai_core.metrics import evaluate
-from sai_core.metrics.diagnostics import class_agnostic_figures
+from sai_core.metrics.reading.diagnostics import class_agnostic_figures
 from sai_core.taxonomy import SHORT_NAMES
 
 SYSTEMS = ("Voted", "FAO", "OR-AO", "TPAV", "ERAV", "CFAV", "Baseline")

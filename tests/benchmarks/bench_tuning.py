@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from sai_core.metrics import evaluate
-from sai_core.metrics.discovery import find_labels
+from sai_core.metrics.evaluation.discovery import find_labels
 from sai_core.postprocess import PipelineSettings, run_prepared
 from sai_core.tuning import TuningSet, find_raw_sets, open_raw_set
 from tests.tuning.stand_in import write_root

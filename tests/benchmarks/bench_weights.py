@@ -44,8 +44,8 @@ from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.geometry import ERP_WIDTH, great_circle_deg
 from sai_core.inference.networks import NetworkOptions, OwnNetwork, describe_checkpoint
 from sai_core.metrics import evaluate
-from sai_core.metrics.diagnostics import class_agnostic_figures
-from sai_core.metrics.directions import region_peak_direction
+from sai_core.metrics.official.directions import region_peak_direction
+from sai_core.metrics.reading.diagnostics import class_agnostic_figures
 from sai_core.postprocess import run_pipeline
 from sai_core.postprocess.systems import load_system
 from sai_core.taxonomy import SHORT_NAMES

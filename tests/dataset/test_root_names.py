@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sai_core.dataset import find_prediction_set, find_prediction_sets, open_data_root
 from sai_core.errors import InputError
-from sai_core.metrics.discovery import find_pairs
+from sai_core.metrics.evaluation.discovery import find_pairs
 
 ACCENTED = st.text("aeuonäöüéñçÅŽ한", min_size=1, max_size=6).map(lambda t: unicodedata.normalize("NFC", f"r{t}"))
 

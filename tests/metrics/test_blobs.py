@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
-from sai_core.metrics import blobs_0402, render_map_0402
-from sai_core.metrics.blobs_0402 import WHOLE_CANVAS, Box, mask_boxes, render_boxes_0402
+from sai_core.metrics import render_map_0402
+from sai_core.metrics.official import blobs_0402
+from sai_core.metrics.official.blobs_0402 import WHOLE_CANVAS, Box, mask_boxes, render_boxes_0402
 from tests.benchmarks.literal_metrics import literal_map_0402
 from tests.metrics.helpers import made_up_recording, region, table
 

@@ -7,7 +7,7 @@ import pytest
 
 from sai_core.errors import InputError
 from sai_core.metrics import RecordingScores, score_recording
-from sai_core.metrics.calibration import reliability_curve, score_bin, threshold_column
+from sai_core.metrics.reading.calibration import reliability_curve, score_bin, threshold_column
 from tests.metrics.helpers import made_up_recording, region, table
 
 

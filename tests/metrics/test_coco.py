@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sai_core.metrics import THRESHOLDS, evaluate, score_recording
-from sai_core.metrics.average_precision import interpolated_precision_coco
-from sai_core.metrics.scoring_0402 import coco_matches
+from sai_core.metrics.evaluation.scoring_0402 import coco_matches
+from sai_core.metrics.official.average_precision import interpolated_precision_coco
 from tests.benchmarks.literal_metrics import literal_evaluate_0402, literal_evaluate_0630
 from tests.metrics.helpers import assert_agrees_0402, assert_figure, made_up_recording, region, table
 

@@ -14,16 +14,10 @@ from hypothesis import strategies as st
 
 from sai_core.errors import InputError
 from sai_core.metrics import THRESHOLDS, Revision, confusion_matrix, count_errors, merge, pair_errors
-from sai_core.metrics import drilldown as dd
-from sai_core.metrics.average_precision import average_precision_0630, interpolated_precision_coco
-from sai_core.metrics.score_store import (
-    RecordingResult,
-    ScoreStore,
-    SystemResult,
-    class_agnostic_of_system,
-    result_of_tables,
-    score_system,
-)
+from sai_core.metrics.evaluation.score_store import RecordingResult, ScoreStore, result_of_tables
+from sai_core.metrics.official.average_precision import average_precision_0630, interpolated_precision_coco
+from sai_core.metrics.reading import drilldown as dd
+from sai_core.metrics.reading.systems import SystemResult, class_agnostic_of_system, score_system
 from tests.damage import damage, entries
 from tests.metrics.helpers import made_up_recording, region, table
 
@@ -251,7 +245,7 @@ def test_nothing_gives_nothing_and_wrong_requests_are_told() -> None:
 
 def test_a_store_computes_each_recording_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sai_core.annotations.writing import write_label_json, write_submission_json
-    from sai_core.metrics import score_store
+    from sai_core.metrics.evaluation import score_store
 
     monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
     labels, predictions = {}, {}

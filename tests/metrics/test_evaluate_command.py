@@ -11,8 +11,8 @@ import pytest
 
 from sai_core.cli import main
 from sai_core.metrics import evaluate
-from sai_core.metrics.discovery import find_pairs
-from sai_core.metrics.report import evaluation_table
+from sai_core.metrics.evaluation.discovery import find_pairs
+from sai_core.metrics.reading.report import evaluation_table
 from tests.metrics.helpers import FIXTURES, made_up_recording
 
 NAMES = ("concave_hole", "seam", "tp_order")

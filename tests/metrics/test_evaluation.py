@@ -16,9 +16,9 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.annotations.writing import MAX_SUBMISSION_BYTES, write_label_json, write_submission_json
 from sai_core.errors import CancelledError, InputError
 from sai_core.metrics import REVISIONS, evaluate, merge, score_recording, score_recordings
-from sai_core.metrics.evaluation import submission_bytes
-from sai_core.metrics.map_cache import cached_maps_0630
-from sai_core.metrics.rendering_0630 import render_table_0630
+from sai_core.metrics.evaluation.evaluate import submission_bytes
+from sai_core.metrics.evaluation.map_cache import cached_maps_0630
+from sai_core.metrics.official.rendering_0630 import render_table_0630
 from tests.damage import damage, entries
 from tests.metrics.helpers import made_up_recording, region, table
 
@@ -174,7 +174,7 @@ def test_unknown_classes_are_left_out(tmp_path: Path, files: tuple[dict[str, Pat
 def test_maps_come_back_from_the_cache(tables: tuple[Tables, Tables], monkeypatch: pytest.MonkeyPatch) -> None:
     labels = replace(tables[0]["r0"], recording="cached")
     rendered = cached_maps_0630(labels)
-    monkeypatch.setattr("sai_core.metrics.map_cache.render_table_0630", None)  # must not be needed again
+    monkeypatch.setattr("sai_core.metrics.evaluation.map_cache.render_table_0630", None)  # must not be needed again
     other = replace(labels, category_id=np.zeros_like(labels.category_id), frame=labels.frame + 7)
     again = cached_maps_0630(other)
     for name in ("offsets", "pixels", "values", "painted"):

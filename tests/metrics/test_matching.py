@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
-from sai_core.metrics import (
-    match_recording,
-    region_peak_direction,
-    score_recording,
-    spatial_matches,
-)
+from sai_core.metrics import match_recording, region_peak_direction, score_recording, spatial_matches
 from tests.metrics.helpers import made_up_recording, region, table
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from sai_core.errors import InputError
 from sai_core.metrics import THRESHOLDS, evaluate, render_table_0630, tie_range
-from sai_core.metrics.evaluation import group_keys, score_recordings
-from sai_core.metrics.pairing_0630 import assign_pairs, candidate_pairs, soft_iou
+from sai_core.metrics.evaluation.evaluate import score_recordings
+from sai_core.metrics.official.pairing_0630 import assign_pairs, candidate_pairs, group_keys, soft_iou
 from tests.metrics.helpers import (
     AP_ATOL,
     EDGE_CASES,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sai_core.metrics.published import PUBLISHED, track_of_name
-from sai_core.metrics.tables import COLUMNS_0402, TABLE_COLUMNS
+from sai_core.metrics.official.published import PUBLISHED, track_of_name
+from sai_core.metrics.reading.tables import COLUMNS_0402, TABLE_COLUMNS
 
 REPORT = Path(__file__).resolve().parents[2].parent / "shared" / "docs" / "technical_report.txt"
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.metrics import SparseMaps, render_map_0630, render_table_0630
-from sai_core.metrics.pairing_0630 import assign_pairs, pearson_inside, soft_iou
-from sai_core.metrics.rendering_0630 import scale_points
+from sai_core.metrics.official.pairing_0630 import assign_pairs, pearson_inside, soft_iou
+from sai_core.metrics.official.rendering_0630 import scale_points
 from tests.benchmarks.literal_metrics import literal_map_0630, literal_pearson_0630, literal_soft_iou
 from tests.metrics.helpers import made_up_recording, region, table
 

@@ -29,10 +29,10 @@ from sai_core.metrics import (
     merge,
     score_recording,
 )
-from sai_core.metrics.published import PUBLISHED, published_rows
-from sai_core.metrics.report import evaluation_table
-from sai_core.metrics.score_store import ScoreStore
-from sai_core.metrics.tables import systems_table, table_columns
+from sai_core.metrics.evaluation.score_store import ScoreStore
+from sai_core.metrics.official.published import PUBLISHED, published_rows
+from sai_core.metrics.reading.report import evaluation_table
+from sai_core.metrics.reading.tables import systems_table, table_columns
 from tests.metrics.helpers import AP_ATOL, FIXTURES, ORACLE, expected, made_up_recording, oracle_pair, table
 
 SEQUENCES = tuple(f"pub_mix00{k}" for k in range(1, 7))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sai_core.errors import InputError
 from sai_core.metrics import RecordingScores, merge, score_recording, tie_range
-from sai_core.metrics.average_precision import average_precision_0630, precision_recall_0630
+from sai_core.metrics.official.average_precision import average_precision_0630, precision_recall_0630
 from tests.benchmarks.literal_metrics import literal_ap
 from tests.metrics.helpers import made_up_recording, region, table
 

@@ -12,8 +12,9 @@ import pytest
 
 from sai_core.errors import InputError
 from sai_core.metrics import Revision, bootstrap, evaluate
-from sai_core.metrics.score_store import SystemResult, result_of_tables
-from sai_core.metrics.tables import (
+from sai_core.metrics.evaluation.score_store import result_of_tables
+from sai_core.metrics.reading.systems import SystemResult
+from sai_core.metrics.reading.tables import (
     Column,
     Table,
     class_table,

@@ -22,7 +22,8 @@ from pages.scores.moments import Focus, focus_of_cell
 from pages.scores.views import VIEWS, Scene
 from sai_core.dataset import open_data_root
 from sai_core.metrics import evaluate
-from sai_core.metrics.score_store import ScoreStore, SystemResult, result_of_tables, score_system
+from sai_core.metrics.evaluation.score_store import ScoreStore, result_of_tables
+from sai_core.metrics.reading.systems import SystemResult, score_system
 from tests.figures.scenes import write_root
 from tests.metrics.helpers import made_up_recording
 
@@ -235,7 +236,7 @@ def test_every_column_of_every_table_leads_somewhere() -> None:
 
 
 def test_adding_a_system_scores_that_one_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sai_core.metrics import score_store
+    from sai_core.metrics.evaluation import score_store
 
     st.cache_resource.clear()  # a test before this one may have scored the same recordings
     opened = open_data_root(root)

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from sai_core.annotations.dcase import DcaseMetadata, write_dcase_csv
-from sai_core.metrics.discovery import find_labels
+from sai_core.metrics.evaluation.discovery import find_labels
 from sai_core.postprocess import PipelineSettings, load_system
 from sai_core.tuning import find_raw_sets, open_raw_set
 from sai_core.workspace import SetFacts, workspace

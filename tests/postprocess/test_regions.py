@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import demo_root
 from sai_core.metrics import render_table_0630
-from sai_core.metrics.pairing_0630 import soft_iou
+from sai_core.metrics.official.pairing_0630 import soft_iou
 from sai_core.postprocess import Regions, export_regions
 from tests.postprocess.raws import as_roi, as_table
 

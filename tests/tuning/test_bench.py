@@ -15,7 +15,7 @@ from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.detections.raw import open_raw
 from sai_core.errors import CancelledError, InputError
 from sai_core.metrics import Evaluation, RecordingScores, evaluate, merge
-from sai_core.metrics.discovery import find_labels
+from sai_core.metrics.evaluation.discovery import find_labels
 from sai_core.postprocess import PipelineSettings, choose_best_classes, list_systems, run_prepared
 from sai_core.tuning import TuningRecording, TuningSet, detections_in_range, find_raw_sets, open_raw_set
 from tests.tuning.stand_in import labels_of, write_raw

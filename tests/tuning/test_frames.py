@@ -10,7 +10,7 @@ import pytest
 from sai_core.annotations import read_annotations
 from sai_core.errors import InputError
 from sai_core.metrics import evaluate
-from sai_core.metrics.discovery import find_labels
+from sai_core.metrics.evaluation.discovery import find_labels
 from sai_core.postprocess import PipelineSettings
 from sai_core.tuning import TuningSet, find_raw_sets, open_raw_set
 from sai_core.tuning.frames import changed_frames, frame_change

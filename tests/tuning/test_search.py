@@ -11,7 +11,7 @@ import pytest
 
 from sai_core.errors import CancelledError, InputError
 from sai_core.metrics import merge, precision_recall_curve
-from sai_core.metrics.discovery import find_labels
+from sai_core.metrics.evaluation.discovery import find_labels
 from sai_core.postprocess import PipelineSettings
 from sai_core.tuning import (
     TuningSet,

@@ -21,8 +21,8 @@ from sai_core.errors import InputError
 from sai_core.figures.paper.style import SYSTEM_DASHES, FigureFormat, PaperStyle, drawing, figure_bytes, new_figure
 from sai_core.files import user_path
 from sai_core.metrics import RecordingScores, merge, precision_recall_curve
-from sai_core.metrics.average_precision import average_precision_0630
-from sai_core.metrics.scores import best_first, ordered
+from sai_core.metrics.evaluation.scores import best_first, ordered
+from sai_core.metrics.official.average_precision import average_precision_0630
 from sai_core.taxonomy import N_CLASSES, SHORT_NAMES, class_color, class_name
 
 if TYPE_CHECKING:

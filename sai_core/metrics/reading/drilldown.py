@@ -25,11 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.errors import InputError
-from sai_core.metrics.average_precision import RECALL_LEVELS
-from sai_core.metrics.calibration import threshold_column
-from sai_core.metrics.matching import SpatialMatches
-from sai_core.metrics.score_store import RecordingResult
-from sai_core.metrics.scores import THRESHOLDS, best_first, is_soft, leaves_out_absent_classes
+from sai_core.metrics.evaluation.matching import SpatialMatches
+from sai_core.metrics.evaluation.score_store import RecordingResult
+from sai_core.metrics.evaluation.scores import best_first
+from sai_core.metrics.official.average_precision import RECALL_LEVELS
+from sai_core.metrics.official.revisions import THRESHOLDS, is_soft, leaves_out_absent_classes
+from sai_core.metrics.reading.calibration import threshold_column
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
 Int64 = npt.NDArray[np.int64]
@@ -559,8 +560,8 @@ def detection_moments(
     threshold : float
         IoU threshold of the revision that tells right from wrong.
     score_range : (float, float), optional
-        Edges of one bin as in :func:`sai_core.metrics.calibration.reliability_curve`: the lower one belongs to it; the
-        outermost bins are open.
+        Edges of one bin as in :func:`~sai_core.metrics.reading.calibration.reliability_curve`: the lower one belongs to
+        it; the outermost bins are open.
 
     Returns
     -------

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sai_core.metrics.scores import Evaluation, Figures, is_soft
+from sai_core.metrics.evaluation.scores import Evaluation, Figures
+from sai_core.metrics.official.revisions import is_soft
 
 
 def evaluation_table(evaluation: Evaluation) -> str:

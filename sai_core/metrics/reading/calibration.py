@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.errors import InputError
-from sai_core.metrics.scores import THRESHOLDS, RecordingScores, Revision, ordered
+from sai_core.metrics.evaluation.scores import RecordingScores, ordered
+from sai_core.metrics.official.revisions import THRESHOLDS, Revision
 from sai_core.taxonomy import N_CLASSES
 
 Int64 = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, Literal
 
-from sai_core.metrics.scores import Revision
+from sai_core.metrics.official.revisions import Revision
 
 Track = Literal["A", "B"]
 
@@ -40,7 +40,7 @@ class PublishedRow:
     source : str
         Where they stand.
     figures : mapping of str to float
-        Keys of :data:`sai_core.metrics.tables.SYSTEM_COLUMNS`; what the source does not give is absent.
+        Keys of :data:`sai_core.metrics.reading.tables.SYSTEM_COLUMNS`; what the source does not give is absent.
     revision : str
         Evaluator that made them.
     inferred : bool

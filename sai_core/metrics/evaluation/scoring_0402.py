@@ -1,6 +1,6 @@
 """Revision 2026-04-02 within a recording: masks, COCO matching, matching by direction, Pearson r, distance error.
 
-The rules beyond the maps (:mod:`sai_core.metrics.blobs_0402`):
+The rules beyond the maps (:mod:`sai_core.metrics.official.blobs_0402`):
 
 * an annotation whose map peaks below 1e-9 is dropped on both sides;
 * its mask is every pixel from 10 % of the peak on (float32 arithmetic);
@@ -9,7 +9,7 @@ The rules beyond the maps (:mod:`sai_core.metrics.blobs_0402`):
 * labels and predictions of a frame are matched by the angle between their strongest points (first of equals, above
   0), same class, at most 20 degrees, Hungarian on a float32 matrix in which everything else costs 1000;
 * Pearson r of a matched pair over the union of both masks, dilated by two pixels (not round the seam), where both
-  maps vary by more than 1e-7; distance error as :func:`sai_core.metrics.scores.distance_ape`.
+  maps vary by more than 1e-7; distance error as :func:`sai_core.metrics.evaluation.scores.distance_ape`.
 
 References
 ----------
@@ -29,10 +29,11 @@ from scipy.optimize import linear_sum_assignment
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.metrics.blobs_0402 import MASK_FRACTION, MIN_PEAK, Box, mask_boxes, render_boxes_0402
-from sai_core.metrics.directions import strongest_points
-from sai_core.metrics.pairing_0630 import candidate_pairs
-from sai_core.metrics.scores import THRESHOLDS, RecordingScores, distance_ape
+from sai_core.metrics.evaluation.scores import RecordingScores, distance_ape
+from sai_core.metrics.official.blobs_0402 import MASK_FRACTION, MIN_PEAK, Box, mask_boxes, render_boxes_0402
+from sai_core.metrics.official.directions import strongest_points
+from sai_core.metrics.official.pairing_0630 import candidate_pairs
+from sai_core.metrics.official.revisions import THRESHOLDS
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 

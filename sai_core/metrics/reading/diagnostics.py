@@ -1,9 +1,9 @@
 """What users want beside the official figures: curves, errors, confusions, intervals.
 
-Everything here is computed from :class:`~sai_core.metrics.scores.RecordingScores` (the official matching, by soft IoU
-or mask IoU) or from :class:`~sai_core.metrics.matching.SpatialMatches` (matching by direction), so that nothing is
-rendered again. Rows carry frames and annotation indices, so that a page can go from any number to the frames behind
-it (:func:`find_missed`, :func:`find_false_positives`).
+Everything here is computed from :class:`~sai_core.metrics.RecordingScores` (the official matching, by soft IoU or mask
+IoU) or from :class:`~sai_core.metrics.SpatialMatches` (matching by direction), so that nothing is rendered again. Rows
+carry frames and annotation indices, so that a page can go from any number to the frames behind it (:func:`find_missed`,
+:func:`find_false_positives`).
 """
 
 from __future__ import annotations
@@ -17,21 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.errors import InputError
-from sai_core.metrics.average_precision import RECALL_LEVELS, interpolated_precision_coco, precision_recall_0630
-from sai_core.metrics.evaluation import Source, score_recordings
-from sai_core.metrics.matching import SpatialMatches
-from sai_core.metrics.scores import (
-    THRESHOLDS,
-    Evaluation,
-    Figures,
-    RecordingScores,
-    Revision,
-    best_first,
-    is_soft,
-    leaves_out_absent_classes,
-    merge,
-    ordered,
+from sai_core.metrics.evaluation.evaluate import Source, score_recordings
+from sai_core.metrics.evaluation.matching import SpatialMatches
+from sai_core.metrics.evaluation.scores import Evaluation, Figures, RecordingScores, best_first, merge, ordered
+from sai_core.metrics.official.average_precision import (
+    RECALL_LEVELS,
+    interpolated_precision_coco,
+    precision_recall_0630,
 )
+from sai_core.metrics.official.revisions import THRESHOLDS, Revision, is_soft, leaves_out_absent_classes
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import N_CLASSES
 
@@ -46,7 +40,7 @@ class PrecisionRecallCurve:
     Attributes
     ----------
     recall, precision, score : float64, shape (n,)
-        One point per detection; ties in the stable order of :func:`sai_core.metrics.scores.best_first`.
+        One point per detection; ties in the stable order of :func:`sai_core.metrics.evaluation.scores.best_first`.
     n_labels : int
         Labels that could have been found.
     average_precision : float
@@ -237,7 +231,7 @@ def matched_class_f1(matches: Iterable[SpatialMatches]) -> tuple[float, Float64]
     """Macro F1 of the class of labels and predictions that point the same way (SAID's diagnostic).
 
     Labels and predictions of a frame are matched by the great-circle angle between their strongest points, without
-    regard to class, at most 20 degrees apart (:func:`sai_core.metrics.matching.spatial_matches` with its defaults).
+    regard to class, at most 20 degrees apart (:func:`sai_core.metrics.spatial_matches` with its defaults).
     Only matched pairs count: a class's precision is the share of its matched predictions whose label is of the
     class, its recall the share of its matched labels whose prediction is. The macro mean is over the classes that
     have labels, matched or not; a class none of whose labels is matched gets 0. Detection plays no part in it: it

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.errors import InputError
-from sai_core.metrics.diagnostics import BootstrapResult, PairErrors, count_errors
-from sai_core.metrics.published import CAVEAT, Track, published_rows, track_of_name
-from sai_core.metrics.score_store import SystemResult
-from sai_core.metrics.scores import Figures, Revision, is_soft, leaves_out_absent_classes, merge, shown_thresholds
+from sai_core.metrics.evaluation.scores import Figures, merge
+from sai_core.metrics.official.published import CAVEAT, Track, published_rows, track_of_name
+from sai_core.metrics.official.revisions import Revision, is_soft, leaves_out_absent_classes, shown_thresholds
+from sai_core.metrics.reading.diagnostics import BootstrapResult, PairErrors, count_errors
+from sai_core.metrics.reading.systems import SystemResult
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
 
 Float64 = npt.NDArray[np.float64]

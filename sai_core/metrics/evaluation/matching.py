@@ -17,11 +17,10 @@ from scipy.optimize import linear_sum_assignment
 from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.geometry import great_circle_deg
-from sai_core.metrics.directions import official_peak_angles_rad, region_peak_direction
-from sai_core.metrics.evaluation import group_keys, part_of
-from sai_core.metrics.map_cache import cached_maps_0630
-from sai_core.metrics.pairing_0630 import assign_pairs, candidate_pairs
-from sai_core.progress import Progress, no_progress
+from sai_core.metrics.evaluation.map_cache import cached_maps_0630
+from sai_core.metrics.official.directions import official_peak_angles_rad, region_peak_direction
+from sai_core.metrics.official.pairing_0630 import assign_pairs, candidate_pairs, group_keys
+from sai_core.progress import Progress, no_progress, part_of
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -235,8 +234,8 @@ def spatial_matches(
     """Pair labels and predictions of each frame by the direction of their strongest points.
 
     One-to-one within a frame, at most ``angle_deg`` apart, as many pairs as possible, then the smallest total angle.
-    Angles for this are read on the official grid (:mod:`sai_core.metrics.directions`), so that the pairs are those
-    of SAID's diagnostic (``same_class=False``) and of the evaluator of 2026-04-02 (``same_class=True``, for
+    Angles for this are read on the official grid (:mod:`sai_core.metrics.official.directions`), so that the pairs are
+    those of SAID's diagnostic (``same_class=False``) and of the evaluator of 2026-04-02 (``same_class=True``, for
     annotations with positive energy). Annotations without points are never paired.
 
     Parameters

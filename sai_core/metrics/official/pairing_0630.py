@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from sai_core.metrics.rendering_0630 import N_PIXELS, SparseMaps, gather_ranges
+from sai_core.annotations.table import AnnotationTable, gather_ranges
+from sai_core.metrics.official.rendering_0630 import N_PIXELS, SparseMaps
+from sai_core.taxonomy import N_CLASSES
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -45,6 +47,11 @@ class AssignedPairs:
     label: Int64
     iou: Float64
     pearson: Float64
+
+
+def group_keys(table: AnnotationTable) -> npt.NDArray[np.int64]:
+    """One number per (frame, class), shape (n,)."""
+    return table.frame.astype(np.int64) * N_CLASSES + table.category_id
 
 
 def candidate_pairs(label_keys: Int64, prediction_keys: Int64) -> tuple[Int64, Int64]:

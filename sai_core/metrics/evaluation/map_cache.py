@@ -19,7 +19,7 @@ import numpy as np
 
 from sai_core.annotations.table import AnnotationTable
 from sai_core.cache import Cache
-from sai_core.metrics.rendering_0630 import SparseMaps, render_table_0630
+from sai_core.metrics.official.rendering_0630 import SparseMaps, render_table_0630
 from sai_core.progress import Progress, no_progress
 
 _cache: Final = Cache("maps", 1)
@@ -44,7 +44,7 @@ def cached_maps_0630(table: AnnotationTable, *, use_cache: bool = True, progress
     Returns
     -------
     maps : SparseMaps
-        Read-only arrays; see :func:`sai_core.metrics.rendering_0630.render_table_0630`.
+        Read-only arrays; see :func:`sai_core.metrics.official.rendering_0630.render_table_0630`.
     """
     maps = _in_process.get(table)
     if maps is not None:

@@ -44,7 +44,7 @@ import numpy.typing as npt
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay, QhullError
 
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, gather_ranges
 from sai_core.errors import InputError
 from sai_core.progress import Progress, no_progress
 
@@ -132,15 +132,6 @@ class SparseMaps:
     def empty(cls) -> SparseMaps:
         """No maps at all."""
         return cls(np.zeros(1, np.int64), np.zeros(0, np.uint16), np.zeros(0), np.zeros(0, np.bool_))
-
-
-def gather_ranges(offsets: Int64, chosen: Int64) -> tuple[Int64, Int64]:
-    """Entry indices of the chosen owners, concatenated, and the offsets of the result."""
-    counts = offsets[chosen + 1] - offsets[chosen]
-    new_offsets = np.zeros(len(chosen) + 1, np.int64)
-    np.cumsum(counts, out=new_offsets[1:])
-    index = np.arange(new_offsets[-1]) + np.repeat(offsets[chosen] - new_offsets[:-1], counts)
-    return index, new_offsets
 
 
 def render_table_0630(table: AnnotationTable, *, progress: Progress = no_progress) -> SparseMaps:

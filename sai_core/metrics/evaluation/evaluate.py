@@ -1,7 +1,7 @@
 """Evaluate recordings: tables or files in, figures out; one process or several.
 
 ``score_recording`` is the unit of work: it knows one recording and one revision and gives
-:class:`~sai_core.metrics.scores.RecordingScores`; ``evaluate`` runs it over a set and merges.
+:class:`~sai_core.metrics.evaluation.scores.RecordingScores`; ``evaluate`` runs it over a set and merges.
 """
 
 from __future__ import annotations
@@ -15,30 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from sai_core.annotations.reading import read_annotations
 from sai_core.annotations.table import AnnotationTable
 from sai_core.annotations.writing import MAX_SUBMISSION_BYTES
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.metrics.map_cache import cached_maps_0630
-from sai_core.metrics.pairing_0630 import assign_pairs
-from sai_core.metrics.rendering_0630 import render_table_0630
-from sai_core.metrics.scores import (
-    REVISIONS,
-    Evaluation,
-    RecordingScores,
-    Revision,
-    as_revision,
-    base_revision,
-    distance_ape,
-    is_soft,
-    merge,
-    soft_hits,
-)
-from sai_core.metrics.scoring_0402 import score_recording_0402
-from sai_core.progress import Progress, no_progress
+from sai_core.metrics.evaluation.map_cache import cached_maps_0630
+from sai_core.metrics.evaluation.scores import Evaluation, RecordingScores, as_revision, distance_ape, merge, soft_hits
+from sai_core.metrics.evaluation.scoring_0402 import score_recording_0402
+from sai_core.metrics.official.pairing_0630 import assign_pairs, group_keys
+from sai_core.metrics.official.rendering_0630 import render_table_0630
+from sai_core.metrics.official.revisions import REVISIONS, Revision, base_revision, is_soft
+from sai_core.progress import Progress, no_progress, part_of
 from sai_core.taxonomy import N_CLASSES
 from sai_core.threads import worker_pool
 
@@ -235,15 +224,6 @@ def score_recordings(
     return sorted(results, key=lambda s: s.recording)
 
 
-def part_of(progress: Progress, begin: float, end: float) -> Progress:
-    """Progress of a piece of work whose 0 and 1 are ``begin`` and ``end`` of the whole."""
-
-    def report(fraction: float, message: str) -> None:
-        progress(begin + (end - begin) * fraction, message)
-
-    return report
-
-
 def _run(jobs: list[_Job], workers: int, progress: Progress) -> Iterator[RecordingScores]:
     if workers <= 1:
         for k, job in enumerate(jobs):
@@ -396,11 +376,6 @@ def score_recording(
         notes_of_labels=labels.notes,
         notes_of_predictions=predictions.notes,
     )
-
-
-def group_keys(table: AnnotationTable) -> npt.NDArray[np.int64]:
-    """One number per (frame, class), shape (n,)."""
-    return table.frame.astype(np.int64) * N_CLASSES + table.category_id
 
 
 def check_canvas(table: AnnotationTable, what: str) -> None:

@@ -38,10 +38,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, gather_ranges
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.metrics.rendering_0630 import gather_ranges
 
 try:
     # what csr_array @ array calls, without its checks, which would take longer than the product of a strip
