@@ -53,6 +53,9 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
             f"The cache folder {machine.cache_path} cannot be written; set SAI_CACHE_DIR to one that can "
             "(without it everything works, only slower)."
         )
+    # what is kept is read by rooms that need both
+    workspace, told = _workspace() if opencv is None and pyav is None else (None, [])
+    problems += told
     if (service := sys.modules.get("sai_core.cache")) is not None:
         # in the app: what this process found damaged and made anew
         problems += service.notices()
@@ -72,10 +75,32 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
         "pyav_works": pyav is None,
         "video_codecs": environment.video_codecs(),
         "chromium": environment.find_chromium(),
+        "workspace": workspace,
         "data": _data(root) if root is not None else None,
         "problems": problems,
         "broken": bool(missing or torch.problem or opencv or pyav),
     }
+
+
+def _workspace() -> tuple[dict[str, Any] | None, list[str]]:
+    """Where what is made is kept, and what is wrong with that; None where it cannot be used."""
+    from sai_core.errors import SaiError
+    from sai_core.workspace import KINDS as SET_KINDS
+    from sai_core.workspace import workspace
+
+    try:
+        place = workspace()
+        place.check()
+        facts = {"path": str(place.path), **{kind: len(place.sets(kind)) for kind in SET_KINDS}}
+        problems = list(place.problems())
+    except SaiError as error:
+        return None, [str(error)]
+    if not environment.can_be_written(place.path):
+        problems.append(
+            f"The workspace {place.path} cannot be written, so that nothing that is made can be kept; set "
+            "SAI_WORKSPACE to a folder that can."
+        )
+    return facts, problems
 
 
 def _data(root: DataRoot) -> dict[str, Any]:

@@ -293,7 +293,7 @@ def look_at_machine() -> Machine:
         free = shutil.disk_usage(place).free
         budget = budget_bytes()
     except ImportError:
-        cache = place = Path(os.environ.get("SAI_CACHE_DIR") or Path.home() / ".cache" / "sai-explorer")
+        cache = Path(os.environ.get("SAI_CACHE_DIR") or Path.home() / ".cache" / "sai-explorer")
     except OSError:
         pass
     return Machine(
@@ -305,8 +305,14 @@ def look_at_machine() -> Machine:
         cache_bytes=sum(_file_sizes(cache)),
         cache_budget=budget,
         cache_free=free,
-        cache_writable=place.is_dir() and os.access(place, os.W_OK | os.X_OK),
+        cache_writable=can_be_written(cache),
     )
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, or the folder itself where it is not there yet."""
+    place = _nearest_existing(folder)
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
 def run_environment() -> dict[str, str]:

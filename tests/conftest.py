@@ -48,9 +48,12 @@ def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 
 @pytest.fixture(autouse=True)
-def _own_workspace(_private_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_workspace(_private_folders: Path) -> Iterator[None]:
     """What one test makes is not found by the next; the folder itself is not made before it is needed."""
-    monkeypatch.setenv("SAI_WORKSPACE", str(_private_folders / f"{next(_numbers)}"))
+    # not the fixture monkeypatch: asked for here, it would be undone after all other fixtures of a test
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAI_WORKSPACE", str(_private_folders / f"{next(_numbers)}"))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

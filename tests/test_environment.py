@@ -255,6 +255,19 @@ def test_doctor_json(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     }  # fmt: skip
     assert data["predictions"][0]["stand_in"]
     assert "No 4-channel microphone audio (mic_dev)." in data["missing"]
+    assert report["workspace"] == {"path": os.environ["SAI_WORKSPACE"], "predictions": 0, "labels": 0}
+    assert not Path(os.environ["SAI_WORKSPACE"]).exists()
+
+
+def test_doctor_tells_of_a_workspace_that_cannot_be_used(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "probe_torch", lambda: GOOD)
+    file = tmp_path_factory.mktemp("elsewhere") / "file"
+    file.touch()
+    for place, said in ((root / "inside", "lies inside the data root"), (file / "w", "cannot be written")):
+        monkeypatch.setenv("SAI_WORKSPACE", str(place))
+        assert [said in problem for problem in doctor.gather()["problems"]] == [True]
 
 
 def test_doctor_text(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,8 @@ def main() -> None:
         st.dataframe(pd.DataFrame({"what": rows.keys(), "is": rows.values()}), hide_index=True, width="stretch")
         # below the table: a long path would be cut off in a cell
         st.caption(f"Cache folder: {plain(machine['cache_path'])}")
+        if report["workspace"] is not None:
+            st.caption(f"Workspace: {plain(report['workspace']['path'])}")
         st.caption("The same from a terminal: `python -m sai_core doctor --data ROOT`")
     with packages:
         st.subheader("Packages", anchor=False)

@@ -83,6 +83,8 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"Cache      {machine['cache_path']}: {_bytes(machine['cache_bytes'])} used of "
         f"{_bytes(machine['cache_budget'])} (SAI_CACHE_MAX_GB), {_bytes(machine['cache_free'])} free on its disk",
     ]
+    if (kept := report["workspace"]) is not None:
+        lines.append(f"Workspace  {kept['path']}: {kept['predictions']} prediction sets, {kept['labels']} label sets")
     if report["data"] is not None:
         lines += ["", *_data_lines(report["data"])]
     return lines
