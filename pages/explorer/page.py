@@ -14,7 +14,6 @@ from pages.components.viewer import viewer
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.tuning import raw_set
-from sai_core.viewing.recording_view import is_simulated, system_title
 
 NO_SYSTEM = "none"
 
@@ -102,7 +101,7 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
         for key, widget, default in (("A", keys.SYSTEM_A, first), ("B", keys.SYSTEM_B, NO_SYSTEM)):
 
             def shown(name: str, key: str = key) -> str:
-                return f"{key}  ·  {system_title(by_name[name])}" if name in by_name else f"{key}  ·  no predictions"
+                return f"{key}  ·  {by_name[name].title}" if name in by_name else f"{key}  ·  no predictions"
 
             unknown.append(address.choice(widget, options, default))
             names[key] = st.selectbox(
@@ -138,7 +137,7 @@ def _recording_line(recording: Recording, root: DataRoot) -> str:
     n_sets = sum(recording.name in s.files for s in root.prediction_sets)
     if n_sets:
         has.insert(1 if recording.has_labels else 0, f"{n_sets} prediction{'s' if n_sets > 1 else ''}")
-    if is_simulated(recording):
+    if recording.is_simulated:
         has.append("simulated")
     return "   ·   ".join([" / ".join(parts), *summary, ", ".join(has)])
 

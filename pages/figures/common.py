@@ -31,7 +31,6 @@ from sai_core.figures.paper.style import (
 )
 from sai_core.files import resolved
 from sai_core.jobs import JobQueue
-from sai_core.viewing.recording_view import is_simulated
 
 L = TypeVar("L", bound=str)
 
@@ -239,7 +238,7 @@ def recording_line(recording: Recording, n_recordings: int) -> str:
     """One line of a picker."""
     parts = [" / ".join(part for part in (recording.split, recording.name) if part)]
     parts += sources.summary(recording, n_recordings=n_recordings)
-    if is_simulated(recording):
+    if recording.is_simulated:
         parts.append("simulated")
     return "   ·   ".join(parts)
 

@@ -19,7 +19,6 @@ from sai_core.figures.paper import curves
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
 from sai_core.jobs import Job, wait_briefly
 from sai_core.taxonomy import CLASS_NAMES
-from sai_core.viewing.recording_view import system_title
 
 AP_CURVE: Final[str] = "AP over IoU"
 PRECISION_RECALL: Final[str] = "Precision and recall"
@@ -66,7 +65,7 @@ def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | Jo
         "Systems",
         list(sets),
         default=list(sets)[:3],
-        format_func=lambda n: system_title(sets[n]),
+        format_func=lambda n: sets[n].title,
         key=f"{prefix}systems",
         persist_state="session",
         max_selections=7,
@@ -109,7 +108,7 @@ def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | Jo
     for problem in [p for result in results for p in result.problems]:
         st.warning(plain(problem))
     by_name = {s.name: s for s in systems}
-    scores = {system_title(by_name[result.name]): result.scores for result in results}
+    scores = {by_name[result.name].title: result.scores for result in results}
     names = {name for result in results for name in result.recordings}
     used: list[PredictionSet] = [by_name[result.name] for result in results]
     note = set_note([r for r in recordings if r.name in names], used)

@@ -23,7 +23,6 @@ from sai_core.figures.paper.panels import (
 )
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
 from sai_core.files import file_signatures
-from sai_core.viewing.recording_view import system_title
 
 _LAYOUT_WORDS: dict[Layout, str] = {"grid": "As in the report", "stacked": "Stacked"}
 _NAME_WORDS = {"auto": "where there is room", "panel": "beside outlines", "legend": "in a legend", "none": "nowhere"}
@@ -97,7 +96,7 @@ def show(
     style: PaperStyle,
 ) -> None:
     """Preview, caption and downloads."""
-    without = [system_title(s) for s in systems if recording.name not in s.files]
+    without = [s.title for s in systems if recording.name not in s.files]
 
     def opened() -> Material:
         return open_material(recording, [system_of_set(s, recording.name) for s in systems])

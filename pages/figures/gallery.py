@@ -31,7 +31,6 @@ from sai_core.jobs import Job
 from sai_core.metrics import RecordingScores
 from sai_core.progress import Progress
 from sai_core.taxonomy import class_name
-from sai_core.viewing.recording_view import system_title
 
 _PACKING_WORDS = {
     "pdf": "one PDF",
@@ -54,7 +53,7 @@ def draw(root: DataRoot) -> None:
         name = st.selectbox(
             "System",
             list(sets),
-            format_func=lambda n: system_title(sets[n]),
+            format_func=lambda n: sets[n].title,
             key=f"{prefix}system",
             persist_state="session",
         )

@@ -15,7 +15,6 @@ from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
 from sai_core.figures.paper.material import open_material, system_of_set
 from sai_core.files import file_signatures
-from sai_core.viewing.recording_view import system_title
 
 FIGURE_3: Final[str] = "Fig. 3"
 GALLERY: Final[str] = "Gallery"
@@ -88,7 +87,7 @@ def _choose_moment(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, list
         names = st.multiselect(
             "Systems",
             list(sets),
-            format_func=lambda name: system_title(sets[name]),
+            format_func=lambda name: sets[name].title,
             key=keys.FIGURES_SYSTEMS,
             persist_state="session",
             label_visibility="collapsed",

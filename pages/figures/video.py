@@ -21,7 +21,6 @@ from sai_core.files import cache_root, file_signatures
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.jobs import Job
 from sai_core.progress import Progress
-from sai_core.viewing.recording_view import system_title
 
 _LAYOUT_WORDS: Final[dict[VideoLayout, str]] = {"panels": "Four panels", "overlay": "Overlay"}
 _KEPT: Final[int] = 6
@@ -39,7 +38,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
         by_name = {s.name: s for s in systems if recording.name in s.files}
         if len(by_name) > 1:
             name = st.selectbox(
-                "System shown", list(by_name), format_func=lambda n: system_title(by_name[n]), key=f"{prefix}system"
+                "System shown", list(by_name), format_func=lambda n: by_name[n].title, key=f"{prefix}system"
             )
             system = system_of_set(by_name[name], recording.name)
         elif by_name:

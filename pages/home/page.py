@@ -19,7 +19,6 @@ from sai_core.drawing.colormaps import sequential_lut
 from sai_core.drawing.still import busiest_frame, still
 from sai_core.errors import SaiError
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
-from sai_core.viewing.recording_view import is_simulated
 from sai_core.workspace import KINDS, workspace
 
 _ICONS = {
@@ -159,7 +158,7 @@ def _moment(root: DataRoot) -> None:
     )
     st.html(" &nbsp; ".join([*dots, scale]))
     text, link = st.columns([3, 1], vertical_alignment="center")
-    simulated = " (simulated)" if is_simulated(recording) else ""
+    simulated = " (simulated)" if recording.is_simulated else ""
     text.caption(f"{plain(recording.name)}{simulated}, {frame / 10:.1f} s: ground truth over the picture")
     with link:
         moment = address.explorer_query(

@@ -18,7 +18,6 @@ from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems
 from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.teacher import SHIPPED_TEACHER
-from sai_core.viewing.recording_view import is_simulated
 from sai_core.workspace import workspace
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def _line(recording: Recording, n_recordings: int) -> str:
         )
         if there
     ]
-    if is_simulated(recording):
+    if recording.is_simulated:
         has.append("simulated")
     length = sources.summary(recording, n_recordings=n_recordings)[:1]
     return "  ·  ".join([recording.name, *length, ", ".join(has) or "nothing to predict from"])

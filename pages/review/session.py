@@ -26,7 +26,6 @@ from sai_core.review.edits import AppliedEdits
 from sai_core.review.moment import moment
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES, class_name
 from sai_core.viewing.player import pack
-from sai_core.viewing.recording_view import is_simulated
 
 _ROWS_BEFORE, _ROWS_AFTER = 60, 140
 _AHEAD = 8
@@ -224,7 +223,7 @@ def _facts(
         "class_name": class_name(item.category_id),
         "recording": item.recording,
         "place": place(item),
-        "simulated": is_simulated(root.recording(item.recording, item.split)) if _is_there(root, item) else False,
+        "simulated": root.recording(item.recording, item.split).is_simulated if _is_there(root, item) else False,
         "start": item.start,
         "end": item.end,
         "score": item.score,

@@ -19,7 +19,6 @@ from sai_core.jobs import Job, wait_briefly
 from sai_core.metrics import REVISION_NOTES, REVISIONS, Revision, is_soft
 from sai_core.metrics.official.published import PUBLISHED
 from sai_core.metrics.reading.systems import SystemResult
-from sai_core.viewing.recording_view import is_simulated
 
 ALL_SPLITS: Final[str] = "all splits"
 _REVISION_HELP: Final[str] = "Revision of the official evaluator.\n\n" + "\n\n".join(
@@ -95,7 +94,7 @@ def main() -> None:
         {n: t.result for n, t in intervals.items() if t.result is not None},
         {n: t.result for n, t in agnostic.items() if t.result is not None},
         {s.name: "stand-in" for s in root.prediction_sets if s.is_stand_in},
-        any(is_simulated(r) for r in recordings if r.has_labels),
+        any(r.is_simulated for r in recordings if r.has_labels),
         systems[chosen],
         systems.get(other),
     )
@@ -138,7 +137,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> tuple[tuple[Recording, ...],
         )
         recordings = root.recordings if split == ALL_SPLITS else root.in_split(split)
         labelled = [r for r in recordings if r.has_labels]
-        simulated = sum(is_simulated(r) for r in labelled)
+        simulated = sum(r.is_simulated for r in labelled)
         words = f"{len(labelled)} labelled recording{'s' * (len(labelled) != 1)}"
         if simulated:
             words += " · :orange-badge[simulated]" if simulated == len(labelled) else f" · {simulated} simulated"

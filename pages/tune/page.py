@@ -20,7 +20,6 @@ from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems, load_system
 from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.tuning import RawSet, TuningResult
-from sai_core.viewing.recording_view import is_simulated
 from sai_core.workspace import workspace
 
 # how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
@@ -191,7 +190,7 @@ def _scopes(root: DataRoot, raw: RawSet) -> dict[str, list[Recording]]:
 
 def _scope_line(scope: str, recordings: list[Recording]) -> str:
     first = recordings[0]
-    simulated = "  ·  simulated" if all(is_simulated(r) for r in recordings) else ""
+    simulated = "  ·  simulated" if all(r.is_simulated for r in recordings) else ""
     if not scope.endswith("*"):
         return f"{first.split} / {first.name}{simulated}" if first.split else f"{first.name}{simulated}"
     where = "all splits" if scope == "*" else first.split or "all"

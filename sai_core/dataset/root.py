@@ -68,6 +68,11 @@ class Recording:
     frames_dir: Path | None = None
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether it was made by the simulator: its split says so (``dev-test-sim``)."""
+        return self.split.lower() == "sim" or self.split.lower().endswith("-sim")
+
+    @property
     def has_labels(self) -> bool:
         """A label file is there."""
         return self.label_path is not None
@@ -145,6 +150,12 @@ class PredictionSet:
         """
         names = (self.name, self.folder.name, self.folder.parent.name)
         return any(name.lower().startswith(_STAND_IN_PREFIX) for name in names)
+
+    @property
+    def title(self) -> str:
+        """Name as shown everywhere; a made-up one is called so."""
+        named = _STAND_IN_PREFIX in self.name.lower()
+        return f"{self.name} (stand-in)" if self.is_stand_in and not named else self.name
 
     def __len__(self) -> int:
         return len(self.files)

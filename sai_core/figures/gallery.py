@@ -37,7 +37,6 @@ from sai_core.files import atomic_write
 from sai_core.metrics import RecordingScores, score_recordings
 from sai_core.progress import Progress, no_progress, part_of
 from sai_core.taxonomy import N_CLASSES, class_name
-from sai_core.viewing.recording_view import is_simulated, system_title
 
 Kind = Literal["best", "median", "worst"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -196,9 +195,9 @@ def make_gallery(
     ]
     if not classes:
         raise InputError(
-            f"{system_title(system)}: no prediction overlaps a label of its class in the chosen recordings and classes."
+            f"{system.title}: no prediction overlaps a label of its class in the chosen recordings and classes."
         )
-    title = f"{system_title(system)}: {', '.join(kinds)} frames by class"
+    title = f"{system.title}: {', '.join(kinds)} frames by class"
     with ExitStack() as stack:
         materials: dict[str, Material] = {}
         by_name = {recording.name: recording for recording in usable}
@@ -265,7 +264,7 @@ def scorable(recordings: Sequence[Recording], system: PredictionSet) -> list[Rec
     """
     usable = [r for r in recordings if r.label_path is not None and r.name in system.files]
     if not usable:
-        raise InputError(f"{system_title(system)}: no chosen recording has both labels and predictions of this system.")
+        raise InputError(f"{system.title}: no chosen recording has both labels and predictions of this system.")
     names = [r.name for r in usable]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -289,7 +288,7 @@ def set_note(recordings: Sequence[Recording], systems: Sequence[PredictionSet]) 
     """The line under a figure over several recordings."""
     count = f"{len(recordings)} recording{'s' * (len(recordings) != 1)}"
     splits = sorted({r.split for r in recordings if r.split})
-    simulated = any(is_simulated(r) for r in recordings)
+    simulated = any(r.is_simulated for r in recordings)
     stand_in = any(system.is_stand_in for system in systems)
     head = f"{count} of {', '.join(splits)}" if splits else count
     return " · ".join([head, "metric of 2026-06-30", *made_up(simulated, stand_in)])
@@ -308,10 +307,10 @@ def _page(one: ClassExamples, system: PredictionSet, materials: Sequence[Materia
         for n, (e, material) in enumerate(zip(one.examples, materials, strict=True))
     ]
     heading = (
-        f"{class_name(one.category_id)} · {system_title(system)} · {one.n_labels} labels, {one.n_detections} "
+        f"{class_name(one.category_id)} · {system.title} · {one.n_labels} labels, {one.n_detections} "
         f"detections, {one.n_overlapping} overlapping pairs"
     )
-    said = score_note(options.min_score) + made_up(any(m.simulated for m in materials), system.is_stand_in)
+    said = score_note(options.min_score) + made_up(any(m.recording.is_simulated for m in materials), system.is_stand_in)
     return PanelPage(tuple(rows), heading, " · ".join([*places, *said]))
 
 

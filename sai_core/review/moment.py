@@ -34,7 +34,7 @@ from sai_core.review.edits import AppliedEdits
 from sai_core.review.queue import Item
 from sai_core.viewing.events import peak_directions
 from sai_core.viewing.player import BLOCK_FRAMES, encode_block, pack, quantise_levels
-from sai_core.viewing.recording_view import RecordingView, system_title
+from sai_core.viewing.recording_view import RecordingView
 
 MAX_BLOCKS: Final[int] = 4
 """Blocks of two seconds sent for one moment: an event of up to six seconds is there as a whole."""
@@ -187,7 +187,7 @@ def moment(
         "window": [low, high],
         "blocks": blocks,
         "tables": list(view.tables),
-        "systems": {key: system_title(chosen) for key, chosen in view.systems.items()},
+        "systems": {key: chosen.title for key, chosen in view.systems.items()},
         "version": version,
         "messages": {name: text for name, text in view.messages.items() if text and name in ("video", "audio")},
     }

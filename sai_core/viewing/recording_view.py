@@ -89,8 +89,6 @@ class RecordingView:
         Files that are there but cannot be read, one sentence each.
     scene_id : str
         Changes whenever a file behind the view does.
-    simulated : bool
-        Made by the simulator.
     has_audio : bool
         There is sound to play.
     layers : tuple of str
@@ -110,7 +108,6 @@ class RecordingView:
     messages: Mapping[str, str]
     problems: tuple[str, ...]
     scene_id: str
-    simulated: bool
     has_audio: bool
     layers: tuple[LayerKind, ...]
     frames: FrameSource | None
@@ -188,7 +185,7 @@ class RecordingView:
             "scene": self.scene_id,
             "recording": self.recording.name,
             "split": self.recording.split,
-            "simulated": self.simulated,
+            "simulated": self.recording.is_simulated,
             "n_frames": self.n_frames,
             "block_frames": BLOCK_FRAMES,
             "canvas": [ERP_WIDTH, ERP_HEIGHT],
@@ -199,7 +196,7 @@ class RecordingView:
                 {"id": i, "name": name, "short": SHORT_NAMES[i], "color": CLASS_COLORS[i]}
                 for i, name in enumerate(CLASS_NAMES)
             ],
-            "systems": {key: {"title": system_title(chosen)} for key, chosen in self.systems.items()},
+            "systems": {key: {"title": chosen.title} for key, chosen in self.systems.items()},
             "has": {
                 "labels": "L" in self.tables,
                 "video": self.frames is not None,
@@ -219,7 +216,7 @@ class RecordingView:
     def _badges(self) -> list[list[str]]:
         seconds = self.n_frames / FRAME_RATE_HZ
         badges = [[f"{int(seconds // 60)}:{seconds % 60:04.1f}", "", f"{self.n_frames} frames of 100 ms"]]
-        if self.simulated:
+        if self.recording.is_simulated:
             badges.insert(0, ["simulated", "warn", "Made by this program's simulator, not recorded"])
         for name, there, tip in (
             ("no labels", "L" in self.tables, self.messages["labels"]),
@@ -252,18 +249,6 @@ class RecordingView:
             return AudioReader(path).mono_pcm16(start / FRAME_RATE_HZ, stop / FRAME_RATE_HZ, SAMPLE_RATE_HZ)
         except InputError:  # the file has gone or changed since it was opened: play silence
             return np.zeros((stop - start) * SAMPLE_RATE_HZ // FRAME_RATE_HZ, dtype=np.int16)
-
-
-def system_title(chosen: PredictionSet) -> str:
-    """Name of a prediction set as shown everywhere; a made-up one is called so."""
-    if chosen.is_stand_in and "stand-in" not in chosen.name.lower():
-        return f"{chosen.name} (stand-in)"
-    return chosen.name
-
-
-def is_simulated(recording: Recording) -> bool:
-    """Whether a recording was made by the simulator: its split says so (``dev-test-sim``)."""
-    return recording.split.lower().endswith("-sim") or recording.split.lower() == "sim"
 
 
 def open_view(
@@ -305,7 +290,7 @@ def open_view(
             messages[slot] = (
                 f"No labels: expected <root>/labels_dev/{place}_std.json"
                 if key == "L"
-                else f"{system_title(systems[key])} has no file for this recording: expected {recording.name}.json"
+                else f"{systems[key].title} has no file for this recording: expected {recording.name}.json"
             )
             continue
 
@@ -362,7 +347,6 @@ def open_view(
         messages=messages,
         problems=tuple(problems),
         scene_id=digest,
-        simulated=is_simulated(recording),
         has_audio=has_audio,
         layers=layer_kinds(recording, lam32_weights=lam32_weights) if has_audio else (),
         frames=frames,

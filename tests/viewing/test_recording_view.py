@@ -12,7 +12,7 @@ from sai_core.dataset import PredictionSet, open_data_root
 from sai_core.errors import InputError
 from sai_core.viewing.overview import overview
 from sai_core.viewing.player import BLOCK_FRAMES, unpack
-from sai_core.viewing.recording_view import BytesCache, RecordingView, open_view, system_title
+from sai_core.viewing.recording_view import BytesCache, RecordingView, open_view
 from tests.figures.scenes import write_root
 
 
@@ -121,8 +121,8 @@ def test_a_recording_longer_than_its_video_has_no_picture_at_the_end(tmp_path):
 
 
 def test_stand_ins_are_called_so():
-    assert system_title(PredictionSet("stand-in-A", Path("x"))) == "stand-in-A"
-    assert system_title(PredictionSet("mine", Path("x"))) == "mine"
+    assert PredictionSet("stand-in-A", Path("x")).title == "stand-in-A"
+    assert PredictionSet("mine", Path("x")).title == "mine"
 
 
 def test_the_cache_is_bounded():

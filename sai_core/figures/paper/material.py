@@ -27,7 +27,6 @@ from sai_core.errors import InputError
 from sai_core.files import resolved, user_path
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
-from sai_core.viewing.recording_view import is_simulated, system_title
 
 HELD_FRAMES: Final[int] = 5
 """A video that ends up to half a second early holds its last picture, as in the player; later frames have none."""
@@ -81,11 +80,6 @@ class Material:
     n_frames: int
     n_audio_frames: int
     problems: tuple[str, ...]
-
-    @property
-    def simulated(self) -> bool:
-        """Made by the simulator."""
-        return is_simulated(self.recording)
 
     @property
     def place(self) -> str:
@@ -192,7 +186,7 @@ def open_material(
 
 def system_of_set(chosen: PredictionSet, recording: str) -> System:
     """System of a prediction set, for one recording."""
-    return System(system_title(chosen), chosen.files.get(recording), chosen.is_stand_in)
+    return System(chosen.title, chosen.files.get(recording), chosen.is_stand_in)
 
 
 def find_system(text: str | Path, root: DataRoot, recording: Recording) -> System:

@@ -228,7 +228,7 @@ def frame_note(material: Material, frame: int, *, min_score: float = 0.0) -> str
     begin = frame / FRAME_RATE_HZ
     parts = [material.place, f"frame {frame} ({begin:.1f}–{begin + 1 / FRAME_RATE_HZ:.1f} s)"]
     parts += score_note(min_score)
-    return " · ".join(parts + made_up(material.simulated, any(s.stand_in for s in material.systems)))
+    return " · ".join(parts + made_up(material.recording.is_simulated, any(s.stand_in for s in material.systems)))
 
 
 def score_note(min_score: float) -> list[str]:
