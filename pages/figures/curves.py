@@ -96,7 +96,7 @@ def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | Jo
         return None
     systems = [sets[name] for name in chosen]
     selections = [scores_jobs.select(system, recordings) for system in systems]
-    tasks = [scores_jobs.system(one, "2026-06-30") for one in selections if one.labels]
+    tasks = [scores_jobs.system(selection, "2026-06-30") for selection in selections if selection.labels]
     if not tasks:
         st.info("None of these recordings has both labels and predictions of a chosen system.")
         return None
@@ -122,7 +122,7 @@ def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | Jo
     def file(file_format: FigureFormat, style: PaperStyle) -> bytes:
         return render(scores, file_format, style=style, note=note, **details)
 
-    signature = (kind, tuple(one.signature for one in selections), repr(sorted(details.items())))
+    signature = (kind, tuple(selection.signature for selection in selections), repr(sorted(details.items())))
     return signature, common.safe_name(kind.lower().replace(" ", "_")), file
 
 

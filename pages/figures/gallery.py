@@ -110,7 +110,7 @@ def _show(
     style: PaperStyle,
 ) -> None:
     prefix = keys.FIGURES_GALLERY
-    by_id = {one.category_id: one for one in classes}
+    by_id = {chosen.category_id: chosen for chosen in classes}
     category = st.pills(
         "Class",
         list(by_id),
@@ -120,14 +120,14 @@ def _show(
         key=f"{prefix}class",
         label_visibility="collapsed",
     )
-    one = by_id.get(category if category is not None else -1, classes[0])
+    shown = by_id.get(category if category is not None else -1, classes[0])
 
     def page(file_format: FigureFormat, style: PaperStyle = style) -> bytes:
-        return render_class(one, recordings, system, file_format, options=options, style=style)
+        return render_class(shown, recordings, system, file_format, options=options, style=style)
 
     seen = common.preview_style(style)
     paths = [path for r in recordings for path in (r.label_path, system.files[r.name])]
-    signature = ("gallery", str(root.path), system.name, repr(one), repr(options), file_signatures(paths))
+    signature = ("gallery", str(root.path), system.name, repr(shown), repr(options), file_signatures(paths))
     try:
         st.image(
             common.picture((*signature, repr(seen)), lambda: page("png", seen)),
@@ -136,7 +136,9 @@ def _show(
     except SaiError as error:
         st.error(plain(error))
         return
-    common.downloads(common.safe_name("gallery", system.name, class_name(one.category_id)), page, key=f"{prefix}page_")
+    common.downloads(
+        common.safe_name("gallery", system.name, class_name(shown.category_id)), page, key=f"{prefix}page_"
+    )
     _all_at_once(root, system, recordings, scores, (*signature, kinds, repr(style)), kinds, options, style)
     with st.expander("All chosen frames"):
         _table(root, system, recordings, classes)
@@ -231,8 +233,8 @@ def _table(root: DataRoot, system: PredictionSet, recordings: list[Recording], c
                 a=system.name,
             ),
         }
-        for one in classes
-        for example in one.examples
+        for chosen in classes
+        for example in chosen.examples
     ]
     st.dataframe(
         pd.DataFrame(rows),

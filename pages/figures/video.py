@@ -112,13 +112,13 @@ def _part(start: int, stop: int, n_frames: int) -> tuple[str, ...]:
 
 
 def _cached(key: tuple[object, ...]) -> Path:
-    """File in the cache; the oldest others are removed."""
+    """File in the cache; the oldest kept are removed."""
     folder = cache_root() / "figures" / "videos"
     digest = hashlib.blake2b(repr(key).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
     path = folder / f"{digest}.mp4"
     with suppress(OSError):
-        others = sorted((p for p in folder.glob("*.mp4") if p != path), key=lambda p: p.stat().st_mtime)
-        for old in others[: max(0, len(others) - _KEPT + 1)]:
+        kept = sorted((p for p in folder.glob("*.mp4") if p != path), key=lambda p: p.stat().st_mtime)
+        for old in kept[: max(0, len(kept) - _KEPT + 1)]:
             old.unlink()
     return path
 

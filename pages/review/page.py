@@ -32,8 +32,8 @@ def main() -> None:
     store = _open_store(path, root)
     if store is None or reviewer is None:
         return
-    if not path and (told := second_review(root.path)):
-        st.warning(plain(told))
+    if not path and (warning := second_review(root.path)):
+        st.warning(plain(warning))
     job = jobs.queue(root, systems, settings)
     job.wait(0.5)
     if not background.ready(job, button="", again=jobs.queues()):

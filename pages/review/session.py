@@ -100,7 +100,7 @@ def show_desk(
     }
     element.mount("desk", pack(header, parts), key=keys.REVIEW_DESK)
     listed = desk.listed(filters)
-    at = next((k for k, other in enumerate(listed) if shown is not None and other.id == shown.id), -1)
+    at = next((k for k, item in enumerate(listed) if shown is not None and item.id == shown.id), -1)
     jobs.prepare(root, systems, listed[at + 1 : at + 1 + _AHEAD], reviewer=reviewer)
 
 
@@ -129,22 +129,22 @@ def _wanted(desk: Desk, filters: Filters, request: Request) -> tuple[str | None,
     asked = address.asked(keys.ITEM)
     same_list = state.get(keys.REVIEW_LIST) == filters.show
     state[keys.REVIEW_LIST] = filters.show
-    said = ""
+    problem = ""
     if asked:
         if asked in desk.by_id:
             return asked, ""
-        said = "The link names an item that is not among those found with these systems and thresholds."
+        problem = "The link names an item that is not among those found with these systems and thresholds."
     elif address.asked(keys.FRAME) is not None and (near := _nearest(desk.listed(filters), address.frame())):
         return near, ""
     # what has just been decided leaves the list and may still be looked at; of another list the top comes up
     allowed = {item.id for item in desk.listed(replace(filters, show="all") if same_list else filters)}
     if request.item in allowed:
-        return None, said
+        return None, problem
     kept = state.get(keys.REVIEW_ITEM)
     if not request.seq and same_list and kept in allowed:  # the page was left and has been come back to
-        return kept, said
+        return kept, problem
     listed = desk.listed(filters)
-    return (listed[0].id if listed else ""), said
+    return (listed[0].id if listed else ""), problem
 
 
 def _nearest(items: list[Item], frame: int) -> str:

@@ -145,12 +145,6 @@ def merged_canvas(patches: Iterable[Patch]) -> npt.NDArray[np.float32]:
     return canvas
 
 
-def frame_map(table: AnnotationTable, frame: int, *, mode: MapMode = "full") -> npt.NDArray[np.float32]:
-    """Merged map of all annotations of a frame, float32 (180, 360), label grid; zeros for a frame without any."""
-    rows = table.frame_slice(frame)
-    return merged_canvas(annotation_patch(table, i, mode=mode) for i in range(rows.start, rows.stop))
-
-
 def outlines(patch: Patch, *, tolerance_px: float = 0.35) -> list[npt.NDArray[np.float32]]:
     """Closed outlines of the region where a patch is positive.
 

@@ -144,13 +144,13 @@ def candidate_rows(raw: RawDetections, chosen: FrameCandidates) -> list[dict[str
         x0, y0, x1, y1 = (float(v) for v in raw.boxes_xyxy[row])
         azimuth, elevation = pixel_to_direction((x0 + x1) / 2 % ERP_WIDTH, (y0 + y1) / 2)
         second = np.argsort(-raw.class_scores[row])[:2]
-        other = int(second[1] if int(second[0]) == int(raw.category_id[row]) else second[0])
+        next_category = int(second[1] if int(second[0]) == int(raw.category_id[row]) else second[0])
         out.append(
             {
                 "class": CLASS_NAMES[int(raw.category_id[row])],
                 "score": float(score),
                 "objectness": float(raw.objectness[row]),
-                "next class": f"{short_name(other)} {raw.class_scores[row, other]:.2f}",
+                "next class": f"{short_name(next_category)} {raw.class_scores[row, next_category]:.2f}",
                 "azimuth °": round(float(azimuth)),
                 "elevation °": round(float(elevation)),
                 "size °": f"{x1 - x0:.0f} x {y1 - y0:.0f}",

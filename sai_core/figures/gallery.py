@@ -105,29 +105,29 @@ def choose_examples(scores: Sequence[RecordingScores], kinds: Sequence[Kind] = K
     kinds : sequence of {"best", "median", "worst"}
         Which to choose.
     """
-    in_order = sorted(scores, key=lambda one: one.recording)
+    in_order = sorted(scores, key=lambda scored: scored.recording)
     result = []
     for category in range(N_CLASSES):
         pairs: list[tuple[float, str, int, int, int]] = []
-        for one in in_order:
-            chosen = np.flatnonzero(one.pair_category == category)
-            position = np.full(int(one.detection_index.max(initial=-1)) + 1, -1, np.int64)
-            position[one.detection_index] = np.arange(len(one))
+        for scored in in_order:
+            chosen = np.flatnonzero(scored.pair_category == category)
+            position = np.full(int(scored.detection_index.max(initial=-1)) + 1, -1, np.int64)
+            position[scored.detection_index] = np.arange(len(scored))
             for i in chosen.tolist():
-                iou = float(one.detection_iou[position[one.pair_prediction[i]]])
+                iou = float(scored.detection_iou[position[scored.pair_prediction[i]]])
                 if iou > 0:
                     pairs.append(
                         (
                             -iou,
-                            one.recording,
-                            int(one.pair_frame[i]),
-                            int(one.pair_label[i]),
-                            int(one.pair_prediction[i]),
+                            scored.recording,
+                            int(scored.pair_frame[i]),
+                            int(scored.pair_label[i]),
+                            int(scored.pair_prediction[i]),
                         )
                     )
         pairs.sort()
-        n_labels = int(sum(one.n_labels[category] for one in in_order))
-        n_detections = int(sum(one.n_detections[category] for one in in_order))
+        n_labels = int(sum(scored.n_labels[category] for scored in in_order))
+        n_detections = int(sum(scored.n_detections[category] for scored in in_order))
         if not n_labels and not n_detections:
             continue
         places: dict[Kind, int] = {"best": 0, "median": len(pairs) // 2, "worst": len(pairs) - 1}
@@ -189,9 +189,9 @@ def make_gallery(
     if scores is None:
         scores = score_set(usable, system, progress=part_of(progress, 0.0, 0.6))
     classes = [
-        one
-        for one in choose_examples(scores, kinds)
-        if one.examples and (categories is None or one.category_id in categories)
+        chosen
+        for chosen in choose_examples(scores, kinds)
+        if chosen.examples and (categories is None or chosen.category_id in categories)
     ]
     if not classes:
         raise InputError(
@@ -209,9 +209,9 @@ def make_gallery(
             return materials[name]
 
         def pages() -> Iterator[PanelPage]:
-            for number, one in enumerate(classes):
-                progress(0.6 + 0.4 * number / len(classes), f"Drawing {class_name(one.category_id)}")
-                yield _page(one, system, [material(e.recording) for e in one.examples], options)
+            for number, chosen in enumerate(classes):
+                progress(0.6 + 0.4 * number / len(classes), f"Drawing {class_name(chosen.category_id)}")
+                yield _page(chosen, system, [material(e.recording) for e in chosen.examples], options)
 
         if packing == "pdf":
             data = render_document(pages(), options=options, style=style, title=title)
@@ -223,7 +223,7 @@ def make_gallery(
 
 
 def render_class(
-    one: ClassExamples,
+    chosen: ClassExamples,
     recordings: Sequence[Recording],
     system: PredictionSet,
     file_format: FigureFormat,
@@ -236,9 +236,9 @@ def render_class(
     with ExitStack() as stack:
         materials = [
             stack.enter_context(open_material(by_name[e.recording], [system_of_set(system, e.recording)]))
-            for e in one.examples
+            for e in chosen.examples
         ]
-        page = _page(one, system, materials, options)
+        page = _page(chosen, system, materials, options)
         return _page_bytes(page, file_format, options, style)
 
 
@@ -300,18 +300,22 @@ def write_gallery(data: bytes, path: Path) -> None:
         stream.write(data)
 
 
-def _page(one: ClassExamples, system: PredictionSet, materials: Sequence[Material], options: PanelOptions) -> PanelPage:
-    rows = [_row(example, material, options) for example, material in zip(one.examples, materials, strict=True)]
+def _page(
+    chosen: ClassExamples, system: PredictionSet, materials: Sequence[Material], options: PanelOptions
+) -> PanelPage:
+    rows = [_row(example, material, options) for example, material in zip(chosen.examples, materials, strict=True)]
     places = [
         f"({n + 1}) {e.kind}: {material.place}, frame {e.frame}, soft IoU {e.soft_iou:.3f}"
-        for n, (e, material) in enumerate(zip(one.examples, materials, strict=True))
+        for n, (e, material) in enumerate(zip(chosen.examples, materials, strict=True))
     ]
     heading = (
-        f"{class_name(one.category_id)} · {system.title} · {one.n_labels} labels, {one.n_detections} "
-        f"detections, {one.n_overlapping} overlapping pairs"
+        f"{class_name(chosen.category_id)} · {system.title} · {chosen.n_labels} labels, {chosen.n_detections} "
+        f"detections, {chosen.n_overlapping} overlapping pairs"
     )
-    said = score_note(options.min_score) + made_up(any(m.recording.is_simulated for m in materials), system.is_stand_in)
-    return PanelPage(tuple(rows), heading, " · ".join([*places, *said]))
+    notes = score_note(options.min_score) + made_up(
+        any(m.recording.is_simulated for m in materials), system.is_stand_in
+    )
+    return PanelPage(tuple(rows), heading, " · ".join([*places, *notes]))
 
 
 def _row(example: Example, material: Material, options: PanelOptions) -> PanelRow:
@@ -339,10 +343,10 @@ def _zipped(
 ) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        for one, page in zip(classes, pages, strict=True):
+        for chosen, page in zip(classes, pages, strict=True):
             data = _page_bytes(page, file_format, options, style)
-            name = "".join(c if c.isalnum() else "_" for c in class_name(one.category_id).lower())
-            entry = zipfile.ZipInfo(f"{one.category_id:02d}_{name}.{file_format}", _ZIP_DATE)
+            name = "".join(c if c.isalnum() else "_" for c in class_name(chosen.category_id).lower())
+            entry = zipfile.ZipInfo(f"{chosen.category_id:02d}_{name}.{file_format}", _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data, compresslevel=6)

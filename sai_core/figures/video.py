@@ -375,8 +375,8 @@ class _Canvas:
         title = f"{self.material.place}   ·   {self.system.title}"
         if self.options.min_score > 0:
             title += f", scores from {self.options.min_score:g}"
-        said = ["simulated"] * self.material.recording.is_simulated + ["stand-in predictions"] * self.system.stand_in
-        right = _text("   ·   ".join(said), 15, (255, 196, 94), bold=True) if said else None
+        notes = ["simulated"] * self.material.recording.is_simulated + ["stand-in predictions"] * self.system.stand_in
+        right = _text("   ·   ".join(notes), 15, (255, 196, 94), bold=True) if notes else None
         room = SIZE_WH[0] - _LEFT - 230 - (right.shape[1] + 24 if right is not None else 0)
         blit(canvas, _text(shortened(title, 17, room), 17, _TEXT, bold=True), _LEFT + 2, 9)
         if right is not None:

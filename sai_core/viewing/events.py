@@ -118,9 +118,9 @@ def error_events(
         np.array([MISS, FALSE_POSITIVE, CONFUSION], dtype=np.uint8), [miss_rows.size, extra_rows.size, len(confused)]
     )
     rows = np.concatenate([miss_rows, none(extra_rows.size, -1), confused[:, 0]]).astype(np.int64)
-    others = np.concatenate([none(miss_rows.size, -1), extra_rows, confused[:, 1]]).astype(np.int64)
+    guesses = np.concatenate([none(miss_rows.size, -1), extra_rows, confused[:, 1]]).astype(np.int64)
     order = np.lexsort((kind, frame))
-    return ErrorEvents(frame[order], kind[order], rows[order], others[order])
+    return ErrorEvents(frame[order], kind[order], rows[order], guesses[order])
 
 
 def _confusions(
@@ -137,15 +137,15 @@ def _confusions(
     label_frames = labels.frame[missed]
     for frame in np.intersect1d(label_frames, predictions.frame[extra]).tolist():
         rows = missed[label_frames == frame]
-        others = extra[predictions.frame[extra] == frame]
+        guesses = extra[predictions.frame[extra] == frame]
         angle = great_circle_deg(
-            azimuth_l[rows][:, None], elevation_l[rows][:, None], azimuth_p[others], elevation_p[others]
+            azimuth_l[rows][:, None], elevation_l[rows][:, None], azimuth_p[guesses], elevation_p[guesses]
         )
-        angle = np.where(labels.category_id[rows][:, None] == predictions.category_id[others], np.inf, angle)
+        angle = np.where(labels.category_id[rows][:, None] == predictions.category_id[guesses], np.inf, angle)
         angle = np.nan_to_num(angle, nan=np.inf)
         while angle.size and angle.min() <= radius_deg:
             i, j = np.unravel_index(int(np.argmin(angle)), angle.shape)
-            taken.append((int(rows[i]), int(others[j])))
+            taken.append((int(rows[i]), int(guesses[j])))
             angle[i, :] = np.inf
             angle[:, j] = np.inf
     return np.array(taken, dtype=np.int64).reshape(-1, 2)

@@ -15,10 +15,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sai_core.annotations import read_annotations
-from sai_core.drawing.maps import frame_map
 from sai_core.geometry import pixel_to_direction
 from sai_core.viewing.comparison import compare
 from tests.browser.conftest import N_FRAMES, RECORDING, read, report, wait_for
+from tests.figures.scenes import frame_map
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]

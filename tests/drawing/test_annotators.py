@@ -36,7 +36,7 @@ from sai_core.drawing.annotators import (
 )
 from sai_core.drawing.colormaps import diverging_lut, sequential_lut
 from sai_core.drawing.lettering import name_tile, shortened, text_tile
-from sai_core.drawing.maps import Patch, frame_map, outlines
+from sai_core.drawing.maps import Patch, outlines
 from sai_core.drawing.still import still
 from sai_core.figures import video
 from sai_core.figures.paper.material import Material, System
@@ -45,7 +45,7 @@ from sai_core.figures.paper.style import PaperStyle, drawing
 from sai_core.taxonomy import class_rgb, short_name
 from sai_core.training.validation import _panel
 from sai_core.viewing.player import encode_block
-from tests.figures.scenes import Row, table_of
+from tests.figures.scenes import Row, frame_map, table_of
 
 Picture = npt.NDArray[np.uint8]
 MUSIC = 8

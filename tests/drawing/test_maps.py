@@ -15,7 +15,6 @@ from sai_core.drawing.maps import (
     Patch,
     annotation_patch,
     crop,
-    frame_map,
     merge_patches,
     merged_canvas,
     outlines,
@@ -23,7 +22,7 @@ from sai_core.drawing.maps import (
 )
 from sai_core.errors import InputError
 from sai_core.metrics import render_map_0630
-from tests.figures.scenes import blob, table_of, tables
+from tests.figures.scenes import blob, frame_map, table_of, tables
 
 
 def one(points: npt.ArrayLike, energy: npt.ArrayLike) -> AnnotationTable:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import soundfile
 
 from sai_core.annotations import AnnotationTable
+from sai_core.drawing.maps import MapMode, annotation_patch, merged_canvas
 
 Row = tuple[int, int, int, float, float, npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -45,6 +46,12 @@ def blob(x: float, y: float, radius: float) -> tuple[npt.NDArray[np.float64], np
     row, column = np.nonzero(inside)
     points = np.column_stack([columns[column] % 360, rows[row]]).astype(np.float64)
     return points, 1.0 - 0.75 * distance[inside]
+
+
+def frame_map(table: AnnotationTable, frame: int, *, mode: MapMode = "full") -> npt.NDArray[np.float32]:
+    """Merged map of all annotations of a frame, float32 (180, 360), label grid; zeros for a frame without any."""
+    rows = table.frame_slice(frame)
+    return merged_canvas(annotation_patch(table, i, mode=mode) for i in range(rows.start, rows.stop))
 
 
 def tables(

@@ -21,7 +21,6 @@ from PIL import Image
 from sai_core.annotations import AnnotationTable
 from sai_core.dataset import DataRoot, open_data_root
 from sai_core.drawing.colormaps import diverging_lut, sequential_lut
-from sai_core.drawing.maps import frame_map
 from sai_core.errors import InputError
 from sai_core.figures.paper import curves
 from sai_core.figures.paper.material import (
@@ -47,7 +46,7 @@ from sai_core.figures.paper.panels import (
 )
 from sai_core.figures.paper.style import FORMATS, FigureFormat, PaperStyle, drawing, format_of, suggested_fonts
 from sai_core.metrics import merge, score_recording
-from tests.figures.scenes import tables, write_root
+from tests.figures.scenes import frame_map, tables, write_root
 
 SMALL = PaperStyle(width_mm=85, dpi=100)
 

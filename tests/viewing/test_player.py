@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sai_core.drawing.maps import frame_map
 from sai_core.errors import InputError
 from sai_core.viewing import player
-from tests.figures.scenes import blob, table_of, tables
+from tests.figures.scenes import blob, frame_map, table_of, tables
 
 
 @given(st.dictionaries(st.text(max_size=8), st.lists(st.integers(-1000, 1000), max_size=9), max_size=4), st.binary())

@@ -61,16 +61,16 @@ def ap_over_iou(scores: Sequence[RecordingScores], thresholds: Sequence[float] =
         Scores of the other revision, whose IoU is of masks and is not kept for each pair.
     """
     in_order = ordered(scores)
-    if any(one.revision != "2026-06-30" for one in in_order):
+    if any(scored.revision != "2026-06-30" for scored in in_order):
         raise InputError("AP over IoU needs scores of revision 2026-06-30.")
     macro, micro = np.full((2, len(thresholds)), np.nan)
     if not in_order:
         return macro, micro
     order, _ = best_first(in_order)
-    iou = np.concatenate([one.detection_iou for one in in_order])[order]
-    paired = np.concatenate([one.detection_label for one in in_order])[order] >= 0
-    category = np.concatenate([one.detection_category for one in in_order])[order]
-    n_labels = np.sum([one.n_labels for one in in_order], axis=0)
+    iou = np.concatenate([scored.detection_iou for scored in in_order])[order]
+    paired = np.concatenate([scored.detection_label for scored in in_order])[order] >= 0
+    category = np.concatenate([scored.detection_category for scored in in_order])[order]
+    n_labels = np.sum([scored.n_labels for scored in in_order], axis=0)
     with_labels = np.flatnonzero(n_labels)
     for k, threshold in enumerate(thresholds):
         hit = paired & (iou >= threshold)
@@ -85,8 +85,8 @@ def render_ap_over_iou(
     scores: Scores, file_format: FigureFormat, *, style: PaperStyle, note: str = "", micro: bool = False
 ) -> bytes:
     """AP over the IoU threshold, one curve a system; the official thresholds are marked."""
-    curves = {name: ap_over_iou(one)[1 if micro else 0] for name, one in scores.items()}
-    marks = {name: ap_over_iou(one, OFFICIAL_IOUS)[1 if micro else 0] for name, one in scores.items()}
+    curves = {name: ap_over_iou(scored)[1 if micro else 0] for name, scored in scores.items()}
+    marks = {name: ap_over_iou(scored, OFFICIAL_IOUS)[1 if micro else 0] for name, scored in scores.items()}
 
     def draw(axes: Axes) -> None:
         for i, (name, values) in enumerate(curves.items()):
@@ -113,7 +113,8 @@ def render_precision_recall(
 ) -> bytes:
     """Precision over recall at one of the official IoU thresholds, of a class or all classes pooled."""
     curves = {
-        name: precision_recall_curve(one, threshold=threshold, category_id=category_id) for name, one in scores.items()
+        name: precision_recall_curve(scored, threshold=threshold, category_id=category_id)
+        for name, scored in scores.items()
     }
 
     def draw(axes: Axes) -> None:
@@ -154,7 +155,7 @@ def render_class_bars(
     """
     if figure_name not in BAR_FIGURES:
         raise InputError(f"Figure {figure_name!r} is unknown; choose one of {', '.join(BAR_FIGURES)}.")
-    evaluations = {name: merge(one) for name, one in scores.items()}
+    evaluations = {name: merge(scored) for name, scored in scores.items()}
     column = BAR_FIGURES.index(figure_name) - 1
 
     def value(row: Any) -> float:
