@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.components import address, background, data_bar, predictions, scores_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.scores import export, moments, views
+from pages.scores import export, label_sets, moments, views
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.jobs import Job, wait_briefly
@@ -87,6 +87,9 @@ def main() -> None:
             for problem in problems:
                 st.warning(plain(problem))
     view, chosen, other = _choose_view(systems)
+    if view == label_sets.LABELS:
+        label_sets.draw(root, recordings, revision)
+        return
     scene = views.Scene(
         root,
         revision,
@@ -193,10 +196,11 @@ def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:
     """View, system and second system."""
     names = list(systems)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        address.bound(keys.SCORES_VIEW, list(views.VIEWS), views.SYSTEMS)
+        every = [*views.VIEWS, label_sets.LABELS]
+        address.bound(keys.SCORES_VIEW, every, views.SYSTEMS)
         view = st.segmented_control(
             "View",
-            list(views.VIEWS),
+            every,
             required=True,
             key=keys.SCORES_VIEW,
             persist_state="session",
@@ -205,7 +209,7 @@ def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:
         st.space("stretch")
         view = view or views.SYSTEMS
         chosen, other = names[0], names[1] if len(names) > 1 else ""
-        if view != views.SYSTEMS:
+        if view not in (views.SYSTEMS, label_sets.LABELS):
             chosen = _choose_system("System", keys.SCORES_SYSTEM, names, 0)
         if view == views.COMPARE and len(names) > 1:
             other = _choose_system("Second system", keys.SCORES_OTHER, names, 1)

@@ -137,9 +137,9 @@ def differences(split: str, original: AnnotationTable, result: AppliedEdits) -> 
             words = ["added" if old is None else "removed"]
         else:
             words = [name for name in ("class", "instance") if old[name] != new[name]]
-            if not _same_number(old["distance_cm"], new["distance_cm"]):
+            if not same_number(old["distance_cm"], new["distance_cm"]):
                 words.append("distance")
-            if not _same_region(original, old["row"], result.table, new["row"]):
+            if not same_region(original, old["row"], result.table, new["row"]):
                 words.append("region")
         if words:
             frame = (old or new or {})["frame"]
@@ -175,11 +175,13 @@ def _facts(table: AnnotationTable, keys: Sequence[str]) -> dict[str, dict[str, A
     }
 
 
-def _same_number(a: float, b: float) -> bool:
+def same_number(a: float, b: float) -> bool:
+    """Whether two numbers are the same; two that are missing (NaN) are."""
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
-def _same_region(a: AnnotationTable, row_a: int, b: AnnotationTable, row_b: int) -> bool:
+def same_region(a: AnnotationTable, row_a: int, b: AnnotationTable, row_b: int) -> bool:
+    """Whether two annotations have the same points with the same energies in the same order."""
     one, other = a.polygons(row_a), b.polygons(row_b)
     return len(one) == len(other) and all(
         np.array_equal(p, q) and np.array_equal(e, f) for (p, e), (q, f) in zip(one, other, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,31 @@ def test_another_label_set_is_the_truth_everywhere_and_never_mixed(root: Path) -
     test.selectbox(key=keys.LABELS).set_value("").run()
     assert scene(test)["scene"] == own["scene"]
     assert whole > 0
+
+
+def test_two_label_sets_are_compared(root: Path) -> None:
+    labels(root, "short", frames=6)
+    test = page("scores", root, labels="short", scores_view="Labels")
+    end = time.monotonic() + 90
+    while len(test.dataframe) < 3 and time.monotonic() < end:
+        assert not test.exception
+        time.sleep(0.2)
+        test.run()
+    systems, classes, moments = (element.value for element in test.dataframe[:3])
+    assert list(systems["system"]) == ["first", "second"]
+    assert (systems["Δ mAP"] == systems["mAP"] - systems["mAP, other"]).all()
+    assert (
+        {"before", "after", "same", "removed"}
+        <= set(classes.columns)
+        <= {"class", "before", "after", "same", "removed"}
+    )
+    assert (classes["before"] == classes["same"] + classes["removed"]).all()
+    assert len(moments) == classes["removed"].sum() > 0
+    assert set(moments["time"]) <= {f"{k / 10:.1f} s" for k in range(6, 12)}
+    # with one set there is nothing to compare, and ways to get another
+    workspace().trash(workspace().find("labels", "short"))
+    alone = page("scores", root, scores_view="Labels")
+    assert "one set of labels only" in said(alone)
 
 
 def test_a_link_to_labels_that_are_not_there_says_so(root: Path) -> None:
