@@ -199,6 +199,8 @@ _Folders = dict[str, int]
 _sizes: LRUCache[str, tuple[_Folders, int]] = LRUCache(4096)
 _lists: LRUCache[tuple[str, str], tuple[_Folders, tuple[dict[str, Path], tuple[str, ...]]]] = LRUCache(1024)
 _remembering = threading.Lock()
+_taken_away: dict[Path, SetFacts] = {}
+"""What was known of sets of this process' jobs that were taken away since nothing was in them; a job may be resumed."""
 _SETTLED_NS: Final[int] = 2_000_000_000
 """Times of folders are rounded (4 ms on Linux, 2 s on FAT): what has just changed may change again unseen."""
 
@@ -526,24 +528,30 @@ class Workspace:
     def writing_into(self, folder: Path, *, part: str = "") -> Iterator[None]:
         """:meth:`writing` for a job that knows only its output folder; a folder elsewhere is nobody's business.
 
-        A set in which nothing but its ``set.json`` is left in the end is taken away again.
+        A set in which nothing but its ``set.json`` is left in the end is taken away again; a job that comes back for
+        it, as one that was cancelled before its first file, begins it anew.
 
         Raises
         ------
         InputError
-            Somebody else is writing into the set, or it was renamed or thrown away since the job was asked for.
+            Somebody else is writing into the set, it was renamed or thrown away since the job was asked for, or
+            another set has its name meanwhile.
         """
         folder = Path(os.path.abspath(folder))
         kind = folder.parent.name
         if kind not in KINDS or folder.parent != self.folder(kind):
             yield
             return
+        if folder in _taken_away:
+            self.begin(kind, folder.name, _taken_away[folder], exist_ok=True)
+            _taken_away.pop(folder, None)
         stored = _open(kind, folder)
         try:
             with self.writing(stored, part=part):
                 yield
         finally:
-            self.drop_empty(stored)
+            if self.drop_empty(stored):
+                _taken_away[folder] = stored.facts
 
     def change(
         self,

@@ -409,6 +409,21 @@ def test_a_job_that_knows_its_folder_alone(place: Workspace, tmp_path: Path) -> 
     with pytest.raises(InputError, match="nothing"), place.writing_into(empty.folder):
         raise InputError("nothing")
     assert [s.name for s in place.sets("predictions")] == ["y"]
+    # the same job again, as when it was cancelled before its first file
+    with place.writing_into(empty.folder):
+        (empty.folder / "a.json").write_text("{}")
+    assert place.find("predictions", "empty").facts.id == empty.facts.id
+    place.delete(place.trash(place.find("predictions", "empty")))
+    with pytest.raises(InputError, match="is gone"), place.writing_into(empty.folder):
+        pass
+    # another set has its name meanwhile
+    first = place.begin("predictions", "taken", SetFacts(system="FAO"))
+    with place.writing_into(first.folder):
+        pass
+    place.begin("predictions", "taken", SetFacts(system="Voted"))
+    with pytest.raises(InputError, match="choose another name"), place.writing_into(first.folder):
+        pass
+    place.delete(place.trash(place.find("predictions", "taken")))
     shared = place.begin("predictions", "shared", SetFacts())
     with place.writing_into(shared.folder, part="1"):
         with place.writing_into(shared.folder, part="0"):
