@@ -188,6 +188,13 @@ def short_name(category_id: int) -> str:
     return SHORT_NAMES[category_id] if 0 <= category_id < N_CLASSES else class_name(category_id)
 
 
+def class_facts() -> list[dict[str, str | int]]:
+    """Id, name, short name and colour of every class, for scripts."""
+    return [
+        {"id": i, "name": name, "short": SHORT_NAMES[i], "color": CLASS_COLORS[i]} for i, name in enumerate(CLASS_NAMES)
+    ]
+
+
 def class_rgb(category_id: int) -> tuple[int, int, int]:
     """:func:`class_color` as red, green and blue, 0 to 255."""
     return rgb_of(class_color(category_id))

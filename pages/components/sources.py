@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 import streamlit as st
+from cachetools import LRUCache
 
 from pages.components import background
 from sai_core.dataset import DataRoot, PredictionSet, Recording, demo_root, open_data_root
@@ -95,22 +95,17 @@ class _Views:
     """The last opened recordings. Not ``st.cache_resource`` on the opening function: that forbids a progress bar."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._views: OrderedDict[tuple[object, ...], RecordingView] = OrderedDict()
+        self._views: LRUCache[tuple[object, ...], RecordingView] = LRUCache(limit)
         self._lock = threading.Lock()
 
     def get(self, signature: tuple[object, ...], build: Callable[[], RecordingView]) -> RecordingView:
         with self._lock:
             view = self._views.get(signature)
-            if view is not None:
-                self._views.move_to_end(signature)
-                return view
+        if view is not None:
+            return view
         view = build()  # outside of the lock: a slow file of one session must not hold up the others
         with self._lock:
-            view = self._views.setdefault(signature, view)
-            while len(self._views) > self._limit:
-                self._views.popitem(last=False)
-        return view
+            return self._views.setdefault(signature, view)
 
 
 @st.cache_resource(show_spinner=False)

@@ -24,7 +24,7 @@ from sai_core.review import KIND_TITLES, Item, Queue, ReviewStore
 from sai_core.review.desk import Desk, Filters, place
 from sai_core.review.edits import AppliedEdits
 from sai_core.review.moment import moment
-from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES, class_name
+from sai_core.taxonomy import class_facts, class_name
 from sai_core.viewing.player import pack
 
 _ROWS_BEFORE, _ROWS_AFTER = 60, 140
@@ -85,9 +85,7 @@ def show_desk(
         "reviewer": reviewer,
         "show": filters.show,
         "counts": desk.counts(filters),
-        "classes": [
-            {"name": name, "short": SHORT_NAMES[k], "color": CLASS_COLORS[k]} for k, name in enumerate(CLASS_NAMES)
-        ],
+        "classes": class_facts(),
         # with every message: what the request says is there may belong to a desk that was taken down since
         "lut": sequential_lut("magma").tobytes().hex(),
         "empty": _empty(desk, filters),

@@ -61,6 +61,9 @@ _MOST_NUMBERS: Final[int] = 120 * 86_400
 _RULES: Final[int] = 2
 """Raised whenever another picture is shown for some label frame: what was made from the old ones is made anew."""
 
+_HELD_FRAMES: Final[int] = 5
+"""A video that ends up to half a second early is shown with its last picture held; later frames have none."""
+
 _IMAGE_NAME = re.compile(
     rf"(?P<prefix>.*?)(?P<number>\d+)(?:{'|'.join(re.escape(s) for s in IMAGE_SUFFIXES)})", re.IGNORECASE
 )
@@ -111,6 +114,16 @@ class FrameSource(ABC):
             Negative ``k``, a closed reader, or a picture that cannot be decoded.
         """
         return self._shared(k).copy()
+
+    def picture(self, k: int) -> Picture | None:
+        """Picture to be shown for label frame ``k``; None where it is damaged, and over half a second past the end.
+
+        One damaged picture must not take with it what else is to be seen.
+        """
+        try:
+            return self.frame(k) if k < self.n_frames + _HELD_FRAMES else None
+        except InputError:
+            return None
 
     def frames(self, start: int, stop: int) -> Picture:
         """Pictures of label frames [start, stop): uint8, shape (n, height, width, 3); errors as :meth:`frame`."""

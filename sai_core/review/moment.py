@@ -11,7 +11,7 @@ Parts of the container:
                        under the cursor alone
 ``work.<n>``           block ``n`` of the labels as they stand (table ``W``)
 ``<T>.<column>``       of table ``T`` in the window of the tracks: ``row``, ``frame``, ``category``, ``instance``,
-                       ``azimuth``, ``elevation``, ``energy``, ``distance``, ``score``; ``target`` for ``W``
+                       ``azimuth``, ``elevation``, ``peak``, ``distance``, ``score``; ``target`` for ``W``
 ``M.<column>``         metadata rows: ``frame``, ``category``, ``azimuth``, ``elevation``, ``distance``
 ``spectrogram``        uint8, one column after another, ``header["spectrogram"]`` says how many of how many bins
 =====================  =====================================================================================
@@ -20,7 +20,7 @@ Parts of the container:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -32,8 +32,7 @@ from sai_core.errors import InputError
 from sai_core.geometry import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.review.edits import AppliedEdits
 from sai_core.review.queue import Item
-from sai_core.viewing.events import peak_directions
-from sai_core.viewing.player import BLOCK_FRAMES, encode_block, pack, quantise_levels
+from sai_core.viewing.player import BLOCK_FRAMES, encode_block, pack, quantise_levels, table_columns
 from sai_core.viewing.recording_view import RecordingView
 
 MAX_BLOCKS: Final[int] = 4
@@ -165,7 +164,8 @@ def moment(
     wanted = set(targets)
     for key, table in {**view.tables, "W": labels.table}.items():
         rows = _rows(table, low, high)
-        parts |= {f"{key}.{name}": column for name, column in _columns(table, rows).items()}
+        columns = {"row": rows.astype(np.int32), **table_columns(table.take(rows))}
+        parts |= {f"{key}.{name}": column for name, column in columns.items()}
         if key == "W":
             parts["W.target"] = np.array([labels.keys[row] in wanted for row in rows.tolist()], dtype=np.uint8)
     if metadata is not None and len(metadata):
@@ -206,22 +206,6 @@ def moment(
 def _rows(table: AnnotationTable, low: int, high: int) -> npt.NDArray[np.int64]:
     first, last = np.searchsorted(table.frame, [low, high])
     return np.arange(first, last)
-
-
-def _columns(table: AnnotationTable, rows: npt.NDArray[np.int64]) -> Mapping[str, npt.NDArray[Any]]:
-    part = table.take(rows)
-    azimuth, elevation, energy = peak_directions(part)
-    return {
-        "row": rows.astype(np.int32),
-        "frame": part.frame.astype(np.int32),
-        "category": part.category_id.astype(np.uint8),
-        "instance": np.clip(part.instance_id, -1, 2**31 - 1).astype(np.int32),
-        "azimuth": azimuth.astype(np.float32),
-        "elevation": elevation.astype(np.float32),
-        "energy": energy.astype(np.float32),
-        "distance": part.distance_cm.astype(np.float32),
-        "score": part.score.astype(np.float32),
-    }
 
 
 def _spectrogram(view: RecordingView, low: int, high: int) -> npt.NDArray[np.uint8] | None:

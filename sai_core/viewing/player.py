@@ -87,24 +87,29 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 def encode_scene(header: Mapping[str, Any], tables: Mapping[str, AnnotationTable]) -> bytes:
     """Container with the columns of every table, prefixed by its key (``L``, ``A``, ``B``).
 
-    Columns: ``frame`` int32, ``category`` uint8, ``instance`` int32, ``score``, ``distance`` (cm), ``azimuth``,
-    ``elevation`` (degrees of the strongest point) and ``peak`` (its energy) float32, NaN where the file has none.
+    Columns as :func:`table_columns` gives them.
     """
-    arrays: dict[str, npt.NDArray[Any] | bytes] = {}
-    for key, table in tables.items():
-        azimuth, elevation, peak = peak_directions(table)
-        columns: dict[str, npt.NDArray[Any]] = {
-            "frame": table.frame.astype(np.int32),
-            "category": table.category_id.astype(np.uint8),
-            "instance": np.clip(table.instance_id, -1, 2**31 - 1).astype(np.int32),
-            "score": table.score.astype(np.float32),
-            "distance": table.distance_cm.astype(np.float32),
-            "azimuth": azimuth.astype(np.float32),
-            "elevation": elevation.astype(np.float32),
-            "peak": peak.astype(np.float32),
-        }
-        arrays.update({f"{key}.{name}": column for name, column in columns.items()})
+    arrays = {f"{key}.{name}": column for key, table in tables.items() for name, column in table_columns(table).items()}
     return pack({**header, "tables": list(tables)}, arrays)
+
+
+def table_columns(table: AnnotationTable) -> dict[str, npt.NDArray[Any]]:
+    """Columns of a table as the typed arrays that the scripts read.
+
+    ``frame`` int32, ``category`` uint8, ``instance`` int32, ``score``, ``distance`` (cm), ``azimuth``, ``elevation``
+    (degrees of the strongest point) and ``peak`` (its energy) float32, NaN where the file has none.
+    """
+    azimuth, elevation, peak = peak_directions(table)
+    return {
+        "frame": table.frame.astype(np.int32),
+        "category": table.category_id.astype(np.uint8),
+        "instance": np.clip(table.instance_id, -1, 2**31 - 1).astype(np.int32),
+        "score": table.score.astype(np.float32),
+        "distance": table.distance_cm.astype(np.float32),
+        "azimuth": azimuth.astype(np.float32),
+        "elevation": elevation.astype(np.float32),
+        "peak": peak.astype(np.float32),
+    }
 
 
 def encode_block(

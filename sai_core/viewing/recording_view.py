@@ -10,13 +10,14 @@ import hashlib
 import json
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import AudioReader, FrameSource, PredictionSet, Recording, describe, open_frames, spectrogram
@@ -26,15 +27,12 @@ from sai_core.errors import EnvironmentProblem, InputError, SaiError
 from sai_core.files import file_signature
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.progress import Progress, no_progress
-from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, SHORT_NAMES
+from sai_core.taxonomy import class_facts
 from sai_core.viewing.acoustic_layer import LAYER_TITLES, LayerKind, layer_kinds
 from sai_core.viewing.player import BLOCK_FRAMES, encode_block, encode_scene, pack, quantise_levels
 
 PICTURE_SIZE_WH: Final[tuple[int, int]] = (720, 360)
 """Size of the pictures sent to the browser: two pixels a degree, what a panel of a laptop screen can show."""
-
-_HELD_FRAMES: Final[int] = 5
-"""A video that ends up to half a second early holds its last picture; later frames have none."""
 
 _MAX_SPECTROGRAM_COLUMNS: Final[int] = 16_000
 """Canvases wider than 16,384 pixels fail in some browsers."""
@@ -44,28 +42,18 @@ class BytesCache:
     """Least recently used bytes under a limit, for several threads."""
 
     def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self._items: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
-        self._total = 0
+        self._items: LRUCache[tuple[Any, ...], bytes] = LRUCache(max_bytes, getsizeof=len)
         self._lock = threading.Lock()
 
     def get(self, key: tuple[Any, ...]) -> bytes | None:
         """Stored bytes, or None."""
         with self._lock:
-            value = self._items.get(key)
-            if value is not None:
-                self._items.move_to_end(key)
-            return value
+            return self._items.get(key)
 
     def put(self, key: tuple[Any, ...], value: bytes) -> None:
-        """Store bytes and drop the oldest beyond the limit."""
-        with self._lock:
-            old = self._items.pop(key, None)
-            self._total -= len(old) if old is not None else 0
+        """Store bytes and drop the oldest beyond the limit; what is larger than that is not kept."""
+        with self._lock, suppress(ValueError):
             self._items[key] = value
-            self._total += len(value)
-            while self._total > self.max_bytes and len(self._items) > 1:
-                self._total -= len(self._items.popitem(last=False)[1])
 
 
 @dataclass(eq=False)
@@ -192,10 +180,7 @@ class RecordingView:
             "picture_frames": self.frames.n_frames if self.frames is not None else 0,
             "frame_rate_hz": FRAME_RATE_HZ,
             "sample_rate_hz": SAMPLE_RATE_HZ,
-            "classes": [
-                {"id": i, "name": name, "short": SHORT_NAMES[i], "color": CLASS_COLORS[i]}
-                for i, name in enumerate(CLASS_NAMES)
-            ],
+            "classes": class_facts(),
             "systems": {key: {"title": chosen.title} for key, chosen in self.systems.items()},
             "has": {
                 "labels": "L" in self.tables,
@@ -232,14 +217,7 @@ class RecordingView:
     def _pictures(self, start: int, stop: int) -> list[npt.NDArray[np.uint8] | None] | None:
         if self.frames is None:
             return None
-        end = self.frames.n_frames + _HELD_FRAMES
-        pictures: list[npt.NDArray[np.uint8] | None] = []
-        for k in range(start, stop):
-            try:
-                pictures.append(self.frames.frame(k) if k < end else None)
-            except InputError:  # one damaged picture must not take the block with it
-                pictures.append(None)
-        return pictures
+        return [self.frames.picture(k) for k in range(start, stop)]
 
     def _sound(self, start: int, stop: int) -> npt.NDArray[np.int16] | None:
         path = self.recording.audio_path

@@ -89,7 +89,7 @@ def _curves(table: AnnotationTable, row: int) -> list[npt.NDArray[np.float32]]:
 
 def canvas_of(table: AnnotationTable, predictions: AnnotationTable | None = None, **options: Any) -> video._Canvas:
     recording = Recording("r", "", None, None, None, None, None, None, None)
-    material = Material(recording, table, (System("s", None),), (predictions,), None, 1, 0, ())
+    material = Material(recording, table, (System("s", None),), (predictions,), None, 1, ())
     return video._Canvas(material, video.VideoOptions(**options), 0, 1)
 
 

@@ -5,7 +5,7 @@ import { levelPicture } from "./painting.js";
 import { Block } from "./protocol.js";
 import { Pictures } from "./store.js";
 
-const COLUMNS = ["row", "frame", "category", "instance", "azimuth", "elevation", "energy", "distance", "score"];
+const COLUMNS = ["row", "frame", "category", "instance", "azimuth", "elevation", "peak", "distance", "score"];
 const METADATA = ["frame", "category", "azimuth", "elevation", "distance"];
 const MOST_PAGES = 16, MOST_BLOCKS = 60, MOST_PICTURES = 50;
 

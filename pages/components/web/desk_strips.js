@@ -69,7 +69,7 @@ export class Strips {
         name: "energy",
         from: 0,
         to: 1.05,
-        get: (r, k) => (r.energy ? r.energy[k] : NaN),
+        get: (r, k) => (r.peak ? r.peak[k] : NaN),
         h: each * 0.8,
         ticks: [0, 1],
         unit: "",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,6 @@ from sai_core.errors import InputError
 from sai_core.files import resolved, user_path
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
-
-HELD_FRAMES: Final[int] = 5
-"""A video that ends up to half a second early holds its last picture, as in the player; later frames have none."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,6 @@ class Material:
         Pictures.
     n_frames : int
         Frames of the longest of audio, video, labels and predictions.
-    n_audio_frames : int
-        Frames of the audio; 0 without.
     problems : tuple of str
         What could not be read and is therefore missing, and what is odd about the pictures; one sentence each.
     """
@@ -78,7 +73,6 @@ class Material:
     tables: tuple[AnnotationTable | None, ...]
     frames: FrameSource | None
     n_frames: int
-    n_audio_frames: int
     problems: tuple[str, ...]
 
     @property
@@ -94,12 +88,7 @@ class Material:
 
     def picture(self, frame: int) -> npt.NDArray[np.uint8] | None:
         """RGB picture of a frame; None without video, past its end, or where it is damaged."""
-        if self.frames is None or frame >= self.frames.n_frames + HELD_FRAMES:
-            return None
-        try:
-            return self.frames.frame(frame)
-        except InputError:  # one damaged picture must not take a whole figure or video with it
-            return None
+        return None if self.frames is None else self.frames.picture(frame)
 
     def close(self) -> None:
         """Free the decoder."""
@@ -179,7 +168,6 @@ def open_material(
         tables=tuple(tables[1:]),
         frames=frames,
         n_frames=max(lengths),
-        n_audio_frames=n_audio,
         problems=tuple(problems),
     )
 
