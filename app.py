@@ -51,7 +51,7 @@ def main() -> None:
         "<style>"
         ".stMainBlockContainer { padding-left: 1.25rem; padding-right: 1.25rem; }"
         # Streamlit writes white on the primary colour, which the dark theme's light blue cannot carry (2.6:1)
-        "[data-testid=stBaseButton-primary], [data-testid=stBaseButton-primaryFormSubmit],"
+        ":is([data-testid=stBaseButton-primary], [data-testid=stBaseButton-primaryFormSubmit]):not(:disabled),"
         "[data-testid=stMultiSelectTagsContainer] [data-tag] { color: light-dark(#ffffff, #0b0e14) !important; }"
         # its syntax colours are as faint (2.8:1), and a command line needs none
         "[data-testid=stCode] .token { color: inherit !important; }"
