@@ -67,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
     from sai_core.metrics import REVISIONS, evaluate_revisions
     from sai_core.metrics.evaluation.discovery import find_pairs
     from sai_core.metrics.reading.report import evaluation_table
-    from sai_core.workspace import folder_of
+    from sai_core.workspace import folder_of, of_other_data
 
     told: list[str] = []
     args.labels = folder_of("labels", args.labels, told=told)
     args.predictions = folder_of("predictions", args.predictions, told=told)
+    told += filter(None, [of_other_data(args.labels, args.predictions)])
     labels, predictions = find_pairs(args.labels, args.predictions, told=told)
     if args.json and args.json != "-":
         check_output(args.json, inputs=[args.labels, *labels.values(), *predictions.values()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from sai_core.errors import InputError
 from sai_core.progress import TerminalProgress, no_progress
 
 if TYPE_CHECKING:
+    from sai_core.postprocess import System
     from sai_core.tuning.search import Part, ThresholdSearch
 
 _EXAMPLE = """example:
   python -m sai_core tune --labels DATA/labels_dev/dev-test-tau --raw predictions/fao --system FAO --out fao-tuned.toml
+  python -m sai_core tune --labels corrected --raw "AV FAO" --name "AV FAO tuned"
 
 DIR of --raw is a folder that `predict` wrote (or its folder `raw`). Half of the recordings, drawn with --seed, is
 searched; the figures to trust are those of the other half. With one recording its first half in time is searched."""
@@ -41,7 +44,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="raw detections, as predict keeps them: a folder, or the name of a prediction set of the workspace",
     )
     parser.add_argument(
-        "--system", default="Baseline", help="where to start: a named system or a .toml file (Baseline)"
+        "--system",
+        help="where to start: a named system or a .toml file (the one that a set of the workspace was predicted with; "
+        "of raw detections elsewhere Baseline)",
     )
     parser.add_argument("--teacher", type=Path, metavar="DIR", help="CSV files of a DCASE system, <recording>.csv")
     parser.add_argument("--recording", action="append", metavar="NAME", help="only this recording (may be repeated)")
@@ -66,25 +71,29 @@ def run(args: argparse.Namespace) -> int:
     """Search, print, write."""
     from sai_core.dataset.outputs import check_output
     from sai_core.metrics.evaluation.discovery import find_labels
-    from sai_core.postprocess.systems import load_system, save_system, systems_folder, systems_folders
+    from sai_core.postprocess.systems import list_systems, load_system, save_system, systems_folder, systems_folders
     from sai_core.tuning import open_raw_set, search_thresholds
     from sai_core.tuning.discovery import raw_set
-    from sai_core.workspace import clean_name, folder_of
+    from sai_core.workspace import clean_name, folder_of, of_other_data
 
     told: list[str] = []
     args.labels = folder_of("labels", args.labels, told=told)
     args.raw = folder_of("predictions", args.raw, told=told)
+    told += filter(None, [of_other_data(args.labels, args.raw)])
     for sentence in told:
         print(f"warning: {sentence}", file=sys.stderr)
     if args.out is None and args.name:
         args.out = systems_folder() / f"{clean_name(args.name)}.toml"
-        if args.out.exists():
-            raise InputError(f"--name {args.name}: there is {args.out} already; choose another name.")
+        # a name that is taken would be left out of the list of systems
+        if args.out.exists() or args.name.casefold() in {s.name.casefold() for s in list_systems(systems_folders())}:
+            raise InputError(f"--name {args.name}: there is a system of this name already; choose another name.")
     if args.out is not None and args.out.suffix.lower() != ".toml":
         raise InputError(f"--out {args.out}: the name of a system's file must end in .toml.")
     if args.out is not None:
         check_output(args.out, inputs=[args.labels, args.raw, args.teacher])
-    system = load_system(args.system, folder=systems_folders())
+    system = _system_of(args.raw) if args.system is None else load_system(args.system, folder=systems_folders())
+    if args.out is not None:
+        system.with_settings(system.settings, name=args.name or args.out.stem)  # a bad name is told before the search
     if system.needs_teacher and args.teacher is None:
         raise InputError(f"{system.name} needs a teacher; give the folder of a DCASE system's CSV files by --teacher.")
     found_raw = raw_set(args.raw)
@@ -119,6 +128,22 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None and not quiet:
         print(f"{args.out} written", file=sys.stderr)
     return 0
+
+
+def _system_of(raw: Path) -> System:
+    """System that a prediction set of the workspace was made with; Baseline for raw detections elsewhere."""
+    from sai_core.postprocess.systems import load_system, parse_system
+    from sai_core.workspace import set_at
+
+    stored = set_at("predictions", raw)
+    if stored is None or not stored.facts.system_toml:
+        return load_system("Baseline")
+    try:
+        return parse_system(tomllib.loads(stored.facts.system_toml))
+    except (InputError, tomllib.TOMLDecodeError) as error:
+        raise InputError(
+            f"{stored.name}: the system that it was predicted with cannot be read ({error}); give one by --system."
+        ) from error
 
 
 def _as_json(found: ThresholdSearch, system: str) -> dict[str, Any]:

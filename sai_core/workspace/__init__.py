@@ -14,7 +14,17 @@ from sai_core.workspace.folder import (
 )
 from sai_core.workspace.names import check_name, clean_name
 from sai_core.workspace.remembered import Added
-from sai_core.workspace.roots import as_prediction_set, fits, folder_of, label_sets, root_for, with_labels_of, with_sets
+from sai_core.workspace.roots import (
+    as_prediction_set,
+    fits,
+    folder_of,
+    label_sets,
+    of_other_data,
+    root_for,
+    set_at,
+    with_labels_of,
+    with_sets,
+)
 
 __all__ = [
     "KINDS",
@@ -33,7 +43,9 @@ __all__ = [
     "folder_of",
     "label_facts",
     "label_sets",
+    "of_other_data",
     "root_for",
+    "set_at",
     "use_workspace",
     "with_labels_of",
     "with_sets",

@@ -143,6 +143,25 @@ def folder_of(kind: str, given: str | os.PathLike[str], *, told: list[str] | Non
         raise InputError(f"{text}: there is no such file or folder, and {str(error).partition(': ')[2]}") from error
 
 
+def set_at(kind: str, folder: Path) -> StoredSet | None:
+    """The workspace's set in a folder; None for a folder elsewhere."""
+    place = os.path.abspath(folder)
+    return next((s for s in workspace().sets(kind) if os.fspath(s.folder) == place), None)
+
+
+def of_other_data(labels: Path, predictions: Path) -> str:
+    """A warning where labels and predictions, both sets of the workspace, were made from different data; else empty."""
+    one, other = set_at("labels", labels), set_at("predictions", predictions)
+    if one is None or other is None or not one.facts.data or not other.facts.data:
+        return ""
+    if os.path.realpath(one.facts.data) == os.path.realpath(other.facts.data):
+        return ""
+    return (
+        f"{other.name} was predicted from {other.facts.data}, {one.name} are labels of {one.facts.data}; recordings "
+        "are matched by name alone."
+    )
+
+
 def root_for(
     root: DataRoot, predictions: Sequence[str] = (), *, labels: str | None = None, told: list[str]
 ) -> DataRoot:
@@ -196,7 +215,7 @@ def with_labels_of(roots: Sequence[DataRoot], labels: str | os.PathLike[str]) ->
         No such labels, or they belong to none of the roots.
     """
     folder = Path(os.path.abspath(folder_of("labels", labels)))
-    stored = next((s for s in workspace().sets("labels") if s.folder == folder), None)
+    stored = set_at("labels", folder)
     if stored is None:
         name, files = _labels_of_folder(os.fspath(folder))
         names = {_bare(key) for key in files}

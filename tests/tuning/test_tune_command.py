@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sai_core.cli import main
 from sai_core.postprocess import load_system
+from sai_core.postprocess.systems import system_toml, systems_folders
+from sai_core.workspace import SetFacts, workspace
 from tests.tuning.stand_in import write_root
 
 
@@ -64,3 +68,37 @@ def test_mistakes_are_one_sentence(
 def test_no_raw_detections(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "--labels", str(root / "labels_dev"), "--raw", str(root / "labels_dev")]) == 2
     assert "predict" in capsys.readouterr().err
+
+
+def test_a_set_of_the_workspace_is_tuned_from_its_own_system_and_kept_there(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fao = load_system("FAO")
+    mine = fao.with_settings(replace(fao.settings, min_score=0.21), name="Mine")
+    facts = SetFacts(made_by="predict", data=str(root), system="Mine", system_toml=system_toml(mine))
+    stored = workspace().begin("predictions", "seen", facts)
+    shutil.copytree(root / "predictions/stand-in-raw/raw", stored.raw_folder)
+    labels = workspace().begin("labels", "corrected", SetFacts(data=str(tmp_path)))
+    shutil.copytree(root / "labels_dev", labels.folder, dirs_exist_ok=True)
+    by_name = [
+        "tune",
+        "--labels",
+        "corrected",
+        "--raw",
+        "seen",
+        "--json",
+        "--quiet",
+        "--recording",
+        "fold4_room23_mix001",
+    ]
+    assert main([*by_name, "--name", "Mine tuned"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["system"] == "Mine"
+    assert f"labels of {tmp_path}" in said.err
+    tuned = load_system("mine tuned", folder=systems_folders())
+    assert tuned.settings.min_score == 0.21
+    assert (workspace().folder("systems") / "Mine tuned.toml").is_file()
+    for name, words in (("Mine tuned", "already"), ("fao", "already"), ("a/b", "name is 'a/b'")):
+        assert main([*by_name, "--name", name]) == 2
+        assert words in capsys.readouterr().err
+    assert [p.name for p in workspace().folder("systems").iterdir()] == ["Mine tuned.toml"]

@@ -147,6 +147,9 @@ def test_evaluate_by_names(root: Path, capsys: pytest.CaptureFixture[str], monke
     assert "warning" not in err
     _, err = call(capsys, "evaluate", "--labels", "corrected", "--predictions", "mime", code=2)
     assert "did you mean mine" in err
+    kept(root, "elsewhere", "labels", data=str(root.parent))
+    _, err = call(capsys, "evaluate", "--labels", "elsewhere", "--predictions", "mine", "--quiet")
+    assert f"elsewhere are labels of {root.parent}" in err
     # a folder of this name goes before, and that is said
     monkeypatch.chdir(root)
     shutil.copytree(labels.folder, root / "corrected")
