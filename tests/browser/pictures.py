@@ -184,11 +184,17 @@ SCENES: Final[Mapping[str, Callable[[Open, Path, Material], Page]]] = {
 
 
 def stand_still(page: Page) -> None:
-    """Wait until nothing on the page is loading, running or drawn faded, and stays so."""
-    for _ in range(2):
-        page.wait_for_function(_STILL, timeout=PATIENCE_MS)
-        page.wait_for_timeout(500)
-    page.wait_for_function(_STILL, timeout=PATIENCE_MS)
+    """Wait until nothing on the page is loading, running or drawn faded, and has not been for half a second."""
+    page.evaluate("window.saiRests = 0")
+    page.wait_for_function(
+        f"""() => {{
+            const now = performance.now();
+            if (!({_STILL})()) {{ window.saiRests = 0; return false; }}
+            window.saiRests ||= now;
+            return now - window.saiRests > 500;
+        }}""",
+        timeout=PATIENCE_MS,
+    )
 
 
 def updates_docs() -> bool:

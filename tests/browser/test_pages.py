@@ -38,7 +38,7 @@ TINY_RUN = (
     "validate_every=4",
     "stages.0.steps=20",
     "stages.0.batch=4",
-    "stages.1.steps=60",
+    f"stages.1.steps={60 if updates_docs() else 10}",
 )
 
 

@@ -18,15 +18,19 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """The first second of a simulated demo recording."""
-    recording = open_data_root(demo_root()).recordings[0]
-    assert recording.mic_path is not None
-    samples, rate = soundfile.read(recording.mic_path, frames=24_000)
-    path = tmp_path / "root" / "mic_dev" / recording.split / f"{recording.name}.wav"
-    path.parent.mkdir(parents=True)
-    soundfile.write(path, np.asarray(samples), rate, subtype="PCM_16")
-    return tmp_path / "root"
+def beginning(tmp_path: Path) -> Callable[[float], Path]:
+    """Makes a data root of the first seconds of a simulated demo recording."""
+
+    def make(seconds: float) -> Path:
+        recording = open_data_root(demo_root()).recordings[0]
+        assert recording.mic_path is not None
+        samples, rate = soundfile.read(recording.mic_path, frames=round(seconds * 24_000))
+        path = tmp_path / "root" / "mic_dev" / recording.split / f"{recording.name}.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.asarray(samples), rate, subtype="PCM_16")
+        return tmp_path / "root"
+
+    return make
 
 
 @pytest.fixture
@@ -42,8 +46,9 @@ def predict(visit: Callable[..., Page]) -> Callable[..., Page]:
 
 
 def test_from_a_recording_to_the_explorer(
-    predict: Callable[..., Page], root: Path, untrained_checkpoint: Path, app_workspace: Path
+    predict: Callable[..., Page], beginning: Callable[[float], Path], untrained_checkpoint: Path, app_workspace: Path
 ) -> None:
+    root = beginning(1.0)
     page = predict(root=str(root), predict_path=str(untrained_checkpoint))
     # weights come with the program, but the address names another file
     expect(page.get_by_role("textbox", name="Checkpoint file")).to_have_value(
@@ -79,9 +84,10 @@ def test_from_a_recording_to_the_explorer(
 
 
 def test_a_cancelled_job_is_resumed_and_its_card_stays_alive(
-    predict: Callable[..., Page], data_root: Path, untrained_checkpoint: Path, app_workspace: Path
+    predict: Callable[..., Page], beginning: Callable[[float], Path], untrained_checkpoint: Path, app_workspace: Path
 ) -> None:
-    page = predict(root=str(data_root), predict_path=str(untrained_checkpoint))
+    # long enough to be cancelled on the way
+    page = predict(root=str(beginning(15.0)), predict_path=str(untrained_checkpoint))
     name = page.get_by_role("textbox", name="Name", exact=True)
     name.fill("resumed")
     name.press("Enter")

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sai_core.runs import launch, watch
-from tests.browser.conftest import ARTIFACTS
+from tests.browser.conftest import ARTIFACTS, settle
 from tests.runs.stand_in import end_runs
 
 pytestmark = [pytest.mark.browser]
@@ -54,6 +54,7 @@ def test_a_real_run_is_started_watched_and_stopped(train: Callable[..., Page], f
     page.get_by_role("combobox", name="What").click()
     page.get_by_role("option", name="UpLAM").click()
     expect(page.get_by_text("train uplam", exact=False).first).to_be_visible()
+    settle(page)  # the page suggests a name for each kind: one typed while it does so would be replaced
     settings = page.get_by_role("textbox", name="Changed settings")
     settings.fill(TINY)
     settings.press("Control+Enter")
@@ -61,6 +62,8 @@ def test_a_real_run_is_started_watched_and_stopped(train: Callable[..., Page], f
     name.fill("tiny")
     name.press("Enter")
     expect(page.get_by_text("--set=validate_every=2", exact=False).first).to_be_visible()
+    settle(page)
+    expect(name).to_have_value("tiny")
     page.get_by_role("button", name="Start training").click()
     # the curves appear and grow without a click
     expect(page.get_by_text("training", exact=True).first).to_be_visible()
