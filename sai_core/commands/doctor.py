@@ -84,7 +84,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"{_bytes(machine['cache_budget'])} (SAI_CACHE_MAX_GB), {_bytes(machine['cache_free'])} free on its disk",
     ]
     if (kept := report["workspace"]) is not None:
-        lines.append(f"Workspace  {kept['path']}: {kept['predictions']} prediction sets, {kept['labels']} label sets")
+        lines.append(f"Workspace  {kept['path']}: prediction sets {kept['predictions']}, label sets {kept['labels']}")
     if report["data"] is not None:
         lines += ["", *_data_lines(report["data"])]
     return lines
