@@ -6,6 +6,8 @@ Everything else (a bug of ours) stays a plain Python exception. Messages are one
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class SaiError(Exception):
     """Base class of every error that the program raises on purpose; pages and CLI show ``str(error)``."""
@@ -13,6 +15,18 @@ class SaiError(Exception):
 
 class InputError(SaiError, ValueError):
     """A file, an argument or an array given by the user is not what it must be."""
+
+
+def check_known(what: str, value: object, known: Collection[str]) -> None:
+    """Make sure that a choice is one of those that there are.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    if value not in known:
+        raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
 
 
 class EnvironmentProblem(SaiError, RuntimeError):

@@ -27,11 +27,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.drawing.lettering import blit, name_tile
+from sai_core.drawing.lettering import Colour, Picture, blit, name_tile
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 
-Picture = npt.NDArray[np.uint8]
-Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom on the canvas."""
 

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.errors import InputError
+from sai_core.errors import check_known
 
 SEQUENTIAL: Final[tuple[str, ...]] = ("magma", "viridis", "cividis")
 """Names of the energy maps; the first is the default."""
@@ -54,8 +54,7 @@ def sequential_lut(name: str = SEQUENTIAL[0]) -> npt.NDArray[np.uint8]:
     InputError
         Name not in :data:`SEQUENTIAL`.
     """
-    if name not in SEQUENTIAL:
-        raise InputError(f"Colour map {name!r} is unknown; choose one of {', '.join(SEQUENTIAL)}.")
+    check_known("Colour map", name, SEQUENTIAL)
     tables = json.loads(_TABLES.read_text(encoding="utf-8"))
     return np.frombuffer(bytes.fromhex(tables[name]), dtype=np.uint8).reshape(256, 3)
 

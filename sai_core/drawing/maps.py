@@ -31,7 +31,7 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 
 from sai_core.annotations.table import AnnotationTable
-from sai_core.errors import InputError
+from sai_core.errors import check_known
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, unwrap_columns
 from sai_core.metrics.official.rendering_0630 import MAP_HEIGHT, MAP_WIDTH, render_map_0630
 
@@ -93,8 +93,7 @@ def annotation_patch(table: AnnotationTable, index: int, *, mode: MapMode = "ful
     InputError
         Unknown mode.
     """
-    if mode not in MAP_MODES:
-        raise InputError(f"Map rendering {mode!r} is unknown; choose one of {', '.join(MAP_MODES)}.")
+    check_known("Map rendering", mode, MAP_MODES)
     if mode == "official":
         return _official_patch(table, index)
     polygons = table.polygons(index)

@@ -20,7 +20,7 @@ import numpy as np
 
 from sai_core.annotations import AnnotationTable
 from sai_core.dataset import PredictionSet, Recording
-from sai_core.errors import InputError
+from sai_core.errors import InputError, check_known
 from sai_core.figures.paper.material import Material, open_material, system_of_set
 from sai_core.figures.paper.panels import (
     PanelOptions,
@@ -180,8 +180,7 @@ def make_gallery(
     InputError
         No recording with both labels and predictions, or no pair of any chosen class that overlaps.
     """
-    if packing not in PACKINGS:
-        raise InputError(f"Packing {packing!r} is unknown; choose one of {', '.join(PACKINGS)}.")
+    check_known("Packing", packing, PACKINGS)
     if not kinds:
         raise InputError("Choose at least one of best, median and worst.")
     options, style = options or PanelOptions(), style or PaperStyle()

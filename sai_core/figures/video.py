@@ -43,9 +43,10 @@ from sai_core.drawing.annotators import (
 )
 from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.drawing.lettering import blit, shortened, text_tile
-from sai_core.drawing.maps import MAP_MODES, MapMode, Patch, annotation_patch, merged_canvas, outlines
-from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.drawing.maps import Patch, annotation_patch, merged_canvas, outlines
+from sai_core.errors import EnvironmentProblem, InputError, check_known
 from sai_core.figures.paper.material import Material, System, open_material
+from sai_core.figures.paper.panels import MapOptions
 from sai_core.files import atomic_write
 from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.progress import Progress, no_progress
@@ -84,7 +85,7 @@ _AHEAD: Final[int] = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(MapOptions):
     """What a video shows and how it is encoded.
 
     Attributes
@@ -92,10 +93,6 @@ class VideoOptions:
     layout : {"panels", "overlay"}
         RGB, ground truth, prediction and residual side by side; or RGB with outlines of both and the predicted energy
         over it.
-    mode : {"full", "official", "points"}
-        Rendering of the energy maps.
-    scale : {"fixed", "per-map"}
-        Colours span energies 0 to 1, or 0 to each map's own peak.
     colormap : str
         Energy map.
     start, stop : int, int or None
@@ -104,34 +101,22 @@ class VideoOptions:
         Of libx264: faster ones make larger files of the same look.
     crf : int
         Quality, 0 (lossless) to 51.
-    min_score : float
-        Predictions with a lower score are not shown, in [0, 1]; 0 shows all, those without a score always. Said on top.
     """
 
     layout: VideoLayout = "panels"
-    mode: MapMode = "full"
-    scale: Literal["fixed", "per-map"] = "fixed"
     colormap: str = SEQUENTIAL[0]
     start: int = 0
     stop: int | None = None
     preset: str = "superfast"
     crf: int = 21
-    min_score: float = 0.0
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("Layout", self.layout, LAYOUTS),
-            ("Map rendering", self.mode, MAP_MODES),
-            ("Scale", self.scale, ("fixed", "per-map")),
-            ("Colour map", self.colormap, SEQUENTIAL),
-            ("Preset", self.preset, PRESETS),
-        ):
-            if value not in known:
-                raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
+        super().__post_init__()
+        check_known("Layout", self.layout, LAYOUTS)
+        check_known("Colour map", self.colormap, SEQUENTIAL)
+        check_known("Preset", self.preset, PRESETS)
         if not 0 <= self.crf <= 51:
             raise InputError(f"A crf of {self.crf} is out of range; choose 0 to 51.")
-        if not 0.0 <= self.min_score <= 1.0:
-            raise InputError(f"The smallest score {self.min_score} is not in [0, 1].")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import AudioReader, FrameSource, PredictionSet, Recording, describe, open_frames, spectrogram
 from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.drawing.maps import MAP_MODES, MapMode
-from sai_core.errors import EnvironmentProblem, InputError, SaiError
+from sai_core.errors import EnvironmentProblem, InputError, SaiError, check_known
 from sai_core.files import file_signature
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.progress import Progress, no_progress
@@ -123,8 +123,7 @@ class RecordingView:
         InputError
             A block outside of the recording, or an unknown rendering.
         """
-        if mode not in MAP_MODES:
-            raise InputError(f"Map rendering {mode!r} is unknown; choose one of {', '.join(MAP_MODES)}.")
+        check_known("Map rendering", mode, MAP_MODES)
         if not 0 <= index < self.n_blocks:
             raise InputError(f"{self.recording.name}: block {index} is outside of its {self.n_blocks} blocks.")
         key = (self.scene_id, mode, index)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.errors import InputError
+from sai_core.errors import InputError, check_known
 from sai_core.figures.paper.style import SYSTEM_DASHES, FigureFormat, PaperStyle, drawing, figure_bytes, new_figure
 from sai_core.files import user_path
 from sai_core.metrics import RecordingScores, merge, precision_recall_curve
@@ -153,8 +153,7 @@ def render_class_bars(
     InputError
         An unknown figure.
     """
-    if figure_name not in BAR_FIGURES:
-        raise InputError(f"Figure {figure_name!r} is unknown; choose one of {', '.join(BAR_FIGURES)}.")
+    check_known("Figure", figure_name, BAR_FIGURES)
     evaluations = {name: merge(scored) for name, scored in scores.items()}
     column = BAR_FIGURES.index(figure_name) - 1
 

@@ -22,7 +22,7 @@ from sai_core.annotations import AnnotationTable
 from sai_core.drawing.annotators import box_of, energy_levels, place_names, residual_levels, turns
 from sai_core.drawing.colormaps import diverging_lut, sequential_lut
 from sai_core.drawing.maps import MAP_MODES, MapMode, annotation_patch, merged_canvas, outlines
-from sai_core.errors import InputError
+from sai_core.errors import InputError, check_known
 from sai_core.figures.paper.material import Material
 from sai_core.figures.paper.style import (
     MM_PER_PT,
@@ -57,8 +57,8 @@ _SCALE_BAR_DEG: Final[float] = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelOptions:
-    """What is drawn, apart from the look.
+class MapOptions:
+    """Which energies figures and videos show, and on which scale.
 
     Attributes
     ----------
@@ -66,6 +66,28 @@ class PanelOptions:
         Rendering of the energy maps; see :mod:`sai_core.drawing.maps`.
     scale : {"fixed", "per-map"}
         Colours span energies 0 to 1, so that amplitudes can be compared (default), or 0 to each map's own peak.
+    min_score : float
+        Predictions with a lower score are not drawn, in [0, 1]; 0 draws all, those without a score always. Said in the
+        picture.
+    """
+
+    mode: MapMode = "full"
+    scale: Scale = "fixed"
+    min_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_known("Map rendering", self.mode, MAP_MODES)
+        check_known("Scale", self.scale, SCALES)
+        if not 0.0 <= self.min_score <= 1.0:
+            raise InputError(f"The smallest score {self.min_score} is not in [0, 1].")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelOptions(MapOptions):
+    """What is drawn, apart from the look.
+
+    Attributes
+    ----------
     layout : {"grid", "stacked"}
         One row a system with all four columns, as in the report; or RGB and ground truth once on top and
         prediction and residual of each system below, which suits a single column.
@@ -78,32 +100,19 @@ class PanelOptions:
     note : {"figure", "caption"}
         Where recording, frame and "simulated" or "stand-in" are said: in a line under the figure, or in the caption
         text alone.
-    min_score : float
-        Predictions with a lower score are not drawn, in [0, 1]; 0 draws all, those without a score always. Said in the
-        note.
     """
 
-    mode: MapMode = "full"
-    scale: Scale = "fixed"
     layout: Layout = "grid"
     names: Names = "auto"
     outlines: bool = True
     scale_bar: bool = True
     note: Note = "figure"
-    min_score: float = 0.0
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("Map rendering", self.mode, MAP_MODES),
-            ("Scale", self.scale, SCALES),
-            ("Layout", self.layout, LAYOUTS),
-            ("Choice of names", self.names, NAMES),
-            ("Place of the note", self.note, NOTES),
-        ):
-            if value not in known:
-                raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
-        if not 0.0 <= self.min_score <= 1.0:
-            raise InputError(f"The smallest score {self.min_score} is not in [0, 1].")
+        super().__post_init__()
+        check_known("Layout", self.layout, LAYOUTS)
+        check_known("Choice of names", self.names, NAMES)
+        check_known("Place of the note", self.note, NOTES)
 
 
 @dataclass(frozen=True, eq=False)

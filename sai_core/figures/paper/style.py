@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from sai_core.drawing.colormaps import SEQUENTIAL
-from sai_core.errors import InputError
+from sai_core.errors import InputError, check_known
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,10 +111,8 @@ class PaperStyle:
         ):
             if not low <= value <= high:
                 raise InputError(f"A {name} of {value:g}{unit} is out of range; choose {low} to {high}{unit}.")
-        if self.theme not in THEMES:
-            raise InputError(f"Style {self.theme!r} is unknown; choose one of {', '.join(THEMES)}.")
-        if self.colormap not in SEQUENTIAL:
-            raise InputError(f"Colour map {self.colormap!r} is unknown; choose one of {', '.join(SEQUENTIAL)}.")
+        check_known("Style", self.theme, THEMES)
+        check_known("Colour map", self.colormap, SEQUENTIAL)
         if self.font not in SHIPPED_FONTS and self.font not in installed_fonts():
             near = difflib.get_close_matches(self.font, installed_fonts(), n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}" if near else f"choose for example {', '.join(SHIPPED_FONTS)}"
