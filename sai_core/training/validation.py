@@ -174,12 +174,14 @@ def picture(
     """Label (above) and prediction (below) of one frame as an RGB image of 720 x 720.
 
     Both show the energy as brightness and boxes in class colours; predictions have their class and score beside them.
+    A network without a full-frame decoder shows its boxes alone.
     """
     raw = frames.read([(index, frame)])
     target = make_batch(raw, circular=True, grid=config.data.grid).targets[0]
     labels = target["labels"].numpy() - 1
     truth = _panel(target["full_map"].numpy(), target["boxes_deg"].numpy(), labels, None)
-    energy = cv2.resize(output.full_energy.astype(np.float32), (ERP_WIDTH, ERP_HEIGHT))
+    full = output.full_energy if output.full_energy.size else np.zeros((1, 1))
+    energy = cv2.resize(full.astype(np.float32), (ERP_WIDTH, ERP_HEIGHT))
     category_id, scores = output.category_id, output.own_scores
     kept = nms_per_class(np.zeros_like(category_id), category_id, scores, output.boxes_xyxy)
     kept = kept[scores[kept] >= min_score]

@@ -208,6 +208,15 @@ def test_track_b_learns_too(tiny_root: Path, tmp_path: Path, tiny: Configure) ->
     assert {"fusion", "acoustic"} <= set(_status(tmp_path / "run")["rates"])
 
 
+def test_a_network_without_a_full_frame_decoder_learns_too(tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
+    run = tmp_path / "run"
+    config = tiny("epochs=1", "data.frames_per_epoch=2", "model.full_decoder=false")
+    train(config, run, data_roots=[tiny_root], device="cpu")
+    assert _status(run)["state"] == "finished"
+    assert _rows(run)[0]["full_energy"] == ""
+    assert len(list((run / "samples").glob("*.png"))) == 1
+
+
 def test_frozen_groups_stand_still_until_their_epoch(tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
     config = tiny(
         "epochs=1", "optimiser.unfreeze={layer1=10, fpn=1}", "optimiser.average=0.0", "validation.recordings=0"
