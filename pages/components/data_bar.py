@@ -57,6 +57,13 @@ def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = F
         st.error(plain(error))
         _ways_out(path, demo, where="page")
         return None
+    if root.label_set and bar is not None:
+        bar.badge(
+            plain(Path(root.label_set).name),
+            icon=":material/rule:",
+            color="orange",
+            help="Labels of this set are the truth here, on all pages; **Data**, *Labels* changes it.",
+        )
     if st.session_state.pop(keys.ROOT_CHOSEN, False) and path != demo:
         _remember(root.path)
     return root

@@ -15,7 +15,7 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
-from sai_core.postprocess import load_system
+from sai_core.postprocess import System, load_system
 from sai_core.runs import launch, watch
 from sai_core.workspace import workspace
 
@@ -103,6 +103,11 @@ def trained_checkpoints() -> dict[str, Trained]:
             state = "" if run.state == "finished" else f"  ·  {run.state}"
             found[f"{RUN_PREFIX}{run.name}"] = Trained(f"{run.name}{score}{state}  ·  trained here", run.name, weights)
     return found
+
+
+def system_line(system: System) -> str:
+    """A system as a line of a list: its name, and what it stands for."""
+    return f"{system.display_name}  ·  {system.title}" if system.title else system.display_name
 
 
 def in_a_set(request: PredictionRequest, facts: CheckpointFacts, name: str = "") -> PredictionRequest:

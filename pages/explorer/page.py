@@ -89,6 +89,8 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
     recording_ids, options = list(by_id), [NO_SYSTEM, *by_name]
     unknown = [address.choice(keys.RECORDING, recording_ids, recording_ids[0])]
     with bar:
+        _step(recording_ids, -1, "Previous recording", "chevron_left")
+        _step(recording_ids, 1, "Next recording", "chevron_right")
         chosen = st.selectbox(
             "Recording",
             recording_ids,
@@ -119,6 +121,25 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
         st.warning(plain(f"The link names '{value}', which is not in {root.path}; the first choice is shown instead."))
     address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
     return by_id[chosen], {key: by_name[name] for key, name in names.items() if name in by_name}
+
+
+def _step(recordings: list[str], by: int, what: str, icon: str) -> None:
+    """Button to the neighbour of the recording that is chosen."""
+    at = recordings.index(st.session_state[keys.RECORDING]) + by
+
+    def go() -> None:
+        st.session_state[keys.RECORDING] = recordings[at]
+
+    there = 0 <= at < len(recordings)
+    st.button(
+        "",
+        key=f"explorer_step_{by}",
+        icon=f":material/{icon}:",
+        type="tertiary",
+        help=f"{what}: {plain(recordings[at])}" if there else f"{what}: there is none",
+        disabled=not there,
+        on_click=go,
+    )
 
 
 def _recording_line(recording: Recording, root: DataRoot) -> str:

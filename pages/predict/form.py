@@ -217,7 +217,7 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
         key=f"{keys.PREDICT_SYSTEM}_{facts.kind}",
         persist_state="session",
         format_func=lambda n: (
-            systems[n].display_name
+            predictions.system_line(systems[n])
             + ("" if systems[n].track in (track, "any") else f"  ·  made for track {systems[n].track}")
         ),
         help="From raw detections to the submission: threshold, non-maximum suppression, tracking, export. The raw "

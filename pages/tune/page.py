@@ -116,7 +116,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
         name = st.selectbox(
             "System",
             system_names,
-            format_func=lambda n: by_name[n].display_name,
+            format_func=lambda n: predictions.system_line(by_name[n]),
             key=keys.TUNE_SYSTEM,
             label_visibility="collapsed",
             width=220,

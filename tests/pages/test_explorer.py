@@ -178,3 +178,15 @@ def test_data_is_never_markdown() -> None:
     nasty = "![x](http://a/b) [l](javascript:1) :red[r] $x$ <b>b</b> `c` :material/home: under_score *s*"
     assert plain(nasty).replace("\\", "").replace("\u2060", "") == nasty
     assert not re.search(r"(?<!\\)[!\[\]():$<>`*_]", plain(nasty))
+
+
+def test_the_neighbouring_recordings_are_a_click_away(root: Path) -> None:
+    app = run(root)
+    assert app.button(key="explorer_step_-1").disabled
+    app.button(key="explorer_step_1").click().run()
+    assert not app.exception
+    assert unpack(sent(app)[1]["scene"])[0]["recording"] == "fold4_room24_mix001"
+    assert app.session_state[keys.ADDRESS].values["rec"] == "dev-test-sony/fold4_room24_mix001"
+    assert app.button(key="explorer_step_1").disabled
+    app.button(key="explorer_step_-1").click().run()
+    assert unpack(sent(app)[1]["scene"])[0]["recording"] == "fold4_room23_mix001"

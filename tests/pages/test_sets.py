@@ -112,6 +112,7 @@ def test_another_label_set_is_the_truth_everywhere_and_never_mixed(root: Path) -
     chosen = scene(test)
     assert own["scene"] != chosen["scene"]
     assert test.session_state[keys.ADDRESS].values[keys.LABELS] == "short"
+    assert ":orange-badge[:material/rule: short]" in said(test)
     # the choice of the root's own is one click
     test.selectbox(key=keys.LABELS).set_value("").run()
     assert scene(test)["scene"] == own["scene"]
