@@ -114,7 +114,8 @@ def _chosen() -> None:
     st.session_state[keys.ROOT_CHOSEN] = True
 
 
-def _open(path: str) -> None:
+def open_root(path: str) -> None:
+    """Let all pages look at another root, as if the user had typed it; for callbacks of widgets."""
     st.session_state[keys.ROOT] = path
     st.session_state[keys.BROWSE] = path
     _chosen()
@@ -132,11 +133,11 @@ def _ways_out(path: str, demo: str, *, where: str) -> None:
                 f"Open {plain(folder)}",
                 key=f"better_{where}_{number}",
                 icon=":material/folder_open:",
-                on_click=_open,
+                on_click=open_root,
                 args=(str(folder),),
             )
         if path != demo:
-            st.button("Open the demo", key=f"demo_{where}", icon=":material/home:", on_click=_open, args=(demo,))
+            st.button("Open the demo", key=f"demo_{where}", icon=":material/home:", on_click=open_root, args=(demo,))
 
 
 def _recent(path: str, demo: str) -> None:
@@ -155,13 +156,13 @@ def _recent(path: str, demo: str) -> None:
                 on_change=_open_recent,
             )
         if path != demo:
-            st.button("Demo", key="demo_panel", icon=":material/home:", on_click=_open, args=(demo,))
+            st.button("Demo", key="demo_panel", icon=":material/home:", on_click=open_root, args=(demo,))
 
 
 def _open_recent() -> None:
     if chosen := st.session_state.get(keys.RECENT):
         st.session_state[keys.RECENT] = None
-        _open(str(chosen))
+        open_root(str(chosen))
 
 
 def _short(path: str) -> str:
@@ -215,7 +216,7 @@ def _browser(path: str) -> None:
                 "Open as data root",
                 key="browse_open",
                 type="primary" if listing.here.kind == "data" else "secondary",
-                on_click=_open,
+                on_click=open_root,
                 args=(here,),
                 disabled=here == path,
             )

@@ -96,11 +96,47 @@ def _key(root: DataRoot, recording: Recording) -> tuple[str, ...]:
 def _say_nothing_to_label(root: DataRoot) -> None:
     n = len(root.recordings)
     st.info(
-        f"None of the {n} recordings here has both 32-channel audio (`eigen_dev`) and metadata (`metadata_dev`). "
-        "The demo recordings ship without the 32 channels; make some with "
-        "`python -m sai_core simulate --out data/sim --recordings 2 --seconds 20 --seed 1` and open `data/sim` under "
-        "**Data**."
+        f"None of the {n} recordings here has both 32-channel audio (`eigen_dev`) and metadata (`metadata_dev`). Open "
+        "a folder with both under **Data**. The demo recordings ship without the 32 channels; two short ones can be "
+        "simulated here, or more of them in a terminal (`python -m sai_core simulate --help`)."
     )
+    _offer_simulation()
+
+
+def _offer_simulation() -> None:
+    """Recordings to try the page with: simulated in the background, then opened by a click."""
+    target = workspace().folder("simulated")
+    queue = background.queue("simulate", at_once=1)
+    job = queue.find(str(target))
+    if job is not None and job.state != "done":
+        background.ready(job, again=queue)
+        return
+    if (target / "manifest.json").is_file():
+        st.button(
+            "Open the simulated recordings",
+            key="label_open_simulated",
+            icon=":material/folder_open:",
+            type="primary",
+            on_click=data_bar.open_root,
+            args=(str(target),),
+        )
+        return
+
+    def work(progress: Progress) -> None:
+        # loaded here, not with the page
+        from sai_core.simulation.dataset import SimulationOptions, simulate_dataset
+
+        options = SimulationOptions(seed=1, seconds=10.0, labels=False, video_wh=(960, 480))
+        simulate_dataset(workspace().ready("simulated"), options, recordings=2, progress=progress)
+
+    if st.button(
+        "Simulate two recordings of 10 s",
+        key="label_simulate",
+        icon=":material/auto_awesome:",
+        help="With 32 and 4 channels, ambisonics, metadata and video, without labels; kept in the workspace.",
+    ):
+        queue.submit(str(target), work, title="Simulating", reuse="unfailed")
+        st.rerun()
 
 
 def _choose_recording(bar: DeltaGenerator, ready: Sequence[Recording]) -> Recording:

@@ -50,7 +50,7 @@ from sai_core.workspace.remembered import MARKER, Added, Remembered, mark, read_
 KINDS: Final[tuple[str, ...]] = ("predictions", "labels")
 """Kinds of sets."""
 
-FOLDERS: Final[tuple[str, ...]] = (*KINDS, "systems", "runs", "reviews", "figures")
+FOLDERS: Final[tuple[str, ...]] = (*KINDS, "systems", "runs", "reviews", "figures", "simulated")
 KIND_NOUNS: Final[dict[str, str]] = {"predictions": "prediction set", "labels": "label set"}
 RAW_FOLDER: Final[str] = "raw"
 TEACHER_FOLDER: Final[str] = "teacher"
@@ -176,7 +176,7 @@ class Usage:
 
     Attributes
     ----------
-    part : {"predictions", "raw", "labels", "systems", "runs", "reviews", "figures", "trash"}
+    part : {"predictions", "raw", "labels", "systems", "runs", "reviews", "figures", "simulated", "trash"}
     name : str
         The set's; empty for a whole folder.
     size_bytes : int

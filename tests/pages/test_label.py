@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from sai_core.annotations import read_annotations
+from sai_core.progress import Progress
 from sai_core.workspace import workspace
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "label" / "page.py")
@@ -127,3 +129,26 @@ def test_all_recordings_without_a_label_are_labelled_into_a_set_that_pages_can_u
     assert test.session_state[keys.LABELS] == made.name
     # now nothing is without a label, and the form says so by what it offers
     assert "without a label" not in str(next(c for c in test.button_group if c.key == keys.LABEL_SCOPE).options)
+
+
+@pytest.mark.slow
+def test_with_nothing_to_label_recordings_are_simulated_and_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sai_core.simulation import dataset
+
+    made = dataset.simulate_dataset
+
+    def short(root: Path, options: dataset.SimulationOptions, *, recordings: int, progress: Progress) -> object:
+        # one recording of two seconds is as good for this test
+        assert (recordings, options.eigen, options.labels) == (2, True, False)
+        return made(root, replace(options, seconds=2.0, video_wh=None, foa=False), recordings=1, progress=progress)
+
+    monkeypatch.setattr(dataset, "simulate_dataset", short)
+    test = page(tmp_path)
+    test.button(key="label_simulate").click().run()
+    _wait(test)
+    assert not test.error, said(test)
+    test.button(key="label_open_simulated").click().run()
+    assert test.text_input(key=keys.ROOT).value == str(workspace().folder("simulated"))
+    assert test.button(key="label_go").label == "Make the label"
