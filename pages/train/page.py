@@ -7,7 +7,7 @@ import streamlit as st
 from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.train import form, live, run_list
+from pages.train import form, live, run_list, table
 from sai_core.runs import watch
 
 
@@ -24,9 +24,11 @@ def main() -> None:
             st.session_state[keys.TRAIN_RUN] = asked
         if keys.TRAIN_PANEL not in st.session_state:
             st.session_state[keys.TRAIN_PANEL] = form.RUNS if runs else form.NEW
+        if st.session_state[keys.TRAIN_PANEL] == table.TABLE and len(runs) < 2:
+            st.session_state[keys.TRAIN_PANEL] = form.RUNS
         panel = bar.segmented_control(
             "Panel",
-            (form.RUNS, form.NEW),
+            (form.RUNS, table.TABLE, form.NEW) if len(runs) > 1 else (form.RUNS, form.NEW),
             required=True,
             key=keys.TRAIN_PANEL,
             persist_state="session",
@@ -34,7 +36,7 @@ def main() -> None:
         )
         if panel == form.NEW:
             form.form(folder)
-        elif runs:
+        elif runs and panel == form.RUNS:
             run_list.list_of(folder, runs)
     with right:
         if panel == form.NEW:
@@ -45,6 +47,9 @@ def main() -> None:
                 f"There is no run in {plain(folder)} yet. Start one under **New run**, or on the command line with "
                 "`python -m sai_core train detector --run <folder>`; both are shown here."
             )
+            return
+        if panel == table.TABLE:
+            table.draw(folder, runs)
             return
         by_name = {run.name: run for run in runs}
         name = run_list.chosen_name(runs)

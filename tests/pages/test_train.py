@@ -404,3 +404,24 @@ def test_a_finished_detector_is_one_of_predicts_networks(folder: Path, monkeypat
     assert network.value == "run first try"
     assert any("first try" in option and "mAP 0.250" in option for option in network.options)
     assert predict.text_input(key=keys.PREDICT_NAME).placeholder.startswith("first try")
+
+
+def test_runs_stand_in_a_table_with_what_differs(folder: Path) -> None:
+    for name, rate in (("one", 1e-3), ("two", 3e-4)):
+        (folder / name).mkdir(parents=True)
+        config = {"kind": "detector", "seed": 1, "optimiser": {"rate": rate}}
+        (folder / name / "config.json").write_text(json.dumps(config))
+        (folder / name / "metrics.csv").write_text(f"epoch,step,seconds,kind,mAP\n1,10,1.0,validation,{rate * 100}\n")
+    test = page(folder)
+    next(c for c in test.button_group if c.key == keys.TRAIN_PANEL).set_value("Table").run()
+    assert not test.exception
+    shown = test.dataframe[0].value
+    assert sorted(zip(shown["run"], shown["optimiser.rate"], strict=True)) == [("one", "0.001"), ("two", "0.0003")]
+    assert "seed" not in shown.columns
+    assert "1 settings differ" in said(test)
+    # AppTest cannot choose rows; what the button does is called as it calls it
+    test.session_state[keys.TRAIN_PANEL] = "Runs"
+    test.session_state[keys.TRAIN_COMPARE] = ["two"]
+    test.session_state[keys.TRAIN_RUN] = "one"
+    test.run()
+    assert not test.exception
