@@ -48,7 +48,7 @@ def differing_settings(runs: Sequence[Path]) -> tuple[tuple[str, ...], tuple[dic
 
 
 def _flatten(name: str, value: Any, found: dict[str, str]) -> None:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping):
         for key, inner in value.items():
             _flatten(f"{name}.{key}" if name else str(key), inner, found)
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):

@@ -21,7 +21,7 @@ def test_only_what_differs_is_told(tmp_path: Path) -> None:
     shared = {"kind": "detector", "seed": 1, "model": {"width": 16, "anchors": [1, 2]}}
     one = run(tmp_path / "one", {**shared, "optimiser": {"rate": 1e-3}, "stages": [{"steps": 4}, {"steps": 8}]})
     two = run(tmp_path / "two", {**shared, "optimiser": {"rate": 3e-4}, "stages": [{"steps": 4}, {"steps": 9}]})
-    three = run(tmp_path / "three", {**shared, "optimiser": {"rate": 1e-3}, "note": "x" * 100})
+    three = run(tmp_path / "three", {**shared, "optimiser": {"rate": 1e-3}, "note": "x" * 100, "options": {}})
     names, values = differing_settings([one, two, three])
     assert names == ("optimiser.rate", "stages.0.steps", "stages.1.steps", "note")
     assert values[0] == {"optimiser.rate": "0.001", "stages.0.steps": "4", "stages.1.steps": "8"}
