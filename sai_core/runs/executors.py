@@ -433,11 +433,11 @@ def _reap_local_job(job: Any, started: Started, run: Path) -> None:
 
 
 def _write_exit(run: Path, started: Started, code: int) -> None:
-    told = {**asdict(started), "code": code, "ended": time.time()}
+    outcome = {**asdict(started), "code": code, "ended": time.time()}
     try:
         if run.is_dir():  # not when the user has deleted it meanwhile
             with atomic_write(run / EXIT_NAME, "w", private=True) as stream:
-                json.dump(told, stream)
+                json.dump(outcome, stream)
     except EnvironmentProblem:
         pass  # a full disk: the run then counts as interrupted, which is as true
 

@@ -283,18 +283,18 @@ class RunFolder:
         path = self.path / "metrics.csv"
         self.history = history or b""
         begin = self.history or (",".join(self.columns) + "\n").encode()
-        told = ""
+        note = ""
         try:
             found = path.read_bytes() if path.exists() else b""
             if found.strip() and (history is None or not (found.startswith(begin) or begin.startswith(found))):
                 aside = self._free_name("metrics.aside", ".csv")
                 os.replace(path, aside)
-                told = f"{path}: this is not what the run had written; it was put aside as {aside.name}."
+                note = f"{path}: this is not what the run had written; it was put aside as {aside.name}."
             with atomic_write(path) as stream:
                 stream.write(self.history)
         except OSError as error:
             raise EnvironmentProblem(f"{path}: cannot be read ({error.strerror or error}).") from error
-        return told
+        return note
 
     def _free_name(self, stem: str, suffix: str) -> Path:
         number = 1

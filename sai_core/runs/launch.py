@@ -605,7 +605,7 @@ def _start(
         listed = train_arguments(spec, run, resume=resume)
     else:
         listed = arguments(spec, run, resume)
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         **{k: v for k, v in asdict(spec).items() if k != "executor"},
         "executor": executors.to_plain(spec.executor),
         "created": created,
@@ -619,17 +619,17 @@ def _start(
     try:
         with open(run / executors.LOG_NAME, "a", encoding="utf-8", opener=executors.private_opener) as log:
             when = time.strftime("%Y-%m-%d %H:%M:%S")
-            log.write(f"{executors.ATTEMPT_MARK}{attempt}, {when}: {shlex.join(told['command'])}\n")
+            log.write(f"{executors.ATTEMPT_MARK}{attempt}, {when}: {shlex.join(record['command'])}\n")
     except OSError as error:
         raise EnvironmentProblem(f"{run.name}: its log cannot be written ({error.strerror or error}).") from error
     # before the start, so that a folder with a process is never without a description
-    _write_launch(run, told)
+    _write_launch(run, record)
     started = executors.start(spec.executor, listed, run=run, environment=spec.environment)
-    _write_launch(run, {**told, "started": asdict(started)})
+    _write_launch(run, {**record, "started": asdict(started)})
 
 
-def _write_launch(run: Path, told: Mapping[str, Any]) -> None:
-    _write_text(run / watch.LAUNCH_NAME, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+def _write_launch(run: Path, record: Mapping[str, Any]) -> None:
+    _write_text(run / watch.LAUNCH_NAME, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -378,11 +378,11 @@ def read_log(run: Path, *, query: str = "", max_lines: int = 400) -> LogTail:
     if start:
         lines = lines[1:]  # cut in its middle
     # of a progress bar that overwrote itself, what it said last
-    said = [_ESCAPES.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in lines]
-    said = [line[:2000] for line in said if line.strip()]
+    shown = [_ESCAPES.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]) for line in lines]
+    shown = [line[:2000] for line in shown if line.strip()]
     if query:
-        said = [line for line in said if query.lower() in line.lower()]
-    return LogTail(tuple(said[-max_lines:]), len(said), bool(start) or len(said) > max_lines, n_bytes)
+        shown = [line for line in shown if query.lower() in line.lower()]
+    return LogTail(tuple(shown[-max_lines:]), len(shown), bool(start) or len(shown) > max_lines, n_bytes)
 
 
 def read_samples(run: Path, *, limit: int = 200) -> tuple[Path, ...]:
@@ -501,7 +501,7 @@ def _state(
 ) -> tuple[RunState, str]:
     started = _mapping(launch.get("started"))
     launched = _moment(launch.get("launched"))
-    told, updated = str(status.get("state", "")), _moment(status.get("updated"))
+    state, updated = str(status.get("state", "")), _moment(status.get("updated"))
     # what an earlier attempt said last says nothing about this one
     before = _moment(launch.get("status_before"))
     current = bool(status) and updated >= launched - 1.0 and (not before or updated != before)
@@ -516,7 +516,7 @@ def _state(
         if job in ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED"):
             return "waiting", f"Slurm: {job.lower()}"
         alive = bool(job)
-    if not alive and current and told == "running" and str(status.get("host")) != socket.gethostname():
+    if not alive and current and state == "running" and str(status.get("host")) != socket.gethostname():
         # out of sight: all that another machine tells is its status
         silent = time.time() - updated
         if silent < _SILENT_S:
@@ -524,13 +524,13 @@ def _state(
         else:
             message = f"No word from {_word(status.get('host')) or 'it'} for {round(silent / 60)} min."
     if alive:
-        if current and told in _FINAL:
-            return told, message  # type: ignore[return-value]  # about to end
+        if current and state in _FINAL:
+            return state, message  # type: ignore[return-value]  # about to end
         if (run / executors.STOP_NAME).exists():
             return "stopping", message
         return ("running" if current else "starting"), message
-    if current and told in _FINAL:
-        return told, message  # type: ignore[return-value]
+    if current and state in _FINAL:
+        return state, message  # type: ignore[return-value]
     if launch and not started and time.time() - launched < _STARTING_S:
         return "starting", ""
     return _without_process(run, launch, bool(status) and current, _exit_code(started, ended), message)

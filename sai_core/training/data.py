@@ -293,15 +293,17 @@ def choose_recordings(
         No recording has labels and 4-channel audio, or only one has; labels that belong to none of the roots.
     """
     usable: list[Recording] = []
-    said: list[str] = []
+    decided: list[str] = []
     opened = [open_data_root(path) for path in roots]
     if labels:
-        opened, said = with_labels_of(opened, labels)
+        opened, decided = with_labels_of(opened, labels)
     for path, root in zip(roots, opened, strict=True):
         found = root.recordings
         good = [r for r in found if r.has_labels and r.array_path is not None]
         if len(good) < len(found):
-            said.append(f"{path}: {len(found) - len(good)} of {len(found)} recordings lack labels or audio; left out.")
+            decided.append(
+                f"{path}: {len(found) - len(good)} of {len(found)} recordings lack labels or audio; left out."
+            )
         usable += good
     if not usable:
         places = ", ".join(str(r) for r in roots)
@@ -314,18 +316,18 @@ def choose_recordings(
     train = [r for r in usable if match(r, settings.train_splits) and r not in validation]
     if not train:
         train = [r for r in usable if r not in validation]
-        said.append(f"No split matches {', '.join(settings.train_splits)}; all other recordings are for training.")
+        decided.append(f"No split matches {', '.join(settings.train_splits)}; all other recordings are for training.")
     if not validation and len(train) > 1:
         every = max(2, round(1 / settings.holdout_share))
         validation = train[every - 1 :: every] or train[-1:]
         train = [r for r in train if r not in validation]
-        said.append(f"{len(validation)} recordings are held out for validation, since no split is for it.")
+        decided.append(f"{len(validation)} recordings are held out for validation, since no split is for it.")
     if not train or not validation:
         raise InputError(
             f"{', '.join(str(r) for r in roots)}: at least one recording to learn from and one for validation are "
             "needed; give more data."
         )
-    return train, validation, said
+    return train, validation, decided
 
 
 def prepare(

@@ -137,9 +137,9 @@ def train(
             if workers.first:
                 for sentence in trainer.label_notes:
                     say(sentence)
-            told = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if told:
-                say(told)
+            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if note:
+                say(note)
             trainer.run()
     workers.leave()
     return folder.best if folder.best.exists() else folder.last
@@ -290,7 +290,7 @@ class _Trainer:
 
     def _load_data(self, roots: Sequence[Path], labels: str) -> tuple[FrameSet, FrameSet]:
         config = self.config
-        train, validation, said = choose_recordings(roots, config.data, labels=labels)
+        train, validation, decided = choose_recordings(roots, config.data, labels=labels)
         maker = map_maker(config.data, device="cuda" if self.device.type == "cuda" else "cpu")
         with_rgb = config.model.track == "B"
 
@@ -316,7 +316,7 @@ class _Trainer:
         ]
         counts = sets[0].present.sum(axis=0)
         facts = {
-            "said": said,
+            "said": decided,
             "notes": self.label_notes,
             "train_recordings": [str(r.label_path) for r in train],
             "validation_recordings": [str(r.label_path) for r in validation],
@@ -426,8 +426,8 @@ class _Trainer:
             )
         total = torch.stack([v.float() * float(config.loss[k]) for k, v in terms.items()]).sum()
         wish = float(self.folder.stop_wanted())
-        told = self.workers.mean([*(v.item() for v in terms.values()), total.item(), wish])
-        figures = dict(zip((*terms, "total", "stop"), told, strict=True))
+        means = self.workers.mean([*(v.item() for v in terms.values()), total.item(), wish])
+        figures = dict(zip((*terms, "total", "stop"), means, strict=True))
         if not math.isfinite(figures["total"]):
             bad = [k for k in terms if not math.isfinite(figures[k])]
             raise SaiError(

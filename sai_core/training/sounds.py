@@ -431,8 +431,8 @@ def train(
             folder.begin({"kind": "sounds", **asdict(settings), **inputs.as_dict()})
         path, scores = folder.path / SOUNDS_FILE, None
         with life(folder, progress, epochs=settings.epochs, message="hearing scenes") as lived:
-            if told := folder.restore(b""):
-                say(told)
+            if note := folder.restore(b""):
+                say(note)
             parts = _hear_all(folder.path, settings, inputs, lived)
             # whole scenes are held out: neighbouring frames are nearly the same
             every = max(2, round(1 / settings.held_out)) if settings.held_out > 0 else len(parts) + 1

@@ -202,10 +202,10 @@ def _of_tetrahedron() -> list[Symmetry]:
 def turned(spectral: Tensor, sources: Tensor, symmetry: Symmetry, kind: AudioKind) -> tuple[Tensor, Tensor]:
     """Apply one of :func:`symmetries` to features (..., 10 or 7, time, 64) and targets (..., 4)."""
     moved = spectral[..., list(symmetry.channels), :, :]
-    other = -moved if kind == "foa" else moved[..., torch.from_numpy(_LAG_REVERSED)]
+    mirrored = -moved if kind == "foa" else moved[..., torch.from_numpy(_LAG_REVERSED)]
     which = torch.tensor(symmetry.opposite)[:, None, None]
     vectors = sources[..., :3] @ torch.from_numpy(symmetry.matrix.T).to(sources.dtype)
-    return torch.where(which, other, moved), torch.cat([vectors, sources[..., 3:]], dim=-1)
+    return torch.where(which, mirrored, moved), torch.cat([vectors, sources[..., 3:]], dim=-1)
 
 
 def turned_picture(visual: Tensor, symmetry: Symmetry) -> Tensor:
@@ -291,9 +291,9 @@ def train(
         with life(folder, progress, epochs=config.epochs, message="computing features") as lived:
             opened = list(roots) or [open_data_root(root) for root in inputs.data_roots]
             trainer = _Trainer(config, folder, opened, inputs.options, chosen, lived)
-            told = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if told:
-                say(told)
+            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if note:
+                say(note)
             trainer.run()
     return folder.best if folder.best.exists() else folder.last
 

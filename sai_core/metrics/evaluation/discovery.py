@@ -91,9 +91,9 @@ def _find(path: Path, side: str, told: list[str], *, others: frozenset[Path] = f
         name, rank = parsed
         known = best.get(name)
         if known is not None:
-            used, other = (file, known[2]) if (rank, depth) < known[:2] else (known[2], file)
-            if other not in others:
-                elsewhere.append((used, other))
+            used, left_out = (file, known[2]) if (rank, depth) < known[:2] else (known[2], file)
+            if left_out not in others:
+                elsewhere.append((used, left_out))
         if known is None or (rank, depth) < known[:2]:
             best[name] = (rank, depth, file)
         elif (rank, depth) == known[:2]:
@@ -103,10 +103,10 @@ def _find(path: Path, side: str, told: list[str], *, others: frozenset[Path] = f
     if not best:
         raise InputError(f"{path}: holds no {side} file (NAME.json or NAME.json.gz); check the folder.")
     if elsewhere:
-        used, other = elsewhere[0]
+        used, left_out = elsewhere[0]
         more = f", and {len(elsewhere) - 1} more likewise" if len(elsewhere) > 1 else ""
-        of_another = "" if used.parent == other.parent else " of another folder"
-        told.append(f"{side}s: {used} is used, and {other}{of_another} is left out{more}.")
+        of_another = "" if used.parent == left_out.parent else " of another folder"
+        told.append(f"{side}s: {used} is used, and {left_out}{of_another} is left out{more}.")
     folders = sorted({file.parent for _, _, file in best.values()})
     if side == "prediction" and len(folders) > 1 and not all(is_split_name(folder.name) for folder in folders):
         shown = ", ".join(str(folder) for folder in folders[:4]) + (", ..." if len(folders) > 4 else "")

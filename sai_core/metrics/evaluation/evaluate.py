@@ -337,10 +337,10 @@ def score_recording(
     name = labels.recording if recording is None else recording
     _check_revision(revision)
     if missing := int(np.isnan(predictions.score).sum()):
-        told = (
+        sentence = (
             f"{missing} of {len(predictions)} annotations have no score, and count with 0 as the evaluator takes them."
         )
-        predictions = replace(predictions, notes=predictions.notes.with_note("missing_score", told))
+        predictions = replace(predictions, notes=predictions.notes.with_note("missing_score", sentence))
     if not is_soft(revision):
         return score_recording_0402(labels, predictions, recording=name, progress=progress)
     for table, side in ((labels, "labels"), (predictions, "predictions")):

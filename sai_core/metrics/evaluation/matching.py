@@ -124,8 +124,10 @@ def match_recording(
     false = _others(len(predictions), pairs.prediction[overlapping])
 
     # candidates: same frame, another class, near enough
-    one, other = candidate_pairs(labels.frame[missed].astype(np.int64), predictions.frame[false].astype(np.int64))
-    prediction, label = false[one], missed[other]
+    false_at, missed_at = candidate_pairs(
+        labels.frame[missed].astype(np.int64), predictions.frame[false].astype(np.int64)
+    )
+    prediction, label = false[false_at], missed[missed_at]
     apart = great_circle_deg(*(v[label] for v in label_direction), *(v[prediction] for v in prediction_direction))
     allowed = (apart <= angle_deg) & (labels.category_id[label] != predictions.category_id[prediction])
     chosen = _assign(labels.frame[label], label, prediction, apart, allowed)

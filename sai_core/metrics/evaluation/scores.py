@@ -359,11 +359,11 @@ def ordered(scores: Iterable[RecordingScores]) -> list[RecordingScores]:
         Two scores of one recording, or of different revisions.
     """
     in_order = sorted(scores, key=lambda s: s.recording)
-    for one, other in pairwise(in_order):
-        if one.recording == other.recording:
-            raise InputError(f"{one.recording}: was given twice; give each recording once.")
-        if one.revision != other.revision:
-            raise InputError(f"Scores of the revisions {one.revision} and {other.revision} cannot be merged.")
+    for before, after in pairwise(in_order):
+        if before.recording == after.recording:
+            raise InputError(f"{before.recording}: was given twice; give each recording once.")
+        if before.revision != after.revision:
+            raise InputError(f"Scores of the revisions {before.revision} and {after.revision} cannot be merged.")
     return in_order
 
 
@@ -431,10 +431,10 @@ def merge(
         "labels": [(s.recording, s.notes_of_labels) for s in in_order],
         "predictions": [(s.recording, s.notes_of_predictions) for s in in_order],
     }
-    told = [sentence for side, notes in sides.items() for sentence in summarise_notes(notes, what=side)]
+    sentences = [sentence for side, notes in sides.items() for sentence in summarise_notes(notes, what=side)]
     return replace(
         evaluation,
-        warnings=(*warnings, *told, *_tie_warning(in_order, evaluation)),
+        warnings=(*warnings, *sentences, *_tie_warning(in_order, evaluation)),
         left_out={side: notes_json(notes) for side, notes in sides.items()},
     )
 

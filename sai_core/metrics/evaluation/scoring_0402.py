@@ -122,15 +122,17 @@ class _Recorder:
         pair_label, pair_prediction = self._match(indices[0], indices[1])
         self._pairs.append((indices[0][pair_label], indices[1][pair_prediction]))
         boxes = [list(side) for side in extents]
-        for one, other in zip(pair_label.tolist(), pair_prediction.tolist(), strict=True):
-            common = extents[0][one].union(extents[1][other], margin=_DILATION_PX)
-            boxes[0][one], boxes[1][other] = common, common
+        for label, prediction in zip(pair_label.tolist(), pair_prediction.tolist(), strict=True):
+            common = extents[0][label].union(extents[1][prediction], margin=_DILATION_PX)
+            boxes[0][label], boxes[1][prediction] = common, common
         maps = [
             render_boxes_0402(self._tables[side], indices[side], boxes[side], extents=extents[side]) for side in (0, 1)
         ]
         masks = [[m >= m.max() * np.float32(MASK_FRACTION) for m in side] for side in maps]
-        for one, other in zip(pair_label.tolist(), pair_prediction.tolist(), strict=True):
-            self._pearson.append(_pearson(maps[0][one], maps[1][other], masks[0][one], masks[1][other], boxes[0][one]))
+        for label, prediction in zip(pair_label.tolist(), pair_prediction.tolist(), strict=True):
+            self._pearson.append(
+                _pearson(maps[0][label], maps[1][prediction], masks[0][label], masks[1][prediction], boxes[0][label])
+            )
         self._detect(indices, boxes, masks)
 
     def _match(self, label_index: Int64, prediction_index: Int64) -> tuple[Int64, Int64]:
@@ -243,16 +245,16 @@ def _peak_angles(table: AnnotationTable) -> tuple[Float32, Float32]:
     return azimuth, elevation
 
 
-def _pearson(one: Float32, other: Float32, mask_one: Bool, mask_other: Bool, box: Box) -> float:
+def _pearson(label_map: Float32, prediction_map: Float32, label_mask: Bool, prediction_mask: Bool, box: Box) -> float:
     """Pearson r of two maps of one box over their masks' union, dilated by two pixels."""
-    union = mask_one | mask_other
+    union = label_mask | prediction_mask
     if box.over_seam:
         # the dilation does not go round: the two sides of the seam apart
         right = ERP_WIDTH - box.left
         region = np.concatenate([_dilate(union[:, :right]), _dilate(union[:, right:])], axis=1)
     else:
         region = _dilate(union)
-    a, b = one[region], other[region]
+    a, b = label_map[region], prediction_map[region]
     if np.ptp(a) <= _MIN_RANGE or np.ptp(b) <= _MIN_RANGE:
         return float("nan")
     a64, b64 = a.astype(np.float64), b.astype(np.float64)

@@ -101,10 +101,10 @@ def soft_iou(a: SparseMaps, b: SparseMaps, index_a: Int64, index_b: Int64) -> Fl
         defined = total >= 1e-8
         np.divide(shared, total, out=iou[chunk], where=defined)
     for i in np.flatnonzero(a.painted[index_a] & b.painted[index_b]).tolist():
-        one = a.dense(index_a[i])[0].astype(np.float32)
-        other = b.dense(index_b[i])[0].astype(np.float32)
-        whole = np.maximum(one, other).sum()
-        iou[i] = np.minimum(one, other).sum() / whole if whole >= np.float32(1e-8) else 0.0
+        map_a = a.dense(index_a[i])[0].astype(np.float32)
+        map_b = b.dense(index_b[i])[0].astype(np.float32)
+        whole = np.maximum(map_a, map_b).sum()
+        iou[i] = np.minimum(map_a, map_b).sum() / whole if whole >= np.float32(1e-8) else 0.0
     # a sum in another order than that of the numerator may exceed 1 by a rounding error
     return np.minimum(iou, 1.0).astype(np.float32).astype(np.float64)
 
@@ -146,9 +146,9 @@ def _paired_entries(
         entries, offsets = gather_ranges(a.offsets, index_a[chunk])
         count = np.diff(offsets)
         owner = np.repeat(np.arange(len(count)), count)
-        other = dense[owner * N_PIXELS + a.pixels[entries]]
+        values_b = dense[owner * N_PIXELS + a.pixels[entries]]
         dense[where] = 0.0
-        yield chunk, owner, count, a.values[entries], other
+        yield chunk, owner, count, a.values[entries], values_b
 
 
 def assign_pairs(

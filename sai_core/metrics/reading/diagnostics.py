@@ -146,11 +146,13 @@ def count_errors(scores: Iterable[RecordingScores], *, threshold: float = 0.5) -
     """
     in_order = ordered(scores)
     missed, false = np.zeros((2, len(in_order), N_CLASSES), np.int64)
-    for row, one in enumerate(in_order):
-        column = _threshold_column(one.revision, threshold)
-        hits = np.bincount(one.detection_category[one.detection_hit[:, column]], minlength=N_CLASSES)
-        missed[row] = one.n_labels - hits
-        false[row] = one.n_detections - hits
+    for row, recording_scores in enumerate(in_order):
+        column = _threshold_column(recording_scores.revision, threshold)
+        hits = np.bincount(
+            recording_scores.detection_category[recording_scores.detection_hit[:, column]], minlength=N_CLASSES
+        )
+        missed[row] = recording_scores.n_labels - hits
+        false[row] = recording_scores.n_detections - hits
     return ErrorCounts(threshold, tuple(s.recording for s in in_order), missed, false)
 
 
@@ -220,10 +222,10 @@ def confusion_matrix(matches: Iterable[SpatialMatches]) -> Int64:
     """
     size = N_CLASSES + 1
     matrix = np.zeros((size, size), np.int64)
-    for one in matches:
-        np.add.at(matrix, (one.pair_label_category, one.pair_prediction_category), 1)
-        matrix[:N_CLASSES, N_CLASSES] += np.bincount(one.missed_category, minlength=N_CLASSES)
-        matrix[N_CLASSES, :N_CLASSES] += np.bincount(one.false_category, minlength=N_CLASSES)
+    for recording_matches in matches:
+        np.add.at(matrix, (recording_matches.pair_label_category, recording_matches.pair_prediction_category), 1)
+        matrix[:N_CLASSES, N_CLASSES] += np.bincount(recording_matches.missed_category, minlength=N_CLASSES)
+        matrix[N_CLASSES, :N_CLASSES] += np.bincount(recording_matches.false_category, minlength=N_CLASSES)
     return matrix
 
 
@@ -528,10 +530,10 @@ def bootstrap(
 def _pair_sums(scores: Sequence[RecordingScores]) -> tuple[Float64, Float64]:
     """Sums and counts of Pearson r (0) and distance error (1), shape (2, n_recordings, 13)."""
     values, counts = np.zeros((2, 2, len(scores), N_CLASSES))
-    for row, one in enumerate(scores):
-        for k, column in enumerate((one.pair_pearson, one.pair_distance_ape)):
+    for row, recording_scores in enumerate(scores):
+        for k, column in enumerate((recording_scores.pair_pearson, recording_scores.pair_distance_ape)):
             known = ~np.isnan(column)
-            category = one.pair_category[known]
+            category = recording_scores.pair_category[known]
             values[k, row] = np.bincount(category, weights=column[known], minlength=N_CLASSES)
             counts[k, row] = np.bincount(category, minlength=N_CLASSES)
     return values, counts

@@ -150,15 +150,15 @@ def _moments(recording: str, frame: npt.ArrayLike, **columns: npt.ArrayLike) -> 
 
 def _of_detections(result: RecordingResult, index: npt.NDArray[np.integer[Any]], **more: npt.ArrayLike) -> Moments:
     """Rows of the detections at some positions of the scored ones."""
-    one = result.scores
+    scores = result.scores
     return _moments(
         result.recording,
-        one.detection_frame[index],
-        category=one.detection_category[index],
-        iou=one.detection_iou[index],
-        score=one.detection_score[index],
-        label=one.detection_label[index],
-        prediction=one.detection_index[index],
+        scores.detection_frame[index],
+        category=scores.detection_category[index],
+        iou=scores.detection_iou[index],
+        score=scores.detection_score[index],
+        label=scores.detection_label[index],
+        prediction=scores.detection_index[index],
         **more,
     )
 
@@ -336,9 +336,9 @@ def _wrong_classes(matches: SpatialMatches) -> tuple[Int64, Int64]:
     n_predictions = int(max(matches.pair_prediction.max(initial=-1), matches.false.max(initial=-1))) + 1
     n_labels = int(max(matches.pair_label.max(initial=-1), matches.missed.max(initial=-1))) + 1
     of_prediction, of_label = np.full(n_predictions, -1, np.int64), np.full(n_labels, -1, np.int64)
-    other = matches.pair_label_category != matches.pair_prediction_category
-    of_prediction[matches.pair_prediction[other]] = matches.pair_label_category[other]
-    of_label[matches.pair_label[other]] = matches.pair_prediction_category[other]
+    is_confused = matches.pair_label_category != matches.pair_prediction_category
+    of_prediction[matches.pair_prediction[is_confused]] = matches.pair_label_category[is_confused]
+    of_label[matches.pair_label[is_confused]] = matches.pair_prediction_category[is_confused]
     return of_prediction, of_label
 
 
@@ -402,20 +402,20 @@ def ap_moments(
     parts, start = [], 0
     thresholds = np.array(THRESHOLDS[revision])[columns]
     for result in in_order:
-        one = result.scores
-        stop = start + len(one)
-        hits = one.detection_hit[:, columns]
+        scores = result.scores
+        stop = start + len(scores)
+        hits = scores.detection_hit[:, columns]
         wrong = ~hits.all(axis=1)
         if min_score is not None:
-            wrong &= one.detection_score >= min_score
+            wrong &= scores.detection_score >= min_score
         if category_id is not None:
-            wrong &= one.detection_category == category_id
+            wrong &= scores.detection_category == category_id
         index = np.flatnonzero(wrong)
         of_prediction, of_label = _wrong_classes(result.across)
-        other = _at(of_prediction, one.detection_index[index])
-        iou = one.detection_iou[index]
+        partner = _at(of_prediction, scores.detection_index[index])
+        iou = scores.detection_iou[index]
         kind = np.full(len(index), FALSE_POSITIVE)
-        kind[other >= 0] = WRONG_CLASS
+        kind[partner >= 0] = WRONG_CLASS
         kind[iou > 0] = SMALL_OVERLAP
         # large enough for the smallest threshold missed, yet no true positive: its label was taken
         missed_at = np.where(hits[index], np.inf, thresholds).min(axis=1, initial=np.inf)
@@ -426,7 +426,7 @@ def ap_moments(
                 result,
                 index,
                 kind=kind,
-                other_category=np.where(kind == WRONG_CLASS, other, -1),
+                other_category=np.where(kind == WRONG_CLASS, partner, -1),
                 hurt=cost.mean(axis=1),
             )
         )
@@ -476,27 +476,27 @@ def _missed(
     of_label: Int64,
 ) -> Moments:
     """Labels that nothing overlaps (or nothing above a score)."""
-    one = result.scores
-    counted = np.ones(len(one), np.bool_) if min_score is None else one.detection_score >= min_score
-    taken = one.detection_label[one.detection_hit[:, column] & counted]
+    scores = result.scores
+    counted = np.ones(len(scores), np.bool_) if min_score is None else scores.detection_score >= min_score
+    taken = scores.detection_label[scores.detection_hit[:, column] & counted]
     # pairs of the official matching that overlap: their labels are the detections' moments
-    score_of = np.zeros(0 if not len(one) else int(one.detection_index.max()) + 1, np.bool_)
-    score_of[one.detection_index[counted & (one.detection_iou > 0)]] = True
-    overlapping = one.pair_prediction < len(score_of)
-    overlapping[overlapping] = score_of[one.pair_prediction[overlapping]]
-    left = ~np.isin(one.label_index, np.concatenate([taken, one.pair_label[overlapping]]))
+    score_of = np.zeros(0 if not len(scores) else int(scores.detection_index.max()) + 1, np.bool_)
+    score_of[scores.detection_index[counted & (scores.detection_iou > 0)]] = True
+    overlapping = scores.pair_prediction < len(score_of)
+    overlapping[overlapping] = score_of[scores.pair_prediction[overlapping]]
+    left = ~np.isin(scores.label_index, np.concatenate([taken, scores.pair_label[overlapping]]))
     if category_id is not None:
-        left &= one.label_category == category_id
-    index = one.label_index[left]
-    category = one.label_category[left].astype(np.int64)
-    other = _at(of_label, index)
+        left &= scores.label_category == category_id
+    index = scores.label_index[left]
+    category = scores.label_category[left].astype(np.int64)
+    partner = _at(of_label, index)
     return _of_labels(
         result,
         index,
-        one.label_frame[left],
+        scores.label_frame[left],
         category=category,
-        kind=np.where(other >= 0, TAKEN_FOR, MISSED),
-        other_category=other,
+        kind=np.where(partner >= 0, TAKEN_FOR, MISSED),
+        other_category=partner,
         hurt=if_found[category] if len(category) else np.zeros(0),
     )
 
@@ -510,33 +510,35 @@ def label_moments(
     """
     parts = []
     for result in sorted(results, key=lambda r: r.recording):
-        one = result.scores
-        column = threshold_column(one.revision, threshold) if is_soft(one.revision) else 0
-        chosen = _chosen(one.label_category, category_id)
-        index = one.label_index[chosen]
+        scores = result.scores
+        column = threshold_column(scores.revision, threshold) if is_soft(scores.revision) else 0
+        chosen = _chosen(scores.label_category, category_id)
+        index = scores.label_index[chosen]
         n = len(result.label_energy)
         detection = np.full(n, -1, np.int64)
         by_index = np.full(len(result.prediction_score), -1, np.int64)
-        by_index[one.detection_index] = np.arange(len(one))
-        detection[one.pair_label] = by_index[one.pair_prediction]
-        with_label = one.detection_label >= 0
-        detection[one.detection_label[with_label]] = np.flatnonzero(with_label)
+        by_index[scores.detection_index] = np.arange(len(scores))
+        detection[scores.pair_label] = by_index[scores.pair_prediction]
+        with_label = scores.detection_label >= 0
+        detection[scores.detection_label[with_label]] = np.flatnonzero(with_label)
         partner = detection[index]
         known = partner >= 0
         iou, score, hit = np.full(len(index), np.nan), np.full(len(index), np.nan), np.zeros(len(index), np.bool_)
-        iou[known], score[known] = one.detection_iou[partner[known]], one.detection_score[partner[known]]
-        hit[known] = one.detection_hit[partner[known], column] & (one.detection_label[partner[known]] == index[known])
+        iou[known], score[known] = scores.detection_iou[partner[known]], scores.detection_score[partner[known]]
+        hit[known] = scores.detection_hit[partner[known], column] & (
+            scores.detection_label[partner[known]] == index[known]
+        )
         kind = np.where(hit, FOUND, np.where(np.nan_to_num(iou) > 0, SMALL_OVERLAP, MISSED))
         parts.append(
             _of_labels(
                 result,
                 index,
-                one.label_frame[chosen],
-                category=one.label_category[chosen],
+                scores.label_frame[chosen],
+                category=scores.label_category[chosen],
                 kind=kind,
                 iou=iou,
                 score=score,
-                prediction=np.where(known, one.detection_index[partner], -1) if len(one) else -1,
+                prediction=np.where(known, scores.detection_index[partner], -1) if len(scores) else -1,
             )
         )
     moments = join(parts)
@@ -570,20 +572,20 @@ def detection_moments(
     """
     parts = []
     for result in sorted(results, key=lambda r: r.recording):
-        one = result.scores
-        column = threshold_column(one.revision, threshold)
-        chosen = _chosen(one.detection_category, category_id)
+        scores = result.scores
+        column = threshold_column(scores.revision, threshold)
+        chosen = _chosen(scores.detection_category, category_id)
         if score_range is not None:
             low, high = score_range
-            above = one.detection_score >= low if low > 0 else True
-            below = one.detection_score < high if high < 1 else True
+            above = scores.detection_score >= low if low > 0 else True
+            below = scores.detection_score < high if high < 1 else True
             chosen = chosen & above & below
         index = np.flatnonzero(chosen)
         of_prediction, _ = _wrong_classes(result.across)
-        other = _at(of_prediction, one.detection_index[index])
-        hit, iou = one.detection_hit[index, column], one.detection_iou[index]
+        partner = _at(of_prediction, scores.detection_index[index])
+        hit, iou = scores.detection_hit[index, column], scores.detection_iou[index]
         kind = np.full(len(index), FALSE_POSITIVE)
-        kind[other >= 0] = WRONG_CLASS
+        kind[partner >= 0] = WRONG_CLASS
         kind[iou > 0] = SMALL_OVERLAP
         kind[(iou >= threshold) & ~hit] = DUPLICATE
         kind[hit] = FOUND
@@ -592,8 +594,8 @@ def detection_moments(
                 result,
                 index,
                 kind=kind,
-                other_category=np.where(kind == WRONG_CLASS, other, -1),
-                hurt=np.where(hit, np.nan, one.detection_score[index]),
+                other_category=np.where(kind == WRONG_CLASS, partner, -1),
+                hurt=np.where(hit, np.nan, scores.detection_score[index]),
             )
         )
     return join(parts).sorted()
@@ -630,10 +632,15 @@ def pair_moments(
     """
     parts = []
     for result in sorted(results, key=lambda r: r.recording):
-        one, near = result.scores, result.within
+        scores, near = result.scores, result.within
         if measure in ("pearson_r", "official_mape"):
-            value = one.pair_pearson if measure == "pearson_r" else one.pair_distance_ape
-            frame, category, label, prediction = one.pair_frame, one.pair_category, one.pair_label, one.pair_prediction
+            value = scores.pair_pearson if measure == "pearson_r" else scores.pair_distance_ape
+            frame, category, label, prediction = (
+                scores.pair_frame,
+                scores.pair_category,
+                scores.pair_label,
+                scores.pair_prediction,
+            )
         else:
             value = _place_error(near, measure)
             frame, category = near.pair_frame, near.pair_label_category
@@ -759,10 +766,12 @@ def direction_moments(results: Sequence[RecordingResult], *, confused: bool) -> 
     classes = range(N_CLASSES)
     cells: list[tuple[int | None, int | None]]
     if confused:
-        cells = [(one, other) for one in classes for other in classes if one != other]
+        cells = [(label, prediction) for label in classes for prediction in classes if label != prediction]
     else:
         cells = [(c, None) for c in classes] + [(None, c) for c in classes]
-    parts = [confusion_moments(results, label_category=one, prediction_category=other) for one, other in cells]
+    parts = [
+        confusion_moments(results, label_category=label, prediction_category=prediction) for label, prediction in cells
+    ]
     return join(parts).sorted()
 
 
@@ -782,14 +791,14 @@ def difference_moments(
         finds the label; ``hurt`` is undefined.
     """
     parts = []
-    others = {r.recording: r for r in second}
-    for one in sorted(first, key=lambda r: r.recording):
-        other = others.get(one.recording)
-        if other is None:
+    second_by_name = {r.recording: r for r in second}
+    for in_first in sorted(first, key=lambda r: r.recording):
+        in_second = second_by_name.get(in_first.recording)
+        if in_second is None:
             continue
-        hits = _true_positives(one, threshold), _true_positives(other, threshold)
-        labels = [r.scores.detection_label[hit] for r, hit in zip((one, other), hits, strict=True)]
-        for kind, result, mine, theirs in ((ONLY_FIRST, one, 0, 1), (ONLY_SECOND, other, 1, 0)):
+        hits = _true_positives(in_first, threshold), _true_positives(in_second, threshold)
+        labels = [r.scores.detection_label[hit] for r, hit in zip((in_first, in_second), hits, strict=True)]
+        for kind, result, mine, theirs in ((ONLY_FIRST, in_first, 0, 1), (ONLY_SECOND, in_second, 1, 0)):
             scores = result.scores
             detection = hits[mine][~np.isin(labels[mine], labels[theirs])]
             if category_id is not None:

@@ -229,17 +229,17 @@ def systems_table(
         rows.append(system.name)
         sources.append("measured")
         figures.append(figures_of(system, agnostic=(agnostic or {}).get(system.name)))
-    others = published_rows(track, None if all_revisions else revision) if published else ()
-    for row in sorted(others, key=lambda r: r.revision != revision):
+    published_figures = published_rows(track, None if all_revisions else revision) if published else ()
+    for row in sorted(published_figures, key=lambda r: r.revision != revision):
         rows.append(row.label(revision))
         sources.append("published")
         figures.append(row.figures)
     notes = []
-    if others:
+    if published_figures:
         notes.append(CAVEAT)
-    if any(row.revision != revision for row in others):
+    if any(row.revision != revision for row in published_figures):
         notes.append("Figures of different revisions of the evaluator are not comparable.")
-    if any(row.inferred for row in others):
+    if any(row.inferred for row in published_figures):
         notes.append("The report does not name its evaluator; 2026-05-28 follows from its figures and dates.")
     if simulated:
         notes.append("The recordings are simulated.")

@@ -129,9 +129,9 @@ def train(
             folder.begin({"kind": "uplam", **asdict(config)})
         with life(folder, progress, epochs=len(config.stages), message="preparing the frames") as lived:
             trainer = _Trainer(config, folder, lived)
-            told = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if told:
-                say(told)
+            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if note:
+                say(note)
             trainer.run_all(stop_after)
     return folder.last if lived.stopped else folder.path / WEIGHTS_FILE
 
