@@ -24,8 +24,6 @@ _MADE_BY: Final[dict[str, str]] = {
     "tune": "Tune",
     "import": "brought here",
 }
-_DOWNLOAD_BYTES: Final[int] = 200 << 20
-"""Larger sets are written to a file of this machine: a browser would keep them in memory."""
 
 
 def show(root: DataRoot) -> None:
