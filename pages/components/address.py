@@ -271,7 +271,10 @@ def page_link(page: str, label: str, *, icon: str = "", query: Mapping[str, str]
         Parameters on top of :func:`place`.
     """
     try:
-        st.page_link(f"pages/{page}/page.py", label=label, icon=icon or None, query_params={**place(), **query})
+        here = place()
+        # labels and added predictions are of the data that are open
+        base = here if query.get(keys.ROOT, here.get(keys.ROOT)) == here.get(keys.ROOT) else {}
+        st.page_link(f"pages/{page}/page.py", label=label, icon=icon or None, query_params={**base, **query})
     except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
         st.caption(f"{label}: page *{page.capitalize()}*")
 

@@ -51,22 +51,65 @@ def choose_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = F
             _weights()
         st.caption("Files are only read, never changed.")
     try:
-        root = sources.data_root(path, predictions, labels)
+        alone = sources.data_root(path)
     except SaiError as error:
         place.markdown(f":red[{plain(error)}]")
         st.error(plain(error))
         _ways_out(path, demo, where="page")
         return None
-    if root.label_set and bar is not None:
-        bar.badge(
-            plain(Path(root.label_set).name),
-            icon=":material/rule:",
-            color="orange",
-            help="Labels of this set are the truth here, on all pages; **Data**, *Labels* changes it.",
-        )
+    try:
+        sources.data_root(path, (), labels)
+    except SaiError as error:
+        st.error(plain(error))
+        _other_labels(alone)
+        return None
+    root = sources.data_root(path, _usable(path, predictions), labels)
+    if bar is not None:
+        _say_what_is_odd(bar, root)
     if st.session_state.pop(keys.ROOT_CHOSEN, False) and path != demo:
         _remember(root.path)
     return root
+
+
+def _usable(path: str, predictions: tuple[str, ...]) -> tuple[str, ...]:
+    """Added predictions that can be opened; of the others it is said why not, and they are taken off by a click."""
+    usable = []
+    for number, entry in enumerate(predictions):
+        try:
+            sources.data_root(path, (entry,))
+            usable.append(entry)
+        except SaiError as error:
+            with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+                st.error(plain(error), width="stretch")
+                st.button(
+                    "Take it off",
+                    key=f"predictions_off_{number}",
+                    icon=":material/close:",
+                    on_click=_remove_predictions,
+                    args=(entry,),
+                )
+    return tuple(usable)
+
+
+def _other_labels(root: DataRoot) -> None:
+    """Buttons out of a label set that is not there (renamed, thrown away, of another workspace)."""
+    with st.container(horizontal=True, gap="small"):
+        for number, name in enumerate((OWN_LABELS, *(stored.name for stored in label_sets(root)[:4]))):
+            words = f"Use {plain(name)}" if name else "Use the labels of the data root"
+            st.button(words, key=f"labels_other_{number}", on_click=choose_labels, args=(name,), icon=":material/rule:")
+
+
+def _say_what_is_odd(bar: DeltaGenerator, root: DataRoot) -> None:
+    """Which labels are the truth where they are not the root's own, and what was left out."""
+    if root.label_set:
+        bar.markdown(
+            f":material/rule: **{plain(Path(root.label_set).name)}**",
+            width="content",
+            help="Labels of this set are the truth here, on all pages; **Data**, *Labels* changes it.",
+        )
+    if root.problems:
+        with bar.popover(str(len(root.problems)), icon=":material/warning:", help="Remarks on these data"):
+            say_problems(root.problems)
 
 
 def choose_filled_root(bar: DeltaGenerator | None = None, *, acoustic_weights: bool = False) -> DataRoot | None:
@@ -110,8 +153,12 @@ def _root_field(demo: str) -> str:
 
 
 def _chosen() -> None:
-    """The user, not a link, has named the root."""
+    """The user, not a link, has named the root; what was pasted becomes a plain path."""
     st.session_state[keys.ROOT_CHOSEN] = True
+    with suppress(SaiError):
+        entered = str(st.session_state[keys.ROOT]).strip()
+        if entered.startswith(("'", '"', "file:")):
+            st.session_state[keys.ROOT] = str(user_path(entered))
 
 
 def open_root(path: str) -> None:
@@ -245,18 +292,21 @@ def _labels_field(path: str) -> str:
     except SaiError:
         names = []
     asked = address.asked(keys.LABELS)
-    if asked and asked not in names:
-        names.append(asked)  # by a link: a path, or a name that is not there, which is told when it is opened
     if asked is not None or address.navigated():
         kept = asked or OWN_LABELS
+    elif st.session_state.get(keys.LABELS_ROOT, path) != path:
+        kept = OWN_LABELS  # of other data
     else:
         remembered = st.session_state.get(keys.REMEMBERED, {}).get(keys.LABELS, OWN_LABELS)
-        kept = st.session_state.get(keys.LABELS, remembered)
+        kept = str(st.session_state.get(keys.LABELS, remembered))
+    st.session_state[keys.LABELS_ROOT] = path
+    if kept and kept not in names:
+        names.append(kept)  # a path, a set of other data, or one that is gone, which is told when it is opened
     if not names:
         address.write({keys.LABELS: None})
         st.session_state[keys.LABELS] = OWN_LABELS
         return OWN_LABELS
-    st.session_state[keys.LABELS] = kept if kept in names else OWN_LABELS
+    st.session_state[keys.LABELS] = kept
     chosen = st.selectbox(
         "Labels",
         [OWN_LABELS, *names],

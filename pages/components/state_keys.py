@@ -32,6 +32,9 @@ PREDICTION_ENTRY: Final[str] = "predictions_entry"
 LABELS: Final[str] = "labels"
 """Name of the label set that all pages take for the truth; "" for the data root's own."""
 
+LABELS_ROOT: Final[str] = "labels_root"
+"""Data root that the label set was chosen for; other data begin with their own labels."""
+
 ROOT_CHOSEN: Final[str] = "root_chosen"
 """The user has named the root in this run, by typing or a click; a link does not count as a recent folder."""
 
@@ -55,6 +58,9 @@ LABELS_OTHER: Final[str] = "labels_b"
 """Label set that the chosen one is compared with."""
 
 PLAYER: Final[str] = "player"
+
+EXPLORER_ROOT: Final[str] = "explorer_root"
+"""Data root that the Explorer showed last: there a system that is missing now was taken away."""
 
 LABEL_ROOT: Final[str] = "label_root"
 """The data root in links of older versions; now the one of all pages."""

@@ -88,6 +88,8 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
     by_name = {s.name: s for s in root.prediction_sets}
     recording_ids, options = list(by_id), [NO_SYSTEM, *by_name]
     unknown = [address.choice(keys.RECORDING, recording_ids, recording_ids[0])]
+    same_data = st.session_state.get(keys.EXPLORER_ROOT) == str(root.path)
+    st.session_state[keys.EXPLORER_ROOT] = str(root.path)
     with bar:
         _step(recording_ids, -1, "Previous recording", "chevron_left")
         _step(recording_ids, 1, "Next recording", "chevron_right")
@@ -105,7 +107,10 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
             def shown(name: str, key: str = key) -> str:
                 return f"{key}  ·  {by_name[name].title}" if name in by_name else f"{key}  ·  no predictions"
 
+            gone = str(st.session_state.get(widget, default))
             unknown.append(address.choice(widget, options, default))
+            if gone not in options and same_data and not unknown[-1]:
+                unknown.append(gone)
             names[key] = st.selectbox(
                 f"Predictions {key}",
                 options,
@@ -114,11 +119,8 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
                 label_visibility="collapsed",
                 width=240,
             )
-        if root.problems:
-            with st.popover(str(len(root.problems)), icon=":material/warning:", help="Files that were left out"):
-                data_bar.say_problems(root.problems)
     for value in filter(None, unknown):
-        st.warning(plain(f"The link names '{value}', which is not in {root.path}; the first choice is shown instead."))
+        st.warning(plain(f"'{value}' is not among these data ({root.path}); the first choice is shown instead."))
     address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
     return by_id[chosen], {key: by_name[name] for key, name in names.items() if name in by_name}
 

@@ -111,7 +111,11 @@ def _follow_link(recordings: dict[str, Recording], sets: dict[str, PredictionSet
         st.session_state[keys.FIGURES_RECORDING] = recording
     if keys.FRAME in link:
         st.session_state[keys.FIGURES_FRAME] = address.frame()
-    systems = [link[key] for key in (keys.SYSTEM_A, keys.SYSTEM_B) if link.get(key, NO_SYSTEM) in sets]
+    named = [link[key] for key in (keys.SYSTEM_A, keys.SYSTEM_B) if link.get(key, NO_SYSTEM) != NO_SYSTEM]
+    systems = [name for name in named if name in sets]
+    for name in named:
+        if name not in sets:
+            st.warning(plain(f"The link names the system '{name}', which is not among these predictions; left out."))
     if systems:
         st.session_state[keys.FIGURES_SYSTEMS] = list(dict.fromkeys(systems))
 

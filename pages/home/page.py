@@ -66,7 +66,7 @@ def main() -> None:
         )
     with right:
         bar = st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center")
-        root = data_bar.choose_root(bar)
+    root = data_bar.choose_root(bar)
     address.bound(keys.HOME_VIEW, VIEWS, DATA)
     n_sets = sum(len(workspace().sets(kind)) for kind in KINDS)
     with bar:
@@ -126,9 +126,6 @@ def _loaded(root: DataRoot, inventory: Inventory) -> None:
     if inventory.systems:
         names = [f"{plain(name)} ({n}{', stand-in' if made_up else ''})" for name, n, made_up in inventory.systems]
         st.caption("Systems: " + ", ".join(names[:6]) + (" ..." if len(names) > 6 else ""))
-    if root.problems:
-        with st.popover(f"{len(root.problems)} remarks on this folder", icon=":material/warning:"):
-            data_bar.say_problems(root.problems)
 
 
 def _moment(root: DataRoot) -> None:

@@ -118,7 +118,7 @@ def _one(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
     """What a set was made from, its name, note and tags, and where it leads."""
     facts = stored.facts
     with st.container(border=True):
-        st.markdown(f"**{plain(stored.name)}**  ·  {stored.kind}, {stored.n_files} recordings")
+        st.markdown(f"**{plain(stored.name)}**  ·  {stored.kind}, {_recordings(stored.n_files)}")
         if stored.problem:
             st.warning(plain(stored.problem))
         for problem in stored.left_out[:3]:
@@ -160,6 +160,10 @@ def _one(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
             st.button(
                 "Move to trash", key="sets_trash", icon=":material/delete:", on_click=_to_trash, args=(here, stored)
             )
+
+
+def _recordings(n: int) -> str:
+    return f"{n} recording{'s' * (n != 1)}"
 
 
 def _lead_on(root: DataRoot, stored: StoredSet) -> None:
@@ -256,7 +260,7 @@ def _write(here: Workspace, stored: StoredSet, out: str, raw: bool) -> None:
 def _space(here: Workspace) -> None:
     """What the workspace takes, and what of it may go."""
     usage = here.usage()
-    total = sum(part.size_bytes for part in usage if part.part != "raw")
+    total = sum(part.size_bytes for part in usage)
     with st.container(border=True):
         st.markdown(f"**Workspace**  ·  {plain(here.path)}")
         sums: dict[str, int] = {}

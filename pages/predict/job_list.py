@@ -57,7 +57,7 @@ def _job(job: PredictionJob) -> None:
         n = len(request.recordings)
         head.markdown(
             f"{_ICONS[job.state]} **{plain(request.checkpoint.stem)}** · {plain(request.system.display_name)} · "
-            f"{n} recording{'s' * (n != 1)}",
+            f"{n} recording{'s' * (n != 1)} of {plain(request.data.name)}",
             width="stretch",
         )
         if job.active:
@@ -135,7 +135,7 @@ def _results(job: PredictionJob) -> None:
         hide_index=True,
         height="content" if len(rows) <= 6 else 248,
         column_config={
-            "open": st.column_config.LinkColumn("", display_text="Open in Explorer", width="small"),
+            "open": st.column_config.LinkColumn("", display_text="Open in Explorer", width=130),
             "frames/s": st.column_config.NumberColumn(format="%.1f", help="Includes the acoustic maps where new."),
         },
     )

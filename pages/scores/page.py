@@ -63,7 +63,7 @@ def main() -> None:
     wait_briefly(intervals.values(), 0.2)
     every: list[Job[Any]] = [*tasks.values(), *intervals.values(), *agnostic.values()]
     running = [t for t in every if t.active]
-    problems += [plain(f"{t.title}: {t.error}") for t in every[len(tasks) :] if t.error]
+    problems += [f"{t.title}: {t.error}" for t in every[len(tasks) :] if t.error]
     if running:
         background.watch(running, button="Stop")
     elif any(t.state == "cancelled" for t in every):
@@ -189,7 +189,7 @@ def _problems(
             problems += [f"{name}: {p}" for p in task.result.problems]
         if name in systems:
             problems += [f"{name}: {w}" for w in systems[name].evaluation.warnings]
-    return [plain(p) for p in problems]
+    return problems
 
 
 def _choose_view(systems: Mapping[str, SystemResult]) -> tuple[str, str, str]:

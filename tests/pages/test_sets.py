@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_another_label_set_is_the_truth_everywhere_and_never_mixed(root: Path) -
     chosen = scene(test)
     assert own["scene"] != chosen["scene"]
     assert test.session_state[keys.ADDRESS].values[keys.LABELS] == "short"
-    assert ":orange-badge[:material/rule: short]" in said(test)
+    assert ":material/rule: **short**" in said(test)
     # the choice of the root's own is one click
     test.selectbox(key=keys.LABELS).set_value("").run()
     assert scene(test)["scene"] == own["scene"]
@@ -145,9 +146,75 @@ def test_two_label_sets_are_compared(root: Path) -> None:
 
 
 def test_a_link_to_labels_that_are_not_there_says_so(root: Path) -> None:
+    labels(root, "somewhere", frames=6)
+    for name in ("explorer", "scores", "review"):
+        test = page(name, root, labels="nowhere")
+        assert not test.exception
+        assert "nowhere" in test.error[0].value
+        # nothing else is taken for the truth until somebody says so
+        test.run()
+        assert "nowhere" in test.error[0].value
     test = page("explorer", root, labels="nowhere")
+    next(b for b in test.button if b.label == "Use somewhere").click().run()
+    assert not test.error
+    assert test.selectbox(key=keys.LABELS).value == "somewhere"
+
+
+def test_labels_by_a_path_stay_until_other_data_are_opened(root: Path, tmp_path: Path) -> None:
+    folder = labels(root, "short", frames=6)
+    elsewhere = tmp_path / "kept elsewhere"
+    shutil.copytree(folder / "dev-test-sony", elsewhere / "labels_dev" / "dev-test-sony")
+    test = page("explorer", root, labels=str(elsewhere))
+    assert not test.error
+    chosen = scene(test)["scene"]
+    test.selectbox(key=keys.SYSTEM_A).set_value("second").run()
+    assert test.session_state[keys.ADDRESS].values[keys.LABELS] == str(elsewhere)
+    assert scene(test)["scene"] != chosen
+    # a set that is renamed while it is in use is not replaced in silence
+    test.selectbox(key=keys.LABELS).set_value("short").run()
+    workspace().change(workspace().find("labels", "short"), name="renamed")
+    st.cache_resource.clear()  # it is looked again after two seconds
+    test.run()
+    assert "short" in test.error[0].value
+    next(b for b in test.button if b.label == "Use renamed").click().run()
+    assert not test.error
+    other = write_root(tmp_path / "other", n_frames=6, video_size=None, audio=False)
+    test.text_input(key=keys.ROOT).set_value(f'"{other}"').run()
+    assert not test.error
+    assert test.text_input(key=keys.ROOT).value == str(other)
+    assert not test.session_state[keys.ADDRESS].values[keys.LABELS]
+
+
+def test_one_bad_entry_does_not_hide_the_others(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "third"
+    folder.mkdir()
+    source = open_data_root(root).prediction_sets[0].files[NAME]
+    (folder / source.name).write_bytes(source.read_bytes())
+    test = page("explorer", root, predictions=f"/nope/x\n{folder}")
     assert not test.exception
-    assert "nowhere" in test.error[0].value
+    assert "/nope/x" in test.error[0].value.replace("\\", "")
+    assert any("third" in option for option in test.selectbox(key=keys.SYSTEM_A).options)
+    test.button(key="predictions_off_0").click().run()
+    assert not test.error
+
+
+def test_a_system_that_was_thrown_away_is_not_replaced_in_silence(root: Path) -> None:
+    predictions(root)
+    test = page("explorer", root, a="mine")
+    assert not test.warning
+    workspace().trash(workspace().find("predictions", "mine"))
+    st.cache_resource.clear()
+    test.run()
+    assert "'mine' is not among these data" in said(test)
+
+
+@pytest.mark.parametrize("name", ["explorer", "scores", "review", "home", "figures"])
+def test_what_a_label_set_lacks_is_said_on_every_page(root: Path, name: str) -> None:
+    made = workspace().begin("labels", "empty-handed", SetFacts(made_by="review", data=str(root)))
+    (made.folder / "fold1_room1_mix009_std.json").write_text('{"annotations": []}')
+    test = page(name, root, labels="empty-handed")
+    assert not test.exception
+    assert "1 of 1 recordings have no label in the label set" in said(test)
 
 
 def test_several_predictions_are_added_and_taken_away_one_by_one(root: Path, tmp_path: Path) -> None:

@@ -308,6 +308,10 @@ export class Readout {
     }
     for (const t of systems) {
       const m = this.player.matches[t], st = this.player.status[t] || {};
+      if (!m && !this.player.scene.tables.includes(t)) {
+        out.push(empty(`${t}: no predictions for this recording.`));
+        continue;
+      }
       if (!m) {
         if (st.state === "error") {
           out.push(empty(`${t}: ${st.text}`));
