@@ -15,6 +15,8 @@ from tests.browser.conftest import ARTIFACTS, settle
 from tests.browser.test_review import focus, press, read, wait
 from tests.training.material import TINY, write_root, write_weights
 
+pytestmark = pytest.mark.browser
+
 PATIENCE_MS = 180_000
 
 
