@@ -73,7 +73,7 @@ def test_a_cell_of_the_class_table_leads_to_the_explorer(open_scores: OpenScores
     assert read(page, "p.frame") == frame
     assert "fold9_room" in page.url
     # and back: the choice of view is still there
-    page.get_by_role("link", name="Scores").click()
+    page.get_by_test_id("stTopNav").get_by_role("link", name="Scores").click()
     _settle(page)
     assert page.get_by_text("Revision", exact=True).count() >= 1
 
