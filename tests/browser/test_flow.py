@@ -118,7 +118,10 @@ def test_predict_review_train_predict_compare(go: Callable[..., Page], app_works
     page.get_by_role("option", name="flow corrected").click()
     page.wait_for_function("new URLSearchParams(location.search).get('labels') === 'flow corrected'")
     page.keyboard.press("Escape")
+    # systems are scored against the other labels; until then the views are not there, or still those of before
+    settle(page)
     page.get_by_role("radio", name="Compare", exact=True).click()
+    settle(page)
     expect(page.get_by_role("combobox", name="Second system")).to_have_value("flow before")
     expect(page.get_by_role("combobox", name="System", exact=True)).to_have_value("flow after")
     settle(page)
