@@ -87,9 +87,11 @@ def test_predict_review_train_predict_compare(go: Callable[..., Page], app_works
     epochs = page.get_by_role("spinbutton", name="Epochs")
     epochs.fill("1")
     epochs.press("Tab")
+    settle(page)  # with other settings the page may suggest another name
     run = page.get_by_role("textbox", name="Name", exact=True)
     run.fill("flow-again")
     run.press("Tab")
+    expect(page.get_by_text("runs/flow-again", exact=False).first).to_be_visible()
     settle(page)
     page.get_by_role("button", name="Start training").click()
     expect(page.get_by_role("link", name="Predict with it")).to_be_visible()
