@@ -10,6 +10,7 @@ Streamlit adds an entry to the browser's history for each writing, also on arriv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +22,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.components import state_keys as keys
 from pages.components import web
+from sai_core.errors import SaiError
+from sai_core.files import resolved, user_path
 
 
 @dataclass
@@ -250,10 +253,27 @@ def remembered(name: str) -> None:
     st.session_state[keys.REMEMBERED] = {**st.session_state.get(keys.REMEMBERED, {}), name: text}
 
 
-def place() -> dict[str, str]:
-    """Parameters that make another page look at the same data: root, labels, further predictions."""
+def place(root: str | None = None) -> dict[str, str]:
+    """Parameters that make another page look at the same data: root, labels, further predictions.
+
+    Parameters
+    ----------
+    root : str, optional
+        Data root of the link: the labels and added predictions of the data that are open are not those of others.
+    """
     values = {name: str(st.session_state.get(name) or "").strip() for name in _PLACE}
+    if root is not None and values[keys.ROOT] and not _is_same_folder(root, values[keys.ROOT]):
+        return {keys.ROOT: root}
     return {name: value for name, value in values.items() if value}
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    """Whether two texts name one folder: links hold it as it was found, the field as it was typed."""
+    if one == other:
+        return True
+    with suppress(SaiError):
+        return resolved(user_path(one)) == resolved(user_path(other))
+    return False
 
 
 _PLACE = (keys.ROOT, keys.LABELS, keys.PREDICTION_FOLDER)
@@ -271,10 +291,8 @@ def page_link(page: str, label: str, *, icon: str = "", query: Mapping[str, str]
         Parameters on top of :func:`place`.
     """
     try:
-        here = place()
-        # labels and added predictions are of the data that are open
-        base = here if query.get(keys.ROOT, here.get(keys.ROOT)) == here.get(keys.ROOT) else {}
-        st.page_link(f"pages/{page}/page.py", label=label, icon=icon or None, query_params={**base, **query})
+        values = {**place(query.get(keys.ROOT)), **query}
+        st.page_link(f"pages/{page}/page.py", label=label, icon=icon or None, query_params=values)
     except StreamlitPageNotFoundError:  # the page runs by itself, without the app's navigation
         st.caption(f"{label}: page *{page.capitalize()}*")
 
@@ -300,7 +318,7 @@ def explorer_query(
     a, b : str
         Names of prediction sets.
     """
-    query = {**place(), keys.ROOT: root, keys.RECORDING: f"{split}/{recording}" if split else recording}
+    query = {**place(root), keys.ROOT: root, keys.RECORDING: f"{split}/{recording}" if split else recording}
     if frame is not None:
         query[keys.FRAME] = str(frame)
     return query | {k: v for k, v in ((keys.SYSTEM_A, a), (keys.SYSTEM_B, b)) if v}

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, sources
 from pages.components import state_keys as keys
-from pages.components.text import plain
+from pages.components.text import plain, shown
 from sai_core.dataset import DataRoot, demo_root
 from sai_core.dataset.browse import Folder, better_roots, list_folder
 from sai_core.errors import SaiError
@@ -215,7 +215,7 @@ def _open_recent() -> None:
 def _short(path: str) -> str:
     """A path as a line of a list: its name first, which is what one looks for."""
     folder = Path(path)
-    return f"{folder.name}  ·  {folder.parent}"
+    return shown(f"{folder.name}  ·  {folder.parent}")
 
 
 def _remember(path: Path) -> None:
@@ -250,7 +250,7 @@ def _browser(path: str) -> None:
                 list(by_path),
                 index=None,
                 key=keys.BROWSE_PICK,
-                format_func=lambda p: Path(p).name + _badge(by_path.get(p, Folder(Path(p)))),
+                format_func=lambda p: shown(Path(p).name) + _badge(by_path.get(p, Folder(Path(p)))),
                 placeholder=f"{len(by_path)} folders" if by_path else "no folders here",
                 disabled=not by_path,
                 label_visibility="collapsed",
@@ -311,7 +311,7 @@ def _labels_field(path: str) -> str:
         "Labels",
         [OWN_LABELS, *names],
         key=keys.LABELS,
-        format_func=lambda name: plain(name) or "those of the data root",
+        format_func=lambda name: shown(name) or "those of the data root",
         help="What every page shows as ground truth and scores against. A recording without a label in the chosen set "
         "counts as unlabelled: sets are never mixed.",
     )

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.components import address, predictions, sources
 from pages.components import state_keys as keys
 from pages.components.data_bar import say_problems
-from pages.components.text import plain
+from pages.components.text import plain, shown
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.files import user_path
@@ -168,7 +168,7 @@ def _network() -> _Network | None:
         [*shipped, *trained, OTHER],
         key=keys.PREDICT_CHECKPOINT,
         persist_state="session",
-        format_func=lambda n: plain(trained[n].title) if n in trained else _shipped_title(n),
+        format_func=lambda n: shown(trained[n].title) if n in trained else _shipped_title(n),
     )
     path, text = trained[name].weights if name in trained else shipped.get(name), ""
     if path is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background
+from pages.components import address, background, predictions
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.review import jobs
@@ -242,9 +243,13 @@ def _retraining(root: DataRoot, systems: list[PredictionSet], labels: str) -> di
     """What the Train page is to begin with: these labels, and the detector whose predictions were reviewed."""
     own = {stored.folder: stored.facts.checkpoint for stored in workspace().sets("predictions")}
     checkpoint = next((own[s.folder] for s in systems if own.get(s.folder, "").endswith(".safetensors")), "")
+    recipe = "small_a"
+    with suppress(SaiError):  # one that has gone is told when the run is started
+        if checkpoint and predictions.checkpoint_facts(Path(checkpoint)).kind == "track B":
+            recipe = "small_b"
     return {
         keys.TRAIN_KIND: "detector",
-        keys.TRAIN_RECIPE: "small_a",
+        keys.TRAIN_RECIPE: recipe,
         keys.TRAIN_DATA: str(root.path),
         keys.TRAIN_OPTION + LABELS_OPTION: labels,
         keys.TRAIN_OVERRIDES: f"start.detector={checkpoint}" if checkpoint else "",

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.components import address, background, scores_jobs, sources
 from pages.components import state_keys as keys
-from pages.components.text import plain
+from pages.components.text import plain, shown
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.files import file_signatures
@@ -45,7 +45,7 @@ def draw(root: DataRoot, recordings: tuple[Recording, ...], revision: Revision) 
         persist_state="session",
         format_func=_title,
         width=320,
-        help=f"The other side is {_title(root.label_set)}: what is chosen under **Data**, *Labels*.",
+        help=f"The other side is {plain(_title(root.label_set))}: what is chosen under **Data**, *Labels*.",
     )
     try:
         other = sources.data_root(
@@ -64,7 +64,7 @@ def draw(root: DataRoot, recordings: tuple[Recording, ...], revision: Revision) 
 
 
 def _title(name: str) -> str:
-    return plain(name) or "the labels of the data root"
+    return shown(name) or "the labels of the data root"
 
 
 def _figures(
@@ -116,7 +116,8 @@ def _figures(
             },
         )
         st.caption(
-            f"Macro figures, revision {revision}. Other: {_title(other_name)}; Δ: {_title(root.label_set)} minus other."
+            f"Macro figures, revision {revision}. Other: {plain(_title(other_name))}; "
+            f"Δ: {plain(_title(root.label_set))} minus other."
         )
     elif not waiting:
         st.caption("No system has predictions for recordings that both label sets have.")
@@ -137,7 +138,8 @@ def _changes(
         return
     changes = job.value
     words = f"{changes.n_changed} of {changes.n_recordings} recordings differ, {len(changes):,} annotations"
-    st.markdown(f"**What changed**  ·  from {_title(other_name)} to {_title(root.label_set)}: {words}")
+    sides = f"from {plain(_title(other_name))} to {plain(_title(root.label_set))}"
+    st.markdown(f"**What changed**  ·  {sides}: {words}")
     for names, side in ((changes.only_before, other_name), (changes.only_after, root.label_set)):
         if names:
             st.caption(
@@ -169,7 +171,6 @@ def _by_class(changes: LabelChanges) -> pd.DataFrame:
 
 def _one_by_one(root: DataRoot, recordings: tuple[Recording, ...], changes: LabelChanges) -> None:
     splits = {r.name: r.split for r in recordings}
-    shown = range(min(len(changes), _SHOWN))
     rows = [
         {
             "open": address.explorer_link(
@@ -183,7 +184,7 @@ def _one_by_one(root: DataRoot, recordings: tuple[Recording, ...], changes: Labe
             "change": _word(changes, k),
             "angle": None if math.isnan(changes.angle_deg[k]) else float(changes.angle_deg[k]),
         }
-        for k in shown
+        for k in range(min(len(changes), _SHOWN))
     ]
     with st.expander(f"{len(changes):,} changes" + (f", the first {_SHOWN:,}" if len(changes) > _SHOWN else "")):
         st.dataframe(

@@ -59,7 +59,9 @@ def draw(folder: Path, runs: tuple[RunSummary, ...]) -> None:
     words = f"{len(shown)} runs in {folder}"
     if len(shown) > 1:
         hidden = len(names) - len(columns)
-        words += f" · {len(names)} settings differ" + (f", {hidden} of them not shown" if hidden > 0 else "")
+        words += (" · 1 setting differs" if len(names) == 1 else f" · {len(names)} settings differ") + (
+            f", {hidden} of them not shown" if hidden > 0 else ""
+        )
     line.caption(plain(words))
 
 

@@ -20,7 +20,7 @@ from sai_core.files import user_path
 from sai_core.postprocess import System, list_systems, load_system
 from sai_core.postprocess.systems import refused_systems, systems_folders
 from sai_core.tuning import RawSet, TuningResult
-from sai_core.workspace import workspace
+from sai_core.workspace import set_at
 
 # how long a run of the page waits for figures; most are ready in a tenth of that (a comment: Streamlit would show a
 # string that stands by itself)
@@ -163,7 +163,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
 
 def _system_of(raw: RawSet, names: list[str]) -> str:
     """The system that these detections were predicted with, where that is known; else the official baseline's."""
-    made = next((s for s in workspace().sets("predictions") if raw.folder.is_relative_to(s.folder.resolve())), None)
+    made = set_at("predictions", raw.folder.parent)
     candidates = (made.facts.system if made is not None else "", "Baseline", names[0])
     return next(name for name in candidates if name in names)
 

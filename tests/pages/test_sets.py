@@ -120,6 +120,12 @@ def test_another_label_set_is_the_truth_everywhere_and_never_mixed(root: Path) -
     assert whole > 0
 
 
+def test_names_in_lists_are_shown_as_they_are(root: Path) -> None:
+    labels(root, "mine_v2 (a.b)", frames=6)
+    test = page("scores", root, labels="mine_v2 (a.b)", scores_view="Labels")
+    assert "mine_v2 (a.b)" in test.selectbox(key=keys.LABELS).options
+
+
 def test_two_label_sets_are_compared(root: Path) -> None:
     labels(root, "short", frames=6)
     test = page("scores", root, labels="short", scores_view="Labels")
@@ -350,3 +356,8 @@ def test_links_carry_root_labels_and_predictions(monkeypatch: pytest.MonkeyPatch
         "frame": "3",
         "a": "mine",
     }
+    # labels and added predictions are not those of other data
+    assert address.explorer_query(root="/other", recording="x") == {"root": "/other", "rec": "x"}
+    # the same folder as it was typed
+    state[keys.ROOT] = "'/data/'"
+    assert address.explorer_query(root="/data", recording="x")["labels"] == "corrected"

@@ -418,7 +418,7 @@ def test_runs_stand_in_a_table_with_what_differs(folder: Path) -> None:
     shown = test.dataframe[0].value
     assert sorted(zip(shown["run"], shown["optimiser.rate"], strict=True)) == [("one", "0.001"), ("two", "0.0003")]
     assert "seed" not in shown.columns
-    assert "1 settings differ" in said(test)
+    assert "1 setting differs" in said(test)
     # AppTest cannot choose rows; what the button does is called as it calls it
     test.session_state[keys.TRAIN_PANEL] = "Runs"
     test.session_state[keys.TRAIN_COMPARE] = ["two"]
