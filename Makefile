@@ -1,17 +1,19 @@
-# make app | test | fast | lint | format | types | bench | audit | clean
+# make app | test | fast | lint | format | types | docs | bench | bench-gpu | audit | clean
 # Everything runs in .venv, made on first use from requirements.txt (and tests/requirements.txt for tests).
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 PORT   ?= 8501
 
-.PHONY: app test fast lint format types web bench audit browser clean help
+.PHONY: app test measure fast lint format types web docs bench bench-gpu audit browser clean help
 
 help:
 	@echo "make app      open the app on the demo recordings (http://127.0.0.1:$(PORT))"
 	@echo "make test     lint, types, all tests with a real browser"
 	@echo "make fast     tests without the slow and the browser ones"
+	@echo "make docs     the documentation as a site, in site/"
 	@echo "make bench    speed ratios against plain reference versions"
+	@echo "make bench-gpu  agreement and speed of everything on a GPU"
 
 $(VENV)/.app-stamp: requirements.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] < (3,14) else "error: Python 3.11 to 3.13 is needed, found %d.%d; set PYTHON=/path/to/python3.11" % sys.version_info[:2])'
@@ -26,11 +28,16 @@ $(VENV)/.test-stamp: $(VENV)/.app-stamp tests/requirements.txt
 app: $(VENV)/.app-stamp
 	$(PY) -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(DISPLAY)$(WAYLAND_DISPLAY),false,true)
 
-# Two processes for everything without a browser, each file in one of them; one thread each, so that they do not fight for
-# the cores. The browser tests follow alone: what they measure should not share the machine.
-test: $(VENV)/.test-stamp browser lint types web
+# Two processes, each file in one of them; one thread each, so that they do not fight for the cores. The browser tests follow
+# by themselves, each process with an app and a browser of its own. What they measure is printed, not asserted; for figures
+# to be quoted run them alone: make measure.
+test: $(VENV)/.test-stamp browser
+	$(MAKE) --no-print-directory -j 2 lint types web
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not browser"
-	$(PY) -m pytest --durations=25 -m browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m browser
+
+measure: $(VENV)/.test-stamp browser
+	$(PY) -m pytest -s -m browser
 
 fast: $(VENV)/.test-stamp
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow and not browser"
@@ -56,8 +63,17 @@ web:
 	  cd tests/web && npm run --silent lint && npm run --silent types; \
 	else echo "note: npm could not install the tools; the scripts are neither linted nor type-checked"; fi
 
+# The documentation as a site in site/; warnings and dead links are errors (mkdocs.yml). Its search needs a server:
+# python -m http.server -d site
+docs: $(VENV)/.test-stamp
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build
+
 bench: $(VENV)/.test-stamp
 	@for script in $(filter-out %bench_soak.py,$(wildcard tests/benchmarks/bench_*.py)); do echo "== $$script"; $(PY) -m $$(echo $${script%.py} | tr / .) || exit 1; done
+
+# Everything that needs a GPU, in under 25 minutes; gpu.json and gpu.md in the current folder
+bench-gpu: $(VENV)/.test-stamp
+	$(PY) -m tests.benchmarks.gpu --json gpu.json --markdown gpu.md
 
 # Known vulnerabilities of what is installed, where the advisory service can be reached; elsewhere it says so.
 audit: $(VENV)/.test-stamp
@@ -75,4 +91,4 @@ browser:
 	else echo "note: no chromium found; browser tests will be skipped (install chromium or set CHROMIUM_PATH)"; fi
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache tests/artifacts tests/web/node_modules
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache tests/artifacts tests/web/node_modules

@@ -6,6 +6,7 @@ runs the file again, as ``__main__``.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import streamlit as st
@@ -14,7 +15,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
 
 from pages.components import address
-from pages.components.guard import Guard
+from pages.components.guard import Guard, exposure
 from pages.components.text import plain
 from sai_core.environment import check_torch_pair
 from sai_core.threads import limit_blas
@@ -29,6 +30,7 @@ def main() -> None:
 
     pages = [
         st.Page("pages/home/page.py", title="Home", icon=":material/home:", default=True),
+        st.Page("pages/dataset/page.py", title="Dataset", url_path="dataset", icon=":material/dataset:"),
         st.Page("pages/explorer/page.py", title="Explorer", url_path="explorer", icon=":material/visibility:"),
         st.Page("pages/predict/page.py", title="Predict", url_path="predict", icon=":material/network_node:"),
         st.Page("pages/tune/page.py", title="Tune", url_path="tune", icon=":material/tune:"),
@@ -41,6 +43,8 @@ def main() -> None:
     ]
 
     st.cache_resource(limit_blas, show_spinner=False)()
+    # Python's 5 ms: a page that asks for a picture would wait so long after every packet while a prediction runs
+    sys.setswitchinterval(0.0005)
     # looked at once for all sessions: it reads what is installed, which does not change while the app runs
     if problem := st.cache_resource(check_torch_pair, show_spinner=False)():
         st.warning(plain(problem))
@@ -60,13 +64,22 @@ def main() -> None:
         " { fill: light-dark(#1b2230, #e6e9ef) !important; }"
         ".stElementContainer[data-stale=true]:has(.stBidiComponent)"
         " { opacity: 1 !important; transition: none !important; }"
+        # seven figures side by side also at 1280
+        "@media (max-width: 1400px) { .st-key-tune_headline [data-testid=stMetricValue], .st-key-tune_headline"
+        " [data-testid=stMetricValue] * { font-size: 1.5rem !important; }"
+        " .st-key-tune_headline [data-testid=stMetric] { padding-inline: 0.6rem !important; } }"
+        # the bar of Review in one row at 1024: its menus by their icons; their names stay for who does not see
+        "@media (max-width: 1200px) { .st-key-sai_review_bar [data-testid=stPopoverButton] { padding-inline: 0.5rem;"
+        " & [data-testid=stMarkdownContainer]"
+        " { position: absolute; clip-path: inset(50%); width: 1px; overflow: hidden; }"
+        " & > [aria-hidden=true], & > * > [aria-hidden=true] { display: none; } } }"
         ".st-key-sai_address, .st-key-sai_address_fragment, .st-key-sai_go { display: none; }"
         "</style>"
     )
 
     page = st.navigation(pages, position="top")
     page.run()
-    address.keep(page.url_path, [other.url_path for other in pages])
+    address.keep(page.url_path, [entry.url_path for entry in pages])
 
 
 if __name__ == "__main__":
@@ -74,4 +87,6 @@ if __name__ == "__main__":
 else:
     # a folder named "pages" makes a fresh server look in it for pages of an older kind, until st.navigation is called
     PagesManager.uses_pages_directory = False
+    if reason := exposure():
+        sys.exit(reason)
     app = App(Path(__file__), middleware=[Middleware(Guard)])

@@ -40,7 +40,7 @@ from cachetools import LRUCache
 
 from sai_core.entry_file import DamagedEntry, Entry, Rows, in_use, n_bytes_of, read_entry, write_entry
 from sai_core.errors import EnvironmentProblem
-from sai_core.files import cache_root, content_hash, file_signature
+from sai_core.files import FileSignature, cache_root, content_hash, file_signature
 from sai_core.progress import Progress, no_progress
 
 _SUFFIX: Final[str] = ".entry"
@@ -103,7 +103,7 @@ class Cache:
             return None
         except DamagedEntry as error:
             _discard(path)
-            tell(f"{error} It was thrown away and is made anew.")
+            tell(f"{error} It was deleted and is made again.")
             return None
         with suppress(OSError):
             os.utime(path)  # the time of its last use
@@ -235,28 +235,63 @@ def content_of(path: str | os.PathLike[str]) -> str:
     before = file_signature(path)
     if path.is_dir():
         return key_of(before)
-    with _guard:
-        known = _contents.get(before)
+    known = content_if_known(path)
     if known is not None:
         return known
-    large = before[1] >= _SMALL_BYTES
-    if large and (entry := _index.get(key_of(before[0]))) is not None and entry.facts["stamp"] == list(before[1:]):
-        content = str(entry.facts["content"])
-    else:
-        newest = max(before[2], before[3])
-        tick = _COARSE_TICK_NS if before[2] % 1_000_000_000 == 0 else _TICK_NS
-        wait = newest + tick - time.time_ns()
-        if 0 < wait <= _TICK_NS:
-            time.sleep((wait + 1_000_000) / 1e9)
-        began = time.time_ns()
-        content = content_hash(path)
-        if newest + tick >= began or file_signature(path) != before:
-            return content
-        if large:
-            _index.put(key_of(before[0]), {}, {"stamp": before[1:], "content": content})
+    wait = _settled_ns(before) - time.time_ns()
+    if 0 < wait <= _TICK_NS:
+        time.sleep((wait + 1_000_000) / 1e9)
+    began = time.time_ns()
+    content = content_hash(path)
+    remember_content(path, content, before, began)
+    return content
+
+
+def content_if_known(path: str | os.PathLike[str]) -> str | None:
+    """As :func:`content_of` where the file need not be read for it; else None.
+
+    Raises
+    ------
+    InputError
+        The file cannot be looked at.
+    """
+    signature = file_signature(path)
+    with _guard:
+        known = _contents.get(signature)
+    if known is None and signature[1] >= _SMALL_BYTES:
+        entry = _index.get(key_of(signature[0]))
+        if entry is not None and entry.facts["stamp"] == list(signature[1:]):
+            known = str(entry.facts["content"])
+            with _guard:
+                _contents[signature] = known
+    return known
+
+
+def remember_content(path: str | os.PathLike[str], content: str, before: FileSignature, began_ns: int) -> None:
+    """Keep what somebody has hashed who had to read the file anyway, unless it was too fresh or has changed since.
+
+    Parameters
+    ----------
+    path : path
+        A file.
+    content : str
+        As :func:`sai_core.files.content_hash` of it.
+    before : FileSignature
+        Before it was read.
+    began_ns : int
+        When reading began, by ``time.time_ns``, after that.
+    """
+    if _settled_ns(before) >= began_ns or file_signature(path) != before:
+        return
+    if before[1] >= _SMALL_BYTES:
+        _index.put(key_of(before[0]), {}, {"stamp": before[1:], "content": content})
     with _guard:
         _contents[before] = content
-    return content
+
+
+def _settled_ns(signature: FileSignature) -> int:
+    """When a file's times are old enough that another write would show."""
+    return max(signature[2], signature[3]) + (_COARSE_TICK_NS if signature[2] % 1_000_000_000 == 0 else _TICK_NS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ def _is_safetensors(path: Path) -> bool:
     if not head:
         raise InputError(f"{path}: the file is empty; give a weights file.")
     if size < 16:
-        raise InputError(f"{path}: not a weights file that can be opened safely: it has {size} bytes; copy it anew.")
+        raise InputError(f"{path}: not a weights file that can be opened safely: it has {size} bytes; copy it again.")
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header <= min(size - 8, _MAX_HEADER):
         return True
@@ -321,7 +321,7 @@ def _check_zip(path: Path) -> bool:
     except Exception as error:
         raise _damaged(path, "PyTorch", error) from error
     if wrong is not None:
-        raise InputError(f"{path}: the file is damaged ({printable(wrong)} differs from its checksum); copy it anew.")
+        raise InputError(f"{path}: the file is damaged ({printable(wrong)} differs from its checksum); copy it again.")
     return True
 
 
@@ -391,10 +391,11 @@ def _damaged(path: Path, kind: str, error: Exception) -> InputError:
     words = printable(str(error).strip().splitlines()[0] if str(error).strip() else "", 200)
     # torch's own advice is for programmers, and long
     known = kind == "safetensors" and words
-    said = f" ({words})" if known else ""
+    detail = f" ({words})" if known else ""
     name = "a safetensors file" if kind == "safetensors" else "a weights file"
     return InputError(
-        f"{path}: not {name} that can be opened safely: the file is damaged or cut off{said}; copy or make it anew."
+        f"{path}: not {name} that can be opened safely: the file is damaged or cut off{detail}; copy it again or make "
+        f"it again."
     )
 
 
@@ -408,7 +409,7 @@ def _state_of(content: object, path: Path) -> dict[str, Tensor]:
     if state is None:
         wrong = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
         raise InputError(
-            f"{path}: {some_names(wrong)} of the file are no tensors, so it holds no state dict; {_ADVICE}."
+            f"{path}: {some_names(wrong)} of the file are not tensors, so it holds no state dict; {_ADVICE}."
         )
     return state
 
@@ -446,7 +447,7 @@ def _plain(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path}: two tensors are called {printable(name)} (one as {printable(key)}).")
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
             raise InputError(
-                f"{path}: {printable(key)} is no plain tensor ({value.layout}, {value.device.type}); {_ADVICE}."
+                f"{path}: {printable(key)} is not a plain tensor ({value.layout}, {value.device.type}); {_ADVICE}."
             )
         plain[name] = value
     return plain

@@ -7,6 +7,7 @@ that is called is imported, so that ``evaluate --help`` does not wait for torch.
 from __future__ import annotations
 
 import argparse
+import ast
 import errno
 import importlib
 import os
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from sai_core import __version__
 from sai_core.errors import EnvironmentProblem, SaiError
 from sai_core.files import user_path
 
@@ -32,25 +34,55 @@ class _Parser(argparse.ArgumentParser):
 
 
 def verbs() -> list[str]:
-    """Names of the verbs that this installation has (the modules of ``sai_core.commands``)."""
+    """Names of the verbs that this installation has (the modules of ``sai_core.commands``, ``_`` for ``-``)."""
     folder = Path(__file__).parent / "commands"
-    return sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+    return sorted(p.stem.replace("_", "-") for p in folder.glob("*.py") if not p.stem.startswith("_"))
+
+
+def _module_of(verb: str) -> str:
+    return verb.replace("-", "_")
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Build the parser; with ``only``, import just that verb's module."""
-    parser = _Parser(
-        prog="python -m sai_core",
-        description="Semantic acoustic imaging (DCASE 2026 Task 3) without a browser.",
-    )
-    _add_workspace(parser)
+    parser = _parser()
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in verbs():
         if only is None or name == only:
-            importlib.import_module(f"sai_core.commands.{name}").add_parser(subparsers)
+            importlib.import_module(f"sai_core.commands.{_module_of(name)}").add_parser(subparsers)
     for choice in subparsers.choices.values():
         _add_workspace(choice)
     return parser
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="sai" if Path(sys.argv[0]).stem == "sai" else "python -m sai_core",
+        description="Semantic acoustic imaging (DCASE 2026 Task 3) on the command line.",
+    )
+    parser.add_argument("--version", action="version", version=f"SAI Explorer {__version__}")
+    _add_workspace(parser)
+    return parser
+
+
+def _overview() -> _Parser:
+    """What ``--help`` without a verb needs: each verb's own line, read from its module without importing it."""
+    parser = _parser()
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name in verbs():
+        source = (Path(__file__).parent / "commands" / f"{_module_of(name)}.py").read_text(encoding="utf-8")
+        subparsers.add_parser(name, help=_help_in(source))
+    return parser
+
+
+def _help_in(source: str) -> str | None:
+    """``help`` of the first ``add_parser`` call in a module's text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_parser":
+            for keyword in node.keywords:
+                if keyword.arg == "help" and isinstance(keyword.value, ast.Constant):
+                    return str(keyword.value.value)
+    return None
 
 
 def _add_workspace(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +126,18 @@ def _chosen_workspace(args: argparse.Namespace) -> Iterator[None]:
             os.environ["SAI_WORKSPACE"] = before
 
 
+def _joined(arguments: list[str]) -> list[str]:
+    """``--where -tag:bad`` as ``--where=-tag:bad``: a filter and an order may begin with a minus."""
+    joined: list[str] = []
+    for argument in arguments:
+        is_value = argument.startswith("-") and not argument.startswith("--") and argument != "-h"
+        if is_value and joined and joined[-1] in ("--where", "--sort"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _plain_paths(args: argparse.Namespace) -> None:
     """Every option that is a path, as people paste them: ``~``, quotes, ``file://``.
 
@@ -106,15 +150,18 @@ def _plain_paths(args: argparse.Namespace) -> None:
         what = f"option {name}"
         if isinstance(value, Path):
             setattr(args, name, user_path(value, what=what))
-        elif isinstance(value, list) and any(isinstance(one, Path) for one in value):
-            setattr(args, name, [user_path(one, what=what) if isinstance(one, Path) else one for one in value])
+        elif isinstance(value, list) and any(isinstance(item, Path) for item in value):
+            setattr(args, name, [user_path(item, what=what) if isinstance(item, Path) else item for item in value])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = build_parser(_verb_in(arguments)).parse_args(arguments)
+        verb = _verb_in(arguments)
+        if verb == "dataset":
+            arguments = _joined(arguments)
+        args = (_overview() if verb is None else build_parser(verb)).parse_args(arguments)
         _plain_paths(args)
         with _chosen_workspace(args):
             code = int(args.run(args) or 0)

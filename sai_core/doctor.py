@@ -50,12 +50,12 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
         problems.append(f"Python {platform.python_version()} is untested; use Python 3.11 to 3.13.")
     if not machine.cache_writable:
         problems.append(
-            f"The cache folder {machine.cache_path} cannot be written; set SAI_CACHE_DIR to one that can "
-            "(without it everything works, only slower)."
+            f"The cache folder {machine.cache_path} cannot be written; set SAI_CACHE_DIR to one that can be written "
+            f"(without it everything works, only slower)."
         )
     # what is kept is read by rooms that need both
-    workspace, told = _workspace() if opencv is None and pyav is None else (None, [])
-    problems += told
+    workspace, unusable = _workspace() if opencv is None and pyav is None else (None, [])
+    problems += unusable
     if (service := sys.modules.get("sai_core.cache")) is not None:
         # in the app: what this process found damaged and made anew
         problems += service.notices()
@@ -97,8 +97,8 @@ def _workspace() -> tuple[dict[str, Any] | None, list[str]]:
         return None, [str(error)]
     if not environment.can_be_written(place.path):
         problems.append(
-            f"The workspace {place.path} cannot be written, so that nothing that is made can be kept; set "
-            "SAI_WORKSPACE to a folder that can."
+            f"The workspace {place.path} cannot be written, so nothing can be kept; set SAI_WORKSPACE to a folder "
+            f"that can be written."
         )
     return facts, problems
 

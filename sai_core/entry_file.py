@@ -180,7 +180,7 @@ class StoredRows:
                 if xxhash.xxh3_64_intdigest(raw[k * size : (k + 1) * size].data) != self._sums[begin + k]:
                     raise DamagedEntry(
                         f"{self._handle.path}: this file is damaged on disk (row {top + k * self._group} or one soon "
-                        "after it); delete the file and start again, and it is made anew."
+                        "after it); delete the file and start again, and it will be made again."
                     )
         return out[first - top : last - top]
 
@@ -211,7 +211,7 @@ class _Handle:
         status = os.fstat(self._number)
         if not stat.S_ISREG(status.st_mode):
             self.close()
-            raise DamagedEntry(f"{path}: is no regular file.")
+            raise DamagedEntry(f"{path}: is not a regular file.")
         self.size = status.st_size
 
     def close(self) -> None:
@@ -239,7 +239,8 @@ class _Handle:
                 raise DamagedEntry(f"{self.path}: cannot be read ({error.strerror or error}).") from error
             if count == 0:
                 raise DamagedEntry(
-                    f"{self.path}: this file was cut while it was open; delete it and start again, and it is made anew."
+                    f"{self.path}: this file was cut while it was open; delete it and start again, and it will be "
+                    f"made again."
                 )
             done += count
 

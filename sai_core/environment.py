@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sai_core.files import cache_root
+from sai_core.installation import DISTRIBUTION, program_folder
 
 _PROBE_TIMEOUT_S: Final[float] = 180.0
 """Importing torch takes seconds when the disk is cold; beyond this it hangs."""
@@ -110,19 +111,25 @@ class Machine:
 
 
 def requirements_file() -> Path:
-    """The project's ``requirements.txt``."""
-    return Path(__file__).resolve().parents[1] / "requirements.txt"
+    """The repository's ``requirements.txt``; an installation has none."""
+    return program_folder() / "requirements.txt"
 
 
 def required_packages() -> dict[str, str]:
-    """Name and version bounds of each package in ``requirements.txt``, e.g. ``{"torch": ">=2.14.1,<2.16"}``.
+    """Name and version bounds of each package that is needed, e.g. ``{"torch": ">=2.14.1,<2.16"}``.
 
-    Empty when the file is not there (an installation without the repository).
+    From ``requirements.txt`` in the repository, else from what the installation says of itself; empty where neither is.
     """
     try:
         lines = requirements_file().read_text(encoding="utf-8").splitlines()
     except OSError:
-        return {}
+        try:
+            # what only the documentation or a server needs is nobody's fault when it is not there
+            lines = [
+                line for line in metadata.requires(DISTRIBUTION) or [] if "extra ==" not in line or "train" in line
+            ]
+        except metadata.PackageNotFoundError:
+            return {}
     found = {}
     for line in lines:
         match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*([^#;]*)", line)
@@ -132,14 +139,16 @@ def required_packages() -> dict[str, str]:
 
 
 def check_packages() -> tuple[PackageStatus, ...]:
-    """Compare what is installed with ``requirements.txt``, whose bounds are the range the tests were run with."""
+    """Compare what is installed with what is required, whose bounds are the range the tests were run with."""
     statuses = []
+    whole_file = "-r requirements.txt" if requirements_file().is_file() else ""
     for name, bounds in required_packages().items():
         installed = _version(name)
         if installed is None:
-            problem: str | None = f"{name} is not installed; run: {_pip('-r requirements.txt')}"
+            problem: str | None = f"{name} is not installed; run: {_pip(whole_file or _quoted(name, bounds))}"
         elif not _satisfies(installed, bounds):
-            problem = f"{name} {installed} is outside of the tested range {bounds}; run: {_pip('-r requirements.txt')}"
+            command = _pip(whole_file or _quoted(name, bounds))
+            problem = f"{name} {installed} is outside the tested range {bounds}; run: {command}"
         else:
             problem = None
         statuses.append(PackageStatus(name, bounds, installed, problem))
@@ -184,11 +193,11 @@ def probe_torch() -> TorchFacts:
     except (OSError, ValueError) as error:
         facts = {"error": str(error)}
     torch, torchvision = facts.get("torch") or _build("torch"), facts.get("torchvision") or _build("torchvision")
-    told = facts.get("error")
+    failure = facts.get("error")
     problem = None
-    if told:
+    if failure:
         suspicion = _pair_suspicion()
-        reason = f"{suspicion}; {told}" if suspicion else str(told)
+        reason = f"{suspicion}; {failure}" if suspicion else str(failure)
         problem = (
             f"torch {torch} and torchvision {torchvision} do not work together ({reason.rstrip('.')}); run: {_repair()}"
         )
@@ -411,8 +420,12 @@ def _pip(arguments: str) -> str:
 
 def _repair() -> str:
     bounds = required_packages()
-    pair = " ".join(f'"{name}{bounds.get(name, "")}"' for name in ("torch", "torchvision"))
+    pair = " ".join(_quoted(name, bounds.get(name, "")) for name in ("torch", "torchvision"))
     return _pip(f"--force-reinstall {pair}")
+
+
+def _quoted(name: str, bounds: str) -> str:
+    return f'"{name}{bounds}"'
 
 
 def _nearest_existing(path: Path) -> Path:

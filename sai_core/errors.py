@@ -6,7 +6,10 @@ Everything else (a bug of ours) stays a plain Python exception. Messages are one
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class SaiError(Exception):
@@ -35,3 +38,50 @@ class EnvironmentProblem(SaiError, RuntimeError):
 
 class CancelledError(SaiError):
     """The user cancelled a long piece of work."""
+
+
+class Checks:
+    """Checks before long work: each is made whatever became of the others, and what they find is told at once.
+
+    Attributes
+    ----------
+    problems : list of str
+        What was found, one sentence each; callers may add theirs.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def made(self, make: Callable[[], Value]) -> Value | None:
+        """What ``make`` returns; None where it found a mistake, which is kept."""
+        try:
+            return make()
+        except InputError as error:
+            self.problems.append(str(error))
+            return None
+
+    def tell(self) -> None:
+        """Raise one InputError for all that was found, if anything was."""
+        if self.problems:
+            raise InputError(told_at_once(self.problems))
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Do all checks before work begins, and tell everything that they find at once.
+
+    Raises
+    ------
+    InputError
+        One of them found a mistake, or several did.
+    """
+    every = Checks()
+    for check in checks:
+        every.made(check)
+    every.tell()
+
+
+def told_at_once(problems: Sequence[str]) -> str:
+    """One message for all that was found before work began: a single sentence as it is, several as a list."""
+    if len(problems) == 1:
+        return problems[0]
+    return f"{len(problems)} things are in the way, and nothing was begun:\n" + "\n".join(f"- {p}" for p in problems)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -153,6 +154,41 @@ def atomic_write(path: Path, mode: str = "wb", *, private: bool = False) -> Iter
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+def check_space(place: Path, n_bytes: float, what: str) -> None:
+    """Make sure, before long work, that what it will write has room.
+
+    Parameters
+    ----------
+    place : Path
+        File or folder to be written, which need not exist.
+    n_bytes : float
+        About how much will be written.
+    what : str
+        What is written, for the sentence.
+
+    Raises
+    ------
+    EnvironmentProblem
+        Less is free on the disk of ``place``.
+    """
+    folder = Path(os.path.abspath(place))
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # some network folders do not say: writing will
+        return
+    if n_bytes > free:
+        raise EnvironmentProblem(
+            f"{place}: {what} will take about {_gigabytes(n_bytes)}, and {_gigabytes(free)} are free there; make room, "
+            "or choose a folder on another disk."
+        )
+
+
+def _gigabytes(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def _new_beside(path: Path, permissions: int) -> tuple[int, Path]:

@@ -148,7 +148,7 @@ def great_circle_deg(
 def unwrap_columns(x: npt.ArrayLike) -> FloatArray:
     """Make the columns of one region contiguous by moving the part left of the seam's gap up by 360.
 
-    The largest gap between neighbouring sorted columns is taken as outside of the region; if it exceeds half the
+    The largest gap between neighbouring sorted columns is taken as outside the region; if it exceeds half the
     canvas, every column at or below its left end gets + 360 (the rule of the official evaluator, on the full
     canvas). New array; values in [0, 720).
     """

@@ -8,6 +8,9 @@ asked for, the same question only once for all who ask it, and keeps the last re
 Work is any callable that takes a :class:`sai_core.progress.Progress`. A job that is cancelled hears of it at its next
 report, as a :class:`sai_core.errors.CancelledError`; work that never reports runs on to its end, and keeps its turn as
 long, since it still uses what the turn is about.
+
+At its reports a job also gives way to what somebody sits and waits for (:func:`answering`): a picture that takes a
+tenth of a second takes several beside a thread that computes, because the two share Python's lock.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from sai_core.errors import CancelledError, SaiError
@@ -39,8 +43,32 @@ _BEFORE: Final[str] = "Cancelled before it began."
 _EARLIEST_ESTIMATE: Final[float] = 0.02
 """Fraction from which the time that is left is estimated."""
 
+_PATIENCE_S: Final[float] = 2.0
+_PATIENCE_PER_S: Final[float] = 2.0
+"""How long a job gives way at most, all in all: so long, and so long for each second that it has worked."""
+
 _numbers = itertools.count(1)
+_answers = threading.Condition()
+_n_answers = 0
+"""Answers that are being made."""
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Somebody waits for what is done inside: jobs hold still at their reports meanwhile, but not for ever.
+
+    Not to be held while waiting for a job.
+    """
+    global _n_answers
+    with _answers:
+        _n_answers += 1
+    try:
+        yield
+    finally:
+        with _answers:
+            _n_answers -= 1
+            _answers.notify_all()
 
 
 class Job(Generic[Result]):
@@ -83,7 +111,7 @@ class Job(Generic[Result]):
         self._work: Callable[[Progress], Result] | None = work
         self._when_cancelled = when_cancelled
         self._wanted_anyway = False
-        self._began = self._ended = 0.0
+        self._began = self._ended = self._gave_way = 0.0
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._over = threading.Event()
@@ -137,6 +165,8 @@ class Job(Generic[Result]):
         CancelledError
             The job was cancelled.
         """
+        if _n_answers:
+            self._give_way()
         if self._cancel.is_set():
             raise CancelledError(self._when_cancelled)
         if self.state != "running":  # a helper of the work that has outlived it
@@ -144,6 +174,13 @@ class Job(Generic[Result]):
         if math.isfinite(fraction):
             self.fraction = min(max(float(fraction), 0.0), 1.0)
         self.text = message
+
+    def _give_way(self) -> None:
+        now = time.monotonic()
+        worked = now - self._began - self._gave_way
+        with _answers:
+            _answers.wait_for(lambda: not _n_answers, _PATIENCE_S + _PATIENCE_PER_S * worked - self._gave_way)
+        self._gave_way += time.monotonic() - now
 
     def _begin(self) -> bool:
         """Take the job out of the waiting; False if it was cancelled there."""
@@ -187,12 +224,12 @@ def _sentence(error: BaseException, title: str) -> str:
         return str(error)
     what = title or "The calculation"
     if isinstance(error, MemoryError):
-        return f"{what} failed: there is not enough memory; choose less at once, or close what else needs it."
+        return f"{what} failed: there is not enough memory; choose less at once, or close other programs."
     _log.error("%s failed", what, exc_info=error)
     if isinstance(error, OSError) and error.strerror:
         return f"{what} failed: {error.filename or 'a file'}: {error.strerror}."
     fault = f"{type(error).__name__}: {error}"
-    return f"{what} failed by a fault of the program ({fault}); the log in its terminal says where."
+    return f"{what} failed because of a fault in the program ({fault}); the log in the terminal says where."
 
 
 class JobQueue:
@@ -227,7 +264,7 @@ class JobQueue:
     def find(self, key: Hashable) -> Job[Any] | None:
         """The newest job of a key, if there is one."""
         with self._lock:
-            found = [job for other, job in self._jobs.values() if other == key]
+            found = [job for job_key, job in self._jobs.values() if job_key == key]
             if not found:
                 return None
             job = max(found, key=lambda j: j.number)

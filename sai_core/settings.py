@@ -43,13 +43,13 @@ def parse_toml(path: Path) -> dict[str, Any]:
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe or device could keep its reader waiting for ever
-            raise InputError(f"{path}: is no plain file; give a TOML file.")
+            raise InputError(f"{path}: is not a regular file; give a TOML file.")
         with open(path, "rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if len(data) > _MAX_BYTES:
-        raise InputError(f"{path}: is larger than a megabyte; that is no settings file.")
+        raise InputError(f"{path}: is larger than a megabyte; that is not a settings file.")
     try:
         return _toml(data.decode("utf-8"))
     except ValueError as error:
@@ -217,7 +217,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     plain = _plain(value)
     info = _bare(_info(hint))
     if (item := _listed_class(hint)) is not None:
-        if not isinstance(plain, list) or not plain or not all(isinstance(one, item) for one in plain):
+        if not isinstance(plain, list) or not plain or not all(isinstance(entry, item) for entry in plain):
             raise InputError(f"{name} is {_short(value)}; a list of at least one table is needed.")
         return tuple(plain)
     try:
@@ -449,10 +449,10 @@ def build(kind: Any, raw: Mapping[str, Any], source: str) -> Any:
 
 
 def _tables(kind: type, raw: Any, source: str, name: str) -> Iterable[Any]:
-    if not isinstance(raw, (list, tuple)) or not raw or not all(isinstance(one, (Mapping, kind)) for one in raw):
+    if not isinstance(raw, (list, tuple)) or not raw or not all(isinstance(table, (Mapping, kind)) for table in raw):
         raise InputError(f"{source}: '{name}' must be a list of at least one table.")
-    for index, one in enumerate(raw):
-        yield one if isinstance(one, kind) else build(kind, one, f"{source}: {name}.{index}")
+    for index, table in enumerate(raw):
+        yield table if isinstance(table, kind) else build(kind, table, f"{source}: {name}.{index}")
 
 
 def build_json(kind: Any, text: str, source: str) -> Any:
@@ -519,11 +519,11 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 def _child(target: Any, name: str, above: str, text: str) -> Any:
     if isinstance(target, list):
-        if not name.isdigit() or int(name) >= len(target):
-            one = above.removesuffix("s")  # a list is named in the plural
-            raise InputError(f"--set {text}: there is no {one} {name}; there are {len(target)}, from 0.")
+        if not name.isdecimal() or int(name) >= len(target):
+            entry = above.removesuffix("s")  # a list is named in the plural
+            raise InputError(f"--set {text}: there is no {entry} {name}; there are {len(target)}, from 0.")
         return target[int(name)]
     child = target.setdefault(name, {}) if isinstance(target, dict) else None
     if not isinstance(child, (dict, list)):
-        raise InputError(f"--set {text}: '{name}' is no table of the configuration.")
+        raise InputError(f"--set {text}: '{name}' is not a table of the configuration.")
     return child

@@ -44,7 +44,7 @@ _lock = threading.Lock()
 _inside: Counter[int] = Counter()
 """Guards that are held, by the thread that entered them."""
 _before = 1
-"""torch's number outside of all guards; what is found when the first one is entered."""
+"""torch's number outside all guards; what is found when the first one is entered."""
 
 
 def start_thread(work: Callable[..., object], *arguments: object, name: str) -> threading.Thread:
@@ -118,7 +118,7 @@ class ReadAhead(Iterator[Item], Generic[Item]):
 
 
 def torch_threads() -> int:
-    """Threads that torch has outside of :func:`one_torch_thread`, whoever is inside at the moment."""
+    """Threads that torch has outside :func:`one_torch_thread`, whoever is inside at the moment."""
     import torch
 
     with _lock:

@@ -44,6 +44,7 @@ def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("SAI_WORKSPACE", str(workspaces / "session"))
+        patch.delenv("SAI_REVIEW_DB", raising=False)
         yield workspaces
 
 

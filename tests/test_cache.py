@@ -223,7 +223,7 @@ def test_what_is_no_entry_is_thrown_away_and_told(root, how, caplog):
     assert things.get("k") is None
     assert not os.path.lexists(things.path("k"))
     (notice,) = cache.notices()
-    assert "made anew" in notice
+    assert "made again" in notice
     assert notice in caplog.text
     assert things.put("k", _arrays())
     _assert_equal(things.get("k"))

@@ -30,6 +30,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], int | None]]
             return parser
 
         monkeypatch.setattr(cli, "build_parser", build)
+        monkeypatch.setattr(cli, "_overview", build)
         monkeypatch.setattr(cli, "verbs", lambda: ["work"])
 
     return install

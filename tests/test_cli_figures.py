@@ -72,6 +72,40 @@ def test_mistakes_are_one_sentence(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("verb", ["figure", "gallery", "video"])
+def test_all_mistakes_are_told_before_anything_is_read(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("read before everything was looked at")
+
+    # modules that take the function from another one first, or they would keep this one
+    for name in (
+        "gallery.score_recordings",
+        "gallery.open_material",
+        "video.open_material",
+        "paper.material.open_material",
+    ):
+        monkeypatch.setattr(f"sai_core.figures.{name}", never)
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    for name in (NAME, "fold4_room24_mix001"):
+        (folder / f"{name}.json").write_text("no JSON")
+    one = ["--recording", NAME, "--predictions", str(folder / f"{NAME}.json"), "--out", str(tmp_path / "a.doc")]
+    arguments, expected = {
+        "figure": (["figure", *one, "--frame", "1", "--width", "wide"], ("--width", "a.doc", f"{NAME}.json")),
+        "video": (["video", *one, "--crf", "99"], ("crf of 99", "a.doc", f"{NAME}.json")),
+        "gallery": (
+            ["figure", "--gallery", "--predictions", str(folder), "--out", str(tmp_path / "a.doc"), "--font", "None"],
+            ("None", "a.doc", f"{NAME}.json", "fold4_room24_mix001.json"),
+        ),
+    }[verb]
+    assert cli.main([*arguments, "--data", str(root)]) == 2
+    said = capsys.readouterr().err
+    assert f"{len(expected)} things are in the way, and nothing was begun" in said
+    assert all(part in said for part in expected)
+
+
 def test_other_endings_and_the_data_itself_are_refused(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +122,22 @@ def test_a_gallery_in_one_call(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert cli.main(arguments) == 0
     assert (tmp_path / "g.zip").read_bytes().startswith(b"PK")
     assert capsys.readouterr().out == ""
+
+
+def test_a_gallery_is_of_the_recordings_that_can_be_scored(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    for name in (NAME, "fold4_room24_mix001"):
+        text = (root / "predictions" / "first" / f"{name}.json").read_text()
+        (folder / f"{name}.json").write_text(text if name == NAME else text[:-40])
+    out = tmp_path / "g.zip"
+    assert cli.main(["figure", "--data", str(root), "--gallery", "--predictions", str(folder), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "failed: fold4_room24_mix001: " in said
+    assert "1 of 2 recordings could not be scored; the gallery shows the others" in said
+    assert out.read_bytes().startswith(b"PK")
 
 
 def test_a_video_is_written(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

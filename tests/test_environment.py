@@ -129,7 +129,7 @@ def test_packages_are_held_against_their_bounds(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(environment, "required_packages", lambda: {"numpy": ">=99,<100", "no-such-package": ">=1"})
     old, missing = environment.check_packages()
     assert old.installed is not None
-    assert "outside of the tested range >=99,<100" in str(old.problem)
+    assert "outside the tested range >=99,<100" in str(old.problem)
     assert missing == PackageStatus("no-such-package", ">=1", None, missing.problem)
     assert "no-such-package is not installed; run: " in str(missing.problem)
 
@@ -265,7 +265,7 @@ def test_doctor_tells_of_a_workspace_that_cannot_be_used(
     monkeypatch.setattr(environment, "probe_torch", lambda: GOOD)
     file = tmp_path_factory.mktemp("elsewhere") / "file"
     file.touch()
-    for place, said in ((root / "inside", "lies inside the data root"), (file / "w", "cannot be written")):
+    for place, said in ((root / "inside", "lies inside the data root"), (file / "w", "is a file; give another folder")):
         monkeypatch.setenv("SAI_WORKSPACE", str(place))
         assert [said in problem for problem in doctor.gather()["problems"]] == [True]
 
@@ -320,7 +320,7 @@ def test_doctor_works_where_opencv_does_not(root: Path, tmp_path: Path, module: 
     )
     out = in_fresh_process(code, tmp_path, expect=1)
     assert "OpenCV     does not work" in out
-    assert "The data root was not looked at" in out
+    assert "The data root was not checked" in out
 
 
 def test_many_problems_are_cut_short(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sai_core.errors import CancelledError, InputError
-from sai_core.jobs import Job, JobQueue, wait_briefly
+from sai_core.jobs import Job, JobQueue, answering, wait_briefly
 from sai_core.progress import Progress
 from sai_core.threads import ReadAhead
 
@@ -92,7 +92,7 @@ def test_a_job_from_the_queue_to_its_result() -> None:
         (InputError("a.wav: is empty."), "a.wav: is empty."),
         (MemoryError(), "not enough memory"),
         (OSError(28, "No space left on device", "/x"), "Sum failed: /x: No space left on device."),
-        (KeyError("k"), "Sum failed by a fault of the program (KeyError: 'k')"),
+        (KeyError("k"), "Sum failed because of a fault in the program (KeyError: 'k')"),
         (SystemExit(3), "SystemExit"),
     ],
 )
@@ -193,6 +193,29 @@ def test_reports_that_make_no_sense_or_come_too_late_do_no_harm() -> None:
     assert seen == [0.0, 1.0, 1.0, 1.0]
     reports[0](0.3, "late")
     assert (job.fraction, job.text) == (1.0, "odd")
+
+
+def test_a_job_gives_way_to_answers_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports = []
+
+    def work(progress: Progress) -> str:
+        for k in range(3):
+            progress(k / 3, "")
+            reports.append(k)
+        return "done"
+
+    with answering(), answering():
+        job = JobQueue("test").submit("a", work)
+        assert not job.wait(0.3)
+        assert reports == []
+    assert job.wait(20)
+    assert reports == [0, 1, 2]
+    monkeypatch.setattr("sai_core.jobs._PATIENCE_S", 0.05)
+    with answering():
+        assert JobQueue("test").submit("b", work).wait(20)
+        cancelled = JobQueue("test").submit("c", work)
+        cancelled.cancel()
+        assert cancelled.wait(20)
 
 
 def test_the_same_question_is_asked_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,7 +183,73 @@ def test_the_list_comes_from_the_configuration(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(guard.config, "get_option", lambda name, c=configured: c if "Hosts" in name else [])
         assert asked(good) == ""
         if bad:
-            assert "not one under which" in asked(bad)
+            assert "does not answer at this address" in asked(bad)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open", "refused"),
+    [
+        ("127.0.0.1", "", False),
+        ("127.8.9.1", "", False),
+        ("::1", "", False),
+        ("[::1]", "", False),
+        ("localhost", "", False),
+        ("unix:///run/sai.sock", "", False),
+        ("0.0.0.0", "", True),
+        ("::", "", True),
+        ("192.168.1.7", "", True),
+        ("localhost.evil.com", "", True),
+        ("", "", True),
+        (None, "", True),
+        ("0.0.0.0", "0", True),
+        ("0.0.0.0", "1", False),
+    ],
+)
+def test_another_address_is_refused_unless_it_is_meant(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, is_open: str, refused: bool
+) -> None:
+    monkeypatch.setenv("SAI_OPEN", is_open)
+    monkeypatch.setattr(guard.config, "get_option", lambda name: address if name == "server.address" else [])
+    assert bool(guard.exposure()) == refused
+    sent: list[dict[str, Any]] = []
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {}
+
+    scope = {"type": "http", "method": "GET", "headers": [(b"host", b"localhost:8501")]}
+    asyncio.run(guard.Guard(answer)(scope, receive, send))
+    assert sent[0]["status"] == (403 if refused else 200)
+    if refused:
+        assert b"SAI_OPEN=1" in sent[1]["body"]
+
+
+@pytest.mark.slow
+def test_the_server_does_not_start_at_another_address(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    environment = {**os.environ, "HOME": str(tmp_path), "SAI_OPEN": ""}
+    done = subprocess.run(
+        [*command, "--server.headless", "true", "--server.address", "0.0.0.0"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "The app would listen at 0.0.0.0" in done.stderr
+    assert "Traceback" not in done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", port))
 
 
 def test_two_host_headers_are_refused() -> None:

@@ -59,7 +59,7 @@ def test_pipes_and_folders_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "folder.toml").mkdir()
     for name in ("pipe.toml", "folder.toml"):
-        with pytest.raises(InputError, match="is no plain file"):
+        with pytest.raises(InputError, match="is not a regular file"):
             parse_toml(tmp_path / name)
     assert len(list_systems(tmp_path)) == len(list_systems())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -156,6 +157,37 @@ def test_blas_has_one_thread_in_every_program_of_ours(begin: str) -> None:
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
 def test_the_users_own_number_of_blas_threads_counts() -> None:
     assert _python(_LIMIT + _ASK_BLAS + "print(blas)", OPENBLAS_NUM_THREADS="2") == "{2}"
+
+
+_BACKGROUND = """
+import time
+import numpy as np, scipy.linalg
+from threadpoolctl import threadpool_info
+from sai_core.jobs import JobQueue
+from sai_core.threads import limit_blas, start_thread
+start_thread(limit_blas, name="a session's script").join()  # as the app does: not in the job's thread
+
+def work(progress):
+    a = np.random.default_rng(0).random((700, 700))
+    before, cpu = time.process_time(), time.thread_time()
+    while time.thread_time() - cpu < 0.5:
+        np.linalg.eigh(a @ a.T), scipy.linalg.eigh(a + a.T)
+    all_threads, own = time.process_time() - before, time.thread_time() - cpu
+    return {int(p["num_threads"]) for p in threadpool_info() if p["user_api"] == "blas"}, all_threads / own
+
+job = JobQueue("test").submit("key", work)
+while job.active:
+    time.sleep(0.2)
+print(job.error or repr(job.value))
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+def test_a_background_job_computes_with_its_own_thread_alone() -> None:
+    """BLAS threads that wait for work spin: their processor time shows beside that of the job's own thread."""
+    blas, ratio = ast.literal_eval(_python(_BACKGROUND).splitlines()[-1])
+    assert blas == {1}
+    assert ratio < 1.3
 
 
 def test_nothing_else_sets_threads() -> None:

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def test_one_version() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["dynamic"] == ["version"]
-    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "sai_core.__version__"}
+    assert project["tool"]["hatch"]["version"] == {"path": "sai_core/__init__.py"}
     released = re.findall(
         r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (REPOSITORY / "CHANGELOG.md").read_text(), re.M
     )

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pages.components import web
+from sai_core.player import scripts
 from sai_core.viewing.player import encode_block, pack
 from tests.figures.scenes import tables
 
 TESTS = Path(__file__).parent / "web"
-ENTRIES = ("player", "desk", "history")
-MODULES = sorted(path.stem for path in web.FOLDER.glob("*.js"))
+ENTRIES = ("player", "desk", "history", "notebook")
+MODULES = sorted(path.stem for path in scripts.FOLDER.glob("*.js"))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_unit_tests(node: str) -> None:
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_the_joined_script_is_a_module(entry: str, node: str, tmp_path: Path) -> None:
     """Node refuses names that two of the modules share."""
-    text = web.script(entry)
+    text = scripts.script(entry)
     assert text.count("export default function") == 1
     assert "import {" not in text
     path = tmp_path / "joined.mjs"
@@ -59,20 +59,20 @@ def test_the_joined_script_is_a_module(entry: str, node: str, tmp_path: Path) ->
 
 
 def test_every_module_is_used_and_comes_after_what_it_needs() -> None:
-    used = {name for entry in ENTRIES for name in web.order(entry)}
+    used = {name for entry in ENTRIES for name in scripts.order(entry)}
     assert used == set(MODULES)
     for entry in ENTRIES:
-        order = web.order(entry)
+        order = scripts.order(entry)
         assert order[-1] == entry
         for name in order:
-            for other in re.findall(r'from "\./(\w+)\.js"', (web.FOLDER / f"{name}.js").read_text("utf-8")):
+            for other in re.findall(r'from "\./(\w+)\.js"', (scripts.FOLDER / f"{name}.js").read_text("utf-8")):
                 assert order.index(other) < order.index(name)
 
 
 def test_modules_import_by_name_alone() -> None:
     """What the joining relies on: no other kind of import or export, and no other name for what is imported."""
     for name in MODULES:
-        text = (web.FOLDER / f"{name}.js").read_text("utf-8")
+        text = (scripts.FOLDER / f"{name}.js").read_text("utf-8")
         lines = [line for line in text.splitlines() if line.startswith(("import ", "export "))]
         for line in lines:
             assert not re.search(r"import\b.*\bas\b|import \*|export \{|export \*", line), (name, line)
@@ -81,7 +81,7 @@ def test_modules_import_by_name_alone() -> None:
         assert text.startswith("// @ts-check\n"), name
 
 
-@pytest.mark.parametrize("path", sorted(web.FOLDER.iterdir()) + sorted(TESTS.glob("*.mjs")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted(scripts.FOLDER.iterdir()) + sorted(TESTS.glob("*.mjs")), ids=lambda p: p.name)
 def test_no_line_is_longer_than_120_characters(path: Path) -> None:
     if path.is_file() and path.suffix in (".js", ".mjs", ".html", ".css"):
         long = [n for n, line in enumerate(path.read_text("utf-8").splitlines(), 1) if len(line) > 120]

@@ -13,17 +13,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.components import state_keys as keys
-from pages.components import web
 from sai_core.errors import SaiError
 from sai_core.files import resolved, user_path
+from sai_core.player import scripts
+
+_OTHER_SPELLINGS: Final = {keys.ROOT: "data"}
+"""What else parameters are called by who writes an address by hand: as the verbs' options are."""
 
 
 @dataclass
@@ -81,7 +84,16 @@ def asked(name: str) -> str | None:
         return None
     visit.read.add(name)
     value = st.query_params.get(name)
+    spelling = _OTHER_SPELLINGS.get(name)
+    if spelling is not None and spelling in st.query_params:
+        visit.values[spelling] = None  # the address goes on under the name that pages write
+        value = st.query_params[spelling] if value is None else value
     return None if value is None else str(value)
+
+
+def is_new(name: str) -> bool:
+    """Whether :func:`asked` would give the address's value: nothing has asked for it since the page was come to."""
+    return name not in _visit().read or navigated()
 
 
 def choice(name: str, options: list[str], default: str, *, key: str = "") -> str:
@@ -115,14 +127,20 @@ def choice(name: str, options: list[str], default: str, *, key: str = "") -> str
     return "" if value in options else value or ""
 
 
-def bound(name: str, options: Sequence[str], default: str) -> None:
+def bound(name: str, options: Sequence[str], default: str) -> str:
     """Bind a widget with options to the parameter of its name; to be called before it is drawn, without a default.
 
     Streamlit's own binding (``bind="query-params"``) adds an entry to the history when the page is left.
+
+    Returns
+    -------
+    str
+        The address's value when it is no option; else "".
     """
-    choice(name, list(options), default)
+    missing = choice(name, list(options), default)
     value = st.session_state[name]
     write({name: None if value == default else value})
+    return missing
 
 
 def write(values: Mapping[str, str | None]) -> None:
@@ -203,7 +221,7 @@ def go(page: str, query: Mapping[str, str], *, replace: bool = False) -> None:
 def _mount(message: dict[str, Any], *, key: str) -> None:
     number = st.session_state.get(keys.ADDRESS_MESSAGE, 0) + 1
     st.session_state[keys.ADDRESS_MESSAGE] = number
-    component = st.components.v2.component("sai_history", js=web.script("history"), isolate_styles=False)
+    component = st.components.v2.component("sai_history", js=scripts.script("history"), isolate_styles=False)
     component(key=key, data={**message, "n": f"{key} {number}"})
 
 
@@ -267,12 +285,12 @@ def place(root: str | None = None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _is_same_folder(one: str, other: str) -> bool:
+def _is_same_folder(first: str, second: str) -> bool:
     """Whether two texts name one folder: links hold it as it was found, the field as it was typed."""
-    if one == other:
+    if first == second:
         return True
     with suppress(SaiError):
-        return resolved(user_path(one)) == resolved(user_path(other))
+        return resolved(user_path(first)) == resolved(user_path(second))
     return False
 
 
@@ -322,6 +340,14 @@ def explorer_query(
     if frame is not None:
         query[keys.FRAME] = str(frame)
     return query | {k: v for k, v in ((keys.SYSTEM_A, a), (keys.SYSTEM_B, b)) if v}
+
+
+def app() -> str:
+    """Where the app runs, as the browser calls it: what links in a file that leaves it begin with."""
+    url = urlsplit(st.context.url or "")
+    if not url.netloc:
+        return "http://localhost:8501"
+    return f"{url.scheme}://{url.netloc}{url.path.rpartition('/')[0]}"
 
 
 def explorer_link(**moment: Any) -> str:

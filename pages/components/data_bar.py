@@ -82,7 +82,7 @@ def _usable(path: str, predictions: tuple[str, ...]) -> tuple[str, ...]:
             with st.container(horizontal=True, gap="small", vertical_alignment="center"):
                 st.error(plain(error), width="stretch")
                 st.button(
-                    "Take it off",
+                    "Remove it",
                     key=f"predictions_off_{number}",
                     icon=":material/close:",
                     on_click=_remove_predictions,
@@ -105,10 +105,10 @@ def _say_what_is_odd(bar: DeltaGenerator, root: DataRoot) -> None:
         bar.markdown(
             f":material/rule: **{plain(Path(root.label_set).name)}**",
             width="content",
-            help="Labels of this set are the truth here, on all pages; **Data**, *Labels* changes it.",
+            help="All pages take the labels of this set as ground truth; change it under **Data**, *Labels*.",
         )
     if root.problems:
-        with bar.popover(str(len(root.problems)), icon=":material/warning:", help="Remarks on these data"):
+        with bar.popover(str(len(root.problems)), icon=":material/warning:", help="Notes on these data"):
             say_problems(root.problems)
 
 
@@ -124,9 +124,9 @@ def choose_filled_root(bar: DeltaGenerator | None = None, *, acoustic_weights: b
 def say_empty(root: DataRoot) -> None:
     """Tell that a root holds no recording, what would be one, and offer where some are."""
     st.info(
-        f"{plain(root.path)} holds no recording. Expected are folders such as "
+        f"{plain(root.path)} holds no recordings. It should have folders such as "
         "`labels_dev/<split>/<recording>_std.json`, `mic_dev/<split>/<recording>.wav` and "
-        "`video_dev/<split>/<recording>.mp4`; any of them is enough. Choose another folder under **Data**."
+        "`video_dev/<split>/<recording>.mp4`; any one of them is enough. Choose another folder under **Data**."
     )
     say_problems(root.problems)
     _ways_out(str(root.path), str(demo_root()), where="empty")
@@ -189,7 +189,7 @@ def _ways_out(path: str, demo: str, *, where: str) -> None:
 
 def _recent(path: str, demo: str) -> None:
     """The last opened roots, and the way back to the demo."""
-    others = [str(other) for other in workspace().recent_roots() if str(other) != path]
+    others = [str(recent) for recent in workspace().recent_roots() if str(recent) != path]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         if others:
             st.selectbox(
@@ -219,8 +219,8 @@ def _short(path: str) -> str:
 
 
 def _remember(path: Path) -> None:
-    if told := workspace().remember_root(path):  # no reason to show nothing
-        st.caption(plain(told))
+    if problem := workspace().remember_root(path):  # no reason to show nothing
+        st.caption(plain(problem))
 
 
 def _browser(path: str) -> None:
@@ -341,7 +341,7 @@ def add_predictions(entry: str) -> None:
 
 
 def _remove_predictions(entry: str) -> None:
-    st.session_state[keys.PREDICTION_FOLDER] = "\n".join(other for other in predictions_added() if other != entry)
+    st.session_state[keys.PREDICTION_FOLDER] = "\n".join(added for added in predictions_added() if added != entry)
 
 
 def _add_entered() -> None:
@@ -354,11 +354,11 @@ def _predictions_field() -> tuple[str, ...]:
     st.text_input(
         "More predictions",
         key=keys.PREDICTION_ENTRY,
-        placeholder="folder, file or name of a set; Enter adds it",
+        placeholder="folder, file or set name; press Enter to add it",
         on_change=_add_entered,
-        help="Predictions outside of the data root: a folder of <recording>.json or <recording>_inference.json, one "
-        "such file, or a set of the workspace that was made from other data. Sets made here from this data are listed "
-        "without being added.",
+        help="Predictions outside the data root: a folder of <recording>.json or <recording>_inference.json, one "
+        "such file, or a set of the workspace that was made from other data. Sets made here from these data are "
+        "listed without being added.",
     )
     for number, entry in enumerate(predictions_added()):
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
@@ -368,7 +368,7 @@ def _predictions_field() -> tuple[str, ...]:
                 key=f"predictions_remove_{number}",
                 icon=":material/close:",
                 type="tertiary",
-                help="Takes it off this list; its files stay.",
+                help="Removes it from this list; its files stay.",
                 on_click=_remove_predictions,
                 args=(entry,),
             )
@@ -379,7 +379,7 @@ def _weights() -> None:
     address.text_field(
         "UpLAM weights",
         name=keys.UPLAM_WEIGHTS,
-        placeholder="those that ship with the program",
+        placeholder="the weights that ship",
         help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
     )
     address.text_field(

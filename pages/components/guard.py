@@ -6,6 +6,8 @@ talk to it through the user's browser:
 * A request whose ``Host`` is not of the list (``server.allowedHosts`` in ``.streamlit/config.toml``: 127.0.0.1,
   localhost, ::1) is refused, whatever it asks for. Else a site could let its own name point to 127.0.0.1 (DNS
   rebinding) and be taken for the app. Ports do not matter, so that forwarded ones work.
+* A server that listens on more than this computer's own address answers nobody, unless ``SAI_OPEN=1`` says that this is
+  meant: whoever can reach it can do everything.
 * A websocket, and any request that sends something, must come from a page of this very address.
 * Pages of other sites may not show the app in a frame, and the browser fetches nothing from elsewhere for a page of
   the app (Content Security Policy), whatever a file name or a label says.
@@ -15,6 +17,8 @@ The middleware is pure ASGI, since Starlette's own kinds do not see websockets o
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,7 +34,26 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 DEFAULT_HOSTS: Final[tuple[str, ...]] = ("127.0.0.1", "localhost", "::1")
 """In case that the configuration file is not found."""
 
+OPEN_VARIABLE: Final[str] = "SAI_OPEN"
+"""Environment variable; ``1``: the server may listen on any address."""
+
 _READING: Final[frozenset[str]] = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def exposure() -> str:
+    """Why nobody is answered, in one sentence: others can reach the server, which nobody has said is meant; else ""."""
+    address = str(config.get_option("server.address") or "0.0.0.0").strip("[]")
+    if os.environ.get(OPEN_VARIABLE) == "1" or address == "localhost" or address.startswith("unix://"):
+        return ""
+    try:
+        if ipaddress.ip_address(address).is_loopback:
+            return ""
+    except ValueError:  # a name: it may mean any address, tomorrow another one
+        pass
+    return (
+        f"The app would listen at {address}, where others can reach it and everybody may do everything; leave "
+        f"server.address at 127.0.0.1, with a proxy before it (docs/serving.md), or set {OPEN_VARIABLE}=1 to allow it."
+    )
 
 
 def allowed_hosts() -> tuple[str, ...]:
@@ -58,14 +81,14 @@ def refusal(scope: Scope) -> str:
     name, allowed = host_name(host), allowed_hosts()
     if "*" not in allowed and name not in allowed:
         return (
-            "This address is not one under which the app may be asked. Open it as http://127.0.0.1 or "
-            "http://localhost with its port, or start it with --server.allowedHosts and the name that you use."
+            "The app does not answer at this address. Open it as http://127.0.0.1 or http://localhost with its port, "
+            "or start it with --server.allowedHosts and the host name that you use."
         )
     if scope["type"] == "websocket" or scope.get("method") not in _READING:
         trusted = {str(origin) for origin in config.get_option("server.corsAllowedOrigins") or ()}
         for origin in _headers(scope, b"origin"):
             if urlsplit(origin).netloc.lower() != host.lower() and origin not in trusted:
-                return "A page of another site may not talk to the app."
+                return "Pages of other sites may not talk to the app."
     return ""
 
 
@@ -106,7 +129,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        if reason := refusal(scope):
+        if reason := exposure() or refusal(scope):
             await _refuse(scope, receive, send, reason)
             return
         own = security_headers(_headers(scope, b"host")[0])

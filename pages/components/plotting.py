@@ -16,6 +16,12 @@ GREY: Final[str] = "#7d8694"
 
 _GRID: Final[str] = "rgba(125, 134, 148, 0.22)"
 _CONFIG: Final[dict[str, Any]] = {"displayModeBar": False, "scrollZoom": False}
+_AREA_CONFIG: Final[dict[str, Any]] = {
+    "displayModeBar": True,
+    "displaylogo": False,
+    "scrollZoom": True,
+    "modeBarButtonsToRemove": ["toImage", "autoScale2d"],
+}
 
 
 def is_dark() -> bool:
@@ -59,15 +65,19 @@ def draw(
     alt: str,
     on_select: Callable[..., None] | Literal["ignore"] = "ignore",
     args: tuple[Any, ...] = (),
+    areas: bool = False,
 ) -> None:
-    """Draw a chart; with ``on_select``, called with ``args``, its marks can be clicked (read by :func:`clicked`)."""
+    """Draw a chart; with ``on_select``, called with ``args``, its marks can be clicked (read by :func:`clicked`).
+
+    ``areas``: many marks can be chosen at once by lasso or box (read by :func:`selected`), and the chart be moved.
+    """
     st.plotly_chart(
         figure,
         theme=None,
         width="stretch",
         key=key,
-        config=_CONFIG,
-        selection_mode="points",
+        config=_AREA_CONFIG if areas else _CONFIG,
+        selection_mode=("points", "box", "lasso") if areas else "points",
         on_select=on_select if isinstance(on_select, str) else partial(on_select, *args),
         alt=alt,
     )
@@ -81,3 +91,11 @@ def clicked(key: str) -> list[Any] | None:
     if isinstance(data, dict):  # Streamlit sends rows of customdata as {"0": ..., "1": ...}
         data = [data[k] for k in sorted(data, key=int)]
     return list(data) if isinstance(data, list | tuple) else [data] if data is not None else None
+
+
+def selected(key: str) -> list[int]:
+    """First number of ``customdata`` of all marks that are selected in the chart of a widget key, rising."""
+    state = st.session_state.get(key)
+    points = cast(dict[str, Any], state)["selection"]["points"] if state else []
+    found = [p.get("customdata") for p in points]
+    return sorted({int(d["0"] if isinstance(d, dict) else d[0]) for d in found if d})

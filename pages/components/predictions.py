@@ -15,6 +15,7 @@ from pages.components.text import plain
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
+from sai_core.installation import asset
 from sai_core.postprocess import System, load_system
 from sai_core.runs import launch, watch
 from sai_core.workspace import workspace
@@ -26,10 +27,10 @@ if TYPE_CHECKING:  # these load torch, which takes seconds at a server's first l
 RUN_PREFIX: Final[str] = "run "
 """Beginning of the options that are runs; no file name of ours begins with it."""
 
-SHIPPED: Final[Path] = Path(__file__).resolve().parents[2] / "assets" / "weights"
+SHIPPED: Final[Path] = asset("weights")
 
 
-@st.cache_resource(show_spinner="Loading the networks' code, once ...")
+@st.cache_resource(show_spinner="Loading the network code (only once) ...")
 def queue() -> PredictionQueue:
     """The one queue of the app: never two networks at once."""
     from sai_core.inference.job import PredictionQueue
@@ -38,10 +39,8 @@ def queue() -> PredictionQueue:
 
 
 def shipped_checkpoints() -> list[Path]:
-    """Detectors that ship with the program, by name; neither the front end's weights nor the teacher's."""
-    return sorted(
-        p for p in SHIPPED.glob("*.safetensors") if p.name not in ("uplam.safetensors", "teacher.safetensors")
-    )
+    """Detectors that ship with the program, by name; none of the other weights."""
+    return sorted(p for p in SHIPPED.glob("*.safetensors") if p.stem not in ("uplam", "teacher", "listener", "field"))
 
 
 @st.cache_resource(max_entries=32, show_spinner="Opening the checkpoint ...")
@@ -140,7 +139,9 @@ def offer(root: DataRoot, *, key: str) -> None:
     job = _job_of(root)
     if job is not None and job.active:
         background.watch([job], title="Predicting with track A", button="Stop")
-        st.caption("It runs in the background; you can leave this page. The page **Predict** shows every recording.")
+        st.caption(
+            "This runs in the background; you can leave this page. **Predict** shows the progress of every recording."
+        )
         return
     if job is not None and job.error:
         st.error(plain(job.error))
@@ -155,8 +156,8 @@ def offer(root: DataRoot, *, key: str) -> None:
             key=f"predict_offer_{key}",
             icon=":material/network_node:",
             type="primary",
-            help="The small detector that comes with the program, with the system Voted. It was trained on simulated "
-            "recordings; the page **Predict** takes your own checkpoint.",
+            help="The small detector that ships with the program, with the system Voted. It was trained on simulated "
+            "recordings; to use a checkpoint of your own, open **Predict**.",
         ):
             try:
                 _start(root, able)
@@ -164,7 +165,7 @@ def offer(root: DataRoot, *, key: str) -> None:
                 st.error(plain(error))
             else:
                 st.rerun()
-        address.page_link("predict", "Choose network and recordings", icon=":material/tune:")
+        address.page_link("predict", "Choose a network and recordings", icon=":material/tune:")
 
 
 def _job_of(root: DataRoot) -> PredictionJob | None:

@@ -60,3 +60,8 @@ def chart_text(text: object) -> str:
     escaped = html.escape(shown(text), quote=False)
     # a text that begins and ends with a dollar sign is a formula; %{ begins a value of the template
     return escaped.replace("$", f"${_JOINER}").replace("%{", f"%{_JOINER}{{")
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share of 1 as the pages write it: 81 %."""
+    return f"{100 * share:.{decimals}f} %"

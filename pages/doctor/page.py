@@ -1,4 +1,4 @@
-"""Doctor: what is installed, which device there is, what the data folder holds, what is missing."""
+"""Doctor: what is installed, which device there is, what the data root holds, what is missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> None:
             "doctor.json",
             "application/json",
             icon=":material/download:",
-            help="What to attach to a question; it holds paths of this machine.",
+            help="Attach this when you ask for help; it contains paths of this machine.",
         )
     if problems:
         for problem in problems[:20]:

@@ -108,7 +108,7 @@ def choose_colormap(prefix: str) -> str:
         SEQUENTIAL,
         key=f"{prefix}colormap",
         persist_state="session",
-        help="Of the energy; all are perceptually uniform.",
+        help="Colours of the energy; all are perceptually uniform.",
     )
 
 
@@ -122,8 +122,8 @@ def choose_min_score(prefix: str) -> float:
         0.05,
         key=f"{prefix}min_score",
         persist_state="session",
-        help="Weaker ones are left out, and it is said. A submission keeps many of them: they cost average precision "
-        "little and a figure its clarity.",
+        help="Weaker predictions are left out, and the figure's note says so. A submission keeps many of them: they "
+        "cost little average precision, but clutter a figure.",
     )
     return score
 
@@ -193,7 +193,7 @@ def downloads(name: str, draw: Callable[[FigureFormat], bytes], *, key: str) -> 
                 help={
                     "pdf": "Vector text and outlines, fonts embedded (TrueType)",
                     "svg": "Vectors, text as outlines",
-                    "png": "Pixels, in the resolution chosen",
+                    "png": "Pixels, at the chosen resolution",
                 }[file_format],
             )
 
@@ -220,7 +220,7 @@ def output_file(text: str, name: str, root: DataRoot) -> Path | None:
         return None
     folder = resolved(check_output(text, root=root, folder=True))
     if folder.is_relative_to(root.path):
-        raise InputError(f"{folder}: lies inside the data root; choose a folder outside of {root.path}.")
+        raise InputError(f"{folder}: lies inside the data root; choose a folder outside {root.path}.")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder.")
     path = folder / name

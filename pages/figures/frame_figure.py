@@ -39,7 +39,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             max(n_frames - 1, 0),
             step=1,
             key=keys.FIGURES_FRAME,
-            help=f"Zero-based, 100 ms each; this recording has {n_frames}.",
+            help=f"Counted from 0, 100 ms each; this recording has {n_frames}.",
         )
         options = choose_options()
         style = common.choose_style()
@@ -56,8 +56,8 @@ def choose_options(prefix: str = keys.FIGURES_PANELS, *, layouts: bool = True) -
         layout = common.choose_layout(
             prefix,
             _LAYOUT_WORDS,
-            about="One row a system, four columns; or RGB and ground truth once on top, which suits one column of a "
-            "journal.",
+            about="One row per system and four columns; or RGB and ground truth once at the top, which suits a single "
+            "journal column.",
         )
     min_score = common.choose_min_score(prefix)
     with st.expander("Maps, names, note"):
@@ -71,7 +71,7 @@ def choose_options(prefix: str = keys.FIGURES_PANELS, *, layouts: bool = True) -
             format_func=_NOTE_WORDS.__getitem__,
             key=f"{prefix}note",
             persist_state="session",
-            help="Made-up data must be called so: in the figure, or in the caption that you print with it.",
+            help="Made-up data must be marked as such: in the figure, or in the caption that you print with it.",
         )
         outlines = st.checkbox("Outlines", value=True, key=f"{prefix}outlines", persist_state="session")
         scale_bar = st.checkbox("Scale bar", value=True, key=f"{prefix}scale_bar", persist_state="session")

@@ -65,7 +65,7 @@ def draw(root: DataRoot) -> None:
             selection_mode="multi",
             key=f"{prefix}kinds",
             persist_state="session",
-            help="By soft IoU of the matched pairs of the 2026-06-30 metric that overlap at all.",
+            help="By soft IoU of the pairs that the metric of 2026-06-30 matches and that overlap at all.",
         )
         options = replace(choose_options(prefix, layouts=False), layout="grid")
         style = common.choose_style()
@@ -168,7 +168,7 @@ def _all_at_once(
         "Folder (empty: download)",
         key=f"{prefix}folder",
         persist_state="session",
-        placeholder="outside of the data root",
+        placeholder="outside the data root",
         width=260,
     )
     # the class that is looked at does not matter for the whole

@@ -12,9 +12,10 @@ import streamlit as st
 from pages.components import background
 from pages.components import state_keys as keys
 from pages.components.text import plain
-from pages.figures import common
+from pages.figures import common, sound
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import SaiError
+from sai_core.figures.heard import Heard
 from sai_core.figures.paper.material import System, system_of_set
 from sai_core.figures.video import VideoLayout, VideoOptions, VideoReport, write_video
 from sai_core.files import cache_root, file_signatures
@@ -52,6 +53,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             begin, end = st.slider(
                 "Part (s)", 0.0, seconds, (0.0, seconds), 0.1, format="%.1f", key=f"{prefix}part_{recording.name}"
             )
+        heard = sound.choose(prefix, recording, system)
         min_score = common.choose_min_score(prefix)
         with st.expander("Maps"):
             mode, scale = common.choose_maps(prefix)
@@ -60,7 +62,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             "Folder (empty: download)",
             key=f"{prefix}folder",
             persist_state="session",
-            placeholder="outside of the data root",
+            placeholder="outside the data root",
         )
         start = min(round(begin * FRAME_RATE_HZ), max(n_frames - 1, 0))
         stop = max(round(end * FRAME_RATE_HZ), start + 1)
@@ -73,9 +75,14 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             stop=stop,
             min_score=min_score,
         )
-        name = common.safe_name(recording.name, system.title, str(layout), *_part(start, stop, n_frames)) + ".mp4"
-        paths = [recording.label_path, recording.video_path, recording.audio_path, system.path]
-        key = ("video", str(root.path), system.title, repr(options), file_signatures(paths), folder.strip())
+        name = common.safe_name(
+            recording.name, system.title, str(layout), *_part(start, stop, n_frames), *_sound(heard)
+        )
+        name += ".mp4"
+        paths = [recording.label_path, recording.metadata_path, recording.video_path, recording.audio_path, system.path]
+        paths += [recording.mic_path, recording.foa_path, recording.eigen_path]
+        mark = "" if heard is None else heard.mark
+        key = ("video", str(root.path), system.title, repr(options), file_signatures(paths), folder.strip(), mark)
         shop = common.workshop()
         job: Job[VideoReport] | None = shop.find(key)
         go = st.button(
@@ -94,14 +101,14 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             path = target or _cached(key)
 
             def work(progress: Progress) -> VideoReport:
-                return write_video(recording, system, path, options=options, progress=progress)
+                return write_video(recording, system, path, options=options, heard=heard, progress=progress)
 
             job = shop.submit(key, work, title="Video", reuse="active")
             job.wait(0.3)
         if job is None:
             st.info(
-                "Ten pictures a second with the recording's sound, legend and timeline, as MP4 (H.264, AAC). "
-                "It is made in the background; this and other pages stay usable meanwhile."
+                "Ten frames per second with the recording's sound or what is heard in a direction, a legend and a "
+                "timeline, as MP4 (H.264, AAC). It is made in the background; all pages stay usable meanwhile."
             )
         elif background.ready(job):
             _show(job.value, name, written=bool(folder.strip()))
@@ -109,6 +116,10 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
 
 def _part(start: int, stop: int, n_frames: int) -> tuple[str, ...]:
     return () if (start, stop) == (0, n_frames) else (f"{start}-{stop}",)
+
+
+def _sound(heard: Heard | None) -> tuple[str, ...]:
+    return () if heard is None else (str(heard).removeprefix("heard: "),)
 
 
 def _cached(key: tuple[object, ...]) -> Path:
@@ -129,7 +140,7 @@ def _show(report: VideoReport, name: str, *, written: bool) -> None:
     try:
         size = report.path.stat().st_size
     except OSError:
-        st.info("This video has been removed from the cache meanwhile; make it again.")
+        st.info("This video has since been removed from the cache; make it again.")
         return
     if size <= _LARGEST_PREVIEW:
         st.video(str(report.path))

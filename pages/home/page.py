@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Final
 
 import cv2
 import streamlit as st
 
-from pages.components import address, data_bar
+from pages.components import address, background, data_bar, set_survey
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.home import sets
@@ -17,7 +18,8 @@ from sai_core.dataset import DataRoot, Recording, demo_root, open_frames
 from sai_core.dataset.inventory import MATERIALS, Inventory, next_steps, take_inventory
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.drawing.still import busiest_frame, still
-from sai_core.errors import SaiError
+from sai_core.files import file_signatures
+from sai_core.progress import Progress
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES
 from sai_core.workspace import KINDS, workspace
 
@@ -35,16 +37,16 @@ _ICONS = {
 _SHORTCUTS = """
 | where | key | does |
 | --- | --- | --- |
-| Explorer | ← → | one frame back or on; with Shift ten frames |
+| Explorer | ← → | one frame back or forward; ten with Shift |
 | Explorer | Space | play, stop |
 | Explorer | N, P | next, previous error |
 | Explorer | 1 to 6 | one panel large, and back |
 | Explorer | + − 0 | zoom in, out, whole panorama |
-| Explorer | M | one source after another |
+| Explorer | M | step through the sources |
 | Explorer | [ ] L | loop: begin, end, on or off |
 | Explorer | S | save the panels as a picture |
 | Explorer | ? | this list, in the page |
-| Review | the page lists its own | one key a decision, undo, redo |
+| Review | the page lists its own | one key per decision, undo, redo |
 """
 
 
@@ -99,7 +101,7 @@ def main() -> None:
         st.markdown(_SHORTCUTS)
 
 
-@st.cache_resource(ttl=60, max_entries=8, show_spinner="Counting recordings")
+@st.cache_resource(ttl=60, max_entries=8, show_spinner=False)
 def _inventory(_root: DataRoot, path: str, systems: tuple[str, ...], n: int) -> Inventory:
     return take_inventory(_root)
 
@@ -114,15 +116,20 @@ def _loaded(root: DataRoot, inventory: Inventory) -> None:
         return
     count, length, systems = st.columns(3)
     count.metric("Recordings", inventory.n_recordings, border=True)
-    length.metric("Audio", "–" if inventory.seconds is None else _length(inventory.seconds), border=True)
+    known, note = _known_length(root, inventory)
+    length.metric("Audio", known, border=True, help=note)
     systems.metric("Systems", len(inventory.systems), border=True)
     lines = []
+    unusable = set_survey.unusable(root)
     for kind, words in MATERIALS.items():
         n = inventory.having[kind]
         state = "all" if n == inventory.n_recordings else (f"{n} of {inventory.n_recordings}" if n else "none")
+        if broken := unusable.get(kind, 0):
+            state += f", :red[{broken} file{'s' * (broken != 1)} cannot be used]"
         mark = ":green[:material/check_circle:]" if n else ":gray[:material/remove:]"
         lines.append(f"| {mark} | {words} | {state} |")
     st.markdown("| | what | recordings |\n| --- | --- | --- |\n" + "\n".join(lines))
+    address.page_link("dataset", "All recordings in a table, with statistics", icon=":material/dataset:")
     if inventory.systems:
         names = [f"{plain(name)} ({n}{', stand-in' if made_up else ''})" for name, n, made_up in inventory.systems]
         st.caption("Systems: " + ", ".join(names[:6]) + (" ..." if len(names) > 6 else ""))
@@ -135,11 +142,18 @@ def _moment(root: DataRoot) -> None:
     if recording is None or recording.label_path is None:
         st.info("There are no labels to show a picture of; the Explorer shows what there is.")
         return
-    try:
-        data, frame, classes = _still(recording, str(recording.label_path), recording.label_path.stat().st_mtime_ns)
-    except (SaiError, OSError) as error:
-        st.warning(plain(error))
+    # a label of 270 MB takes its time, and the rest of the page must not wait for it
+    path = recording.label_path
+    queue = background.queue("home-moment", at_once=1)
+    job = queue.submit(
+        (recording.name, file_signatures([path, recording.frames_dir or recording.video_path])),
+        lambda progress: _still(recording, path, progress),
+        title=f"Drawing a moment of {recording.name}",
+    )
+    job.wait(0.4)
+    if not background.ready(job, again=queue, button=""):
         return
+    data, frame, classes = job.value
     encoded = base64.b64encode(data).decode("ascii")
     names = ", ".join(CLASS_NAMES[c] for c in classes)
     st.image(f"data:image/jpeg;base64,{encoded}", width="stretch", alt=f"Panorama with energy of {names}")
@@ -164,13 +178,12 @@ def _moment(root: DataRoot) -> None:
         address.page_link("explorer", "Open this moment", icon=":material/open_in_full:", query=moment)
 
 
-@st.cache_resource(max_entries=16, show_spinner="Drawing a moment")
-def _still(_recording: Recording, path: str, mtime_ns: int) -> tuple[bytes, int, tuple[int, ...]]:
+def _still(recording: Recording, path: Path, progress: Progress) -> tuple[bytes, int, tuple[int, ...]]:
     """JPEG of the busiest moment, its frame, its classes."""
-    table = read_annotations(path, recording=_recording.name)
+    table = read_annotations(path, recording=recording.name, progress=progress)
     frame = busiest_frame(table)
     picture = None
-    frames = open_frames(_recording, size=(720, 360)) if _recording.has_video else None
+    frames = open_frames(recording, size=(720, 360)) if recording.has_video else None
     if frames is not None:
         with frames:
             picture = frames.frame(min(frame, frames.n_frames - 1)) if frames.n_frames else None
@@ -178,6 +191,20 @@ def _still(_recording: Recording, path: str, mtime_ns: int) -> tuple[bytes, int,
     _, encoded = cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     span = table.frame_slice(frame)
     return encoded.tobytes(), frame, tuple(sorted(set(table.category_id[span].tolist())))
+
+
+def _known_length(root: DataRoot, inventory: Inventory) -> tuple[str, str | None]:
+    """Length of all audio as text; of a long list as far as the Dataset page has looked at it, which is said."""
+    n_with = sum(r.audio_path is not None for r in root.recordings)
+    partly = None if n_with == len(root.recordings) else f"Of the {n_with} recordings with audio."
+    if inventory.seconds is not None:
+        return _length(inventory.seconds), partly
+    seconds = [s.duration_s for s in set_survey.seen(root, start=False).table.sounds if s is not None]
+    if not seconds:
+        return "–", "Page **Dataset** adds it up."
+    if len(seconds) < n_with:
+        partly = f"Of {len(seconds)} recordings; page **Dataset** looks at the others."
+    return _length(sum(seconds)), partly
 
 
 def _length(seconds: float) -> str:

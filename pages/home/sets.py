@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -9,37 +11,47 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, data_bar
+from pages.components import address, background, data_bar
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.dataset import DataRoot
-from sai_core.errors import SaiError
+from sai_core.dataset.browse import check_allowed
+from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
+from sai_core.interchange.convert import TARGETS, convert_files
+from sai_core.jobs import Job, JobQueue
+from sai_core.progress import Progress
 from sai_core.workspace import StoredSet, Trashed, Workspace, fits, workspace
+from sai_core.workspace.importing import Imported, import_set
 
 _MADE_BY: Final[dict[str, str]] = {
     "predict": "Predict",
     "label": "Label audio",
     "review": "Review",
     "tune": "Tune",
-    "import": "brought here",
+    "import": "imported",
 }
+
+
+_AS_IT_IS: Final[str] = "set"
 
 
 def show(root: DataRoot) -> None:
     """Draw the view."""
     here = workspace()
-    if said := st.session_state.pop(keys.SETS_SAID, None):
-        (st.success if said[0] else st.error)(plain(said[1]))
+    if message := st.session_state.pop(keys.SETS_SAID, None):
+        (st.success if message[0] else st.error)(plain(message[1]))
+    _show_job()
     sets = [*here.sets("predictions"), *here.sets("labels")]
     if not sets:
         st.info(
-            f"Nothing was made yet. Predictions, labels, corrected labels, systems, runs and reviews are kept in "
-            f"{plain(here.path)}, with what they were made from, and are found on all pages by their names."
+            f"Nothing has been made yet. Predictions, labels, corrected labels, systems, runs and reviews are kept in "
+            f"{plain(here.path)}, with what they were made from, and all pages find them by name."
         )
         with st.container(horizontal=True, gap="medium"):
             address.page_link("predict", "Predict", icon=":material/network_node:")
             address.page_link("label", "Label audio", icon=":material/graphic_eq:")
+            _import(root, here)
         _trash(here)
         return
     left, right = st.columns([3, 2], gap="medium")
@@ -48,6 +60,7 @@ def show(root: DataRoot) -> None:
     with right:
         if not chosen:
             st.caption("Choose a set in the table; two of a kind can be compared.")
+            _import(root, here)
             _space(here)
         elif len(chosen) == 1:
             _one(root, here, chosen[0])
@@ -83,7 +96,7 @@ def _table(root: DataRoot, sets: list[StoredSet]) -> list[StoredSet]:
         },
     )
     if not rows:
-        st.caption("No set fits the filter.")
+        st.caption("No set matches the filter.")
     return [shown[k] for k in event.selection.rows if k < len(shown)]
 
 
@@ -149,7 +162,7 @@ def _one(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
                 on_click=_change,
                 args=(here, stored, name, note, wanted),
             )
-            _export(here, stored)
+            _export(root, here, stored)
             if stored.has_raw:
                 with st.popover("Free space", icon=":material/cleaning_services:"):
                     st.write(
@@ -226,7 +239,7 @@ def _to_trash(here: Workspace, *chosen: StoredSet) -> None:
     def work() -> str:
         for stored in chosen:
             here.trash(stored)
-        return f"{', '.join(s.name for s in chosen)}: in the trash; it can be restored below."
+        return f"{', '.join(s.name for s in chosen)}: moved to the trash, from where it can be restored below."
 
     _do(work)
 
@@ -241,20 +254,118 @@ def _do(work: Any) -> None:
     st.session_state[keys.SETS_CHANGED] = st.session_state.get(keys.SETS_CHANGED, 0) + 1
 
 
-def _export(here: Workspace, stored: StoredSet) -> None:
+def _export(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
     with st.popover("Export", icon=":material/download:"):
-        out = st.text_input(
-            "File on this machine",
-            value=str(Path.home() / f"{stored.name}.zip"),
-            key=f"sets_out_{stored.kind}_{stored.name}",
-            help="A .zip with the files of the set and set.json, or a folder where the name has another ending.",
+        formats = [_AS_IT_IS, *(t for t in TARGETS if t not in ("label", "submission"))]
+        target = st.selectbox(
+            "Format",
+            formats,
+            format_func=lambda name: TARGETS.get(name, "as it is, with what it was made from"),
+            key=f"sets_format_{stored.kind}",
         )
-        raw = st.checkbox("With raw detections", key="sets_out_raw") if stored.has_raw else False
-        st.button("Write", key="sets_write", icon=":material/save:", on_click=_write, args=(here, stored, out, raw))
+        suffix = {_AS_IT_IS: ".zip", "parquet": ".parquet"}.get(target, f" {target}")
+        out_key = f"sets_out_{stored.kind}_{stored.name}_{target}"
+        st.text_input(
+            "File on this machine" if suffix.startswith(".") else "Folder on this machine",
+            value=str(Path.home() / f"{stored.name}{suffix}"),
+            key=out_key,
+            help="A .zip file with the files of the set and set.json; with any other ending, a folder."
+            if target == _AS_IT_IS
+            else None,
+        )
+        pictures = target == "masks" and st.checkbox("With the picture of each frame", key="sets_out_pictures")
+        raw = stored.has_raw and target == _AS_IT_IS and st.checkbox("With raw detections", key="sets_out_raw")
+        st.button(
+            "Write",
+            key="sets_write",
+            icon=":material/save:",
+            on_click=_write,
+            args=(root, here, stored, out_key, target, raw, pictures),
+        )
 
 
-def _write(here: Workspace, stored: StoredSet, out: str, raw: bool) -> None:
-    _do(lambda: f"{stored.name}: written to {here.export(stored, user_path(out, what='file'), raw=raw)}.")
+def _write(
+    root: DataRoot, here: Workspace, stored: StoredSet, out_key: str, target: str, raw: bool, pictures: bool
+) -> None:
+    # read now: what was typed last comes with the click, and is not yet among the arguments
+    out: str = st.session_state[out_key]
+
+    def work(progress: Progress) -> str:
+        place = user_path(out, what="file")
+        if target == _AS_IT_IS:
+            return f"{stored.name}: written to {here.export(stored, place, raw=raw)}."
+        recordings = {r.name: r for r in root.recordings}
+        done = convert_files(stored.files, target, place, recordings=recordings, pictures=pictures, progress=progress)
+        n = len(done.files)
+        failed = [f"{name} is not converted: {why}" for name, why in done.failures.items()]
+        failed = failed[:3] + ([f"{len(failed) - 3} more are not converted."] if len(failed) > 3 else [])
+        notes = failed + done.notes[:5] + ([f"{len(done.notes) - 5} more remarks."] if len(done.notes) > 5 else [])
+        return " ".join([f"{stored.name}: {n} file{'s' * (n != 1)} written to {place}.", *notes])
+
+    st.session_state[keys.SETS_JOB] = _jobs().submit(object(), work, title=f"Export of {stored.name}")
+
+
+def _show_job() -> None:
+    """How far an import or export is; its end is told by the next run."""
+    job: Job[str] | None = st.session_state.get(keys.SETS_JOB)
+    if job is None or not background.ready(job):
+        return
+    st.session_state.pop(keys.SETS_JOB)
+    _do(lambda: job.value)
+    st.rerun()
+
+
+def _jobs() -> JobQueue:
+    return background.queue("sets", at_once=1)
+
+
+def _import(root: DataRoot, here: Workspace) -> None:
+    """A set from elsewhere, as a file of the browser's machine or a path of the server's."""
+    with st.popover("Import", icon=":material/upload:"):
+        st.caption(
+            "A set that somebody exported, a submission, or annotation files: a folder or a .zip. It is copied into "
+            f"the workspace and belongs to {plain(root.path.name)}."
+        )
+        # forms send what was typed with the click, also what has not been left yet
+        with st.form("sets_import_form", border=False):
+            sent = st.file_uploader(".zip file from this computer", type="zip", key="sets_import_file")
+            path = st.text_input("or folder or .zip file on the server", key="sets_import_path")
+            name = st.text_input("Name", key="sets_import_name", placeholder="as the folder or file")
+            if st.form_submit_button("Import", icon=":material/upload:"):
+                _start_import(root, here, sent, path.strip(), name.strip())
+
+
+def _files_of(stored: StoredSet) -> str:
+    return f"{stored.n_files} file{'s' * (stored.n_files != 1)} of {stored.kind}"
+
+
+def _outcome(done: Imported) -> str:
+    return " ".join((f"{done.stored.name}: {_files_of(done.stored)} imported.", *done.notes))
+
+
+def _start_import(root: DataRoot, here: Workspace, sent: Any, path: str, name: str) -> None:
+    try:
+        if bool(path) == (sent is not None):
+            raise InputError("Choose one: a file from this computer, or a path on the server.")
+        source = check_allowed(path, always=(here.path,)) if sent is None else None
+    except SaiError as error:
+        st.error(plain(error))
+        return
+    content = b"" if sent is None else sent.getvalue()
+    file_name = "" if sent is None else os.path.basename(sent.name)
+
+    def work(progress: Progress) -> str:
+        if source is not None:
+            return _outcome(import_set(here, source, name=name, root=root, progress=progress))
+        # under its own name, which is the set's, and which messages tell
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / file_name
+            copy.write_bytes(content)
+            return _outcome(import_set(here, copy, name=name, root=root, origin=file_name, progress=progress))
+
+    what = sent.name if sent is not None else path
+    st.session_state[keys.SETS_JOB] = _jobs().submit(object(), work, title=f"Import of {what}")
+    st.rerun()
 
 
 def _space(here: Workspace) -> None:
@@ -271,8 +382,8 @@ def _space(here: Workspace) -> None:
         if rows:
             st.markdown(f"| | |\n| --- | ---: |\n{rows}")
         st.caption(
-            f"{_size(total)} in all; {_size(free)} may be cleaned: raw detections can be made again, and the trash was "
-            "thrown away already. Another folder: environment variable SAI_WORKSPACE, or `--workspace` of a command."
+            f"{_size(total)} in all; {_size(free)} can be freed: raw detections can be made again, and the trash is "
+            f"no longer needed. To use another folder, set SAI_WORKSPACE, or give a command `--workspace`."
         )
     for problem in here.problems():
         st.warning(plain(problem))

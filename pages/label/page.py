@@ -24,8 +24,8 @@ from sai_core.workspace import label_facts, workspace
 
 _INTRO = (
     "Energy labels are made from the 32 channels of an Eigenmike em32 and the DCASE metadata of a recording, by the "
-    "recipe of the STAIRS26 labels. Your files are only read; the labels are kept as a set of the workspace, which "
-    "every page can take for the truth."
+    "recipe of the STAIRS26 labels. Your files are only read; the labels are kept as a label set in the workspace, "
+    "which every page can use as ground truth."
 )
 # finished labels that are listed: more than any set has recordings
 _KEPT_JOBS = 4000
@@ -82,7 +82,7 @@ def main() -> None:
             st.caption(_INTRO)
             _form(root, recording, ready)
     else:
-        with st.expander("Make this label again, with other options, or further ones"):
+        with st.expander("Make this label again with other options, or make more labels"):
             _form(root, recording, ready)
     _list(root, ready, [j for j in jobs.values()])
     if job is not None and job.state == "done":
@@ -170,7 +170,7 @@ def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> N
     with st.container(border=True):
         first = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
         scope = first.segmented_control(
-            "Make labels of", list(scopes), default="this recording", key=keys.LABEL_SCOPE, required=True
+            "Make labels for", list(scopes), default="this recording", key=keys.LABEL_SCOPE, required=True
         )
         chosen = scopes.get(str(scope), [recording])
         suggested = f"{root.path.name} labels"
@@ -181,7 +181,7 @@ def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> N
             persist_state="session",
             placeholder=suggested,
             disabled=bool(folder),
-            help="The labels are kept in the workspace under this name; each page can take them for the truth "
+            help="The labels are kept in the workspace under this name; every page can use them as ground truth "
             "(**Data**, *Labels*).",
         ).strip()
         options = st.container(horizontal=True, gap="large", vertical_alignment="center")
@@ -196,13 +196,13 @@ def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> N
         replace_older = options.checkbox(
             "Replace older files of this set", key=keys.LABEL_REPLACE, persist_state="session"
         )
-        with st.expander("Keep them elsewhere"):
+        with st.expander("Save elsewhere"):
             folder = st.text_input(
                 "Output folder",
                 key=keys.LABEL_FOLDER,
                 persist_state="session",
                 placeholder="the workspace",
-                help="Outside of the data root. The files are <split>/<recording>_std.json in it.",
+                help="Outside the data root. The files are <split>/<recording>_std.json in it.",
             ).strip()
         n = len(chosen)
         go = st.button(
@@ -228,8 +228,8 @@ def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> N
     except SaiError as error:
         st.error(plain(error))
         return
-    for one in chosen:
-        _submit(root, one, output_dir, with_raw=with_raw, replace_older=replace_older, quirks=not fixed)
+    for labelled in chosen:
+        _submit(root, labelled, output_dir, with_raw=with_raw, replace_older=replace_older, quirks=not fixed)
     st.rerun()
 
 
@@ -267,8 +267,8 @@ def _submit(
 
 def _list(root: DataRoot, ready: Sequence[Recording], jobs: Sequence[Job[Made] | None]) -> None:
     """What became of each recording, where there is more than one."""
-    told = [(r, job) for r, job in zip(ready, jobs, strict=True) if job is not None]
-    if len(told) < 2:
+    started = [(r, job) for r, job in zip(ready, jobs, strict=True) if job is not None]
+    if len(started) < 2:
         return
     rows = [
         {
@@ -278,10 +278,10 @@ def _list(root: DataRoot, ready: Sequence[Recording], jobs: Sequence[Job[Made] |
             "seconds": job.value.seconds if job.state == "done" else None,
             "remarks": job.error or (" ".join(job.value.notes) if job.state == "done" else ""),
         }
-        for r, job in told
+        for r, job in started
     ]
-    n_failed = sum(job.state == "failed" for _, job in told)
-    title = f"{sum(job.state == 'done' for _, job in told)} of {len(told)} labels made"
+    n_failed = sum(job.state == "failed" for _, job in started)
+    title = f"{sum(job.state == 'done' for _, job in started)} of {len(started)} labels made"
     with st.expander(title + (f", {n_failed} failed" if n_failed else ""), expanded=bool(n_failed)):
         st.dataframe(
             pd.DataFrame(rows),
@@ -293,12 +293,12 @@ def _list(root: DataRoot, ready: Sequence[Recording], jobs: Sequence[Job[Made] |
 
 def _result(recording: Recording, made: Made) -> None:
     """What was made in one line, then the recording with its new label."""
-    other = " · prediction panel: the label of the data root" if recording.label_path else ""
+    panel = " · prediction panel: the label of the data root" if recording.label_path else ""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.markdown(
         f":green[:material/check_circle:] {made.n_annotations} annotations in {made.n_frames} frames, made in "
         f"{made.seconds:.1f} s in {made.dtype} "
-        f"· ground-truth panel: this new label{other} · *Over video: beamformer* is the map of the 32 channels",
+        f"· ground-truth panel: this new label{panel} · *Over video: beamformer* is the map of the 32 channels",
         width="content",
     )
     with line.popover("File and notes", icon=":material/description:"):
@@ -314,8 +314,8 @@ def _result(recording: Recording, made: Made) -> None:
             key="label_use",
             on_click=data_bar.choose_labels,
             args=(name,),
-            help="Every page then shows these labels as ground truth and scores against them; **Data**, *Labels* takes "
-            "it back.",
+            help="Every page then shows these labels as ground truth and scores against them; switch back under "
+            "**Data**, *Labels*.",
         )
     try:
         viewer(_view(recording, made), key=keys.LABEL_PLAYER)
@@ -331,7 +331,7 @@ def _set_of(path: Path) -> str:
 def _view(recording: Recording, made: Made) -> RecordingView:
     """The recording with its new label as ground truth and the 32 channels as the only sound, opened once."""
     if recording.eigen_path is None:
-        raise InputError(f"{recording.name}: the 32-channel recording is gone.")
+        raise InputError(f"{recording.name}: the 32-channel audio is gone.")
     # without the 4-channel files every acoustic layer comes from the 32 channels
     shown = replace(recording, label_path=made.path, mic_path=None, foa_path=None)
     systems: dict[str, PredictionSet] = {}

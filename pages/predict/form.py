@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sai_core.inference.job import PredictionRequest
     from sai_core.inference.networks import CheckpointFacts
 
-OTHER = "a file of my own"
+OTHER = "my own file"
 _DEVICES = ("auto", "cpu", "cuda")
 _RUN = predictions.RUN_PREFIX
 _MAGNITUDES = ("as trained", "normalised", "amplitude", "power")
@@ -53,18 +53,21 @@ def form(root: DataRoot) -> PredictionRequest | None:
             key=keys.PREDICT_FOLDER,
             persist_state="session",
             placeholder="the workspace",
-            help="To keep the predictions elsewhere, outside of the data: one JSON a recording, in the submission "
-            "format, and every candidate before thresholds in *raw* inside.",
+            help="To keep the predictions elsewhere, outside the data root: one JSON file per recording in the "
+            "submission format, and in *raw* every candidate before thresholds.",
         ).strip()
     from sai_core.inference.job import PredictionRequest, name_of
 
+    suggested = name_of(network.facts.path, network.system)
+    free = workspace().free_name("predictions", suggested)
     name = st.text_input(
         "Name",
         key=keys.PREDICT_NAME,
         persist_state="session",
-        placeholder=name_of(network.facts.path, network.system),
+        # what was made in the same way is continued; anything else gets a name of its own
+        placeholder=suggested if free == suggested else f"{suggested}, or {free} if that was made differently",
         disabled=bool(folder),
-        help="The set of predictions is kept in the workspace under this name, and is on all pages at once.",
+        help="The predictions are kept in the workspace as a set of this name, and appear on all pages at once.",
     ).strip()
     pressed = st.button(
         f"Predict {len(able)} recording{'s' * (len(able) != 1)}",
@@ -131,9 +134,9 @@ def _recordings(root: DataRoot) -> list[Recording]:
         list(by_id),
         key=keys.PREDICT_RECORDINGS,
         persist_state="session",
-        placeholder=f"all {len(by_id)} of them" if len(by_id) != 1 else "the only one there is",
+        placeholder=f"all {len(by_id)} of them" if len(by_id) != 1 else "the only one",
         format_func=lambda key: _line(by_id[key], len(root.recordings)) if key in by_id else key,
-        help="Choose some, or leave it empty for all of the chosen splits.",
+        help="Choose some, or leave this empty for all recordings of the chosen splits.",
     )
     return [by_id[key] for key in picked if key in by_id] or inside
 
@@ -150,7 +153,7 @@ def _line(recording: Recording, n_recordings: int) -> str:
     ]
     if recording.is_simulated:
         has.append("simulated")
-    length = sources.summary(recording, n_recordings=n_recordings)[:1]
+    length = sources.summary(recording, n_recordings=n_recordings, metadata=False)[:1]
     return "  ·  ".join([recording.name, *length, ", ".join(has) or "nothing to predict from"])
 
 
@@ -221,7 +224,7 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
             + ("" if systems[n].track in (track, "any") else f"  ·  made for track {systems[n].track}")
         ),
         help="From raw detections to the submission: threshold, non-maximum suppression, tracking, export. The raw "
-        "detections are kept, so another system takes seconds; the **Tune** page tries settings.",
+        "detections are kept, so another system takes seconds; **Tune** tries single settings.",
     )
     return systems[name]
 
@@ -251,8 +254,9 @@ def _teacher() -> tuple[Path, Path | None]:
         key=keys.PREDICT_SCALER,
         persist_state="session",
         placeholder="none: each recording is scaled by its own means and deviations",
-        help="An official SELDnet was trained on scaled features: a .npz with `mean` and `scale` of its training set's "
-        "(`np.savez('scaler.npz', mean=s.mean_, scale=s.scale_)`). Without it other things are heard.",
+        help="An official SELDnet was trained on scaled features: a .npz file with the `mean` and `scale` of its "
+        "training set (`np.savez('scaler.npz', mean=s.mean_, scale=s.scale_)`). Without it the network "
+        "hears something else than it was trained on.",
     ).strip()
     return teacher, user_path(scaler, what="scaler") if scaler else None
 
@@ -304,7 +308,7 @@ def _options(facts: CheckpointFacts) -> dict[str, object]:
         persist_state="session",
         help=f"This checkpoint was trained with *{facts.magnitude}* maps. Anything else changes what it finds.",
     )
-    batch = c.number_input("Frames at once", 1, 256, 4, key=keys.PREDICT_BATCH, persist_state="session")
+    batch = c.number_input("Frames per batch", 1, 256, 4, key=keys.PREDICT_BATCH, persist_state="session")
     floor = a.number_input(
         "Floor",
         0.0,
@@ -316,31 +320,31 @@ def _options(facts: CheckpointFacts) -> dict[str, object]:
         help="Candidates below this score are not kept, and no energy is computed for them.",
     )
     at_most = b.number_input(
-        "Candidates a frame", 1, 500, most_default, key=keys.PREDICT_AT_MOST + suffix, persist_state="session"
+        "Candidates per frame", 1, 500, most_default, key=keys.PREDICT_AT_MOST + suffix, persist_state="session"
     )
     proposals = c.number_input(
-        "Proposals a frame",
+        "Proposals per frame",
         10,
         1000,
         proposals_default,
         10,
         key=keys.PREDICT_PROPOSALS + suffix,
         persist_state="session",
-        help="Fewer are faster and change what is found: next to nothing of AP down to 25 with the detectors that "
-        "ship; more than a network was trained with do harm. Of the official baseline it is not measured.",
+        help="Fewer are faster and change what is found: with the detectors that ship, AP changes by next to nothing "
+        "down to 25. More than a network was trained with do harm. Not measured for the official baseline.",
     )
     maps = a.checkbox("Full-frame maps", True, key=keys.PREDICT_MAPS, persist_state="session")
     half = b.checkbox(
         "bfloat16",
         key=keys.PREDICT_HALF,
         persist_state="session",
-        help="Half precision: faster on processors that have it, and changes scores in the second digit.",
+        help="Half precision: faster on processors that support it; scores change in the second digit.",
     )
     c.text_input(
         "UpLAM weights",
         key=keys.PREDICT_WEIGHTS,
         persist_state="session",
-        placeholder="those that ship",
+        placeholder="the weights that ship",
         help="Acoustic front end: the official UpLAM.pth for official checkpoints, or a file trained here.",
     )
     return {

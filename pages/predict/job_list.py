@@ -42,8 +42,9 @@ def _jobs(was_active: bool) -> None:
     st.session_state["predict_seen_written"] = n_written
     if not started:
         st.info(
-            "No jobs yet. A job runs in the background, one after another for all tabs; you can leave this page. "
-            "A job that was stopped, or that the program's end cut short, goes on where it was when you start it again."
+            "No jobs yet. Jobs run in the background, one after another across all tabs; you can leave this page. A "
+            "job that was stopped, or cut short because the program ended, continues where it was when you start it "
+            "again."
         )
         return
     for job in started:
@@ -97,7 +98,7 @@ def _job(job: PredictionJob) -> None:
                 "Remove",
                 key=f"predict_remove_{job.number}",
                 icon=":material/delete:",
-                help="Takes the job off this list; its files stay.",
+                help="Removes the job from this list; its files stay.",
                 on_click=predictions.queue().remove,
                 args=(job,),
                 type="tertiary",
@@ -136,7 +137,9 @@ def _results(job: PredictionJob) -> None:
         height="content" if len(rows) <= 6 else 248,
         column_config={
             "open": st.column_config.LinkColumn("", display_text="Open in Explorer", width=130),
-            "frames/s": st.column_config.NumberColumn(format="%.1f", help="Includes the acoustic maps where new."),
+            "frames/s": st.column_config.NumberColumn(
+                format="%.1f", help="Includes the acoustic maps where they are new."
+            ),
         },
     )
 

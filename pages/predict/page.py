@@ -40,15 +40,15 @@ def main() -> None:
                 job_list.remember(job)
     with right:
         st.subheader("Jobs", anchor=False)
-        if said := st.session_state.pop(keys.PREDICT_SAID, ""):
-            st.error(plain(said))
+        if problem := st.session_state.pop(keys.PREDICT_SAID, ""):
+            st.error(plain(problem))
         job_list.show_queue()
     st.subheader("What the network saw", anchor=False, divider="gray")
     raw.show_raw(root)
 
 
 def _show_my_results_everywhere() -> None:
-    """Show what this session's jobs write outside of the workspace among *More predictions*, once it holds a file.
+    """Show what this session's jobs write outside the workspace among *More predictions*, once it holds a file.
 
     What that network saw is shown below, too.
     """

@@ -40,7 +40,7 @@ def _raw_store(folder: Path) -> RawDetections:
     try:
         stamp = (folder / "store.json").stat().st_mtime_ns
     except OSError as error:
-        raise InputError(f"{folder}: the raw detections have gone; predict the recording again.") from error
+        raise InputError(f"{folder}: the raw detections are gone; predict the recording again.") from error
     raw = _opened(str(folder), stamp)
     if raw is None:
         raise InputError(f"{folder}: the raw detections are damaged; predict the recording again.")
@@ -59,8 +59,8 @@ def show_raw(root: DataRoot) -> None:
     sets = {str(s.folder): s for s in raw_sets(root)}
     if not sets:
         st.info(
-            "Every candidate of every frame, before any threshold, can be looked at here as soon as a recording has "
-            "been predicted."
+            "As soon as a recording has been predicted, every candidate of every frame, before any threshold, can be "
+            "seen here."
         )
         return
     if st.session_state.get(keys.PREDICT_RAW) not in sets:
@@ -91,7 +91,7 @@ def _told(raw: RawDetections) -> str:
         notes.get("network", ""),
         f"checkpoint {notes.get('checkpoint', '')[:12]}",
         f"floor {notes.get('floor', '?')}",
-        f"at most {notes.get('at_most', '?')} a frame",
+        f"at most {notes.get('at_most', '?')} per frame",
         f"maps {notes.get('magnitude', '?')}",
         f"{len(raw):,} candidates in {raw.n_frames:,} frames",
     ]
@@ -108,9 +108,9 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
     key = f"{keys.PREDICT_RAW_FRAME}_{raw.key}"
     if key not in st.session_state:
         st.session_state[key] = raw_picture.strongest_frame(raw)
-    frame = bar[0].slider("Frame", 0, max(last, 1), key=key, help="A tenth of a second each.")
+    frame = bar[0].slider("Frame", 0, max(last, 1), key=key, help="100 ms each.")
     frame = min(int(frame), last)
-    floor = bar[1].slider("Show scores from", 0.0, 1.0, 0.0, 0.01, key=keys.PREDICT_RAW_FLOOR, persist_state="session")
+    floor = bar[1].slider("Minimum score", 0.0, 1.0, 0.0, 0.01, key=keys.PREDICT_RAW_FLOOR, persist_state="session")
     ranking = cast(
         raw_picture.Ranking,
         bar[2].segmented_control(
@@ -158,7 +158,7 @@ def _frame(root: DataRoot, recording: Recording | None, raw: RawDetections, fold
                 },
             )
         else:
-            st.info("No candidate of this frame has such a score; lower **Show scores from**, or take another frame.")
+            st.info("No candidate in this frame scores that high; lower **Minimum score**, or choose another frame.")
         if recording is not None:
             st.link_button(
                 "Open this moment in the Explorer",

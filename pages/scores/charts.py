@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -10,11 +11,19 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from pages.components.plotting import GREY, is_dark, styled, text_color
-from pages.components.text import chart_text
+from pages.components.text import chart_text, percent
 from sai_core.metrics.official.published import PublishedRow
 from sai_core.metrics.official.revisions import Revision
+from sai_core.metrics.reading.budget import (
+    ERROR_KINDS,
+    KIND_MEANINGS,
+    KIND_TITLES,
+    REST_MEANING,
+    Budget,
+)
 from sai_core.metrics.reading.calibration import ReliabilityCurve, curve_points
 from sai_core.metrics.reading.diagnostics import Interval, PrecisionRecallCurve
+from sai_core.metrics.reading.slices import SliceFigures
 from sai_core.metrics.reading.tables import Table
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES, SHORT_NAMES
 
@@ -173,16 +182,16 @@ def confusion(matrix: npt.NDArray[np.int64], *, shares: bool, height: int) -> An
     background, strong = ("#10131a", "#5aa2ff") if is_dark() else ("#ffffff", "#1457c0")
     figure = go.Figure()
     figure.add_heatmap(
-        z=share,
+        z=100 * share,
         x=list(range(len(order))),
         y=list(range(len(order))),
         colorscale=[[0, background], [1, strong]],
         zmin=0,
-        zmax=1,
+        zmax=100,
         xgap=2,
         ygap=2,
         hoverinfo="skip",
-        colorbar={"title": {"text": "share of row", "side": "right"}, "thickness": 10, "tickformat": ".0%", "len": 0.6},
+        colorbar={"title": {"text": "share of row", "side": "right"}, "thickness": 10, "ticksuffix": " %", "len": 0.6},
     )
     cells = [(r, c) for r in range(len(order)) for c in range(len(order)) if (order[r], order[c]) != (n - 1, n - 1)]
     on_strong, on_weak = ("#10131a", "#e6e9ef") if is_dark() else ("#ffffff", "#1b2230")
@@ -190,12 +199,12 @@ def confusion(matrix: npt.NDArray[np.int64], *, shares: bool, height: int) -> An
         x=[c for _, c in cells],
         y=[r for r, _ in cells],
         mode="markers+text",
-        text=["" if not counts[r, c] else f"{share[r, c]:.0%}" if shares else f"{counts[r, c]:,}" for r, c in cells],
+        text=["" if not counts[r, c] else percent(share[r, c]) if shares else f"{counts[r, c]:,}" for r, c in cells],
         textfont={"size": 12, "color": [on_strong if share[r, c] > 0.72 else on_weak for r, c in cells]},
         marker={"size": 26, "symbol": "square-open", "color": _ORANGE, "opacity": 0, "line": {"width": 2.5}},
         customdata=[[order[r], order[c]] for r, c in cells],
         hovertext=[
-            f"label: {rows[r]}<br>prediction: {columns[c]}<br>{counts[r, c]:,} ({share[r, c]:.1%} of the row)"
+            f"label: {rows[r]}<br>prediction: {columns[c]}<br>{counts[r, c]:,} ({percent(share[r, c], 1)} of the row)"
             for r, c in cells
         ],
         hovertemplate="%{hovertext}<extra></extra>",
@@ -276,6 +285,70 @@ def reliability(curve: ReliabilityCurve, *, color: str | None, height: int) -> A
     figure.update_xaxes(title="Score", row=2, col=1)
     figure.update_yaxes(title="Precision", range=[0, 1.02], row=1, col=1)
     figure.update_yaxes(title="Detections", row=2, col=1)
+    return figure
+
+
+def budget_path(budget: Budget, *, category: int | None, chosen: str, height: int) -> Any:
+    """The mAP as it is, what each kind adds as one after the other is put right, and what is left then."""
+    values = [(e.per_class[category] if category is not None else e.macro).mean_ap for e in budget.path]
+    steps = [b - a for a, b in pairwise(values)]
+    names = ["As it is", *(KIND_TITLES[kind] for kind in ERROR_KINDS), "Extent"]
+    base = [0.0, *(min(a, b) for a, b in pairwise(values)), values[-1]]
+    size = [values[0], *(abs(step) for step in steps), max(1 - values[-1], 0.0)]
+    color = [GREY, *(_BLUE if step >= 0 else _ORANGE for step in steps), "rgba(125, 134, 148, 0.35)"]
+    meanings = ["", *(f"{KIND_MEANINGS[kind]}<br>" for kind in ERROR_KINDS), f"{REST_MEANING}<br>"]
+    text = [f"{values[0]:.3f}", *(f"{step:+.3f}" for step in steps), f"{1 - values[-1]:+.3f}"]
+    figure = go.Figure()
+    figure.add_bar(
+        x=names,
+        y=size,
+        base=base,
+        marker={
+            "color": color,
+            "line": {"width": [2 if kind == chosen else 0 for kind in ("", *ERROR_KINDS, "")], "color": text_color()},
+        },
+        text=text,
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[[""], *([kind] for kind in ERROR_KINDS), [""]],
+        hovertext=[f"{meaning}mAP then {value:.4f}" for meaning, value in zip(meanings, [*values, 1.0], strict=True)],
+        hovertemplate="%{x}: %{hovertext}<extra></extra>",
+        unselected={"marker": {"opacity": 1}},
+        width=0.72,
+    )
+    for k, value in enumerate([*values]):
+        figure.add_shape(
+            type="line", x0=k + 0.36, x1=k + 0.64, y0=value, y1=value, line={"color": GREY, "width": 1, "dash": "dot"}
+        )
+    styled(figure, height=height, top=22)
+    figure.update_xaxes(showgrid=False, ticks="")
+    figure.update_yaxes(title="mAP as one after the other is put right", range=[0, 1.06], dtick=0.2)
+    return figure
+
+
+def slice_bars(parts: Sequence[SliceFigures], *, height: int) -> Any:
+    """Loss of each slice with its interval: orange where it loses, blue where it gains."""
+    rows = [k for k, part in enumerate(parts) if not np.isnan(part.loss)]
+    loss = np.array([parts[k].loss for k in rows])
+    low, high = (np.array([getattr(parts[k], name) for k in rows]) for name in ("loss_low", "loss_high"))
+    figure = go.Figure()
+    figure.add_bar(
+        x=loss,
+        y=[chart_text(f"{parts[k].attribute}: {parts[k].value}") for k in rows],
+        orientation="h",
+        marker={"color": [_ORANGE if value > 0 else _BLUE for value in loss]},
+        error_x={
+            "type": "data", "symmetric": False, "array": np.nan_to_num(high - loss),
+            "arrayminus": np.nan_to_num(loss - low), "color": text_color(), "thickness": 1.2, "width": 3,
+        },
+        customdata=[[k] for k in rows],
+        hovertemplate="%{y}: %{x:+.4f}<extra></extra>",
+        unselected={"marker": {"opacity": 0.45}},
+    )  # fmt: skip
+    styled(figure, height=height)
+    figure.add_vline(x=0, line={"color": GREY, "width": 1.5})
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
+    figure.update_xaxes(title="Loss of mAP, 95 % interval")
     return figure
 
 

@@ -34,9 +34,17 @@ def export(view: str, scene: views.Scene) -> Export:
     tables = _tables(view, scene)
     objects: Any = scene.chosen.evaluation.to_json()
     if view in (views.SYSTEMS, views.COMPARE):
-        pair = [s for s in (scene.chosen, scene.other) if s is not None]
+        pair = [s for s in (scene.chosen, scene.second) if s is not None]
         shown = list(scene.systems.values()) if view == views.SYSTEMS else pair
         objects = [{"system": s.name, **s.evaluation.to_json()} for s in shown]
+    if view == views.BUDGET and scene.budget is not None:
+        objects["budget"] = scene.budget.to_json()
+    if view == views.SLICES and scene.slices is not None:
+        objects["slices"] = scene.slices.to_json()
+    if view == views.SELD and scene.field is not None:
+        objects["field"] = scene.field.to_json()
+    if view == views.RANKING and scene.ranking is not None:
+        objects = {"revision": scene.revision, "ranking": scene.ranking.to_json()}
     return Export(
         tuple(t.title for t in tables),
         "\n".join(map(to_csv, tables)),
@@ -50,6 +58,14 @@ def _tables(view: str, scene: views.Scene) -> list[Table]:
         return views.systems_of(scene)
     if view == views.RECORDINGS:
         return [views.recordings_of(scene)]
+    if view == views.BUDGET and scene.budget is not None:
+        return views.budgets_of(scene)
+    if view == views.SLICES and scene.slices is not None:
+        return views.slices_shown(scene)
+    if view == views.SELD and scene.field is not None:
+        return views.seld_of(scene)
+    if view == views.RANKING and scene.ranking is not None:
+        return views.rankings_of(scene)
     if view == views.COMPARE:
         table = views.comparison_of(scene)
         return [table] if table is not None else []

@@ -30,8 +30,8 @@ def draw(root: DataRoot, recordings: tuple[Recording, ...], revision: Revision) 
     options = [name for name in (_OWN, *(s.name for s in label_sets(root))) if name != root.label_set]
     if not options:
         st.info(
-            "There is one set of labels only. Corrections on **Review** (*Results*, *Export*) and labels made on "
-            "**Label audio** are further ones."
+            "There is only one label set. Export corrections on **Review** (*Results*, *Export*) or make labels on "
+            "**Label audio** to have another."
         )
         with st.container(horizontal=True, gap="medium"):
             address.page_link("review", "Review", icon=":material/rate_review:")
@@ -45,17 +45,17 @@ def draw(root: DataRoot, recordings: tuple[Recording, ...], revision: Revision) 
         persist_state="session",
         format_func=_title,
         width=320,
-        help=f"The other side is {plain(_title(root.label_set))}: what is chosen under **Data**, *Labels*.",
+        help=f"It is compared with {plain(_title(root.label_set))}, chosen under **Data**, *Labels*.",
     )
     try:
-        other = sources.data_root(
+        compared = sources.data_root(
             str(root.path), sources.entries(address.place().get(keys.PREDICTION_FOLDER, "")), other_name
         )
     except SaiError as error:
         st.error(plain(error))
         return
     names = {(r.split, r.name) for r in recordings}
-    counterpart = tuple(r for r in other.recordings if (r.split, r.name) in names)
+    counterpart = tuple(r for r in compared.recordings if (r.split, r.name) in names)
     left, right = st.columns([2, 3], gap="medium")
     with left:
         _figures(root, recordings, counterpart, other_name, revision)
@@ -143,7 +143,7 @@ def _changes(
     for names, side in ((changes.only_before, other_name), (changes.only_after, root.label_set)):
         if names:
             st.caption(
-                plain(f"{len(names)} recordings have labels in {_title(side)} alone ({', '.join(names[:3])} ...).")
+                plain(f"{len(names)} recordings have labels only in {_title(side)} ({', '.join(names[:3])} ...).")
             )
     if not len(changes):
         st.caption("All annotations of the common recordings are the same.")

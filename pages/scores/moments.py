@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
 import pandas as pd
@@ -14,8 +15,13 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.errors import SaiError
 from sai_core.geometry import FRAME_RATE_HZ
+from sai_core.metrics.evaluation.oracles import ErrorKind
+from sai_core.metrics.evaluation.score_store import read_pair
 from sai_core.metrics.reading import drilldown
+from sai_core.metrics.reading.budget import KIND_MEANINGS, Budget, budget_moments
+from sai_core.metrics.reading.slices import Attribute, Slices, slice_moments
 from sai_core.metrics.reading.systems import SystemResult
+from sai_core.review.chosen import keep_moments
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES, class_color, class_name
 
 _SHOWN: Final[int] = 300
@@ -30,6 +36,7 @@ _VALUE_TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "distance_mape": ("Distance %", "%.1f"),
     "official_mape": ("Distance %", "%.1f"),
     "energy": ("Label energy", "%.1f"),
+    "similarity": ("Similarity", "%.3f"),
 }
 
 
@@ -42,7 +49,8 @@ class Focus:
     view : str
         View of the page that it was chosen in.
     kind : str
-        ``"ap"``, ``"pairs"``, ``"labels"``, ``"detections"``, ``"confusion"``, ``"direction"`` or ``"difference"``.
+        ``"ap"``, ``"pairs"``, ``"labels"``, ``"detections"``, ``"confusion"``, ``"direction"``, ``"difference"``,
+        ``"only"``, ``"budget"`` or ``"slice"``; ``"points"`` and ``"like"`` of moments that are given.
     system : str
         Whose.
     title : str
@@ -52,15 +60,19 @@ class Focus:
     category : int or None
     threshold : float or None
     measure : str
-        Of pairs.
+        Of pairs; of a budget the kind of error, of a slice its attribute.
     recording : str
         One recording only; "" for all.
     low, high : float or None
         Bin of scores; ``low`` alone is the operating point of an AP.
-    other : int or None
+    predicted : int or None
         Class of the predictions of a confusion.
     confused : bool
         Of ``"direction"``.
+    slice_value : str
+        Of a slice.
+    rival : str
+        The second system of a ``"difference"`` that is not the page's.
     """
 
     view: str
@@ -74,8 +86,10 @@ class Focus:
     recording: str = ""
     low: float | None = None
     high: float | None = None
-    other: int | None = None
+    predicted: int | None = None
     confused: bool = False
+    slice_value: str = ""
+    rival: str = ""
 
 
 def focus_of_cell(
@@ -110,8 +124,15 @@ def focus_of_cell(
     return None
 
 
-def build(focus: Focus, system: SystemResult, other: SystemResult | None) -> drilldown.Moments:
-    """Moments behind a figure.
+def build(
+    focus: Focus,
+    system: SystemResult,
+    second: SystemResult | None,
+    budget: Budget | None = None,
+    slices: Slices | None = None,
+    others: Sequence[SystemResult] = (),
+) -> drilldown.Moments:
+    """Moments behind a figure; ``others``: the systems besides this one, for what it alone finds.
 
     Raises
     ------
@@ -137,66 +158,97 @@ def build(focus: Focus, system: SystemResult, other: SystemResult | None) -> dri
             results, category_id=focus.category, threshold=threshold, score_range=score_range
         )
     if focus.kind == "confusion":
-        return drilldown.confusion_moments(results, label_category=focus.category, prediction_category=focus.other)
+        return drilldown.confusion_moments(results, label_category=focus.category, prediction_category=focus.predicted)
     if focus.kind == "direction":
         return drilldown.direction_moments(results, confused=focus.confused)
-    second = other.results if other is not None else ()
-    return drilldown.difference_moments(results, second, category_id=focus.category, threshold=threshold)
+    if focus.kind == "budget":
+        assert budget is not None
+        kind = cast(ErrorKind, focus.measure)
+        return budget_moments(results, budget, kind, row=row, category_id=focus.category)
+    if focus.kind == "slice":
+        assert slices is not None
+        return slice_moments(results, slices, cast(Attribute, focus.measure), focus.slice_value)
+    if focus.kind == "only":
+        return drilldown.only_moments(results, [rival.results for rival in others], threshold=threshold)
+    second_results = second.results if second is not None else ()
+    return drilldown.difference_moments(results, second_results, category_id=focus.category, threshold=threshold)
 
 
 def show(
     focus: Focus,
     system: SystemResult,
     *,
-    other: SystemResult | None,
+    second: SystemResult | None,
+    budget: Budget | None = None,
+    slices: Slices | None = None,
+    others: Sequence[SystemResult] = (),
     splits: Mapping[str, str],
+    files: Mapping[str, tuple[Path, Path]],
     root: str,
     height: int = 260,
     narrow: bool = False,
+    given: drilldown.Moments | None = None,
 ) -> None:
     """Draw the list behind a figure.
 
     Parameters
     ----------
     focus : Focus
-    system, other : SystemResult
+    system, second : SystemResult
         The system, and the second one of a comparison.
+    budget, slices : optional
+        The system's, for a figure of them.
+    others : sequence of SystemResult
+        The systems besides this one.
     splits : mapping of str to str
         Split of each recording.
+    files : mapping of str to (Path, Path)
+        Labels and predictions of the system, by recording.
     root : str
         Data root, for the links.
     height : int
         Of the list, pixels.
     narrow : bool
         Half the page is all there is.
+    given : Moments, optional
+        The moments themselves, in their order, where they are not of a figure.
     """
     try:
-        moments = build(focus, system, other)
+        moments = build(focus, system, second, budget, slices, others) if given is None else given
     except SaiError as error:
         st.error(plain(error))
         return
     head = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-    names = plain(system.name) + (f" and {plain(other.name)}" if focus.kind == "difference" and other else "")
+    names = plain(system.name) + (f" and {plain(second.name)}" if focus.kind == "difference" and second else "")
     head.markdown(f"**Behind {plain(focus.title)}** :gray[· {names} · revision {system.revision}]", width="content")
-    grouped = head.toggle(
+    # what is like a moment keeps its order
+    grouped = focus.kind != "like" and head.toggle(
         "Join neighbouring frames",
         key=keys.SCORES_STRETCHES,
         persist_state="session",
-        help="One line for a stretch of frames with the same class and the same kind of error; its costs are added up.",
+        help="One row per stretch of frames with the same class and the same kind of error; costs are summed.",
     )
     if not len(moments):
-        st.info("There is no frame behind this figure: nothing is wrong here, or there is nothing of it.")
+        st.info("There are no frames behind this figure: nothing is wrong here, or there is nothing to count.")
         return
     n_frames = len(moments)
-    if grouped:
-        moments = drilldown.stretches(moments)
+    if head.button(
+        "Review these",
+        icon=":material/rate_review:",
+        key="scores_review_these",
+        help="The review queue, narrowed down to the items that these moments lie in",
+    ):
+        _review(focus, moments, system, splits, files, root)
+    moments = drilldown.stretches(moments) if grouped else drilldown.copies_joined(moments)
     shown = moments.take(slice(0, _SHOWN))
     count = f"{n_frames:,} moments" + (f" in {len(moments):,} stretches" if grouped else "")
+    if not grouped and len(moments) < n_frames:
+        count += f" in {len(moments):,} rows (labels written once per part of their region share one)"
     if len(moments) > _SHOWN:
         count += f", the first {_SHOWN} shown"
     (st if narrow else head).caption(f"{count} · {_meaning(focus)}", width="stretch")
 
-    second = other.name if other is not None and focus.kind == "difference" else ""
+    second_name = second.name if second is not None and focus.kind == "difference" else ""
     queries = [
         {
             "root": root,
@@ -204,7 +256,7 @@ def show(
             "split": splits.get(str(recording), ""),
             "frame": int(frame),
             "a": system.name,
-            "b": second,
+            "b": second_name,
         }
         for recording, frame in zip(shown.recording, shown.frame, strict=True)
     ]
@@ -229,23 +281,60 @@ def show(
         label = f"Open {plain(chosen['recording'])}, frame {chosen['frame']} in the Explorer"
         if line.button(label, icon=":material/visibility:", type="primary"):
             address.go("explorer", query)
-        if line.button("Review this recording", icon=":material/rate_review:", help="The likely label errors nearest"):
-            address.go("review", query)
+        if line.button(
+            "Review this recording",
+            icon=":material/rate_review:",
+            help="The likely label errors of this class, the nearest first",
+        ):
+            address.go("review", {**query, keys.REVIEW_CLASS: str(int(shown.category[rows[0]]))})
         if line.button("Figure of this frame", icon=":material/image:"):
             address.go("figures", {**query, keys.FIGURES_VIEW: "Fig. 3"})
 
 
+def _review(
+    focus: Focus,
+    moments: drilldown.Moments,
+    system: SystemResult,
+    splits: Mapping[str, str],
+    files: Mapping[str, tuple[Path, Path]],
+    root: str,
+) -> None:
+    """Open the review queue of these moments."""
+    of = {"budget": "the error budget", "slice": "a slice"}.get(focus.kind, "the scores")
+    title = f"{of} ({focus.title} · {system.name})"
+    try:
+        with st.spinner("Looking up the regions of these moments"):
+            key = keep_moments(
+                moments,
+                root=Path(root),
+                splits=splits,
+                title=title,
+                system=system.name,
+                tables=lambda name: read_pair(*files[name], recording=name, revision=system.revision),
+            )
+    except SaiError as error:
+        st.error(plain(error))
+        return
+    address.go("review", {**address.place(root), keys.ROOT: root, keys.REVIEW_MOMENTS: key})
+
+
 def _meaning(focus: Focus) -> str:
     """What the order of the list is."""
+    if focus.kind == "slice":
+        return "cost = macro mAP of the whole set gained if this one alone were right"
     if focus.kind == "ap":
         name = "mAP" if focus.threshold is None else f"AP at IoU {focus.threshold:g}"
         of = f"{focus.row} {name}" if focus.row != "class" else name
         return f"cost = {of} gained if this one alone were right"
+    if focus.kind == "budget":
+        return f"{KIND_MEANINGS[cast(ErrorKind, focus.measure)]}; cost = {focus.row} mAP lost by this one alone"
     if focus.kind == "pairs":
-        return "cost = what the mean improves by without this pair"
+        return "cost = how much the mean improves without this pair"
+    if focus.kind == "like":
+        return "the chosen one, then by cosine similarity in all dimensions; within a recording at least 1 s apart"
     if focus.kind == "labels":
         return "missed first, then by energy"
-    if focus.kind == "difference":
+    if focus.kind in ("difference", "only"):
         return "by label energy"
     return "wrong ones first, the most confident first"
 
@@ -256,8 +345,10 @@ def _frame(
     """Table of moments, class-coloured, and how its columns are shown."""
     categories = moments.category.tolist()
     value_key = focus.measure if focus.kind == "pairs" else "energy"
-    if focus.kind == "confusion" and None not in (focus.category, focus.other):
+    if focus.kind == "confusion" and None not in (focus.category, focus.predicted):
         value_key = "angle_deg"
+    if focus.kind == "like":
+        value_key = "similarity"
     value_title, value_format = _VALUE_TITLES[value_key]
     columns: dict[str, Any] = {
         "open": [address.explorer_link(**query) for query in queries],
@@ -268,8 +359,10 @@ def _frame(
         "chip": ["■"] * len(moments),
         "class": [CLASS_NAMES[c] if 0 <= c < N_CLASSES else "–" for c in categories],
         "what": [
-            drilldown.describe(k, o)
-            for k, o in zip(moments.kind.tolist(), moments.other_category.tolist(), strict=True)
+            drilldown.describe(k, o) + (f" · written once per part, ×{n}" if n > 1 else "")
+            for k, o, n in zip(
+                moments.kind.tolist(), moments.other_category.tolist(), moments.copies.tolist(), strict=True
+            )
         ],
         "iou": moments.iou,
         "score": moments.score,
@@ -302,7 +395,7 @@ def _frame(
     dropped = [name for name in ("iou", "score", "value", "hurt") if pd.isna(columns[name]).all()]
     if not (moments.last_frame > moments.frame).any():
         dropped.append("length")
-    if focus.kind in ("detections", "confusion", "direction"):
+    if focus.kind in ("detections", "confusion", "direction", "points", "like"):
         dropped.append("hurt")  # it is the score
     if focus.kind == "pairs":
         dropped.append("what")

@@ -42,7 +42,7 @@ def figure(runs: Mapping[str, Sequence[Curve]], *, axis: Axis, log_scale: bool) 
     axis : {"step", "epoch", "hours"}
         A curve without epochs is drawn over steps.
     log_scale : bool
-        Of the losses; rates always have one.
+        For losses; learning rates are always on a log scale.
 
     Returns
     -------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +18,15 @@ from pages.train import run_list
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
 from sai_core.errors import SaiError
-from sai_core.jobs import Job
+from sai_core.files import user_path
+from sai_core.jobs import Job, JobQueue, wait_briefly
+from sai_core.progress import Progress
 from sai_core.runs import executors, launch
 from sai_core.runs.executors import Executor, Local, Slurm, Torchrun
 from sai_core.runs.kinds import KINDS, LABELS_OPTION, FieldError, TrainingKind, kind_of
 from sai_core.runs.launch import LaunchSpec
+from sai_core.runs.outlook import Outlook, look_ahead_apart
+from sai_core.runs.proposal import Proposal, propose_detector
 from sai_core.runs.watch import RunSummary
 from sai_core.settings import shown_value
 
@@ -68,6 +74,9 @@ def follow_link() -> None:
     for name, value in asked.items():
         if value is not None and (name != keys.TRAIN_KIND or value in KINDS):
             st.session_state[name] = value
+    if asked[keys.TRAIN_RECIPE] is not None:
+        # the link's recipe stays, also where it is the one that was proposed for other data
+        st.session_state.pop(keys.TRAIN_PROPOSED, None)
     st.session_state.pop(keys.TRAIN_NAME, None)
 
 
@@ -83,13 +92,13 @@ _LINKED: Final[tuple[str, ...]] = (
 def form(folder: Path) -> None:
     """Draw the form; the button starts the run and shows it."""
     problem = st.session_state.pop(keys.TRAIN_SAID, None)
-    field, sentence = (problem[1], problem[2]) if problem and problem[0] == "field" else ("", "")
+    faults: list[tuple[str, str]] = list(problem[1]) if problem and problem[0] == "faults" else []
 
-    def wrong(name: str) -> bool:
+    def wrong(name: str) -> None:
         """Say under a field what is wrong with it."""
-        if name == field:
-            st.error(plain(sentence))
-        return name == field
+        for fault in [fault for fault in faults if fault[0] == name]:
+            faults.remove(fault)
+            st.error(plain(fault[1]))
 
     kind = KINDS[
         st.selectbox(
@@ -101,17 +110,21 @@ def form(folder: Path) -> None:
         )
     ]
     _recipe(kind)
-    said = wrong("recipe")
+    wrong("recipe")
     if kind.data != "none":
         st.text_area(
-            "Data" if kind.data == "needed" else "Data (none are needed)",
+            "Data" if kind.data == "needed" else "Data (not needed)",
             value=str(st.session_state.get(keys.ROOT) or demo_root()),
             key=keys.TRAIN_DATA,
             persist_state="session",
             height=68,
-            help="Folders in the official layout, one a line. They are only read.",
+            help="Folders in the official layout, one per line. They are only read.",
         )
-        said |= wrong("data")
+        for root in _missing_roots():
+            sentence = f"{root}: there is no such folder."
+            if not any(name == "data" and root in fault for name, fault in faults):
+                st.error(plain(sentence))
+        wrong("data")
     for option in kind.options:
         st.text_input(
             option.name.removeprefix("--").capitalize(),
@@ -119,7 +132,7 @@ def form(folder: Path) -> None:
             persist_state="session",
             help=plain(option.help),
         )
-        said |= wrong(option.name)
+        wrong(option.name)
     if kind.takes_device or kind.takes_epochs:
         left, right = st.columns(2)
         if kind.takes_device:
@@ -129,7 +142,7 @@ def form(folder: Path) -> None:
                 key=keys.TRAIN_DEVICE,
                 persist_state="session",
                 accept_new_options=True,
-                help="auto: a GPU where there is one. Another one by its name, e.g. cuda:1.",
+                help="auto: a GPU if there is one. For another device type its name, e.g. cuda:1.",
             )
         if kind.takes_epochs:
             right.number_input(
@@ -140,21 +153,23 @@ def form(folder: Path) -> None:
                 step=1,
                 key=keys.TRAIN_EPOCHS,
                 persist_state="session",
-                placeholder="as in the recipe",
+                placeholder="recipe’s",
+                help="Empty: as many as the recipe says.",
             )
-        said |= wrong("device") | wrong("epochs")
+        wrong("device")
+        wrong("epochs")
     st.text_area(
         "Changed settings",
         key=keys.TRAIN_OVERRIDES,
         persist_state="session",
         height=84,
-        placeholder="one a line, e.g.\nseed=2",
-        help="key=value as in the recipe at the right; a setting in a table is table.key, e.g. optimiser.rate=1e-4.",
+        placeholder="one per line, e.g.\nseed=2",
+        help="key=value as in the recipe on the right; a setting in a table is table.key, e.g. optimiser.rate=1e-4.",
     )
-    said |= wrong("overrides")
+    wrong("overrides")
     _where(kind)
-    said |= wrong("executor")
-    with st.expander("Environment variables", expanded=field == "environment"):
+    wrong("executor")
+    with st.expander("Environment variables", expanded=any(name == "environment" for name, _ in faults)):
         st.text_area(
             "Environment variables",
             key=keys.TRAIN_VARIABLES,
@@ -162,17 +177,17 @@ def form(folder: Path) -> None:
             height=68,
             placeholder="CUDA_VISIBLE_DEVICES=1",
             label_visibility="collapsed",
-            help="NAME=value, one a line. Possible are " + ", ".join(sorted(launch.ALLOWED_VARIABLES)) + ".",
+            help="NAME=value, one per line. Allowed: " + ", ".join(sorted(launch.ALLOWED_VARIABLES)) + ".",
         )
-        said |= wrong("environment")
+        wrong("environment")
     _suggest(launch.free_name(folder, _base_name(kind)))
     st.text_input(
         "Name",
         key=keys.TRAIN_NAME,
         persist_state="session",
-        help="Of the run's folder: letters, digits and . _ -, and one / to group runs.",
+        help="Name of the run's folder: letters, digits and . _ -, and one / to group runs.",
     )
-    said |= wrong("name")
+    wrong("name")
     st.button(
         "Start training",
         type="primary",
@@ -182,8 +197,18 @@ def form(folder: Path) -> None:
         on_click=_start,
         args=(folder, kind),
     )
-    if sentence and not said:
+    for _, sentence in faults:
         st.error(plain(sentence))
+    st.button(
+        "Check and estimate the time",
+        icon=":material/timer:",
+        width="stretch",
+        key="train_check",
+        help="Lists everything that is wrong with settings and data, else says how long the run will take. Nothing is "
+        "started; where no earlier run tells the time, a few steps are made.",
+        on_click=_check,
+        args=(folder, kind),
+    )
 
 
 def preview(folder: Path) -> None:
@@ -198,6 +223,7 @@ def preview(folder: Path) -> None:
     except SaiError as error:
         st.warning(plain(error))
         return
+    _outlook(spec, run)
     cloned = str(st.session_state.get(keys.TRAIN_CLONED, ""))
     st.markdown(f"**{plain(kind.title)}**" + (f" · as in {plain(cloned)}" if cloned else ""))
     st.caption(plain(kind.description))
@@ -216,12 +242,50 @@ def preview(folder: Path) -> None:
         except SaiError as error:
             st.warning(plain(error))
         return
-    st.caption("What is started, as a process of its own that goes on when this app ends")
+    st.caption("The command that is started, as a process of its own that continues when this app ends")
     st.code(shlex.join(executors.command(spec.executor, arguments)), language="bash", wrap_lines=True)
     others = executors.commands_of_other_machines(spec.executor, arguments)
     if others:
-        st.caption("To be started by hand on the other machines, with the same folders at the same places")
-        st.code("\n".join(shlex.join(other) for other in others), language="bash", wrap_lines=True)
+        st.caption("To be started by hand on the other machines, with the same folders in the same places")
+        st.code("\n".join(shlex.join(command) for command in others), language="bash", wrap_lines=True)
+
+
+def _check(folder: Path, kind: TrainingKind) -> None:
+    name = str(st.session_state.get(keys.TRAIN_NAME, "")).strip() or "run"
+    try:
+        spec = _spec(kind)
+    except SaiError as error:
+        st.session_state[keys.TRAIN_SAID] = ("faults", [(getattr(error, "field", ""), str(error))])
+        return
+
+    def work(progress: Progress) -> Outlook:
+        return look_ahead_apart(spec, folder / name, progress=progress)
+
+    _outlooks().submit(_question(spec), work, title="Checking the run", reuse="active")
+
+
+def _outlook(spec: LaunchSpec, run: Path) -> None:
+    """What is known of the run that the form describes, once it was asked for."""
+    job = _outlooks().find(_question(spec))
+    if job is None or not background.ready(job, again=_outlooks()):
+        return
+    found: Outlook = job.value
+    for field, sentence in found.faults:
+        st.error(plain(f"{field}: {sentence}" if field.startswith("--") else sentence))
+    if found.estimate is not None:
+        st.success(plain(" ".join(found.estimate.sentences())), icon=":material/timer:")
+    elif found.note:
+        st.info(plain(f"Nothing is wrong with settings and data. {found.note}"))
+    for sentence in found.decided:
+        st.caption(plain(sentence))
+
+
+def _outlooks() -> JobQueue:
+    return background.queue("train_outlook", at_once=1)
+
+
+def _question(spec: LaunchSpec) -> str:
+    return repr(asdict(spec))
 
 
 def _all_settings(kind: TrainingKind) -> None:
@@ -246,6 +310,15 @@ def _recipe(kind: TrainingKind) -> None:
     options = [*kind.recipes, _OTHER_FILE]
     if st.session_state.get(keys.TRAIN_RECIPE) not in (None, *options):
         del st.session_state[keys.TRAIN_RECIPE]
+    proposal = _proposal() if kind.name == "detector" else None
+    if kind.name == "detector" and st.session_state.get(keys.TRAIN_RECIPE) in (
+        None,
+        st.session_state.get(keys.TRAIN_PROPOSED),
+    ):
+        # while machine and data are looked at, and where the data are not there: as before, at first the smallest
+        before = str(st.session_state.get(keys.TRAIN_PROPOSED) or "small_a")
+        recipe = proposal.recipe if proposal is not None else before
+        st.session_state[keys.TRAIN_RECIPE] = st.session_state[keys.TRAIN_PROPOSED] = recipe
     chosen = st.selectbox("Recipe", options, key=keys.TRAIN_RECIPE, persist_state="session")
     if chosen == _OTHER_FILE:
         st.text_input(
@@ -255,6 +328,43 @@ def _recipe(kind: TrainingKind) -> None:
             placeholder="/path/to/recipe.toml",
             label_visibility="collapsed",
         )
+    if proposal is not None:
+        st.caption(plain(f"Proposed: {proposal.recipe}; {proposal.reason}."))
+    elif kind.name == "detector" and _missing_roots():
+        st.caption("No recipe is proposed for data that are not there.")
+
+
+def _missing_roots() -> list[str]:
+    """Folders of *Data* that are not there; what else is wrong with them is told when the run is checked."""
+    missing = []
+    for line in _lines(keys.TRAIN_DATA):
+        with suppress(SaiError, OSError):
+            if not user_path(line).is_dir():
+                missing.append(line)
+    return missing
+
+
+def _proposal() -> Proposal | None:
+    """Recipe for the data in the form and this machine; None while that is being found out, or cannot be."""
+    devices = _devices_job()
+    wait_briefly([devices], 0.2)
+    if devices.active:
+        background.watch([devices], title="Looking for a GPU", button="")
+        return None
+    gpu = bool(devices.result and devices.result.devices)
+    roots = tuple(_lines(keys.TRAIN_DATA)) or (str(st.session_state.get(keys.ROOT) or demo_root()),)
+
+    def work(progress: Progress) -> Proposal | None:
+        with suppress(SaiError):  # what is wrong with the data is told when the run is checked or started
+            return propose_detector([user_path(root) for root in roots], gpu=gpu)
+        return None
+
+    job = background.queue("train_proposal").submit((roots, gpu), work, title="Looking at the data")
+    wait_briefly([job], 0.5)
+    if job.active:
+        background.watch([job], button="")
+        return None
+    return job.result
 
 
 def _where(kind: TrainingKind) -> None:
@@ -270,8 +380,8 @@ def _where(kind: TrainingKind) -> None:
         key=keys.TRAIN_EXECUTOR,
         persist_state="session",
         width="stretch",
-        help="A process on this machine, several that share a run, or a job of a Slurm cluster. A training that runs "
-        "in one process uses one GPU; further GPUs are for further runs (device cuda:1).",
+        help="A process on this machine, several that share a run, or a job of a Slurm cluster. A run in one process "
+        "uses one GPU; use other GPUs for other runs (device cuda:1).",
     )
     columns: list[Any] = []
 
@@ -299,20 +409,20 @@ def _where(kind: TrainingKind) -> None:
         )
 
     if chosen == "torchrun":
-        number("Processes", "processes", 2, 1, 64, "On each machine; one a GPU.")
+        number("Processes", "processes", 2, 1, 64, "On each machine; one per GPU.")
         number("Machines", "nodes", 1, 1, 64)
         if int(st.session_state.get(keys.TRAIN_SETTING + "nodes", 1)) > 1:
-            number("This one is number", "node", 0, 0, 63, "From 0.")
+            number("Number of this machine", "node", 0, 0, 63, "From 0.")
             text("First machine", "rendezvous", "node1:29500")
     elif chosen == "slurm":
         number("GPUs", "gpus", 0, 0, 16)
         number("Cores", "cpus", 2, 1, 256)
         number("Memory (GB)", "memory_gb", 16.0, 1.0, 4000.0)
-        number("Hours", "hours", 24.0, 0.1, 10_000.0, "The run is asked to stop before; it can be resumed.")
+        number("Hours", "hours", 24.0, 0.1, 10_000.0, "The run is asked to stop before this limit; it can be resumed.")
         text("Partition", "partition", "the cluster's default")
         text("Account", "account", "the cluster's default")
         if kind.shares_work:
-            number("Processes", "processes", 1, 1, 64, "On each machine; one a GPU.")
+            number("Processes", "processes", 1, 1, 64, "On each machine; one per GPU.")
             number("Machines", "nodes", 1, 1, 64)
 
 
@@ -386,10 +496,17 @@ def _executor(kind: TrainingKind) -> Executor:
 def _start(folder: Path, kind: TrainingKind) -> None:
     state = st.session_state
     name = str(state.get(keys.TRAIN_NAME, "")).strip()
+    spec = None
     try:
-        launch.launch(_spec(kind), folder, name, cloned_from=str(state.get(keys.TRAIN_CLONED, "")))
+        spec = _spec(kind)
+        launch.launch(spec, folder, name, cloned_from=str(state.get(keys.TRAIN_CLONED, "")))
     except SaiError as error:
-        state[keys.TRAIN_SAID] = ("field", getattr(error, "field", ""), str(error))
+        # everything that is wrong at once, not one thing after another
+        found = [error, *(launch.faults(spec) if spec is not None else [])]
+        state[keys.TRAIN_SAID] = (
+            "faults",
+            list(dict.fromkeys((str(getattr(e, "field", "")), str(e)) for e in found)),
+        )
         return
     run_list.choose(name)
     state[keys.TRAIN_PANEL] = RUNS
@@ -409,7 +526,8 @@ def _base_name(kind: TrainingKind) -> str:
 def _suggest(name: str) -> None:
     """Put a name into the form, unless a person has put one."""
     state = st.session_state
-    if state.get(keys.TRAIN_NAME) in (None, "", state.get(keys.TRAIN_SUGGESTED)):
+    # a name that stands there already is not set anew: the browser would put it over what is being typed
+    if state.get(keys.TRAIN_NAME) != name and state.get(keys.TRAIN_NAME) in (None, "", state.get(keys.TRAIN_SUGGESTED)):
         state[keys.TRAIN_NAME] = state[keys.TRAIN_SUGGESTED] = name
 
 
@@ -423,7 +541,11 @@ def _setting(line: str) -> str:
     return f"{key.strip()}{separator}{value.strip()}"
 
 
-def _devices() -> list[str]:
+def _devices_job() -> Job[TorchFacts]:
     # asked for once and in the background: importing torch takes seconds
-    job: Job[TorchFacts] = background.queue("devices").submit("torch", lambda progress: probe_torch())
+    return background.queue("devices").submit("torch", lambda progress: probe_torch())
+
+
+def _devices() -> list[str]:
+    job = _devices_job()
     return ["auto", "cpu", *(str(device["name"]) for device in (job.result.devices if job.result else ()))]

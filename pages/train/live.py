@@ -109,7 +109,7 @@ def _head(folder: Path, run: RunSummary) -> None:
             "Resume" if run.resumable else "Start again",
             "play_arrow",
             lambda: launch.resume(run.path),
-            "Goes on from the last checkpoint." if run.resumable else "It ended before it had begun.",
+            "Continues from the last checkpoint." if run.resumable else "It ended before it had begun.",
             primary=True,
         )
     if run.kind == "detector" and (run.path / "best.safetensors").is_file():
@@ -128,11 +128,11 @@ def _head(folder: Path, run: RunSummary) -> None:
     if not run.active:
         with bar.popover("Delete", icon=":material/delete:"):
             st.write("Deletes what the program has written into this folder, weights included. Other files in it stay.")
-            _button(st.container(), "Delete this run", "delete_forever", lambda: _delete(run), "There is no way back.")
-    said = st.session_state.pop(keys.TRAIN_SAID, None)
-    if said and said[0] == "error":
-        st.error(plain(said[1]))
-    elif said and said[0] == "rerun":
+            _button(st.container(), "Delete this run", "delete_forever", lambda: _delete(run), "This cannot be undone.")
+    outcome = st.session_state.pop(keys.TRAIN_SAID, None)
+    if outcome and outcome[0] == "error":
+        st.error(plain(outcome[1]))
+    elif outcome and outcome[0] == "rerun":
         st.rerun()
     if run.message and run.state != "finished":
         show = {"failed": st.error, "interrupted": st.warning}.get(run.state, st.caption)
@@ -146,7 +146,7 @@ def _delete(run: RunSummary) -> None:
     left = launch.delete(run.path)
     run_list.choose("")
     if left:
-        st.toast(plain(f"{run.path}: left in it, since the program had not written them: {', '.join(left)}."))
+        st.toast(plain(f"{run.path}: files that the program did not write are left in it: {', '.join(left)}."))
 
 
 def _again() -> None:
@@ -195,7 +195,7 @@ def _figures(run: RunSummary) -> None:
     if run.active and run.eta_s is not None:
         cells.append(("Remaining", _duration(run.eta_s)))
     elif run.updated:
-        cells.append(("Last word", age(time.time() - run.updated)))
+        cells.append(("Last update", age(time.time() - run.updated)))
     if run.memory_mb is not None:
         cells.append(("Memory", _size(run.memory_mb)))
     if run.gpu_memory_mb is not None:
@@ -219,7 +219,9 @@ def _curves(bar: DeltaGenerator, folder: Path, run: RunSummary, names: list[str]
         axis = st.segmented_control(
             "Over", list(_AXES), default="Steps", required=True, key=keys.TRAIN_AXIS, label_visibility="collapsed"
         )
-        log_scale = st.toggle("Log scale", key=keys.TRAIN_LOG_SCALE, help="Of the losses; rates always have one.")
+        log_scale = st.toggle(
+            "Log scale", key=keys.TRAIN_LOG_SCALE, help="For losses; learning rates are always on a log scale."
+        )
         compared = []
         if others:
             kept = [n for n in st.session_state.get(keys.TRAIN_COMPARE, []) if n in others]

@@ -38,6 +38,9 @@ def main() -> None:
             form.form(folder)
         elif runs and panel == form.RUNS:
             run_list.list_of(folder, runs)
+    if panel == table.TABLE and runs:
+        table.draw(folder, runs)  # below, as wide as the page
+        return
     with right:
         if panel == form.NEW:
             form.preview(folder)
@@ -47,9 +50,6 @@ def main() -> None:
                 f"There is no run in {plain(folder)} yet. Start one under **New run**, or on the command line with "
                 "`python -m sai_core train detector --run <folder>`; both are shown here."
             )
-            return
-        if panel == table.TABLE:
-            table.draw(folder, runs)
             return
         by_name = {run.name: run for run in runs}
         name = run_list.chosen_name(runs)

@@ -40,11 +40,11 @@ def choose_folder(bar: DeltaGenerator) -> Path:
             "Runs folder",
             name=keys.TRAIN_FOLDER,
             default=default,
-            help="Each run is a folder in it. Runs that were started on the command line with --run are found, too.",
+            help="Each run is a folder in it. Runs started on the command line with --run are found too.",
         )
         st.caption("New runs are only ever written below this folder.")
-        if told := launch.runs_note():
-            st.caption(plain(told))
+        if note := launch.runs_note():
+            st.caption(plain(note))
     try:
         return user_path(text.strip() or default, what="runs folder").absolute()
     except SaiError as error:
@@ -88,11 +88,15 @@ def _draw(folder: Path, drawn: tuple[tuple[str, bool], ...], drawn_name: str) ->
     wanted = ""
     if len(runs) > 8:
         wanted = st.text_input(
-            "Filter", key=keys.TRAIN_FILTER, placeholder="filter by name or state", label_visibility="collapsed"
+            "Filter",
+            key=keys.TRAIN_FILTER,
+            placeholder="filter by name, state, tag or note",
+            label_visibility="collapsed",
         ).strip()
-    shown = [r for r in runs if wanted.lower() in f"{r.name} {r.kind} {r.state}".lower()][:_SHOWN]
+    fitting = [r for r in runs if wanted.lower() in _searched(r)]
+    shown = fitting[:_SHOWN]
     if not shown:
-        st.caption("No run fits the filter.")
+        st.caption("No run matches the filter.")
         return
     if now not in [run.name for run in shown]:
         # the run that is looked at stays in the list, whatever the filter
@@ -110,9 +114,13 @@ def _draw(folder: Path, drawn: tuple[tuple[str, bool], ...], drawn_name: str) ->
         label_visibility="collapsed",
         width="stretch",
     )
-    hidden = len([r for r in runs if wanted.lower() in f"{r.name} {r.kind} {r.state}".lower()]) - len(shown)
+    hidden = len(fitting) - len(shown)
     if hidden > 0:
         st.caption(f"{hidden} older runs are not shown; filter by name.")
+
+
+def _searched(run: RunSummary) -> str:
+    return " ".join((run.name, run.kind, run.state, run.note, *run.tags)).lower()
 
 
 def _picked() -> None:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from pages.components.plotting import ground_color, styled, text_color
 from pages.components.text import chart_text
 from sai_core.metrics import Evaluation
+from sai_core.metrics.reading.calibration import ReliabilityCurve
 from sai_core.taxonomy import CLASS_COLORS, N_CLASSES, SHORT_NAMES
 from sai_core.tuning import Curve, HeatMap
 
@@ -71,6 +72,42 @@ def curves_chart(
     _layout(figure, height=height, legend=True)
     figure.update_xaxes(title="Recall", range=[0, 1.02])
     figure.update_yaxes(title="Precision", range=[0, 1.04])
+    return figure
+
+
+def reliability_chart(before: ReliabilityCurve, after: ReliabilityCurve, *, height: int) -> Any:
+    """Precision against mean score of each bin, before and after, and the line on which scores say what they mean."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": text_color(), "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for curve, name, color in ((before, "before", "#8a93a6"), (after, "after", "#1a9c55")):
+        there = curve.count > 0
+        figure.add_scatter(
+            x=curve.mean_score[there],
+            y=curve.precision[there],
+            mode="lines+markers",
+            name=name,
+            line={"color": color, "width": 2},
+            customdata=curve.count[there],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": (curve.high - curve.precision)[there],
+                "arrayminus": (curve.precision - curve.low)[there],
+                "thickness": 1,
+            },
+            hovertemplate=f"{name}<br>score %{{x:.3f}}, precision %{{y:.3f}}<br>%{{customdata:,}} detections"
+            "<extra></extra>",
+        )
+    _layout(figure, height=height, legend=True)
+    figure.update_xaxes(title="Score", range=[0, 1.02])
+    figure.update_yaxes(title="Precision (IoU 0.50)", range=[0, 1.04])
     return figure
 
 

@@ -58,7 +58,7 @@ def main() -> None:
     opening.wait(_BRIEFLY_S)
     if not background.ready(opening, button="", again=jobs.openings()):
         if opening.active:
-            st.caption("The label regions are rendered once and kept; the next time this takes a moment only.")
+            st.caption("The label regions are rendered once and kept; next time this takes only a moment.")
         return
     _workbench(choice, opening.value)
 
@@ -83,7 +83,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             format_func=lambda f: _raw_line(by_folder[f]),
             key=keys.TUNE_RAW,
             label_visibility="collapsed",
-            help="Raw detections, as predict keeps them beside its files.",
+            help="The raw detections that predict keeps beside its files.",
             width=280,
         )
         raw = by_folder[folder]
@@ -126,7 +126,7 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
                 "A system of your own, from a file",
                 key=keys.TUNE_SYSTEM_FILE,
                 persist_state="session",
-                placeholder="path of a .toml file; goes before the list",
+                placeholder="path of a .toml file; overrides the list",
             ).strip()
             teacher = st.text_input(
                 "Teacher",
@@ -139,6 +139,14 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             st.markdown(f"**{plain(about.display_name)}** · {plain(about.title)} · version {about.version}")
             if about.description:
                 st.caption(plain(about.description))
+    own = _made_with(raw)
+    if own and own not in system_names and not file:
+        st.info(
+            plain(
+                f"{raw.name} was predicted with the system {own}, which is no longer in the list; tuning begins "
+                f"with {name}. The set's own settings are in its set.json."
+            )
+        )
     for value in filter(None, unknown):
         st.warning(plain(f"The link names '{value}', which is not there; the first choice is shown instead."))
     data_bar.say_problems(tuple(refused_systems(systems_folders())))
@@ -163,9 +171,13 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
 
 def _system_of(raw: RawSet, names: list[str]) -> str:
     """The system that these detections were predicted with, where that is known; else the official baseline's."""
+    return next(name for name in (_made_with(raw), "Baseline", names[0]) if name in names)
+
+
+def _made_with(raw: RawSet) -> str:
+    """Name of the system that these detections were predicted with; empty where it is not known."""
     made = set_at("predictions", raw.folder.parent)
-    candidates = (made.facts.system if made is not None else "", "Baseline", names[0])
-    return next(name for name in candidates if name in names)
+    return made.facts.system if made is not None else ""
 
 
 def _raw_line(raw: RawSet) -> str:
@@ -201,7 +213,7 @@ def _say_no_raw(root: DataRoot) -> None:
     with st.container(border=True):
         st.markdown("**No raw detections yet.** Tuning starts from what a network saw before any threshold.")
         st.markdown(
-            "A detector keeps them beside its predictions. Predict once, here or with the command below; or name a "
+            "A detector keeps them beside its predictions. Predict once, here or with the command below, or add a "
             "folder of raw detections under **Data**, *More predictions*."
         )
         predictions.offer(root, key="tune")
@@ -215,6 +227,13 @@ def _say_no_raw(root: DataRoot) -> None:
 @st.fragment
 def _workbench(choice: Choice, bench: jobs.Bench) -> None:
     """Settings to the left, figures to the right; a moved slider runs this function alone."""
+    if failures := bench.tuning_set.failures:
+        n = len(failures)
+        with st.expander(
+            f"{n} recording{'s' * (n > 1)} could not be opened: no figure counts them", icon=":material/error:"
+        ):
+            for failure in failures:
+                st.warning(plain(f"{failure.recording}: {failure.error}"))
     left, right = st.columns([1.15, 2.5], gap="medium")
     with left:
         sliders.form(choice.system.settings)

@@ -96,6 +96,8 @@ def _widget(setting: Setting, *, is_changed: bool) -> None:
     value = values()[name]
     if name == "min_score_per_class":
         _class_thresholds(label, text)
+    elif name in ("temperature", "isotonic"):
+        _calibration(name, label, value)
     elif name == "keep_classes":
         _classes(label, text, value)
     elif setting.choices:
@@ -137,7 +139,7 @@ def _number(setting: Setting, label: str, text: str) -> None:
     )
 
 
-def _taken(name: str, key: str, other: str = "") -> None:
+def _taken(name: str, key: str, twin: str = "") -> None:
     """A widget was changed: keep its value, and have its twin start from it.
 
     Two changes can come with one message (the slider is let go by a click on the field's **+**): the callback of the
@@ -147,15 +149,15 @@ def _taken(name: str, key: str, other: str = "") -> None:
     if value is None:
         return
     values()[name] = value
-    if other:
-        st.session_state.pop(other, None)
+    if twin:
+        st.session_state.pop(twin, None)
 
 
 def _class_thresholds(label: str, text: str) -> None:
     chosen: dict[int, float] = values()["min_score_per_class"]
     shown = f"{len(chosen)} set" if chosen else "none set"
     with st.popover(f"{label}: {shown}", width="stretch"):
-        st.caption(f"{text} An empty field takes the common threshold.")
+        st.caption(f"{text} An empty field uses the common threshold.")
         columns = st.columns(2)
         for c in range(N_CLASSES):
             key = f"{keys.TUNE_CLASS}{c}"
@@ -184,6 +186,17 @@ def _class_taken(category_id: int, key: str) -> None:
     else:
         chosen[category_id] = value
     values()["min_score_per_class"] = chosen
+
+
+def _calibration(name: str, label: str, value: Any) -> None:
+    """A calibration is fitted, not set by hand: what there is, and a way to take it off."""
+    if not value:
+        st.caption(f"{label}: none; the view **Calibrate** fits one.")
+        return
+    n = len(value)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    left.markdown(f"{label}: {n} class{'es' * (n != 1)}")
+    right.button("Take it off", key=f"{keys.TUNE_WIDGET}{name}", on_click=put, kwargs={name: {}}, width="stretch")
 
 
 def _classes(label: str, text: str, value: Any) -> None:

@@ -9,9 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from sai_core.metrics import Evaluation, Figures
+from sai_core.metrics.reading.tables import Table
 from sai_core.postprocess import PipelineSettings
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
-from sai_core.tuning import ThresholdSearch
+from sai_core.tuning import Calibration, ThresholdSearch
+from sai_core.tuning.calibration import FIGURES
 
 _AP = ("AP25", "AP50", "AP75")
 
@@ -126,6 +128,46 @@ def draw_search_frame(table: pd.DataFrame) -> None:
     forms = {"threshold before": "{:.3g}", "after": "{:.3g}", "mAP searched": "{:.4f}", "mAP held out": "{:.4f}"}
     forms |= {"Δ searched": "{:+.4f}", "Δ held out": "{:+.4f}"}
     _shown(table, forms, changes=("Δ searched", "Δ held out"))
+
+
+def calibration_frame(found: Calibration) -> pd.DataFrame:
+    """Figures of the held-out part before and after, with intervals of the change."""
+    out = []
+    for name, change in found.held_out.changes.items():
+        low, high = change.difference[1:]
+        spread = "" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}".replace("-", "−")
+        before, after, difference = (_text(v[0], "{:.4f}", change=False) for v in vars(change).values())
+        if not math.isnan(change.difference[0]):
+            difference = _text(change.difference[0], "{:+.4f}", change=False)
+        out.append({"": FIGURES[name], "before": before, "after": after, "change": difference, "95 %": spread})
+    return pd.DataFrame(out)
+
+
+def draw_calibration_frame(table: pd.DataFrame) -> None:
+    """Show :func:`calibration_frame`; no colours, since for some figures less is better."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={name: st.column_config.TextColumn(alignment="right") for name in table.columns[1:]},
+    )
+
+
+def draw_fusion_frame(table: Table) -> None:
+    """Show what a search for weights found."""
+    columns = [f"{c.group} {c.title}".strip() for c in table.columns]
+    cells = [[table.text(k, c) for c in range(len(columns))] for k in range(len(table.rows))]
+    frame = pd.DataFrame(cells, columns=columns)
+    frame.insert(0, "", table.rows)
+    bold = len(table.rows) - 1
+    st.dataframe(
+        frame.style.apply(lambda row: ["font-weight: 600" if row.name == bold else ""] * len(row), axis=1),
+        hide_index=True,
+        width="stretch",
+        height="content",
+        column_config={name: st.column_config.TextColumn(alignment="right") for name in columns},
+    )
 
 
 def compare_frame(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> pd.DataFrame:

@@ -5,32 +5,47 @@ from __future__ import annotations
 import base64
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
 import cv2
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.components import address, background, plotting
 from pages.components import state_keys as keys
-from pages.components.text import plain
+from pages.components.text import plain, shown
 from pages.tune import charts, jobs, sliders, tables
 from sai_core.dataset import DataRoot, Recording, open_frames
 from sai_core.errors import InputError, SaiError
-from sai_core.files import FileSignature, file_signature
+from sai_core.files import FileSignature, file_signature, file_signatures
+from sai_core.fusion import FusionSearch, search_weights
+from sai_core.fusion.job import fuse_into_set
+from sai_core.fusion.search import fusion_table
 from sai_core.jobs import Job
 from sai_core.metrics import THRESHOLDS
 from sai_core.postprocess import PipelineSettings, System, list_systems, save_system
+from sai_core.postprocess.calibration import uncalibrated
 from sai_core.postprocess.systems import system_toml, systems_folder
 from sai_core.taxonomy import CLASS_COLORS, CLASS_NAMES, N_CLASSES
-from sai_core.tuning import TuningResult, TuningSet, heat_map, precision_recall_curves, search_thresholds
+from sai_core.tuning import (
+    Calibration,
+    TuningResult,
+    TuningSet,
+    fit_calibration,
+    heat_map,
+    precision_recall_curves,
+    search_thresholds,
+)
+from sai_core.tuning.calibration import METHODS, Method, calibration_table
 from sai_core.tuning.frames import changed_frames, frame_change
 from sai_core.tuning.report import search_sentence
 from sai_core.tuning.search import OBJECTIVES, Objective
 from sai_core.tuning.submission import SubmissionReport, export_submission
 from sai_core.viewing.changes import ADDED, DROPPED, KEPT, panels
+from sai_core.workspace import clean_name
 
 CURVE_FLOOR: Final[float] = 0.05
 """Score from which the curves go: below, there is little but noise, and much of it."""
@@ -74,8 +89,9 @@ def classes(scene: Scene) -> None:
     table = tables.class_table(scene.now.evaluation, scene.saved.evaluation, scene.settings)
     tables.draw_class_table(table)
     st.caption(
-        f"Revision 2026-06-30. Δ: against {plain(scene.system.display_name)} as saved. Figures took "
-        f"{1000 * scene.now.seconds:.0f} ms; they are those of exporting and evaluating the files, to the last digit."
+        f"Revision 2026-06-30. Δ: against {plain(scene.system.display_name)} as saved. Computed in "
+        f"{1000 * scene.now.seconds:.0f} ms; exporting and evaluating the files gives the same figures to the last "
+        f"digit."
     )
     for warning in scene.now.evaluation.warnings:
         st.caption(plain(warning))
@@ -88,9 +104,9 @@ def curves(scene: Scene) -> None:
         "Soft IoU of a hit", THRESHOLDS["2026-06-30"], default=0.5, key=keys.TUNE_IOU, required=True
     )
     columns[1].caption(
-        "Click a curve: the class's threshold goes there. Curves: this system with every threshold at "
-        f"{CURVE_FLOOR:g}; large marks: what the current settings keep. Tracking sees other detections at another "
-        "threshold, so a mark may lie beside its curve."
+        "Click a curve to move the class's threshold there. Curves: this system with every threshold at "
+        f"{CURVE_FLOOR:g}; large marks: what the current settings keep. Tracking sees different detections at a "
+        f"different threshold, so a mark may lie beside its curve."
     )
     low = replace(scene.settings, min_score=CURVE_FLOOR, min_score_per_class={}, min_coverage=0.0)
     job = scene.bench.evaluation(low)
@@ -111,6 +127,9 @@ def _curve_clicked(key: str) -> None:
     if not data or len(data) != 2:
         return
     category_id, score = int(data[0]), float(data[1])
+    # thresholds are of scores before calibration
+    curves = {key: sliders.values()[key] for key in ("temperature", "isotonic")}
+    score = uncalibrated(score, category_id, **curves)
     # rounded down, so that the detection that was clicked is kept
     chosen = {**sliders.values()["min_score_per_class"], category_id: int(score * 1000) / 1000}
     sliders.put(min_score_per_class=chosen)
@@ -148,7 +167,7 @@ def heat(scene: Scene) -> None:
     right.caption("Click a cell to use its values. Ring: current settings; dark square: the best of these cells.")
     if scene.settings.min_score_per_class:
         n = len(scene.settings.min_score_per_class)
-        st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not touch.")
+        st.caption(f"{n} classes have a threshold of their own, which the score threshold here does not change.")
     chart = f"{keys.TUNE_HEAT}_{st.session_state.get(keys.TUNE_CHART, 0)}"
     at = (scene.settings.min_score, scene.settings.nms_iou)
     figure = charts.heat_chart(job.value, average=average or "macro", at=at, height=_CHART_HEIGHT)
@@ -162,40 +181,68 @@ def _heat_clicked(key: str) -> None:
         st.session_state[keys.TUNE_CHART] = st.session_state.get(keys.TUNE_CHART, 0) + 1
 
 
+def _seed(place: DeltaGenerator) -> int:
+    """Field for the seed of the split into halves, one for all views that split."""
+    return int(
+        place.number_input(
+            "Seed", 0, 2**31 - 1, value=0, step=1, key=keys.TUNE_SEED, help="Seed of the split into halves."
+        )
+    )
+
+
+def _asked(
+    scene: Scene,
+    place: DeltaGenerator,
+    key: tuple[Hashable, ...],
+    work: Callable[[TuningSet, Any], Any],
+    *,
+    button: tuple[str, str],
+    title: str,
+    memory: str,
+) -> Job[Any] | None:
+    """Button (label and icon) that begins a long task on the settings; the task of this session, None before any.
+
+    The last one stays, also when what it found has been taken over and is the settings now.
+    """
+    key = (*key, scene.settings.part("candidates", "select", "export"))
+
+    def begin() -> None:
+        scene.bench.background(key, work, title=title)
+        st.session_state[memory] = key
+
+    place.button(button[0], icon=button[1], type="primary", on_click=begin)
+    return scene.bench.jobs.find(st.session_state.get(memory, key))
+
+
 def search(scene: Scene) -> None:
     """Best threshold of each class, honestly."""
-    one, two, three = st.columns([2, 1, 2], vertical_alignment="bottom")
-    objective = one.selectbox(
+    left, middle, right = st.columns([2, 1, 2], vertical_alignment="bottom")
+    objective = left.selectbox(
         "Best by",
         OBJECTIVES,
         key=keys.TUNE_OBJECTIVE,
-        help="mAP and AP50 hardly punish weak false positives, so they find low thresholds; F1 (at IoU 0.50) counts "
-        "each of them.",
+        help="mAP and AP50 hardly punish weak false positives, so they lead to low thresholds; F1 (at IoU 0.50) "
+        "counts each of them.",
     )
-    seed = two.number_input("Seed", 0, 2**31 - 1, value=0, step=1, key=keys.TUNE_SEED, help="Of the division in two.")
+    seed = _seed(middle)
     n = len(scene.bench.tuning_set)
     settings = scene.settings
-    key = ("search", objective, int(seed), settings.part("candidates", "select", "export"))
 
     def work(tuning_set: TuningSet, progress: Any) -> Any:
         return settings, search_thresholds(
-            tuning_set, settings, objective=cast(Objective, objective), seed=int(seed), progress=progress
+            tuning_set, settings, objective=cast(Objective, objective), seed=seed, progress=progress
         )
 
-    def begin() -> None:
-        scene.bench.background(key, work, title="Search")
-        st.session_state[keys.TUNE_SEARCH] = key
-
-    three.button("Search thresholds", icon=":material/search:", type="primary", on_click=begin)
-    # the last search stays, also when its thresholds have been taken over and are the settings now
-    job = scene.bench.jobs.find(st.session_state.get(keys.TUNE_SEARCH, key))
+    button = ("Search thresholds", ":material/search:")
+    key = ("search", objective, seed)
+    job = _asked(scene, right, key, work, button=button, title="Search", memory=keys.TUNE_SEARCH)
     if job is None:
         st.caption(
-            "The thresholds are chosen on one half of the recordings and reported on the other, so that the figures "
-            "are not those of its own choice."
+            "Thresholds are chosen on one half of the recordings and reported on the other, so that the figures do "
+            "not flatter the choice."
             if n > 1
-            else "With one recording its first half in time is searched and the second reported; a whole split is the "
-            "fairer test."
+            else "With a single recording, its first half in time is searched and the second reported; a whole split "
+            "is the fairer test."
         )
         return
     if not background.ready(job, button="Stop"):
@@ -219,13 +266,127 @@ def search(scene: Scene) -> None:
         )
 
 
+def calibrate(scene: Scene) -> None:
+    """Fit curves from scores to precision on one half, show what they do on the other."""
+    left, middle, right = st.columns([2, 1, 2], vertical_alignment="bottom")
+    method = left.selectbox(
+        "Method",
+        METHODS[::-1],
+        key=keys.TUNE_METHOD,
+        help="isotonic: a rising curve of up to ten points for each class. temperature: one number for each class that "
+        "the logit of a score is divided by; for few recordings.",
+    )
+    seed = _seed(middle)
+    settings = scene.settings
+
+    def work(tuning_set: TuningSet, progress: Any) -> Any:
+        return fit_calibration(tuning_set, settings, method=cast(Method, method), seed=seed, progress=progress)
+
+    button = ("Fit", ":material/balance:")
+    key = ("calibrate", method, seed)
+    job = _asked(scene, right, key, work, button=button, title="Calibration", memory=keys.TUNE_CALIBRATION)
+    if job is None:
+        st.caption(
+            "A detection with score 0.7 should be right seven times in ten (IoU 0.50). The curves are fitted on one "
+            "half of the recordings and judged on the other. They keep the same detections in the same order within "
+            "their class: what changes is how classes compare, and what a score says."
+        )
+        return
+    if not background.ready(job, button="Stop"):
+        return
+    found: Calibration = job.value
+    st.markdown(f"**{plain(found.sentence())}**")
+    table, chart = st.columns([3, 2], gap="medium")
+    with table:
+        tables.draw_calibration_frame(tables.calibration_frame(found))
+        st.caption(plain(calibration_table(found).note))
+    with chart:
+        figure = charts.reliability_chart(found.held_out.before, found.held_out.after, height=300)
+        plotting.draw(figure, key="tune_reliability", alt="Precision against score, before and after, held out")
+    if (found.settings.temperature, found.settings.isotonic) == (settings.temperature, settings.isotonic):
+        st.caption("This calibration is in use.")
+    else:
+        st.button(
+            "Use this calibration",
+            icon=":material/check:",
+            on_click=sliders.put,
+            kwargs={"temperature": dict(found.settings.temperature), "isotonic": dict(found.settings.isotonic)},
+        )
+
+
+def fuse(scene: Scene) -> None:
+    """Mix prediction sets: weights searched on one half, reported on the other; kept as a set."""
+    files = {s.name: {n: f for n, f in s.files.items() if n in scene.recordings} for s in scene.root.prediction_sets}
+    files = {name: found for name, found in files.items() if found}
+    left, middle, right = st.columns([4, 1, 2], vertical_alignment="bottom")
+    chosen = left.multiselect(
+        "Prediction sets", list(files), default=list(files)[:2], format_func=shown, key=keys.TUNE_FUSED
+    )
+    seed = _seed(middle)
+    labels = {name: r.label_path for name, r in scene.recordings.items() if r.label_path is not None}
+    systems = {name: files[name] for name in chosen}
+    read = [*labels.values(), *(file for of in systems.values() for file in of.values())]
+    key = ("fuse", tuple(chosen), seed, file_signatures(read))
+
+    def work(tuning_set: TuningSet, progress: Any) -> Any:
+        return search_weights(systems, labels, seed=seed, progress=progress)
+
+    def begin() -> None:
+        scene.bench.background(key, work, title="Fusion")
+
+    right.button("Search weights", icon=":material/join:", type="primary", on_click=begin, disabled=len(chosen) < 2)
+    job = scene.bench.jobs.find(key)
+    if job is None:
+        st.caption(
+            "Regions of several prediction sets that point the same way become one. How much each set counts is "
+            "searched on one half of the recordings and reported on the other, each set by itself beside it."
+        )
+        return
+    if not background.ready(job, button="Stop", again=scene.bench.jobs):
+        return
+    found: FusionSearch = job.value
+    st.markdown(f"**{plain(found.sentence())}**")
+    tables.draw_fusion_frame(fusion_table(found))
+    st.caption(plain(fusion_table(found).note.removesuffix(found.sentence())))
+    if sum(weight > 0 for weight in found.weights) < 2:
+        return
+    name = st.text_input("Name", value=clean_name(" and ".join(chosen)), key=keys.TUNE_FUSED_NAME).strip()
+    kept = ("fused", key, name)
+
+    def keep(tuning_set: TuningSet, progress: Any) -> Any:
+        everything = {s.name: dict(s.files) for s in scene.root.prediction_sets if s.name in chosen}
+        return fuse_into_set(
+            {name: everything[name] for name in found.names},
+            found.weights,
+            name=name or None,
+            data=str(scene.root.path),
+            settings=found.settings,
+            seed=found.seed,
+            progress=progress,
+        )
+
+    def begin_keeping() -> None:
+        scene.bench.background(kept, keep, title="Fusing")
+        st.session_state[keys.TUNE_FUSION] = kept
+
+    st.button("Keep as a prediction set", icon=":material/save:", on_click=begin_keeping)
+    writing = scene.bench.jobs.find(st.session_state.get(keys.TUNE_FUSION))
+    if writing is not None and background.ready(writing, button="Stop"):
+        stored, report = writing.value
+        st.success(plain(f"{stored.name}: {report.n_detections:,} detections of {len(report.recordings)} recordings."))
+        for sentence in report.notes:
+            st.warning(plain(sentence))
+        for recording, what in report.compressed:
+            st.warning(plain(f"{recording}: {'; '.join(what.lines())}"))
+
+
 def frame(scene: Scene) -> None:
     """Four panels of a moment: labels, saved, as it stands, and what changed."""
     names = [r.name for r in scene.bench.tuning_set.recordings]
     if st.session_state.get(keys.TUNE_FRAME_RECORDING) not in names:
         st.session_state[keys.TUNE_FRAME_RECORDING] = names[0]
-    one, two, three = st.columns([3, 5, 3], vertical_alignment="bottom")
-    name = one.selectbox("Recording", names, key=keys.TUNE_FRAME_RECORDING)
+    left, middle, right = st.columns([3, 5, 3], vertical_alignment="bottom")
+    name = left.selectbox("Recording", names, key=keys.TUNE_FRAME_RECORDING)
     recording = scene.bench.tuning_set.recording(name)
     before, after = (scene.bench.tuning_set.resolved(s) for s in (scene.system.settings, scene.settings))
     changes = changed_frames(recording, before, after).tolist()
@@ -233,8 +394,8 @@ def frame(scene: Scene) -> None:
     if keys.TUNE_FRAME not in st.session_state:
         st.session_state[keys.TUNE_FRAME] = min(changes[0] if changes else 0, last)
     st.session_state[keys.TUNE_FRAME] = min(st.session_state[keys.TUNE_FRAME], last)
-    number = int(two.slider("Frame (100 ms)", 0, last, key=keys.TUNE_FRAME))
-    with three.container(horizontal=True, gap="small"):
+    number = int(middle.slider("Frame (100 ms)", 0, last, key=keys.TUNE_FRAME))
+    with right.container(horizontal=True, gap="small"):
         earlier, later = [k for k in changes if k < number], [k for k in changes if k > number]
         for icon, text, targets, index in (
             ("skip_previous", "Previous change", earlier, -1),
@@ -355,8 +516,8 @@ def save(scene: Scene) -> None:
         st.markdown("**Save as a system**")
         name = st.text_input("Name", value=f"{scene.system.name} tuned", key=keys.TUNE_NAME).strip()
         folder = systems_folder()
-        st.caption(plain(f"A TOML file in {folder}; predict, systems, tune and this page take it by its name."))
-        said: tuple[bool, str] | None = st.session_state.pop(keys.TUNE_SAID, None)
+        st.caption(plain(f"A TOML file in {folder}; predict, systems, tune and this page find it by its name."))
+        message: tuple[bool, str] | None = st.session_state.pop(keys.TUNE_SAID, None)
         with st.container(horizontal=True):
             st.button("Save", icon=":material/save:", type="primary", on_click=_save, args=(scene.system, folder))
             try:
@@ -366,18 +527,18 @@ def save(scene: Scene) -> None:
                 )
             except SaiError as error:
                 st.caption(plain(error))
-        if said is not None:
-            (st.success if said[0] else st.error)(plain(said[1]))
+        if message is not None:
+            (st.success if message[0] else st.error)(plain(message[1]))
     with right.container(border=True):
         st.markdown("**Export the submission**")
         folder_text = st.text_input(
             "Folder",
             value=str(Path.home() / "sai-submissions" / _file_name(scene.system.name)),
             key=keys.TUNE_FOLDER,
-            help="Outside of the data root. One <recording>.json each, compressed where it would exceed 20 MB.",
+            help="Outside the data root. One <recording>.json per recording, compressed where it would exceed 20 MB.",
         ).strip()
         n = len(scene.bench.tuning_set)
-        again = st.checkbox("Replace files of these names", key=keys.TUNE_REPLACE)
+        again = st.checkbox("Replace files with these names", key=keys.TUNE_REPLACE)
         key = ("export", folder_text, again, scene.settings.part("candidates", "select", "export"))
         if st.button(
             f"Export {n} file{'s' * (n > 1)}", icon=":material/upload_file:", disabled=not folder_text, type="primary"
@@ -427,6 +588,8 @@ VIEWS: Final[dict[str, Callable[[Scene], None]]] = {
     "Curves": curves,
     "Heat map": heat,
     "Search": search,
+    "Calibrate": calibrate,
+    "Fuse": fuse,
     "Frame": frame,
     "Compare": compare,
     "Save, export": save,

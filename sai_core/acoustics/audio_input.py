@@ -330,29 +330,29 @@ class AudioInput:
     def notes(self) -> tuple[str, ...]:
         """Sentences on what was done to the input so far; complete once every block has been read in order."""
         facts = self.facts
-        said = list(self.file_notes)
+        notes = list(self.file_notes)
         if self._rate != SAMPLE_RATE_HZ:
-            said.append(f"Resampled from {self._rate} Hz to {SAMPLE_RATE_HZ} Hz.")
+            notes.append(f"Resampled from {self._rate} Hz to {SAMPLE_RATE_HZ} Hz.")
         if not self.held.all():
             gone = [f"{hz:.0f}" for hz, held in zip(self._centres_hz, self.held, strict=True) if not held]
-            said.append(
+            notes.append(
                 f"The file holds nothing above {HELD_SHARE * self._rate / 2:.0f} Hz ({self._rate} Hz): "
-                f"{len(gone)} of {len(self.held)} bands are empty and count nowhere (at {', '.join(gone)} Hz)."
+                f"{len(gone)} of {len(self.held)} bands are empty and are ignored (at {', '.join(gone)} Hz)."
             )
         if self._pick is not None:
             numbers = ", ".join(str(i + 1) for i in self._pick)
-            said.append(f"Took capsules {numbers} of the 32-channel recording.")
+            notes.append(f"Took capsules {numbers} of the 32-channel recording.")
         if self._tail:
             # four digits: 2399 samples are not "100 ms"
             left_out = 1000 * self._tail / SAMPLE_RATE_HZ
-            said.append(f"Left out the last {left_out:.4g} ms, which do not fill a frame of 100 ms.")
+            notes.append(f"Left out the last {left_out:.4g} ms, which do not fill a frame of 100 ms.")
         if facts.n_frames == 0:
-            said.append("The recording is shorter than one frame of 100 ms: there are no maps.")
+            notes.append("The recording is shorter than one frame of 100 ms: there are no maps.")
         if self._non_finite:
-            said.append(f"{self._non_finite} samples are NaN, infinite or beyond {LARGEST_SAMPLE:g} and count as 0.")
+            notes.append(f"{self._non_finite} samples are NaN, infinite or beyond {LARGEST_SAMPLE:g} and count as 0.")
         if self._clipped:
-            said.append(f"{self._clipped} samples are clipped: levels and directions there are less certain.")
-        return tuple(said)
+            notes.append(f"{self._clipped} samples are clipped: levels and directions there are less certain.")
+        return tuple(notes)
 
     def _raw(self, first: int, last: int) -> AudioArray:
         """Samples [first, last) of the file, finite, the wanted channels; fewer at the file's end."""

@@ -63,6 +63,7 @@ from sai_core.geometry import (
     em32_capsules_deg,
     fibonacci_lattice_deg,
 )
+from sai_core.installation import asset
 from sai_core.progress import Progress, no_progress
 from sai_core.threads import one_torch_thread, torch_threads
 
@@ -71,7 +72,7 @@ Steering = Literal["plane_wave", "rigid_sphere"]
 AudioSource = str | os.PathLike[str] | npt.ArrayLike
 FloatMaps = npt.NDArray[np.floating[Any]]
 
-SHIPPED_UPLAM: Final[Path] = Path(__file__).resolve().parents[2] / "assets" / "weights" / "uplam.safetensors"
+SHIPPED_UPLAM: Final[Path] = asset("weights", "uplam.safetensors")
 """Weights trained by this project on simulated rooms."""
 
 _CPU_BATCH: Final[int] = 20
@@ -243,20 +244,20 @@ class MapMaker:
 
     def describe(self) -> dict[str, str]:
         """Everything that the maps depend on besides audio and the content of the weights file."""
-        said: dict[str, str] = {
+        facts: dict[str, str] = {
             "kind": self.options.kind,
             "visibility": self.recipe,
             "normalise": self.normalise,
             "dtype": self.options.dtype,
         }
         if self.options.kind == "beamformer":
-            said["steering"] = self.options.steering
+            facts["steering"] = self.options.steering
         if self.options.stored != "float16":
             # left out at the default, so that entries made before it existed are found
-            said["stored"] = self.options.stored
+            facts["stored"] = self.options.stored
         if self.weights is not None:
-            said["weights"] = self.weights.name
-        return said
+            facts["weights"] = self.weights.name
+        return facts
 
     def notes(self) -> tuple[str, ...]:
         """Sentences on which weights are in use."""
@@ -538,7 +539,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        raise InputError(f"'{name}' is no device; choose auto, cpu or cuda.") from error
+        raise InputError(f"'{name}' is not a device; choose auto, cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise EnvironmentProblem("torch sees no GPU on this machine; choose the device cpu.")
     return device

@@ -461,7 +461,7 @@ def load_uplam(
     # what the published 32-channel file would give is a list of 98 wrong keys
     if any("bproj_layers." in key for key in state):
         raise InputError(f"{file}: these are weights of the 32-channel LAM; choose the kind lam32 for them.")
-    # made outside of inference mode whatever the caller's is, so that the weights can be used and changed anywhere
+    # made outside inference mode whatever the caller's is, so that the weights can be used and changed anywhere
     with torch.inference_mode(mode=False):
         model = UpLAM(config, dtype=dtype)
         load_into(model, state, file, what="UpLAM")

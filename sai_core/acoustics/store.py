@@ -235,7 +235,9 @@ def _make(key: str, source: AudioInput, maker: MapMaker, progress: Progress) -> 
             return held[first]
         entry = _blocks.get(block_keys[first])
         if entry is None:
-            raise EnvironmentProblem(f"{_blocks.path(block_keys[first])}: vanished while it was used; start again.")
+            raise EnvironmentProblem(
+                f"{_blocks.path(block_keys[first])}: disappeared while it was in use; start again."
+            )
         return entry.arrays
 
     done = {first for first in expected if _blocks.get(block_keys[first]) is not None}

@@ -17,7 +17,7 @@
 ``"precedence"``
     Ours: what comes first counts, as in hearing. Direct sound arrives before its reflections, so the blocks in which a
     band gets louder point to the source and those in which it fades point to the walls. Ten windows of 512 samples a
-    frame (hop 240, centred on 10 ms, over the borders of frames; outside of the recording is silence), every bin of
+    frame (hop 240, centred on 10 ms, over the borders of frames; outside the recording is silence), every bin of
     the report's bands. With ``P(t)`` the power of a window in a band and ``F(t)``, the largest of the 32 windows before
     it let down by 60 dB in 0.3 s (what a reverberant room would still give), a window's matrix is weighted with
     ``(max(0, 1 - F / P)^2 + 0.01) / sqrt(P)``, and a frame is the sum over its own windows and those of two frames
@@ -202,7 +202,7 @@ def _basis_on(recipe: Recipe, centres_hz: tuple[float, ...], dtype: torch.dtype,
     else:
         hop, span = (_HOP, SAMPLES_PER_FRAME - _FFT + _HOP) if recipe == "report" else (_CENTRED_HOP, SAMPLES_PER_FRAME)
         basis = _pooled_basis(span // hop)
-    # made outside of inference mode, since a training step may use the cached tensor after an inference did
+    # made outside inference mode, since a training step may use the cached tensor after an inference did
     with torch.inference_mode(mode=False):
         return torch.tensor(basis, dtype=dtype, device=device)
 
@@ -222,7 +222,7 @@ def visibility_tensors(
     audio : float32 or float64 tensor, shape (..., samples, channels)
         Finite samples at 24 kHz; a tail shorter than 2400 samples is left out.
     recipe : {"official", "report", "precedence"}
-        The last one takes what lies outside of ``audio`` for silence; see :func:`halo_frames`.
+        The last one takes what lies outside ``audio`` for silence; see :func:`halo_frames`.
     normalise : {"largest_eigenvalue", "frame", "none"}
         See the module's description.
     centres_hz : tuple of float
@@ -409,7 +409,7 @@ def precedence_visibility(
 ) -> ComplexArray:
     """Visibilities by the precedence recipe (what gets louder counts, over five frames); see the module's description.
 
-    Parameters and result as :func:`official_visibility`; the bands are fixed, and frames outside of ``audio`` are
+    Parameters and result as :func:`official_visibility`; the bands are fixed, and frames outside ``audio`` are
     taken for silence.
     """
     return _as_array(audio, sample_rate_hz, "precedence", dtype, normalise, FEATURE_CENTRES_HZ)

@@ -5,7 +5,8 @@ from sai_core.annotations.compression import CompressionReport, compress_submiss
 from sai_core.annotations.dcase import DcaseMetadata, read_dcase_csv, write_dcase_csv
 from sai_core.annotations.duplicates import drop_exact_duplicates, exact_duplicates
 from sai_core.annotations.names import recording_name
-from sai_core.annotations.reading import ReadResult, read_annotations, read_annotations_with_report
+from sai_core.annotations.reading import ReadResult, holds_nothing, read_annotations, read_annotations_with_report
+from sai_core.annotations.sources import first_of_source
 from sai_core.annotations.table import AnnotationTable
 from sai_core.annotations.writing import write_label_json, write_submission_json
 
@@ -17,6 +18,8 @@ __all__ = [
     "compress_submission",
     "drop_exact_duplicates",
     "exact_duplicates",
+    "first_of_source",
+    "holds_nothing",
     "read_annotations",
     "read_annotations_with_report",
     "read_dcase_csv",

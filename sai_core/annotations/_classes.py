@@ -95,8 +95,8 @@ def parse_categories(path: Path, raw: bytes, *, strict: bool = True) -> ClassIds
         if isinstance(error, InputError):
             raise
         if strict:
-            raise InputError(f"{path}: the list 'categories' is not as COCO has it ({error}).") from None
-        message = "the value of 'categories' is not as COCO has it and was not looked at; ids are taken as 0 to 12."
+            raise InputError(f"{path}: the list 'categories' is not valid COCO ({error}).") from None
+        message = "the value of 'categories' is not valid COCO and was ignored; ids are taken as 0 to 12."
         return ClassIds(notes=(Note("categories_unread", message),))
     return _class_ids(given)
 
@@ -113,7 +113,7 @@ def _named_ids(path: Path, raw: bytes) -> dict[int, str]:
     result: dict[int, str] = {}
     for k, (number, name) in enumerate(pairs):
         if number in result:
-            raise InputError(f"{path}: category {k}: the id {number} stands twice; category ids must be unique.")
+            raise InputError(f"{path}: category {k}: the id {number} appears twice; category ids must be unique.")
         result[number] = name
     return result
 
@@ -148,8 +148,8 @@ def _class_ids(given: dict[int, str]) -> ClassIds:
         del names[number]
     notes: tuple[Note, ...] = _merged(given, known)
     if by_place:
-        told = ", ".join(f"{show(given[k])} as {CLASS_NAMES[c]}" for k, c in by_place.items())
-        message = f"names in 'categories' that are not known were taken by their place in the list: {told}."
+        taken = ", ".join(f"{show(given[k])} as {CLASS_NAMES[c]}" for k, c in by_place.items())
+        message = f"names in 'categories' that are not known were taken by their place in the list: {taken}."
         notes += (Note("categories_by_place", message),)
     return ClassIds(known, names, notes)
 
@@ -160,14 +160,14 @@ def _merged(given: dict[int, str], known: dict[int | float, int]) -> tuple[Note,
     for number in given:
         if number in known:
             ids.setdefault(known[number], []).append(number)
-    told = []
+    merged = []
     for category, several in ids.items():
         if len(several) > 1:
             listed = " and ".join(f"{show(given[k])} (id {k})" for k in several[:3])
-            told.append(f"{listed}{' and more' if len(several) > 3 else ''} as {CLASS_NAMES[category]}")
-    if not told:
+            merged.append(f"{listed}{' and more' if len(several) > 3 else ''} as {CLASS_NAMES[category]}")
+    if not merged:
         return ()
-    return (Note("categories_merged", f"several ids in 'categories' are taken as one class: {', '.join(told)}."),)
+    return (Note("categories_merged", f"several ids in 'categories' are taken as one class: {', '.join(merged)}."),)
 
 
 def _by_place(given: dict[int, str], known: dict[int | float, int]) -> dict[int, int]:

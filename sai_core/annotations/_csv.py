@@ -202,7 +202,7 @@ def _named_columns(path: Path, header: Row) -> tuple[tuple[Column, ...] | None, 
     if "source" not in found:
         notes.append(Note("no_source", "has no column of source numbers; all are taken as 0."))
     if others:
-        notes.append(Note("other_columns", f"columns that were not looked at: {_listed(others)}."))
+        notes.append(Note("other_columns", f"columns that were ignored: {_listed(others)}."))
     converted = [f"{c.role} from {c.unit}" for _, c in found.values() if c.role in wanted and c.factor != 1.0]
     if converted:
         notes.append(Note("units", f"units were converted by the header: {', '.join(converted)}."))
@@ -231,13 +231,13 @@ def _column_of(name: str, index: int) -> Column | None:
     return Column(role, index)
 
 
-def _is_better(name: str, other: str) -> bool:
+def _is_better(name: str, rival: str) -> bool:
     """Whether of two columns of one kind the first is meant: the number of a class beside its name."""
 
     def is_name(text: str) -> bool:
         return "name" in _WORD.findall(_CAMEL.sub(" ", text).lower())
 
-    return is_name(other) and not is_name(name)
+    return is_name(rival) and not is_name(name)
 
 
 def _listed(names: list[str]) -> str:

@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations._classes import ClassIds
-from sai_core.annotations._columns import Columns, Sink
+from sai_core.annotations._columns import Columns, ColumnSink, reordered
+from sai_core.annotations._points import Decimals, Points
 from sai_core.annotations._scan import Run, show
 from sai_core.annotations.notes import FileNotes, Note, distance_note, left_out_classes
+from sai_core.annotations.table import PackedPoints
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.taxonomy import N_CLASSES
@@ -30,7 +32,7 @@ from sai_core.taxonomy import N_CLASSES
 MAX_FRAME: Final[int] = 10_000_000
 """Eleven days at 10 frames a second."""
 MAX_POINTS: Final[int] = 2**28
-"""As many as fit into the largest text that is read (8 bytes for the shortest point); 6.4 GB of columns."""
+"""As many as fit into the largest text that is read (8 bytes for the shortest point); 6.4 GB of columns as float64."""
 _INT64_LIMIT: Final[int] = 2**63
 _IDS_FROM_ONE: Final[str] = (
     "no annotation has class 0 and some have 13, so ids seem to count from 1, and every class is then read as the next "
@@ -78,10 +80,10 @@ class BadBatch(Exception):
 
 
 class TableBuilder:
-    """Checks decoded annotations and moves them into a sink, a batch at a time."""
+    """Checks decoded annotations and moves them into columns, a batch at a time."""
 
-    def __init__(self, sink: Sink, options: ReadOptions) -> None:
-        self._sink = sink
+    def __init__(self, options: ReadOptions) -> None:
+        sink = self._sink = ColumnSink()
         self._options = options
         self._n_polygons = 0
         self._n_points = 0
@@ -96,12 +98,16 @@ class TableBuilder:
         sink.append("polygon_offsets", zero)
         sink.append("point_offsets", zero)
 
-    def add(self, batch: list[LabelAnnotation]) -> None:
-        """Take annotations in file order; raises :class:`BadBatch` (and takes none) where one breaks a rule."""
+    def add(self, batch: list[LabelAnnotation], points: Points | None = None) -> None:
+        """Take annotations in file order; raises :class:`BadBatch` (and takes none) where one breaks a rule.
+
+        With ``points``, these are the points of the annotations, whose segmentations are empty; one that would have to
+        be left out counts as breaking a rule then.
+        """
         file_ids = _whole_numbers([a.category_id for a in batch])
         category = self.classes.in_batch(file_ids)
         known = (category >= 0) & (category < N_CLASSES)
-        if not known.all() and self._options.unknown_classes == "error":
+        if not known.all() and (self._options.unknown_classes == "error" or points is not None):
             raise BadBatch
         self.video_ids |= {bytes(a.video_id) for a in batch} - {b"null"}
         left_out = file_ids[~known]
@@ -109,34 +115,22 @@ class TableBuilder:
             batch = [a for a, keep in zip(batch, known.tolist(), strict=True) if keep]
             category = category[known]
         if batch:
-            self._append(batch, category)
+            self._append(batch, category, points)
         # a batch that breaks a rule has been refused by now
         self._left_out.update(left_out.tolist())
 
-    def _append(self, batch: list[LabelAnnotation], category: npt.NDArray[np.int64]) -> None:
+    def _append(self, batch: list[LabelAnnotation], category: npt.NDArray[np.int64], read: Points | None) -> None:
         frame = _whole_numbers([a.metadata_frame_index for a in batch])
         instance = _whole_numbers([-1 if a.instance_id is None else a.instance_id for a in batch])
         # None becomes NaN
         distance = np.array([a.distance for a in batch], dtype=np.float64)
         score = np.array([a.score for a in batch], dtype=np.float64)
-        n_lists = [len(a.segmentation) for a in batch]
-        lists: list[Part] = list(chain.from_iterable([a.segmentation for a in batch]))
-        sizes = list(map(len, lists))
-        n = sum(sizes)
-        if any(isinstance(part, np.ndarray) for part in lists):
-            points = np.concatenate([np.asarray(part, dtype=np.float64).reshape(-1, 3) for part in lists])
-        else:
-            points = np.fromiter(chain.from_iterable(chain.from_iterable(lists)), dtype=np.float64, count=3 * n)
-            points = points.reshape(n, 3)
+        points = _points_of(batch) if read is None else read
         # NaN (absent) passes both comparisons of scores
         if frame.min() < 0 or frame.max() > MAX_FRAME or np.any(score < 0.0) or np.any(score > 1.0):
             raise BadBatch
-        if n:
-            # rows of one coordinate each: reducing along the contiguous axis is ten times faster
-            coordinates = np.ascontiguousarray(points.T)
-            low, high = coordinates.min(axis=1), coordinates.max(axis=1)
-            if self._options.check_canvas and (low[0] < 0 or low[1] < 0 or high[0] > ERP_WIDTH or high[1] > ERP_HEIGHT):
-                raise BadBatch
+        if self._options.check_canvas and not (_within(points.x, ERP_WIDTH) and _within(points.y, ERP_HEIGHT)):
+            raise BadBatch
         self._sorted &= bool(frame[0] >= self._last_frame and np.all(frame[1:] >= frame[:-1]))
         self._last_frame = int(frame[-1])
         self.has_score |= not np.isnan(score).all()
@@ -146,12 +140,11 @@ class TableBuilder:
         sink.append("instance_id", instance)
         sink.append("distance_cm", distance)
         sink.append("score", score)
-        sink.append("polygon_offsets", np.cumsum(n_lists, dtype=np.int64) + self._n_polygons)
-        sink.append("point_offsets", np.cumsum(sizes, dtype=np.int64) + self._n_points)
-        sink.append("points_xy", points[:, :2])
-        sink.append("energy", points[:, 2])
-        self._n_polygons += len(sizes)
-        self._n_points += n
+        sink.append("polygon_offsets", np.cumsum(points.n_parts, dtype=np.int64) + self._n_polygons)
+        sink.append("point_offsets", np.cumsum(points.part_sizes, dtype=np.int64) + self._n_points)
+        sink.append_points(points.x, points.y, points.energy)
+        self._n_polygons += len(points.part_sizes)
+        self._n_points += int(points.part_sizes.sum())
         self.n_annotations += len(batch)
 
     @property
@@ -159,22 +152,44 @@ class TableBuilder:
         """Points moved into the sink so far."""
         return self._n_points
 
-    def finish(self, notes: tuple[Note, ...] = ()) -> tuple[Columns, FileNotes]:
+    def finish(self, notes: tuple[Note, ...] = ()) -> tuple[Columns, PackedPoints, FileNotes]:
         """All columns, sorted by frame (stable), and what is to be told of the file, with the notes given first."""
-        columns = self._sink.finish()
+        columns, points = self._sink.finish()
         counts: Counter[str] = Counter()
         for file_id, n in self._left_out.items():
             counts[self.classes.shown(file_id)] += n
-        told = [*notes, *self.classes.notes]
+        remarks = [*notes, *self.classes.notes]
         from_one = self.classes.known is None and set(self._left_out) == {N_CLASSES}
         if from_one and not np.any(columns["category_id"] == 0):
-            told.append(Note("ids_from_one", _IDS_FROM_ONE))
+            remarks.append(Note("ids_from_one", _IDS_FROM_ONE))
         small = distance_note(columns["distance_cm"])
         if small is not None:
-            told.append(small)
+            remarks.append(small)
         if not self._sorted:
-            columns = self._sink.reordered(columns, np.argsort(columns["frame"], kind="stable"))
-        return columns, FileNotes(left_out_classes(counts), tuple(told))
+            columns, points = reordered(columns, points, np.argsort(columns["frame"], kind="stable"))
+        return columns, points, FileNotes(left_out_classes(counts), tuple(remarks))
+
+
+def _points_of(batch: list[LabelAnnotation]) -> Points:
+    """Points of decoded annotations."""
+    lists: list[Part] = list(chain.from_iterable([a.segmentation for a in batch]))
+    sizes = np.array(list(map(len, lists)), np.int64)
+    n = int(sizes.sum())
+    if any(isinstance(part, np.ndarray) for part in lists):
+        points = np.concatenate([np.asarray(part, dtype=np.float64).reshape(-1, 3) for part in lists])
+    else:
+        points = np.fromiter(chain.from_iterable(chain.from_iterable(lists)), dtype=np.float64, count=3 * n)
+        points = points.reshape(n, 3)
+    # rows of one coordinate each: reducing along the contiguous axis is ten times faster
+    x, y, energy = np.ascontiguousarray(points.T)
+    return Points(x, y, energy, sizes, np.array([len(a.segmentation) for a in batch], np.int64))
+
+
+def _within(values: npt.NDArray[np.float64] | Decimals, limit: int) -> bool:
+    """Whether all numbers lie from 0 to a limit."""
+    if isinstance(values, Decimals):
+        return int(values.codes.max(initial=0)) <= limit * 10**values.decimals
+    return not len(values) or bool(values.min() >= 0 and values.max() <= limit)
 
 
 def _whole_numbers(values: list[int | float]) -> npt.NDArray[np.int64]:

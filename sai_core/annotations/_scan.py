@@ -1,6 +1,6 @@
 """Forward scan of a JSON document whose one long list is ``annotations``.
 
-The document is never held as a whole. Braces outside of strings mark where each element of the list begins and ends;
+The document is never held as a whole. Braces outside strings mark where each element of the list begins and ends;
 they are found in NumPy (a dense label has about sixteen such bytes in ten kilobytes), and elements are handed out in
 runs of at most a buffer. Every other top-level value is handed out as its raw bytes, in whatever order the keys stand.
 """
@@ -99,9 +99,7 @@ class DocumentScanner:
         InputError
             Not a JSON object, malformed or cut off, a key twice, ``annotations`` not a list of objects, or a limit.
         """
-        first = self._peek()
-        if first != _OPEN:
-            raise InputError(f"{self._path}: {self._describe_start(first)}")
+        self.check_start()
         self._position += 1
         if self._peek() == _CLOSE:
             self._position += 1
@@ -115,12 +113,24 @@ class DocumentScanner:
                 if byte != _COMMA:
                     self._fail(byte, "between two keys of the file")
         if self._peek() != -1:
-            raise InputError(f"{self._path}: there is text behind the end of the JSON object; remove it.")
+            raise InputError(f"{self._path}: there is text after the end of the JSON object; remove it.")
         if "annotations" not in self.keys:
             found = ", ".join(show(key) for key in self.keys[:6]) or "none"
             raise InputError(
                 f"{self._path}: has no key 'annotations' (keys found: {found}); this is not an annotation file."
             )
+
+    def check_start(self) -> None:
+        """Make sure that an object begins here.
+
+        Raises
+        ------
+        InputError
+            Something else does.
+        """
+        first = self._peek()
+        if first != _OPEN:
+            raise InputError(f"{self._path}: {self._describe_start(first)}")
 
     def _describe_start(self, byte: int) -> str:
         if byte == -1:
@@ -137,13 +147,13 @@ class DocumentScanner:
             self._fail(byte, "where a key of the file should start")
         key = self._key()
         if key in self.keys:
-            raise InputError(f"{self._path}: the key {show(key)} stands twice at the top level; keep one.")
+            raise InputError(f"{self._path}: the key {show(key)} appears twice at the top level; keep one.")
         self.keys.append(key)
         if len(self.keys) > 10_000:
             raise InputError(f"{self._path}: has more than 10,000 top-level keys; this is not an annotation file.")
         byte = self._peek()
         if byte != _COLON:
-            self._fail(byte, f"behind the key {show(key)}")
+            self._fail(byte, f"after the key {show(key)}")
         self._position += 1
         byte = self._peek()
         if key == "annotations":
@@ -223,14 +233,14 @@ class DocumentScanner:
             if byte == _CLOSE_LIST:
                 return
             if byte != _COMMA:
-                self._fail(byte, f"behind annotation {self._n_items - 1}")
+                self._fail(byte, f"after annotation {self._n_items - 1}")
             byte = self._peek()
 
     def _require_object(self, byte: int) -> None:
         if byte == -1:
             self._fail(byte, f"where annotation {self._n_items} should start")
         if byte == _CLOSE_LIST:
-            self._fail(byte, f"behind the comma after annotation {self._n_items - 1}")
+            self._fail(byte, f"after the comma after annotation {self._n_items - 1}")
         if byte != _OPEN:
             raise InputError(f"{self._path}: annotation {self._n_items} is not an object in {{}}.")
 

@@ -131,6 +131,11 @@ class ByteSource:
         self._stream.close()
 
     @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._size
+
+    @property
     def fraction(self) -> float:
         """Part of the file on disk that has been read, in [0, 1]."""
         return min(self._raw_read / self._size, 1.0) if self._size else 1.0
@@ -207,7 +212,7 @@ class ByteSource:
                 if not rest:
                     return b""
                 if not rest.lstrip(b"\x00").startswith(_GZIP_MAGIC[: len(rest.lstrip(b"\x00"))]):
-                    raise InputError(f"{self._path}: there is something else behind the gzip data; pack it again.")
+                    raise InputError(f"{self._path}: there is something else after the gzip data; pack it again.")
                 self._inflater = zlib.decompressobj(wbits=31)
                 self._raw = rest.lstrip(b"\x00")
             data = self._inflater.unconsumed_tail or self._raw

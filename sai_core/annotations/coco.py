@@ -157,8 +157,8 @@ def parse_head(path: Path, images: bytes, categories: bytes) -> CocoHead:
     classes = parse_categories(path, categories)
     if classes.known is None and not classes.notes:
         # COCO files usually count from 1
-        told = f"has no 'categories'; ids are taken as 0 to {N_CLASSES - 1}, 0 as {CLASS_NAMES[0]}."
-        notes += (Note("categories_missing", told),)
+        message = f"has no 'categories'; ids are taken as 0 to {N_CLASSES - 1}, 0 as {CLASS_NAMES[0]}."
+        notes += (Note("categories_missing", message),)
     return CocoHead(infos, classes, notes)
 
 
@@ -166,7 +166,7 @@ def _parse_images(path: Path, raw: bytes) -> tuple[dict[int | float, ImageInfo],
     try:
         images = msgspec.json.decode(raw or b"[]", type=list[_Image])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the list 'images' is not as COCO has it ({error}).") from None
+        raise InputError(f"{path}: the list 'images' is not valid COCO ({error}).") from None
     check_one_recording(path, {bytes(image.video_id) for image in images} - {b"null"})
     result: dict[int | float, ImageInfo] = {}
     frames: dict[int, int] = {}
@@ -176,7 +176,7 @@ def _parse_images(path: Path, raw: bytes) -> tuple[dict[int | float, ImageInfo],
         where = f"{path}: image {k}"
         number = _whole(where, "id", image.id)
         if number in result:
-            raise InputError(f"{where}: the id {number} stands twice; image ids must be unique.")
+            raise InputError(f"{where}: the id {number} appears twice; image ids must be unique.")
         before, numbered = _numbered(image.file_name or "")
         if numbered is not None:
             series.setdefault(before, k)
@@ -201,13 +201,13 @@ def _parse_images(path: Path, raw: bytes) -> tuple[dict[int | float, ImageInfo],
         result[number] = ImageInfo(frame, ERP_WIDTH / width, ERP_HEIGHT / height)
     if len(series) > 1:
         first, second = list(series)[:2]
-        told = (
+        mixture = (
             f"images {series[first]} and {series[second]} belong to different series of frames ({show(first)} and "
-            f"{show(second)}, each with a number behind)"
+            f"{show(second)}, each followed by a number)"
         )
         if by_name:
-            raise InputError(f"{path}: {told}; a COCO file must hold one recording.")
-        return result, (Note("several_series", f"{told}; by their 'frame_index' they are taken as one recording."),)
+            raise InputError(f"{path}: {mixture}; a COCO file must hold one recording.")
+        return result, (Note("several_series", f"{mixture}; by their 'frame_index' they are taken as one recording."),)
     if by_name and len(frames) > 1 and min(frames) == 1 and max(frames) == len(frames):
         message = "the frame numbers in the image names begin at 1, and are taken as frames counted from 0."
         return result, (Note("frames_from_one", message),)

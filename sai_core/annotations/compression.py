@@ -17,13 +17,14 @@ Steps, each only as far as needed:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations._hull import convex_hull
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, point_blocks
 from sai_core.annotations.writing import MAX_SUBMISSION_BYTES, rounded, submission_pieces
 from sai_core.errors import InputError
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, unwrap_columns
@@ -41,6 +42,7 @@ _ENERGY_WEIGHT: Final[float] = 0.5
 _METRIC_WIDTH, _METRIC_HEIGHT = 100, 50
 _INSIDE: Final[float] = 1e-6
 """Cross product (square pixels) by which a pixel must be inside; the evaluator computes in float32."""
+_SHORTEST_POINT: Final[int] = len(b"[0,0,0],")
 _EMPTY_BYTES: Final[int] = len(b'{"annotations":[]}')
 _CHUNK_POINTS: Final[int] = 1 << 20
 
@@ -126,6 +128,11 @@ def compress_submission(
     progress : Progress
         Called while points are ranked.
 
+    Notes
+    -----
+    Packed points (:mod:`sai_core.annotations._packed`) are unpacked a block at a time, and only as many points of a
+    part are put in order as could fit: a submission of a gigabyte needs a fraction of that in memory.
+
     Returns
     -------
     compressed : AnnotationTable
@@ -145,11 +152,13 @@ def compress_submission(
     size = _text_size(table, max_bytes)
     if size is not None:
         return table, _report(table, table, max_bytes, size)
-    decimals, digits = _ROUNDINGS[-1]
     shorter = _rounded_scores(table)
-    for decimals, digits in _ROUNDINGS:
+    frame_bytes = _frame_bytes(shorter)
+    decimals, digits = _ROUNDINGS[-1]
+    # where not even the shortest numbers would fit, no rounding needs a look
+    for decimals, digits in _ROUNDINGS if _SHORTEST_POINT * table.n_points <= 1.1 * max_bytes else ():
         # the estimate saves writing a large table three times; close calls are decided by writing
-        if _estimate(shorter, decimals, digits).sum() + _frame_bytes(shorter) > 1.1 * max_bytes:
+        if _estimate(shorter, decimals, digits).sum() + frame_bytes > 1.1 * max_bytes:
             continue
         candidate = _rounded_points(shorter, decimals, digits)
         size = _text_size(candidate, max_bytes)
@@ -157,11 +166,12 @@ def compress_submission(
             return candidate, _report(
                 table, candidate, max_bytes, size, coordinate_decimals=decimals, energy_digits=digits
             )
-    ranks = _ranks(shorter, progress)
-    lengths = _estimate(shorter, decimals, digits)
-    limit = _largest_limit(ranks, lengths, max_bytes - _frame_bytes(shorter), min_points)
+    budget = max_bytes - frame_bytes
+    leading = _leading_points(shorter, max(_most_points(shorter, budget), min_points), progress)
+    lengths = _estimate(_replaced(shorter, **leading.columns(shorter)), decimals, digits)
+    limit = _largest_limit(leading.rank, lengths, budget, min_points)
     while True:
-        candidate = _rounded_points(_thinned(shorter, ranks, limit), decimals, digits)
+        candidate = _rounded_points(_thinned(shorter, leading, limit), decimals, digits)
         size = _text_size(candidate, max_bytes)
         if size is not None or limit == min_points:
             break
@@ -220,6 +230,9 @@ def _text_size(table: AnnotationTable, max_bytes: int) -> int | None:
     return size
 
 
+_POINT_COLUMNS: Final = ("points_xy", "energy")
+
+
 def _replaced(table: AnnotationTable, **columns: npt.NDArray) -> AnnotationTable:
     names = (
         "frame",
@@ -229,10 +242,13 @@ def _replaced(table: AnnotationTable, **columns: npt.NDArray) -> AnnotationTable
         "score",
         "polygon_offsets",
         "point_offsets",
-        "points_xy",
-        "energy",
     )
-    return AnnotationTable(table.recording, **{name: columns.get(name, getattr(table, name)) for name in names})
+    others: dict[str, Any] = {name: columns.get(name, getattr(table, name)) for name in names}
+    if not columns.keys() & set(_POINT_COLUMNS) and (packed := table._packed) is not None:
+        return AnnotationTable.of_packed(table.recording, others, packed)
+    points: dict[str, Any] = {name: columns.get(name) for name in _POINT_COLUMNS}
+    points = {name: getattr(table, name) if values is None else values for name, values in points.items()}
+    return AnnotationTable(table.recording, **others, **points)
 
 
 def _rounded_scores(table: AnnotationTable) -> AnnotationTable:
@@ -254,10 +270,11 @@ def _energy_decimals(table: AnnotationTable, digits: int) -> npt.NDArray[np.int6
     digits as a strong one.
     """
     bounds = table.point_offsets[table.polygon_offsets]
-    filled = np.diff(bounds) > 0
     peak = np.ones(len(table))
-    if filled.any():
-        peak[filled] = np.maximum.reduceat(table.energy, bounds[:-1][filled])
+    for rows, points in point_blocks(table):
+        filled = rows.start + np.flatnonzero(np.diff(bounds[rows.start : rows.stop + 1]))
+        if len(filled):
+            peak[filled] = np.maximum.reduceat(table.energy_of(points), bounds[filled] - points.start)
     exponent = np.floor(np.log10(np.where(peak > 1e-12, peak, 1.0))).astype(np.int64)
     return np.clip(digits - 1 - exponent, digits, 15)
 
@@ -288,9 +305,9 @@ def _estimate(table: AnnotationTable, decimals: int, digits: int) -> npt.NDArray
     energy_decimals = _per_point(table, _energy_decimals(table, digits).astype(np.int8))
     for start in range(0, table.n_points, _CHUNK_POINTS):
         part = slice(start, start + _CHUNK_POINTS)
-        xy = table.points_xy[part]
+        xy = table.xy_of(part)
         length = _number_lengths(xy[:, 0], np.int64(decimals)) + _number_lengths(xy[:, 1], np.int64(decimals))
-        length += _number_lengths(table.energy[part], energy_decimals[part].astype(np.int64))
+        length += _number_lengths(table.energy_of(part), energy_decimals[part].astype(np.int64))
         # brackets, two commas inside, one behind
         result[part] = np.minimum(length + 5, 255)
     return result
@@ -311,24 +328,67 @@ def _number_lengths(values: npt.NDArray[np.float64], decimals: npt.NDArray | np.
     return digits + np.where(shown > 0, shown + 1, 0) + ((values < 0) & (scaled > 0))
 
 
-def _ranks(table: AnnotationTable, progress: Progress) -> npt.NDArray[np.int32]:
-    """Place of each point in the order of importance within its part (0 first)."""
-    ranks = np.empty(table.n_points, dtype=np.int32)
+@dataclass(frozen=True)
+class _Leading:
+    """The points of a table that thinning may keep: those that matter most in their part.
+
+    Attributes
+    ----------
+    offsets : int64, shape (n_parts + 1,)
+        Part ``p`` has the entries ``offsets[p]:offsets[p + 1]``.
+    index : int64, shape (k,)
+        Points of the table, rising.
+    rank : int32, shape (k,)
+        Place of each in the order of importance within its part (0 first).
+    """
+
+    offsets: npt.NDArray[np.int64]
+    index: npt.NDArray[np.int64]
+    rank: npt.NDArray[np.int32]
+
+    def columns(self, table: AnnotationTable) -> dict[str, npt.NDArray]:
+        """Columns of the table with these points alone."""
+        return {
+            "point_offsets": self.offsets,
+            "points_xy": table.xy_of(self.index),
+            "energy": table.energy_of(self.index),
+        }
+
+
+def _most_points(table: AnnotationTable, budget: int) -> int:
+    """A number of points in each part that surely does not fit with one more, however short their numbers are."""
+    counts = np.diff(table.point_offsets)
+    # parts with at least 1, 2, ... points: how many points each further rank adds
+    longer = len(counts) - np.cumsum(np.bincount(counts))
+    return int(np.searchsorted(_SHORTEST_POINT * np.cumsum(longer), budget, side="right")) + 1
+
+
+def _leading_points(table: AnnotationTable, most: int, progress: Progress) -> _Leading:
+    """At most ``most`` points of each part, a block of the table at a time."""
     n_parts = len(table.point_offsets) - 1
-    bounds = table.point_offsets.tolist()
-    for part in range(n_parts):
-        start, stop = bounds[part], bounds[part + 1]
-        if stop - start <= 3:
-            ranks[start:stop] = np.arange(stop - start)
-        else:
-            order = importance_order(table.points_xy[start:stop], table.energy[start:stop])
-            ranks[start + order] = np.arange(stop - start)
-        if part % 256 == 0:
-            progress(part / n_parts, "choosing points")
-    return ranks
+    offsets = np.zeros(n_parts + 1, np.int64)
+    np.cumsum(np.minimum(np.diff(table.point_offsets), most), out=offsets[1:])
+    index, rank = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int32)
+    for rows, points in point_blocks(table):
+        xy, energy = table.xy_of(points), table.energy_of(points)
+        first, last = (int(table.polygon_offsets[row]) for row in (rows.start, rows.stop))
+        bounds = (table.point_offsets[first : last + 1] - points.start).tolist()
+        for part, (start, stop) in zip(range(first, last), pairwise(bounds), strict=True):
+            order = np.arange(stop - start)
+            if stop - start > 3:
+                order = importance_order(xy[start:stop], energy[start:stop], most=most)
+            in_file = np.argsort(order)
+            place = slice(int(offsets[part]), int(offsets[part + 1]))
+            index[place] = points.start + start + order[in_file]
+            rank[place] = in_file
+            if part % 256 == 0:
+                progress(part / n_parts, "choosing points")
+    return _Leading(offsets, index, rank)
 
 
-def importance_order(points_xy: npt.NDArray[np.float64], energy: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def importance_order(
+    points_xy: npt.NDArray[np.float64], energy: npt.NDArray[np.float64], *, most: int | None = None
+) -> npt.NDArray[np.int64]:
     """Indices of a part's points, those first that matter most to its rendered map (evaluator of 2026-06-30).
 
     Parameters
@@ -336,48 +396,60 @@ def importance_order(points_xy: npt.NDArray[np.float64], energy: npt.NDArray[np.
     points_xy : float, shape (n, 2)
         Canvas coordinates (label grid); a part over the seam is made contiguous here.
     energy : float, shape (n,)
+    most : int, optional
+        Only the first so many.
 
     Returns
     -------
-    int64, shape (n,)
-        A permutation. Every beginning of it of three or more points that are not collinear spans a region: the peak,
-        then corners of the convex hull and points far from all before, in turn (farthest-point sampling), then the
-        rest by energy.
+    int64, shape (n,) or (min(n, most),)
+        A permutation, or its beginning. Every beginning of it of three or more points that are not collinear spans a
+        region: the peak, then corners of the convex hull and points far from all before, in turn (farthest-point
+        sampling), then the rest by energy.
     """
     n = len(energy)
+    wanted = n if most is None else min(n, most)
     if n == 0:
         return np.zeros(0, dtype=np.int64)
     xy = np.column_stack([unwrap_columns(points_xy[:, 0]), points_xy[:, 1]])
     extent = max(float(np.ptp(xy, axis=0).max()), 1e-9)
     peak = max(float(energy.max()), 1e-12)
-    features = np.column_stack([xy / extent, _ENERGY_WEIGHT * np.clip(energy, -peak, peak) / peak])
+    # a row each: sums over the short axis of columns would take most of the time
+    features = np.vstack([xy.T / extent, _ENERGY_WEIGHT * np.clip(energy, -peak, peak) / peak])
     is_corner = np.zeros(n, dtype=bool)
     is_corner[convex_hull(xy)] = True
-    position_distance = np.full(n, np.inf)
+    corner_distance = np.where(is_corner, np.inf, -1.0)
     feature_distance = np.full(n, np.inf)
     order: list[int] = []
+    apart, squared = np.empty((3, n)), np.empty(n)
 
     def take(index: int) -> None:
         order.append(index)
-        position_distance[:] = np.minimum(position_distance, np.square(features[:, :2] - features[index, :2]).sum(1))
-        feature_distance[:] = np.minimum(feature_distance, np.square(features - features[index]).sum(1))
+        np.subtract(features, features[:, index, None], out=apart)
+        np.multiply(apart, apart, out=apart)
+        np.add(apart[0], apart[1], out=squared)
+        np.minimum(corner_distance, squared, out=corner_distance)
+        np.add(squared, apart[2], out=squared)
+        np.minimum(feature_distance, squared, out=feature_distance)
         feature_distance[index] = -1.0
         is_corner[index] = False
+        corner_distance[index] = -1.0
 
     take(int(np.argmax(energy)))
     n_corners = int(is_corner.sum())
-    while len(order) < min(n, _SPREAD_POINTS):
+    while len(order) < min(wanted, _SPREAD_POINTS):
         if n_corners and (len(order) <= _LEADING_CORNERS or len(order) % 2 == 0):
-            index = int(np.argmax(np.where(is_corner, position_distance, -1.0)))
+            index = int(np.argmax(corner_distance))
             n_corners -= 1
         else:
             index = int(np.argmax(feature_distance))
             n_corners -= int(is_corner[index])
         take(index)
+    if len(order) == wanted:
+        return np.array(order, dtype=np.int64)
     taken = np.zeros(n, dtype=bool)
     taken[order] = True
     rest = np.argsort(-energy, kind="stable")
-    return np.concatenate([np.array(order, dtype=np.int64), rest[~taken[rest]]])
+    return np.concatenate([np.array(order, dtype=np.int64), rest[~taken[rest]]])[:wanted]
 
 
 def _largest_limit(ranks: npt.NDArray[np.int32], lengths: npt.NDArray[np.uint8], budget: int, min_points: int) -> int:
@@ -387,20 +459,28 @@ def _largest_limit(ranks: npt.NDArray[np.int32], lengths: npt.NDArray[np.uint8],
     return max(int(np.searchsorted(np.cumsum(by_rank), budget, side="right")), min_points)
 
 
-def _thinned(table: AnnotationTable, ranks: npt.NDArray[np.int32], limit: int) -> AnnotationTable:
-    keep = ranks < limit
+def _thinned(table: AnnotationTable, leading: _Leading, limit: int) -> AnnotationTable:
+    keep = leading.rank < limit
+    kept = np.concatenate([[0], np.cumsum(keep)])[leading.offsets]
+    index = leading.index[keep]
+    xy = table.xy_of(index)
+    pieces: list[npt.NDArray[np.int64]] = []
+    done = 0
+    counts = np.diff(kept)
     for part in np.flatnonzero(np.diff(table.point_offsets) > limit).tolist():
-        start, stop = int(table.point_offsets[part]), int(table.point_offsets[part + 1])
-        chosen = keep[start:stop]
-        xy = table.points_xy[start:stop]
-        if not renders(xy[chosen]) and renders(xy):
-            keep[start:stop] = True
-    kept_before = np.concatenate([[0], np.cumsum(keep)])
+        start, stop = int(kept[part]), int(kept[part + 1])
+        if renders(xy[start:stop]):
+            continue
+        whole = np.arange(table.point_offsets[part], table.point_offsets[part + 1])
+        if renders(table.xy_of(slice(int(whole[0]), int(whole[-1]) + 1))):
+            pieces += [index[done:start], whole]
+            counts[part], done = len(whole), stop
+    index = np.concatenate([*pieces, index[done:]])
     return _replaced(
         table,
-        point_offsets=kept_before[table.point_offsets],
-        points_xy=table.points_xy[keep],
-        energy=table.energy[keep],
+        point_offsets=np.concatenate([[0], np.cumsum(counts)]),
+        points_xy=table.xy_of(index),
+        energy=table.energy_of(index),
     )
 
 

@@ -222,7 +222,7 @@ def _columns_by_number(path: str | os.PathLike[str], rows: list[Row]) -> tuple[t
                 path,
                 bad.line,
                 "has 7 columns, which are frame, class, source, x, y, z, distance in files of DCASE 2023 and 2024, but "
-                f"({', '.join(bad.fields[3:6])}) is no vector of a direction; name the columns in a header.",
+                f"({', '.join(bad.fields[3:6])}) is not a direction vector; name the columns in a header.",
             )
         return _in_order(CARTESIAN), [Note("vectors", "rows are x, y, z and distance (DCASE 2023, 2024).")]
     like = _are_vectors(rows)
@@ -240,7 +240,7 @@ def _columns_by_number(path: str | os.PathLike[str], rows: list[Row]) -> tuple[t
         fail(
             path,
             bad.line,
-            f"({', '.join(bad.fields[3:6])}) is no vector of a direction, and most rows hold x, y, z; name the columns "
+            f"({', '.join(bad.fields[3:6])}) is not a direction vector, and most rows hold x, y, z; name the columns "
             "in a header.",
         )
     if _may_be_stereo(rows):
@@ -358,7 +358,7 @@ def _explain(path: str | os.PathLike[str], row: Row, columns: tuple[Column, ...]
         if not abs(given.get(name, 0.0)) <= limit:
             fail(path, row.line, f"{name} is {given[name]:g}, expected degrees in [{-usual}, {usual}].")
     if "x" in given and not (given["x"] or given["y"] or given["z"]):
-        fail(path, row.line, "x, y and z are all 0, which is no direction.")
+        fail(path, row.line, "x, y and z are all 0, which is not a direction.")
     if given.get("distance", 0.0) < 0:
         fail(path, row.line, f"distance is {given['distance']:g}, expected centimetres, 0 or more.")
 

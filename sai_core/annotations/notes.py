@@ -112,10 +112,10 @@ def summarise_notes(files: Iterable[tuple[str, FileNotes]], *, what: str = "") -
         count.update({note.code for note in notes.notes})
     start = f"{what}: " if what else ""
     where = f", in {_files(with_classes[0], len(with_classes))}" if with_classes else ""
-    told = [f"{start}{sentence[:-1]}{where}." for sentence in _class_sentences(left_out_classes(classes))]
+    sentences = [f"{start}{sentence[:-1]}{where}." for sentence in _class_sentences(left_out_classes(classes))]
     for code, (name, message) in first.items():
-        told.append(f"{start}{_files(name, count[code])}: {message}")
-    return tuple(told)
+        sentences.append(f"{start}{_files(name, count[code])}: {message}")
+    return tuple(sentences)
 
 
 def notes_json(files: Iterable[tuple[str, FileNotes]]) -> dict[str, Any]:

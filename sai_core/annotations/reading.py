@@ -19,6 +19,7 @@ Rules beyond the official file description (both evaluators read every file that
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +33,7 @@ import msgspec
 
 from sai_core.annotations import cache, coco
 from sai_core.annotations._classes import ClassIds, parse_categories
-from sai_core.annotations._columns import COLUMN_DTYPES, FolderSink, MemorySink, Sink, table_of
+from sai_core.annotations._columns import Columns, table_of
 from sai_core.annotations._decode import (
     MAX_POINTS,
     BadBatch,
@@ -42,11 +43,13 @@ from sai_core.annotations._decode import (
     explain_batch,
     explain_label,
 )
+from sai_core.annotations._points import at_hand, cut_out, parse
 from sai_core.annotations._scan import DocumentScanner, Run, Value, duplicate_key, show
 from sai_core.annotations._source import MAX_BYTES, ByteSource, stat_regular_file
 from sai_core.annotations.names import recording_name
-from sai_core.annotations.notes import Note
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.notes import FileNotes, Note
+from sai_core.annotations.table import AnnotationTable, PackedPoints
+from sai_core.cache import remember_content
 from sai_core.errors import InputError
 from sai_core.files import file_signature
 from sai_core.progress import Progress, no_progress
@@ -57,7 +60,9 @@ Kind = Literal["label", "submission", "coco"]
 _HEAD_KEYS: Final[frozenset[str]] = frozenset({"images", "categories"})
 
 _BATCH_BYTES: Final[int] = 1 << 17
-"""Text decoded at once: small enough for the decoded numbers to stay in the processor's cache."""
+_FEW: Final[int] = 8
+_PLAIN_BYTES: Final[int] = 1 << 19
+"""Text decoded at once in the fast way: small enough for the numbers to stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,10 @@ class _Decoder:
     classes: ClassIds
     notes: Callable[[], tuple[Note, ...]]
     is_coco: bool
+
+
+_SMALL_BYTES: Final[int] = 4096
+"""Size up to which a file is read to see whether it has an annotation at all."""
 
 
 def read_annotations(
@@ -148,6 +157,49 @@ def read_annotations(
     ).table
 
 
+def problem_at_sight(path: Path) -> str:
+    """Why a file cannot be an annotation file, as far as its first bytes tell; "" if it may be one.
+
+    For looking at many files before long work begins: what only shows further behind (a cut-off end, a wrong field)
+    is for :func:`read_annotations`.
+    """
+    try:
+        with ByteSource(path) as source:
+            DocumentScanner(source, path).check_start()
+    except InputError as error:
+        return str(error)
+    except (OSError, zlib.error) as error:
+        return f"{path}: cannot be read ({error})."
+    return ""
+
+
+def check_at_sight(path: Path) -> None:
+    """As :func:`problem_at_sight`, as an error.
+
+    Raises
+    ------
+    InputError
+        The file cannot be an annotation file.
+    """
+    if problem := problem_at_sight(path):
+        raise InputError(problem)
+
+
+def holds_nothing(path: Path) -> bool:
+    """Whether a file is empty or has no annotation, by a quick look: one that is small is read, a larger one is not.
+
+    A damaged file is for its reader to tell: it does not hold nothing.
+    """
+    try:
+        if FilePath(path).stat().st_size > _SMALL_BYTES:
+            return False
+        if not FilePath(path).read_bytes().strip():
+            return True
+        return not len(read_annotations(path, unknown_classes="drop", use_cache=False))
+    except (OSError, InputError):
+        return False
+
+
 def read_annotations_with_report(
     path: Path,
     *,
@@ -173,46 +225,43 @@ def read_annotations_with_report(
         raise InputError(f"{path}: cannot be read ({error}).") from error
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """What a file holds."""
+
+    columns: Columns
+    points: PackedPoints
+    kind: Kind
+    notes: FileNotes
+
+    def result(self, name: str) -> ReadResult:
+        return ReadResult(table_of(name, self.columns, self.points, self.notes), self.kind)
+
+
 def _read(
     path: Path, name: str, options: ReadOptions, progress: Progress, *, use_cache: bool, categories: bytes = b""
 ) -> ReadResult:
     n_bytes = stat_regular_file(path).st_size
     if use_cache and cache.MIN_BYTES <= n_bytes <= MAX_BYTES:
         return _read_cached(FilePath(path), name, options, progress, categories)
-    return _parse(path, name, options, MemorySink(), progress, categories=categories)
+    return _parse(path, options, progress, categories=categories).result(name)
 
 
 def _read_cached(path: FilePath, name: str, options: ReadOptions, progress: Progress, categories: bytes) -> ReadResult:
-    before = file_signature(path)
+    before, began = file_signature(path), time.time_ns()
     content, found = cache.find(path, options)
     if found is not None:
         progress(1.0, f"{len(found.columns['frame'])} annotations")
-        return ReadResult(table_of(name, found.columns, found.notes), _kind_of(found.kind))
-    work = cache.new_work_folder(os.stat(path).st_size)
-    if work is None:
-        return _parse(path, name, options, MemorySink(), progress, categories=categories)
-    # the hash came from a first pass over the file; what is stored under it must come from the same bytes
+        return ReadResult(table_of(name, found.columns, found.points, found.notes), _kind_of(found.kind))
+    # where the hash came from a first pass over the file, what is stored under it must come from the same bytes
     digest = blake2b(digest_size=16)
-    try:
-        sink = FolderSink(work)
-        try:
-            result = _parse(path, name, options, sink, progress, digest=digest, categories=categories)
-        finally:
-            sink.close()
-    except OSError:
-        # the disk is full or gone; the file itself is fine, so read it without the cache
-        cache.drop_work_folder(work)
-        return _parse(path, name, options, MemorySink(), progress, categories=categories)
-    except BaseException:
-        cache.drop_work_folder(work)
-        raise
-    if file_signature(path) != before or digest.hexdigest() != content:
-        cache.drop_work_folder(work)
+    parsed = _parse(path, options, progress, digest=digest, categories=categories)
+    if file_signature(path) != before or digest.hexdigest() != (content or digest.hexdigest()):
         raise InputError(f"{path}: was changed while it was being read; open it again.")
-    columns = {column: getattr(result.table, column) for column in COLUMN_DTYPES}
-    cache.store(content, options, columns, result.kind, result.table.notes)
-    cache.drop_work_folder(work)
-    return result
+    content = digest.hexdigest()
+    remember_content(path, content, before, began)
+    cache.store(path, content, options, parsed.columns, parsed.points, parsed.kind, parsed.notes)
+    return parsed.result(name)
 
 
 def _kind_of(text: str) -> Kind:
@@ -221,21 +270,19 @@ def _kind_of(text: str) -> Kind:
 
 def _parse(
     path: Path,
-    name: str,
     options: ReadOptions,
-    sink: Sink,
     progress: Progress,
     *,
     digest: blake2b | None = None,
     categories: bytes = b"",
-) -> ReadResult:
-    builder = TableBuilder(sink, options)
+) -> _Parsed:
+    builder = TableBuilder(options)
     with ByteSource(path, digest=digest) as source:
         is_coco, notes = _read_items(path, source, builder, options, progress, categories)
-    columns, file_notes = builder.finish(notes)
+    columns, points, file_notes = builder.finish(notes)
     progress(1.0, f"{builder.n_annotations} annotations")
     kind: Kind = "coco" if is_coco else "submission" if builder.has_score else "label"
-    return ReadResult(table_of(name, columns, file_notes), kind)
+    return _Parsed(columns, points, kind, file_notes)
 
 
 def _read_items(
@@ -250,6 +297,7 @@ def _read_items(
     scanner = DocumentScanner(source, path, wanted=_HEAD_KEYS)
     values = {"categories": categories} if categories else {}
     decoder: _Decoder | None = None
+    plain = _Plain()
     for event in scanner.events():
         if isinstance(event, Value):
             if event.key in _HEAD_KEYS:
@@ -266,15 +314,14 @@ def _read_items(
         for k in event.suspects:
             twice = duplicate_key(event.raw(k))
             if twice is not None:
-                raise InputError(f"{path}: annotation {event.first + k}: the key {show(twice)} stands twice; keep one.")
-        for start, stop in _batches(event):
-            text = b"[" + event.data[event.starts[start] : event.ends[stop - 1]] + b"]"
-            try:
-                for portion in decoder.decode(event.first + start, text):
-                    builder.add(portion)
-                    _check_size(path, builder)
-            except (msgspec.MsgspecError, BadBatch, RecursionError, UnicodeDecodeError):
-                explain_batch(path, event, range(start, stop), decoder.explain)
+                raise InputError(
+                    f"{path}: annotation {event.first + k}: the key {show(twice)} appears twice; keep one."
+                )
+        for start, stop in _batches(event, range(len(event.starts)), _PLAIN_BYTES):
+            fast = plain.wanted and at_hand(max(source.size, source.text_bytes))
+            if not fast or not plain.note(_read_plain(event, range(start, stop), decoder, builder)):
+                _read_slowly(path, event, range(start, stop), decoder, builder)
+            _check_size(path, builder)
         coco.check_one_recording(path, builder.video_ids)
         progress(source.fraction, f"{builder.n_annotations} annotations")
     if decoder is None:
@@ -348,10 +395,64 @@ def _looks_like_coco(raw: bytes) -> bool:
     return "image_id" in keys and "metadata_frame_index" not in keys
 
 
-def _batches(run: Run) -> Iterator[tuple[int, int]]:
-    """Ranges of elements of about ``_BATCH_BYTES`` each."""
-    start = 0
-    while start < len(run.starts):
-        stop = max(bisect_right(run.ends, run.starts[start] + _BATCH_BYTES), start + 1)
-        yield start, stop
-        start = stop
+@dataclass
+class _Plain:
+    """How often the fast way did: a file that is written in another way is not tried again and again."""
+
+    n_read: int = 0
+    n_not: int = 0
+
+    @property
+    def wanted(self) -> bool:
+        return self.n_not < _FEW or self.n_not < self.n_read
+
+    def note(self, read: bool) -> bool:
+        self.n_read += read
+        self.n_not += not read
+        return read
+
+
+def _read_plain(run: Run, elements: range, decoder: _Decoder, builder: TableBuilder) -> bool:
+    """Take elements in the fast way; False, and none is taken, where one is not plain or not right."""
+    if decoder.is_coco:
+        return False
+    heads: list[bytes] = []
+    spans: list[tuple[int, int]] = []
+    for k in elements:
+        parts = cut_out(run.data, run.starts[k], run.ends[k])
+        if parts is None:
+            return False
+        heads.append(parts[0])
+        spans.append(parts[1])
+    points = parse(run.data, spans)
+    if points is None:
+        return False
+    try:
+        (batch,) = decoder.decode(run.first + elements[0], b"[" + b",".join(heads) + b"]")
+        if any(annotation.segmentation for annotation in batch):
+            return False
+        builder.add(batch, points)
+    except (msgspec.MsgspecError, BadBatch, RecursionError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _read_slowly(path: Path, run: Run, elements: range, decoder: _Decoder, builder: TableBuilder) -> None:
+    """Take elements, or say what is wrong with the first that breaks a rule."""
+    for start, stop in _batches(run, elements, _BATCH_BYTES):
+        text = b"[" + run.data[run.starts[start] : run.ends[stop - 1]] + b"]"
+        try:
+            for portion in decoder.decode(run.first + start, text):
+                builder.add(portion)
+                _check_size(path, builder)
+        except (msgspec.MsgspecError, BadBatch, RecursionError, UnicodeDecodeError):
+            explain_batch(path, run, range(start, stop), decoder.explain)
+
+
+def _batches(run: Run, elements: range, n_bytes: int) -> Iterator[tuple[int, int]]:
+    """Ranges of elements of about so many bytes each."""
+    start = elements.start
+    while start < elements.stop:
+        stop = bisect_right(run.ends, run.starts[start] + n_bytes, start, elements.stop)
+        yield start, max(stop, start + 1)
+        start = max(stop, start + 1)

@@ -11,12 +11,15 @@ order matters").
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.annotations._packed import Packed
 from sai_core.annotations.notes import NO_NOTES, FileNotes
 from sai_core.errors import InputError
 
@@ -33,9 +36,33 @@ _COLUMNS: tuple[tuple[str, type], ...] = (
 )
 
 
+class PackedPoints(NamedTuple):
+    """Columns of points in less room than float64, without losing a bit (:mod:`sai_core.annotations._packed`)."""
+
+    x: Packed
+    y: Packed
+    energy: Packed
+
+    def xy(self, index: Any = slice(None)) -> npt.NDArray[np.float64]:
+        """Coordinates of a slice or an index, shape (n, 2)."""
+        return np.stack([self.x.floats(index), self.y.floats(index)], axis=1)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.x.nbytes + self.y.nbytes + self.energy.nbytes
+
+
+_POINT_COLUMNS: Final[tuple[str, str]] = ("points_xy", "energy")
+
+
 @dataclass(frozen=True, eq=False)
 class AnnotationTable:
     """Annotations of one recording.
+
+    Large tables that were read from a file hold their points packed (:meth:`of_packed`). Reading :attr:`points_xy` or
+    :attr:`energy` unpacks them all, and they stay unpacked; :meth:`points`, :meth:`polygons`, :meth:`xy_of` and
+    :meth:`energy_of` unpack what they give, and :meth:`unpacked` is a copy to work on.
 
     Attributes
     ----------
@@ -81,7 +108,13 @@ class AnnotationTable:
     notes: FileNotes = field(default=NO_NOTES, kw_only=True)
 
     def __post_init__(self) -> None:
+        points = self.points_xy
+        packed = points if isinstance(points, PackedPoints) else None
+        object.__setattr__(self, "_points", packed)
         for name, dtype in _COLUMNS:
+            if packed is not None and name in _POINT_COLUMNS:
+                object.__delattr__(self, name)  # found by __getattr__
+                continue
             # asarray keeps memory maps and correct dtypes as they are (no copy)
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
         n = self.frame.shape[0]
@@ -90,11 +123,11 @@ class AnnotationTable:
                 raise InputError(f"{self.recording}: column {name} has shape {getattr(self, name).shape}, not ({n},).")
         if self.polygon_offsets.shape != (n + 1,):
             raise InputError(f"{self.recording}: polygon_offsets needs {n + 1} entries.")
-        if self.points_xy.ndim != 2 or self.points_xy.shape[1] != 2:
+        if packed is None and (self.points_xy.ndim != 2 or self.points_xy.shape[1] != 2):
             raise InputError(f"{self.recording}: points_xy must have shape (points, 2).")
         for offsets, total, name in (
             (self.polygon_offsets, self.point_offsets.shape[0] - 1, "polygon_offsets"),
-            (self.point_offsets, self.points_xy.shape[0], "point_offsets"),
+            (self.point_offsets, self.n_points, "point_offsets"),
         ):
             if (
                 offsets.ndim != 1
@@ -104,7 +137,8 @@ class AnnotationTable:
                 or np.any(np.diff(offsets) < 0)
             ):
                 raise InputError(f"{self.recording}: {name} must rise from 0 to {total}.")
-        if self.energy.shape != (self.points_xy.shape[0],):
+        n_energies = (len(packed.energy),) if packed is not None else self.energy.shape
+        if n_energies != (self.n_points,):
             raise InputError(f"{self.recording}: energy needs one value per point.")
         if n and (self.frame[0] < 0 or np.any(np.diff(self.frame) < 0)):
             raise InputError(f"{self.recording}: frames must be >= 0 and in order.")
@@ -115,7 +149,61 @@ class AnnotationTable:
     @property
     def n_points(self) -> int:
         """Number of points of all annotations."""
-        return int(self.points_xy.shape[0])
+        packed = self._packed
+        return len(packed.x) if packed is not None else int(self.points_xy.shape[0])
+
+    @property
+    def _packed(self) -> PackedPoints | None:
+        return vars(self).get("_points")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Columns of packed points, unpacked when they are first asked for."""
+            packed = vars(self).get("_points")
+            if packed is None or name not in _POINT_COLUMNS:
+                raise AttributeError(name)
+            values = packed.xy() if name == "points_xy" else packed.energy.floats()
+            values.flags.writeable = False
+            return self.__dict__.setdefault(name, values)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        held = [value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return sum(held) + (self._packed.nbytes if self._packed is not None else 0)
+
+    def unpacked(self) -> AnnotationTable:
+        """The table itself, or, of one with packed points, a copy whose points may be unpacked for a while."""
+        if self._packed is None:
+            return self
+        columns = {name: getattr(self, name) for name, _ in _COLUMNS if name not in _POINT_COLUMNS}
+        return AnnotationTable.of_packed(self.recording, columns, self._packed, self.notes)
+
+    @classmethod
+    def of_packed(
+        cls, recording: str, columns: Mapping[str, npt.NDArray[Any]], points: PackedPoints, notes: FileNotes = NO_NOTES
+    ) -> AnnotationTable:
+        """Table of the columns but those of points, which stay packed."""
+        return cls(recording, **columns, points_xy=points, energy=None, notes=notes)  # type: ignore[arg-type]
+
+    def xy_of(self, index: Any) -> npt.NDArray[np.float64]:
+        """Coordinates of some points: a slice or an index into the columns."""
+        return self.points_xy[index] if self._is_unpacked else self._packed.xy(index)  # type: ignore[union-attr]
+
+    def energy_of(self, index: Any) -> npt.NDArray[np.float64]:
+        """Energies of some points: a slice or an index into the columns."""
+        return self.energy[index] if self._is_unpacked else self._packed.energy.floats(index)  # type: ignore[union-attr]
+
+    @property
+    def surely_whole(self) -> bool:
+        """Whether the way points are packed says that all coordinates are whole; False where each must be looked at."""
+        packed = self._packed
+        return packed is not None and all(c.codes.dtype.kind == "u" and not c.decimals for c in (packed.x, packed.y))
+
+    @property
+    def _is_unpacked(self) -> bool:
+        return all(name in vars(self) for name in _POINT_COLUMNS)
 
     @property
     def n_frames(self) -> int:
@@ -136,16 +224,15 @@ class AnnotationTable:
         """``(points_xy (m, 2), energy (m,))`` views of each polygon list of annotation ``index``."""
         start, stop = int(self.polygon_offsets[index]), int(self.polygon_offsets[index + 1])
         bounds = self.point_offsets[start : stop + 1]
-        return [
-            (self.points_xy[a:b], self.energy[a:b])
-            for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-        ]
+        xy, energy = self.points(index)
+        bounds = bounds - bounds[0]
+        return [(xy[a:b], energy[a:b]) for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
 
     def points(self, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """``(points_xy, energy)`` views over all polygon lists of annotation ``index`` together."""
         start = int(self.point_offsets[self.polygon_offsets[index]])
         stop = int(self.point_offsets[self.polygon_offsets[index + 1]])
-        return self.points_xy[start:stop], self.energy[start:stop]
+        return self.xy_of(slice(start, stop)), self.energy_of(slice(start, stop))
 
     def take(self, indices: npt.ArrayLike) -> AnnotationTable:
         """New table of the chosen annotations (integer indices or a boolean mask), sorted by frame, stable."""
@@ -167,8 +254,8 @@ class AnnotationTable:
             self.score[chosen],
             polygon_offsets,
             point_offsets,
-            self.points_xy[point_index],
-            self.energy[point_index],
+            self.xy_of(point_index),
+            self.energy_of(point_index),
             notes=self.notes,
         )
 
@@ -176,8 +263,31 @@ class AnnotationTable:
     def empty(cls, recording: str) -> AnnotationTable:
         """Table without annotations."""
         zero = np.zeros(0)
-        one = np.zeros(1, dtype=np.int64)
-        return cls(recording, zero, zero, zero, zero, zero, one, one, np.zeros((0, 2)), zero)  # type: ignore[arg-type]
+        offsets = np.zeros(1, dtype=np.int64)
+        return cls(recording, zero, zero, zero, zero, zero, offsets, offsets, np.zeros((0, 2)), zero)  # type: ignore[arg-type]
+
+
+def point_blocks(table: AnnotationTable, *, most: int = 1 << 20) -> Iterator[tuple[slice, slice]]:
+    """Annotations a million points at a time, so that nothing need be unpacked for a whole table at once.
+
+    Parameters
+    ----------
+    table : AnnotationTable
+    most : int
+        Points of a block; an annotation that has more is a block by itself.
+
+    Yields
+    ------
+    annotations, points : slice
+        Into the columns, in order; every annotation once.
+    """
+    offsets = table.point_offsets[table.polygon_offsets]
+    first = 0
+    while first < len(table):
+        last = int(np.searchsorted(offsets, offsets[first] + most, side="right")) - 1
+        last = max(last, first + 1)
+        yield slice(first, last), slice(int(offsets[first]), int(offsets[last]))
+        first = last
 
 
 def gather_ranges(

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, point_blocks
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.taxonomy import N_CLASSES
@@ -99,11 +99,12 @@ def check_writable(table: AnnotationTable) -> None:
     bad = np.flatnonzero(np.isinf(table.distance_cm))
     if bad.size:
         raise InputError(f"{table.recording}: annotation {bad[0]} has an infinite distance.")
-    for name in ("points_xy", "energy"):
-        column = getattr(table, name)
-        # minimum and maximum show any NaN or infinity without a second array of the column's size
-        if column.size and not (np.isfinite(column.min()) and np.isfinite(column.max())):
-            raise InputError(f"{table.recording}: {name} holds a number that is not finite; remove that point.")
+    for name, values_of in (("points_xy", table.xy_of), ("energy", table.energy_of)):
+        for _, points in point_blocks(table):
+            column = values_of(points)
+            # minimum and maximum show any NaN or infinity without a second array of the column's size
+            if column.size and not (np.isfinite(column.min()) and np.isfinite(column.max())):
+                raise InputError(f"{table.recording}: {name} holds a number that is not finite; remove that point.")
 
 
 def numbers_text(rows: list) -> bytes:

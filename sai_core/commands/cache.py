@@ -18,7 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "cache",
         help="list or clear what is kept to save time",
         description="List or clear what is kept to save time: maps, parsed labels, scores, spectrograms. Whatever is "
-        "cleared is made anew when it is needed. All of it together stays under SAI_CACHE_MAX_GB (gigabytes), by "
+        "cleared is made again when it is needed. All of it together stays under SAI_CACHE_MAX_GB (gigabytes), by "
         "default half of what the disk has free; what was not used for longest makes room.",
         epilog="example: python -m sai_core cache clear features",
     )
@@ -31,12 +31,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or clear."""
     held = cache.usage()
-    names = [one.name for one in held]
+    names = [namespace.name for namespace in held]
     if args.namespace is not None and args.namespace not in names:
         there = f"there are {', '.join(names)}" if names else "the cache is empty"
         raise InputError(f"The cache holds nothing called {args.namespace}; {there}.")
-    chosen = [one for one in held if args.namespace in (None, one.name)]
-    total = sum(one.n_bytes for one in held)
+    chosen = [namespace for namespace in held if args.namespace in (None, namespace.name)]
+    total = sum(namespace.n_bytes for namespace in held)
     if args.action == "clear":
         count, size = cache.clear(args.namespace)
         if args.json:
@@ -46,13 +46,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     budget = cache.budget_bytes(total)
     if args.json:
-        rows = [dataclasses.asdict(one) for one in chosen]
+        rows = [dataclasses.asdict(namespace) for namespace in chosen]
         print(json.dumps({"path": str(cache_root()), "budget_bytes": budget, "namespaces": rows}, indent=2))
         return 0
-    width = max([9, *(len(one.name) for one in chosen)])
+    width = max([9, *(len(namespace.name) for namespace in chosen)])
     print(f"{'namespace':<{width}}  entries         MB  last used")
-    for one in chosen:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.last_used))
-        print(f"{one.name:<{width}}  {one.n_entries:7d}  {one.n_bytes / 1e6:9.1f}  {when}")
+    for namespace in chosen:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(namespace.last_used))
+        print(f"{namespace.name:<{width}}  {namespace.n_entries:7d}  {namespace.n_bytes / 1e6:9.1f}  {when}")
     print(f"\n{cache_root()}: {total / 1e9:.3f} of {budget / 1e9:.3f} GB (SAI_CACHE_MAX_GB)")
     return 0

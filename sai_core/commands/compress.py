@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "compress",
         help="make a prediction file small enough to submit",
-        description="Write a prediction file so that it has at most so many bytes, losing as little as possible: "
-        "compact text, rounding, fewer points in each region, and last the detections with the lowest scores.",
+        description="Write a prediction file of at most a given size, losing as little as possible: "
+        "compact text, rounding, fewer points in each region, and finally the detections with the lowest scores.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="largest size of the text, before packing (default: %(default)s, the challenge's limit)",
     )
     parser.add_argument(
-        "--labels", metavar="LABELS", type=Path, help="label file of the recording: also tell what the figures lose"
+        "--labels", metavar="LABELS", type=Path, help="label file of the recording: also report how the scores change"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress, no report; notes still")
@@ -53,11 +54,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, compress, write, report."""
     from sai_core.annotations.compression import compress_submission
-    from sai_core.annotations.reading import read_annotations
+    from sai_core.annotations.reading import check_at_sight, read_annotations
     from sai_core.annotations.writing import submission_pieces, write_pieces
     from sai_core.dataset.outputs import check_output
+    from sai_core.errors import InputError, check_all
+    from sai_core.files import check_space
 
-    check_output(args.out, inputs=[args.input, args.labels])
+    if args.max_bytes < 1:
+        raise InputError(f"--max-bytes {args.max_bytes}: at least 1 is needed.")
+    files = [path for path in (args.input, args.labels) if path is not None]
+    check_all(
+        lambda: check_output(args.out, inputs=[args.input, args.labels]),
+        *(partial(check_at_sight, path) for path in files),
+    )
+    check_space(args.out, min(args.max_bytes, 4 * args.input.stat().st_size), "the file")
     progress = no_progress if args.quiet else TerminalProgress("compress")
     table = read_annotations(args.input, progress=progress)
     compressed, report = compress_submission(table, max_bytes=args.max_bytes, progress=progress)

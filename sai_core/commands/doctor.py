@@ -16,11 +16,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the verb."""
     parser = subparsers.add_parser(
         "doctor",
-        help="tell what is installed, which device there is, and what a data root holds",
-        description="Tell what is installed, which device there is, what a data root holds, and what is missing.",
+        help="print what is installed, which device there is, and what a data root holds",
+        description="Print what is installed, which device there is, what a data root holds, and what is missing.",
         epilog="example: python -m sai_core doctor --data /data/STARSS23",
     )
-    parser.add_argument("--data", metavar="ROOT", help="a data root to look at as well")
+    parser.add_argument("--data", metavar="ROOT", help="also check a data root")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     parser.set_defaults(run=run)
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             from sai_core.dataset import open_data_root
         except (ImportError, AttributeError) as error:  # not installed, or only in part
-            excuse = f"The data root was not looked at, because a package does not load ({error})."
+            excuse = f"The data root was not checked, because a package does not load ({error})."
         else:
             root = open_data_root(args.data)
     report = gather(root)
@@ -103,9 +103,9 @@ def _data_lines(data: dict[str, Any]) -> list[str]:
             lines.append("  " + "  ".join(cells))
     else:
         lines.append("  no recordings found")
-    for one in data["predictions"]:
-        note = " (stand-in, made up for demonstration)" if one["stand_in"] else ""
-        lines.append(f"  predictions {one['name']}: {one['files']} files{note}")
+    for predictions in data["predictions"]:
+        note = " (stand-in, made up for demonstration)" if predictions["stand_in"] else ""
+        lines.append(f"  predictions {predictions['name']}: {predictions['files']} files{note}")
     lines += [f"  {sentence}" for sentence in data["missing"]]
     return lines
 

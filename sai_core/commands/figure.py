@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from sai_core.progress import Progress, TerminalProgress, no_progress
 
 if TYPE_CHECKING:
-    from sai_core.dataset import DataRoot
+    from sai_core.dataset import DataRoot, PredictionSet, Recording
+    from sai_core.errors import Checks
+    from sai_core.figures.paper.material import System
     from sai_core.figures.paper.panels import PanelOptions
     from sai_core.figures.paper.style import PaperStyle
+    from sai_core.metrics import Failure
+
+    Work: TypeAlias = Callable[[PanelOptions, PaperStyle], int]
 
 _EXAMPLE = """examples:
   python -m sai_core figure --data STARSS23 --recording fold4_room23_mix001 --frame 120 \\
@@ -23,7 +30,8 @@ _EXAMPLE = """examples:
 --predictions takes files, folders of files, or names of prediction sets of the data root (predictions/NAME) and of the
 workspace. Fonts are embedded; the same call writes the same bytes. The caption for the paper is printed. A gallery
 shows the best, the median and the worst frame of every class by soft IoU: one PDF of several pages, or, with --out
-FILE.zip, one file a class.
+FILE.zip, one file a class. All its files are looked at first, and everything that is wrong is told at once; a recording
+that fails later is told, the gallery shows the others, and the exit code is 2.
 """
 
 
@@ -37,12 +45,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data root")
-    parser.add_argument("--recording", metavar="R", help="recording (needed but for --gallery)")
+    parser.add_argument("--recording", metavar="R", help="recording (required except with --gallery)")
     parser.add_argument("--split", metavar="S", help="split, where a name is in several; of the gallery's recordings")
-    parser.add_argument("--frame", type=int, metavar="K", help="zero-based frame of 100 ms (needed but for --gallery)")
+    parser.add_argument(
+        "--frame", type=int, metavar="K", help="zero-based frame of 100 ms (required except with --gallery)"
+    )
     parser.add_argument("--predictions", nargs="+", required=True, metavar="A.json", help="one row for each")
     parser.add_argument("--label-set", metavar="DIR_OR_SET", help="other labels: a label set's name, or a folder")
-    parser.add_argument("--names", nargs="+", metavar="NAME", help="what the systems are called in the figure")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="names of the systems in the figure")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=".pdf, .svg or .png (gallery: .pdf, .zip)"
     )
@@ -98,14 +108,33 @@ def width_mm(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw and write."""
+    """Draw and write; what can be looked at is looked at before any file is read through."""
     from sai_core.dataset import open_data_root
-    from sai_core.errors import InputError
-    from sai_core.figures.paper.panels import PanelOptions
-    from sai_core.figures.paper.style import PaperStyle
+    from sai_core.errors import Checks
     from sai_core.workspace import root_for
 
-    style = PaperStyle(
+    checks, notes = Checks(), list[str]()
+    style = checks.made(partial(_style, args))
+    options = checks.made(partial(_options, args))
+    if not args.gallery and (args.recording is None or args.frame is None):
+        checks.problems.append("A figure needs --recording and --frame (or --gallery).")
+    root = checks.made(
+        lambda: root_for(open_data_root(args.data), args.predictions, labels=args.label_set, notes=notes)
+    )
+    for sentence in notes:
+        print(f"note: {sentence}", file=sys.stderr)
+    work = None if root is None else (_look_at_set if args.gallery else _look_at_frame)(args, root, checks)
+    checks.tell()
+    assert style is not None
+    assert options is not None
+    assert work is not None
+    return work(options, style)
+
+
+def _style(args: argparse.Namespace) -> PaperStyle:
+    from sai_core.figures.paper.style import PaperStyle
+
+    return PaperStyle(
         width_mm=width_mm(args.width),
         font=args.font,
         font_size_pt=args.font_size,
@@ -114,7 +143,12 @@ def run(args: argparse.Namespace) -> int:
         colormap=args.colormap,
         editable_text=args.editable_text,
     )
-    options = PanelOptions(
+
+
+def _options(args: argparse.Namespace) -> PanelOptions:
+    from sai_core.figures.paper.panels import PanelOptions
+
+    return PanelOptions(
         mode=args.mode,
         scale=args.scale,
         layout=args.layout,
@@ -124,33 +158,46 @@ def run(args: argparse.Namespace) -> int:
         note=args.note,
         min_score=args.min_score,
     )
-    told: list[str] = []
-    root = root_for(open_data_root(args.data), args.predictions, labels=args.label_set, told=told)
-    for sentence in told:
-        print(f"note: {sentence}", file=sys.stderr)
-    if args.gallery:
-        return _gallery(args, root, options, style)
+
+
+def _look_at_frame(args: argparse.Namespace, root: DataRoot, checks: Checks) -> Work | None:
+    """Checks of a figure of one frame; the work on it, if its recording is there."""
+    from sai_core.figures.paper.material import check_files, check_output, find_system, rename
+    from sai_core.figures.paper.style import format_of
+
+    checks.made(lambda: format_of(args.out))
     if args.recording is None or args.frame is None:
-        raise InputError("A figure needs --recording and --frame (or --gallery).")
-    return _frame(args, root, options, style)
+        return None
+    recording = checks.made(lambda: root.recording(args.recording, args.split))
+    if recording is None:
+        return None
+    found = [checks.made(partial(find_system, text, root, recording)) for text in args.predictions]
+    systems = [system for system in found if system is not None]
+    if args.names and len(systems) == len(found):
+        systems = checks.made(lambda: rename(systems, args.names)) or systems
+    checks.problems += check_files(recording, systems)
+    inputs = [recording.label_path, *(system.path for system in systems)]
+    out = checks.made(lambda: check_output(args.out, root, inputs=inputs))
+    return None if out is None else partial(_frame, args, recording, systems, out)
 
 
-def _frame(args: argparse.Namespace, root: DataRoot, options: PanelOptions, style: PaperStyle) -> int:
-    from sai_core.figures.paper.material import check_output, find_system, open_material, rename
+def _frame(
+    args: argparse.Namespace,
+    recording: Recording,
+    systems: list[System],
+    out: Path,
+    options: PanelOptions,
+    style: PaperStyle,
+) -> int:
+    from sai_core.figures.paper.material import open_material
     from sai_core.figures.paper.panels import caption, frame_note, frame_rows, render_panels
     from sai_core.figures.paper.style import format_of
     from sai_core.files import atomic_write
 
-    file_format = format_of(args.out)
-    recording = root.recording(args.recording, args.split)
-    systems = [find_system(text, root, recording) for text in args.predictions]
-    if args.names:
-        systems = rename(systems, args.names)
-    out = check_output(args.out, root, inputs=[recording.label_path, *(system.path for system in systems)])
     with open_material(recording, systems, progress=_progress(args)) as material:
         rows = frame_rows(material, args.frame, mode=options.mode, min_score=options.min_score)
         note = frame_note(material, args.frame, min_score=options.min_score)
-        data = render_panels(rows, file_format, options=options, style=style, note=note)
+        data = render_panels(rows, format_of(out), options=options, style=style, note=note)
         problems = material.problems
     with atomic_write(out) as stream:
         stream.write(data)
@@ -162,39 +209,83 @@ def _frame(args: argparse.Namespace, root: DataRoot, options: PanelOptions, styl
     return 0
 
 
-def _gallery(args: argparse.Namespace, root: DataRoot, options: PanelOptions, style: PaperStyle) -> int:
-    from sai_core.dataset import find_prediction_set
-    from sai_core.errors import InputError
-    from sai_core.figures.gallery import make_gallery, write_gallery
+def _look_at_set(args: argparse.Namespace, root: DataRoot, checks: Checks) -> Work | None:
+    """Checks of a gallery, all its files among them; the work on it, if there is something to draw."""
+    from sai_core.figures.gallery import scorable
     from sai_core.figures.paper.material import check_output
-    from sai_core.files import user_path
+    from sai_core.metrics.evaluation.evaluate import find_problems
 
     if len(args.predictions) != 1:
-        raise InputError("A gallery shows one system; give one folder of predictions.")
-    ending = args.out.suffix.lower()
-    if ending not in (".pdf", ".zip"):
-        raise InputError(f"{args.out}: a gallery is written as .pdf or .zip; change the file's ending.")
-    text = args.predictions[0]
+        checks.problems.append("A gallery shows one system; give one folder of predictions.")
+    if args.out.suffix.lower() not in (".pdf", ".zip"):
+        checks.problems.append(f"{args.out}: a gallery is written as .pdf or .zip; change the file's ending.")
+    system = checks.made(lambda: _set_of(args.predictions[0], root))
+    recordings = checks.made(lambda: _recordings(args, root))
+    out = checks.made(
+        lambda: check_output(args.out, root, inputs=list(system.files.values()) if system is not None else [])
+    )
+    if system is None or recordings is None:
+        return None
+    usable = checks.made(lambda: scorable(recordings, system))
+    if usable is None:
+        return None
+    labels = {r.name: r.label_path for r in usable if r.label_path is not None}
+    checks.problems += find_problems(labels, {r.name: system.files[r.name] for r in usable}, limited=False)
+    return None if out is None else partial(_gallery, args, usable, system, out)
+
+
+def _set_of(text: str, root: DataRoot) -> PredictionSet:
+    from sai_core.dataset import find_prediction_set
+    from sai_core.files import user_path
+
     if not user_path(text).exists() and any(s.name == text for s in root.prediction_sets):
-        system = root.prediction_set(text)
-    else:
-        system = find_prediction_set(text)
-    out = check_output(args.out, root, inputs=list(system.files.values()))
-    recordings = root.recordings if args.split is None else root.in_split(args.split)
+        return root.prediction_set(text)
+    return find_prediction_set(text)
+
+
+def _recordings(args: argparse.Namespace, root: DataRoot) -> Sequence[Recording]:
     if args.recording is not None:
-        recordings = (root.recording(args.recording, args.split),)
+        return (root.recording(args.recording, args.split),)
+    return root.recordings if args.split is None else root.in_split(args.split)
+
+
+def _gallery(
+    args: argparse.Namespace,
+    recordings: Sequence[Recording],
+    system: PredictionSet,
+    out: Path,
+    options: PanelOptions,
+    style: PaperStyle,
+) -> int:
+    """Score, choose and draw; a recording that cannot be scored is told, and the gallery is of the others."""
+    from sai_core.figures.gallery import make_gallery, score_set, write_gallery
+    from sai_core.progress import part_of
+
+    progress = _progress(args)
+    failures: list[Failure] = []
+    scores = score_set(recordings, system, failures=failures, progress=part_of(progress, 0.0, 0.6))
+    for failure in failures:
+        print(f"failed: {failure.recording}: {failure.error}", file=sys.stderr)
+    failed = {failure.recording for failure in failures}
     data = make_gallery(
-        recordings,
+        [r for r in recordings if r.name not in failed],
         system,
-        "pdf" if ending == ".pdf" else "zip-pdf",
+        "pdf" if out.suffix.lower() == ".pdf" else "zip-pdf",
         options=options,
         style=style,
-        progress=_progress(args),
+        scores=scores,
+        progress=progress,
     )
     write_gallery(data, out)
     if not args.quiet:
         print(f"{out}: {len(data) / 1e6:.2f} MB")
-    return 0
+    if not failures:
+        return 0
+    print(
+        f"error: {len(failures)} of {len(recordings)} recordings could not be scored; the gallery shows the others.",
+        file=sys.stderr,
+    )
+    return 1 if all(failure.machine_at_fault for failure in failures) else 2
 
 
 def _progress(args: argparse.Namespace) -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sai_core.commands.features import RECIPES
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
+from sai_core.shards import HELP, Shard, of_environment, read_shard
 
 if TYPE_CHECKING:
     from sai_core.dataset import Recording
@@ -22,6 +24,7 @@ _EXAMPLE = """example:
   python -m sai_core predict --data STARSS23 --split dev-test-sony \
       --checkpoint av.safetensors --system TPAV --teacher dcase2023/outputs --out predictions/tpav
   torchrun --nproc_per_node 4 -m sai_core predict ...      (recordings are shared out among the processes)
+  sbatch --array=1-8 --wrap "python -m sai_core predict ... --shard auto"           (or --shard 3/8 by hand)
 
 A run that was stopped or killed goes on where it was; results that are there already are not computed again, so that
 another --system takes seconds. "python -m sai_core systems list" names the systems."""
@@ -45,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the submission files; a set in the workspace if left out"
     )
-    parser.add_argument("--name", help="what the set in the workspace is called (after checkpoint and system)")
+    parser.add_argument("--name", help="name of the set in the workspace (default: from checkpoint and system)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default auto)")
     parser.add_argument("--batch", type=int, default=4, help="frames of one forward pass (default 4)")
     parser.add_argument(
@@ -94,9 +97,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help=".npz with mean and scale of the SELDnet's training features; each recording's own if left out",
     )
+    parser.add_argument(
+        "--field",
+        type=Path,
+        metavar="FILE",
+        help="weights of a field decoder (train field), which gives regions that label code forms; if left out, the "
+        'shipped ones for systems with export = "field", and none for others',
+    )
     parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
     parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")
     parser.add_argument("--official-plane", action="store_true", help="NMS and tracking ignore the seam, as official")
+    parser.add_argument("--shard", metavar="K/N", help=f"{HELP}; torchrun counts without this option, too")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary; notes still")
     parser.set_defaults(run=run)
 
@@ -104,9 +115,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     # torch only now: `--help` shall not wait for it
-    from sai_core.dataset import open_data_root
-    from sai_core.inference.engine import InputOptions, shard
-    from sai_core.inference.job import PredictionRequest, check_request, facts_of, name_of, predict_recordings
+    from sai_core.dataset import describe, open_data_root
+    from sai_core.files import check_space
+    from sai_core.inference.engine import InputOptions
+    from sai_core.inference.job import PredictionRequest, begin_set, check_request, name_of, predict_recordings
     from sai_core.inference.networks import NetworkOptions, describe_checkpoint
     from sai_core.workspace import check_name, workspace
 
@@ -116,15 +128,15 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--batch {args.batch}: at least 1 is needed.")
     system = _system(args)
     root = open_data_root(args.data)
-    if args.split != "all" and args.split not in root.splits:
-        raise InputError(f"{args.data}: no split {args.split!r}; it has {', '.join(root.splits) or 'none'}.")
-    recordings = [r for r in root.recordings if args.split in ("all", r.split)]
+    recordings = root.of_split(args.split)
     if args.recording:
         recordings = [root.recording(name, None if args.split == "all" else args.split) for name in args.recording]
-    mine, rank, world = shard(recordings)
+    torchrun = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    part = read_shard(args.shard) if args.shard else of_environment(torchrun) or Shard()
+    mine, rank, world = part.of(recordings), part.index, part.count
     if system.settings.keep_classes == "best" and world > 1:
         raise InputError(
-            f"{system.name} chooses its class over all recordings: predict with another system by torchrun first, then "
+            f"{system.name} chooses its class over all recordings: predict with another system in parts first, then "
             "run this one in a single process on the same --out (nothing is computed twice)."
         )
     inputs = None
@@ -151,19 +163,20 @@ def run(args: argparse.Namespace) -> int:
         ),
         inputs=inputs,
         visibility=args.visibility,
+        field_weights=args.field,
         batch=args.batch,
     )
-    check_request(request)
     stored = None
     if args.out is None:
-        made_from = facts_of(request, describe_checkpoint(args.checkpoint).content)
-        if args.name is not None:
-            stored = workspace().begin("predictions", base, made_from, exist_ok=True)
-        else:
-            stored = workspace().go_on("predictions", base, made_from)
+        stored = begin_set(request, args.name)
         request = replace(request, out=stored.folder)
+    else:
+        check_request(request)
     if not mine:
         return 0
+    # the raw detections are most of it: 37 MB a minute
+    seconds = sum(describe(recording, video=False).duration_s or 0.0 for recording in mine)
+    check_space(request.out, 6e5 * seconds, "the predictions with their raw detections")
     prefix = f"[{rank}/{world}] " if world > 1 else ""
 
     def progress_of(index: int, recording: Recording) -> Progress:

@@ -1,4 +1,4 @@
-"""``sets``: the prediction and label sets of the workspace: list, show, rename, export, throw away, clean."""
+"""``sets``: the prediction and label sets of the workspace: list, show, rename, export, import, throw away, clean."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _EXAMPLE = """examples:
   python -m sai_core sets show "FAO small"
   python -m sai_core sets rename "FAO small" "FAO of March"
   python -m sai_core sets export "FAO of March" --out fao.zip
+  python -m sai_core sets import theirs.zip --data STARSS23 --name "FAO of theirs"
   python -m sai_core sets trash "FAO of March"
   python -m sai_core sets restore "FAO of March"
   python -m sai_core sets clean --trash
@@ -34,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Declare the verb."""
     parser = subparsers.add_parser(
         "sets",
-        help="prediction and label sets of the workspace: list, show, rename, export, trash, clean",
+        help="prediction and label sets of the workspace: list, show, rename, export, import, trash, clean",
         description="The prediction sets and label sets that the program has made and keeps in its workspace.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -56,18 +57,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     action("show", "print what a set was made from, and its recordings", _show)
     rename = action("rename", "give a set another name", _rename)
     rename.add_argument("new", metavar="NEW", help="new name")
-    note = action("note", "write a note to a set; an empty one takes it away", _note)
+    note = action("note", "write a note on a set; an empty one removes it", _note)
     note.add_argument("text", metavar="TEXT", help="the note, which replaces the one before")
     tag = action("tag", "set the tags of a set", _tag)
-    tag.add_argument("tags", metavar="TAG", nargs="*", help="all its tags from now on; none takes them away")
+    tag.add_argument("tags", metavar="TAG", nargs="*", help="all its tags from now on; give none to remove them")
     export = action("export", "copy a set into a new folder or .zip file", _export)
     export.add_argument("--out", type=Path, required=True, metavar="DIR_OR_ZIP", help="must not exist yet")
     export.add_argument("--raw", action="store_true", help="with the raw detections")
-    action("trash", "put a set into the trash, from where it can be restored", _trash)
-    action("restore", "bring a set back from the trash (the one thrown away last, if several have the name)", _restore)
+    bring = action("import", "copy a folder or .zip of predictions or labels into the workspace", _import, named=False)
+    bring.add_argument("source", type=Path, metavar="DIR_OR_ZIP", help="an export, a submission, annotation files")
+    bring.add_argument("--name", default="", metavar="NAME", help="of the new set (default: as the folder or file)")
+    bring.add_argument("--data", type=Path, metavar="ROOT", help="data root that it belongs to")
+    action("trash", "move a set to the trash, from where it can be restored", _trash)
+    action("restore", "restore a set from the trash (the latest, if several have the name)", _restore)
     clean = action(
         "clean",
-        "delete what can be made again or was thrown away; without options, say what that is",
+        "delete what can be made again or is in the trash; without options, list it",
         _clean,
         named=False,
     )
@@ -79,7 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default=[],
         help="delete the raw detections of these sets; tuning needs them, the same prediction makes them again",
     )
-    action("usage", "say how much of the disk each part of the workspace takes", _usage, named=False)
+    action("usage", "print how much disk space each part of the workspace takes", _usage, named=False)
     parser.set_defaults(run=run)
 
 
@@ -250,6 +255,23 @@ def _export(args: argparse.Namespace) -> int:
     elif not args.quiet:
         print(f"{out}: {stored.n_files} files of {stored.name}")
     return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from sai_core.dataset import open_data_root
+    from sai_core.progress import TerminalProgress, no_progress
+    from sai_core.workspace import workspace
+    from sai_core.workspace.importing import import_set
+
+    root = open_data_root(args.data) if args.data is not None else None
+    progress = no_progress if args.quiet else TerminalProgress("import")
+    done = import_set(workspace(), args.source, kind=args.kind or "", name=args.name, root=root, progress=progress)
+    for note in done.notes:
+        print(f"warning: {_plain(note)}", file=sys.stderr)
+    stored = done.stored
+    return _say(
+        args, f"{stored.name}: {stored.n_files} file{'s' * (stored.n_files != 1)} of {stored.kind} imported", stored
+    )
 
 
 def _trash(args: argparse.Namespace) -> int:

@@ -60,6 +60,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--snr", type=float, nargs=2, default=(6.0, 30.0), metavar=("MIN", "MAX"), help="signal-to-noise ratio, dB"
     )
+    parser.add_argument(
+        "--scenes",
+        choices=("even", "real"),
+        default="even",
+        help="even: every class equally often; real: classes, lengths, pauses and overlap as in 121 real recordings "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--sounds", type=Path, metavar="DIR", help="recordings to play, in a sub-folder for each class")
     parser.add_argument("--overwrite", action="store_true", help="replace recordings made with other settings")
     parser.add_argument("--demo", type=Path, metavar="DIR", help="instead: make the four demo recordings")
@@ -97,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         rt60_s=(args.rt60[0], args.rt60[1]),
         snr_db=(args.snr[0], args.snr[1]),
         sounds=None if args.sounds is None else open_recorded(args.sounds.resolve()),
+        scenes=args.scenes,
     )
     report = simulate_dataset(
         args.out,
@@ -106,7 +114,9 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         progress=progress,
     )
-    return _report(args, args.out, report.made, report.skipped)
+    for note in report.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    return _report(args, args.out, report.made, report.skipped, report.notes)
 
 
 def parse_size(text: str) -> tuple[int, int] | None:
@@ -125,9 +135,16 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _report(args: argparse.Namespace, root: Path, made: tuple[str, ...], skipped: tuple[str, ...]) -> int:
+def _report(
+    args: argparse.Namespace,
+    root: Path,
+    made: tuple[str, ...],
+    skipped: tuple[str, ...],
+    notes: tuple[str, ...] = (),
+) -> int:
     if args.json:
-        print(json.dumps({"root": str(root), "made": list(made), "skipped": list(skipped)}))
+        print(json.dumps({"root": str(root), "made": list(made), "skipped": list(skipped), "notes": list(notes)}))
     elif not args.quiet:
-        print(f"{root}: {len(made)} recordings made, {len(skipped)} were complete", file=sys.stderr)
+        n = len(made)
+        print(f"{root}: {n} recording{'s' * (n != 1)} made, {len(skipped)} were complete", file=sys.stderr)
     return 0

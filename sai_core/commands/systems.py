@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     copy.add_argument("--name", dest="new_name", metavar="NEW", help="name of the copy")
     for action in (listing, show, copy):
         action.add_argument("--json", action="store_true", help="print JSON")
-        action.add_argument("--quiet", action="store_true", help="no remarks on standard error")
+        action.add_argument("--quiet", action="store_true", help="no notes on standard error")
     parser.set_defaults(run=run)
 
 
@@ -99,6 +99,7 @@ def _facts(system: System) -> dict[str, Any]:
         "track": system.track,
         "clean": system.clean,
         "needs_teacher": system.needs_teacher,
+        "needs_field": system.needs_field,
         "checkpoint": system.checkpoint,
         "description": system.description,
         "settings": system.settings.to_dict(),

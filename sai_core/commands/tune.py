@@ -13,7 +13,8 @@ from sai_core.errors import InputError
 from sai_core.progress import TerminalProgress, no_progress
 
 if TYPE_CHECKING:
-    from sai_core.postprocess import System
+    from sai_core.postprocess import PipelineSettings, System
+    from sai_core.tuning import TuningSet
     from sai_core.tuning.search import Part, ThresholdSearch
 
 _EXAMPLE = """example:
@@ -21,7 +22,9 @@ _EXAMPLE = """example:
   python -m sai_core tune --labels corrected --raw "AV FAO" --name "AV FAO tuned"
 
 DIR of --raw is a folder that `predict` wrote (or its folder `raw`). Half of the recordings, drawn with --seed, is
-searched; the figures to trust are those of the other half. With one recording its first half in time is searched."""
+searched; the figures to trust are those of the other half. With one recording its first half in time is searched.
+All files are looked at first; a recording that turns out to be damaged is told, the others are searched, and the exit
+code is 2."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -33,6 +36,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_inputs(parser)
+    parser.add_argument(
+        "--objective",
+        choices=("mAP", "AP50", "F1"),
+        default="mAP",
+        help="what is made as large as possible for each class: mean AP, AP at IoU 0.50, or F1 at IoU 0.50 (mAP)",
+    )
+    add_outputs(parser, "tuned")
+    parser.set_defaults(run=run)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Which labels, raw detections and system; :func:`opened` reads them."""
     parser.add_argument(
         "--labels", type=Path, required=True, metavar="DIR_OR_SET", help="label file or folder, or a set's name"
     )
@@ -50,37 +66,70 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--teacher", type=Path, metavar="DIR", help="CSV files of a DCASE system, <recording>.csv")
     parser.add_argument("--recording", action="append", metavar="NAME", help="only this recording (may be repeated)")
+
+
+def add_outputs(parser: argparse.ArgumentParser, made: str) -> None:
+    """Seed of the division, and where the system goes that is made."""
+    parser.add_argument("--seed", type=int, default=0, help="of the split into two halves (0)")
+    parser.add_argument("--out", type=Path, metavar="FILE.toml", help=f"write the {made} system")
     parser.add_argument(
-        "--objective",
-        choices=("mAP", "AP50", "F1"),
-        default="mAP",
-        help="what is made as large as possible for each class: mean AP, AP at IoU 0.50, or F1 at IoU 0.50 (mAP)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the division into two halves (0)")
-    parser.add_argument("--out", type=Path, metavar="FILE.toml", help="write the tuned system")
-    parser.add_argument(
-        "--name", help="name of the tuned system (that of the file); without --out it is kept in the workspace"
+        "--name", help=f"name of the {made} system (that of the file); without --out it is kept in the workspace"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor write the caches of labels")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table; warnings still")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Search, print, write."""
+    from sai_core.tuning import search_thresholds
+
+    system, tuning_set = opened(args)
+    found = search_thresholds(
+        tuning_set,
+        system.settings,
+        objective=args.objective,
+        seed=args.seed,
+        progress=no_progress if args.quiet else TerminalProgress("tune"),
+    )
+    save(args, system, found.settings)
+    parts = (found.searched, found.held_out)
+    for warning in dict.fromkeys(w for part in parts for e in (part.before, part.after) for w in e.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.json:
+        failures = [{"recording": failure.recording, "error": failure.error} for failure in tuning_set.failures]
+        print(json.dumps({**_as_json(found, system.name), "failures": failures}, indent=1, allow_nan=False))
+    elif not args.quiet:
+        print(_table(found, system.display_name))
+    return told_failures(tuning_set)
+
+
+def told_failures(tuning_set: TuningSet) -> int:
+    """The exit code, after a line for each recording that is in no figure."""
+    for failure in tuning_set.failures:
+        print(f"error: {failure.recording}: {failure.error}", file=sys.stderr)
+    if not tuning_set.failures:
+        return 0
+    return 1 if all(failure.machine_at_fault for failure in tuning_set.failures) else 2
+
+
+def opened(args: argparse.Namespace) -> tuple[System, TuningSet]:
+    """The system to start from and the recordings, after everything was checked that can be before long work.
+
+    ``args.out`` becomes the file that :func:`save` writes; None where nothing is to be written.
+    """
     from sai_core.dataset.outputs import check_output
     from sai_core.metrics.evaluation.discovery import find_labels
-    from sai_core.postprocess.systems import list_systems, load_system, save_system, systems_folder, systems_folders
-    from sai_core.tuning import open_raw_set, search_thresholds
+    from sai_core.postprocess.systems import list_systems, load_system, systems_folder, systems_folders
+    from sai_core.tuning import open_raw_set
     from sai_core.tuning.discovery import raw_set
     from sai_core.workspace import clean_name, folder_of, of_other_data
 
-    told: list[str] = []
-    args.labels = folder_of("labels", args.labels, told=told)
-    args.raw = folder_of("predictions", args.raw, told=told)
-    told += filter(None, [of_other_data(args.labels, args.raw)])
-    for sentence in told:
+    notes: list[str] = []
+    args.labels = folder_of("labels", args.labels, notes=notes)
+    args.raw = folder_of("predictions", args.raw, notes=notes)
+    notes += filter(None, [of_other_data(args.labels, args.raw)])
+    for sentence in notes:
         print(f"warning: {sentence}", file=sys.stderr)
     if args.out is None and args.name:
         args.out = systems_folder() / f"{clean_name(args.name)}.toml"
@@ -108,26 +157,18 @@ def run(args: argparse.Namespace) -> int:
         use_cache=not args.no_cache,
         progress=no_progress if quiet else TerminalProgress("open"),
     )
-    found = search_thresholds(
-        tuning_set,
-        system.settings,
-        objective=args.objective,
-        seed=args.seed,
-        progress=no_progress if quiet else TerminalProgress("tune"),
-    )
-    if args.out is not None:
-        tuned = system.with_settings(found.settings, name=args.name or args.out.stem)
-        save_system(tuned, args.out)
-    parts = (found.searched, found.held_out)
-    for warning in dict.fromkeys(w for part in parts for e in (part.before, part.after) for w in e.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
-    if args.json:
-        print(json.dumps(_as_json(found, system.name), indent=1, allow_nan=False))
-    elif not quiet:
-        print(_table(found, system.display_name))
-    if args.out is not None and not quiet:
+    return system, tuning_set
+
+
+def save(args: argparse.Namespace, system: System, settings: PipelineSettings) -> None:
+    """Write the system that was made, where one is wanted."""
+    from sai_core.postprocess.systems import save_system
+
+    if args.out is None:
+        return
+    save_system(system.with_settings(settings, name=args.name or args.out.stem), args.out)
+    if not args.quiet:
         print(f"{args.out} written", file=sys.stderr)
-    return 0
 
 
 def _system_of(raw: Path) -> System:
@@ -147,8 +188,8 @@ def _system_of(raw: Path) -> System:
 
 
 def _as_json(found: ThresholdSearch, system: str) -> dict[str, Any]:
-    def part(one: Part) -> dict[str, Any]:
-        return {"names": list(one.names), "before": one.before.to_json(), "after": one.after.to_json()}
+    def part(half: Part) -> dict[str, Any]:
+        return {"names": list(half.names), "before": half.before.to_json(), "after": half.after.to_json()}
 
     return {
         "revision": "2026-06-30",

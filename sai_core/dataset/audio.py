@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.cache import Cache, content_of, key_of
+from sai_core.dataset.root import Recording
 from sai_core.dataset.sound_file import look_at_sound, open_sound
 from sai_core.errors import InputError
 from sai_core.geometry import FRAME_RATE_HZ, UPLAM_CAPSULES
@@ -49,6 +50,9 @@ class AudioReader:
     ----------
     path : Path
         Audio file.
+    ambisonic : bool
+        Its channels are W, Y, Z, X (ACN): what is played is W, the omnidirectional one, not their mean, which would be
+        a beam.
 
     Attributes
     ----------
@@ -57,6 +61,9 @@ class AudioReader:
     n_samples : int
         Per channel; those that are really there (:mod:`sai_core.dataset.sound_file`).
     n_channels : int
+    heard : tuple of int
+        Channels whose mean is played: W of an ambisonic file, of 32 capsules the four that 4-channel recordings have
+        (so that both sound alike), else all.
     notes : tuple of str
         Sentences on what of the file had to be mended or converted.
 
@@ -66,12 +73,14 @@ class AudioReader:
         Not an audio file, damaged, or unreadable.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, ambisonic: bool = False) -> None:
         self.path = Path(path)
         facts = look_at_sound(self.path)
         self.sample_rate_hz = facts.sample_rate_hz
         self.n_samples = facts.n_samples
         self.n_channels = facts.n_channels
+        capsules = UPLAM_CAPSULES if self.n_channels == 32 else tuple(range(self.n_channels))
+        self.heard = (0,) if ambisonic else capsules
         self.notes = facts.notes
 
     @property
@@ -125,7 +134,7 @@ class AudioReader:
         else:
             samples = np.zeros((0, self.n_channels), dtype=np.float32)
         if samples.shape[1] != self.n_channels or (start < end and len(samples) < end - start):
-            raise InputError(f"{self.path}: ends before the length its header tells; the file is damaged or changing.")
+            raise InputError(f"{self.path}: ends before the length in its header; the file is damaged or changing.")
         if pad and len(samples) < stop - start:
             padded = np.zeros((stop - start, self.n_channels), dtype=np.float32)
             padded[: len(samples)] = samples
@@ -141,7 +150,7 @@ class AudioReader:
     def mono_pcm16(
         self, start_s: float, stop_s: float, rate: int = 24_000, *, gain_db: float = 0.0
     ) -> npt.NDArray[np.int16]:
-        """Mean of all channels for playback, 16 bit, at any rate.
+        """Mean of the channels that are heard (``heard``) for playback, 16 bit, at any rate.
 
         Output sample ``m`` of the whole file lies at time ``m / rate``; the call returns those with
         ``start_s <= m / rate < stop_s``. Neighbouring calls therefore join without a gap or a click: each resamples
@@ -193,9 +202,40 @@ class AudioReader:
         return np.clip(np.rint(scaled), -32768, 32767).astype(np.int16)
 
     def _mono(self, start: int, stop: int) -> npt.NDArray[np.float64]:
-        samples = self.read_samples(start, stop)
+        samples = self.read_samples(start, stop)[:, self.heard]
         # NaN before the mean and the filter, or one bad sample would silence a stretch
         return np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=1.0, neginf=-1.0).mean(axis=1)
+
+
+def open_heard(recording: Recording) -> AudioReader | None:
+    """Reader of the file that is played of a recording (``audio_path``); None where it has no sound.
+
+    Raises
+    ------
+    InputError
+        Not an audio file, damaged, or unreadable.
+    """
+    path = recording.audio_path
+    return None if path is None else AudioReader(path, ambisonic=path == recording.foa_path)
+
+
+class SampleSource(Protocol):
+    """What a spectrogram is made of: samples from anywhere, zeros beyond the end."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second."""
+
+    @property
+    def n_samples(self) -> int:
+        """Per channel."""
+
+    @property
+    def n_channels(self) -> int:
+        """Signals beside each other."""
+
+    def read_samples(self, start: int, stop: int) -> FloatArray:
+        """Samples [start, stop), 0 <= start, float32, shape (stop - start, n_channels)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,26 +303,45 @@ def spectrogram(
         Options out of range, or an unreadable file.
     """
     reader = AudioReader(path)
-    nyquist = reader.sample_rate_hz / 2
-    high_hz = min(high_hz, nyquist)
+    high_hz = min(high_hz, reader.sample_rate_hz / 2)
     if not (0 < low_hz < high_hz and n_bins >= 1 and columns_per_frame >= 1):
         raise InputError(f"{path}: a spectrogram of {n_bins} bands from {low_hz} to {high_hz} Hz cannot be made.")
-    edges_mel = np.linspace(_mel(low_hz), _mel(high_hz), n_bins + 2)
-    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
     key = key_of(content_of(reader.path), n_bins, columns_per_frame, low_hz, high_hz) if use_cache else ""
-    n_columns = -(-reader.n_samples * FRAME_RATE_HZ * columns_per_frame // reader.sample_rate_hz)
     entry = _spectrograms.get(key) if use_cache else None
     if entry is not None:
-        level = entry.arrays["level"]
-    else:
-        level = _compute_spectrogram(reader, edges_hz, columns_per_frame, n_columns, progress)
-        if use_cache:
-            _spectrograms.put(key, {"level": level})
+        return Spectrogram(entry.arrays["level"], _edges_hz(n_bins, low_hz, high_hz)[1:-1], columns_per_frame)
+    result = spectrogram_of(
+        reader, n_bins=n_bins, columns_per_frame=columns_per_frame, low_hz=low_hz, high_hz=high_hz, progress=progress
+    )
+    if use_cache:
+        _spectrograms.put(key, {"level": result.level_db})
+    return result
+
+
+def spectrogram_of(
+    source: SampleSource,
+    *,
+    n_bins: int = 64,
+    columns_per_frame: int = COLUMNS_PER_FRAME,
+    low_hz: float = 50.0,
+    high_hz: float = 12_000.0,
+    progress: Progress = no_progress,
+) -> Spectrogram:
+    """As :func:`spectrogram`, of any sound; not kept. ``high_hz`` is at most half the sample rate."""
+    edges_hz = _edges_hz(n_bins, low_hz, high_hz)
+    n_columns = -(-source.n_samples * FRAME_RATE_HZ * columns_per_frame // source.sample_rate_hz)
+    level = _compute_spectrogram(source, edges_hz, columns_per_frame, n_columns, progress)
     return Spectrogram(level, edges_hz[1:-1], columns_per_frame)
 
 
+def _edges_hz(n_bins: int, low_hz: float, high_hz: float) -> npt.NDArray[np.float64]:
+    """Where bands begin, have their centre, and end."""
+    edges_mel = np.linspace(_mel(low_hz), _mel(high_hz), n_bins + 2)
+    return np.asarray(700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0))
+
+
 def _compute_spectrogram(
-    reader: AudioReader, edges_hz: npt.NDArray[np.float64], columns_per_frame: int, n_columns: int, progress: Progress
+    reader: SampleSource, edges_hz: npt.NDArray[np.float64], columns_per_frame: int, n_columns: int, progress: Progress
 ) -> FloatArray:
     rate = reader.sample_rate_hz
     n_fft = 1 << max(5, round(math.log2(rate * 1024 / 24_000)))

@@ -1,7 +1,7 @@
 """Finding a data root without typing it: what lies in a folder, and where the layout is when it is not right there.
 
-Folders are only listed. Where ``SAI_FOLDERS`` names folders (separated as in ``PATH``), the app opens nothing outside
-of them: for servers that several people use.
+Folders are only listed. Where ``SAI_FOLDERS`` names folders (separated as in ``PATH``), the app
+opens nothing outside them: for servers that several people use.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def allowed_folders() -> tuple[Path, ...]:
     folders = [user_path(name, what=FOLDERS_VARIABLE) for name in names]
     for folder in folders:
         if not folder.is_absolute():
-            raise InputError(f"{FOLDERS_VARIABLE}: {folder} is no absolute path; correct it and start the app anew.")
+            raise InputError(f"{FOLDERS_VARIABLE}: {folder} is not an absolute path; correct it and restart the app.")
     return tuple(resolved(folder) for folder in folders)
 
 
@@ -92,13 +92,13 @@ def check_allowed(path: str | os.PathLike[str], *, always: Iterable[Path] = ()) 
     Raises
     ------
     InputError
-        It lies outside of the folders of ``SAI_FOLDERS``, or is no path at all.
+        It lies outside the folders of ``SAI_FOLDERS``, or is no path at all.
     """
     target = resolved(user_path(path))
     allowed = allowed_folders()
     if allowed and not any(target.is_relative_to(resolved(folder)) for folder in (*allowed, *always)):
         raise InputError(
-            f"{target}: this app opens folders in {' and '.join(map(str, allowed))} alone ({FOLDERS_VARIABLE}); "
+            f"{target}: this app opens only folders in {' and '.join(map(str, allowed))} ({FOLDERS_VARIABLE}); "
             "choose one of those."
         )
     return target

@@ -229,7 +229,7 @@ class VideoFile:
         self._wanted = slot
         landed = self.next()
         if landed is None:
-            raise InputError(f"{self.path}: no picture can be decoded any more; the file has changed.")
+            raise InputError(f"{self.path}: pictures can no longer be decoded; the file has changed.")
         return landed
 
     def is_nearer_by_seek(self, current: int, wanted: int) -> bool:
@@ -367,7 +367,7 @@ class VideoFile:
             end = max(times) + self._step
         elif lasts:  # a bare stream: the header's rate is a guess, each packet's length is its own
             self._step, self._rate = lasts, 1 / (lasts * self._time_base)
-        told = self._stream.duration or self._container.duration
+        length = self._stream.duration or self._container.duration
         self.close()
         self._open()
         return _Extent(
@@ -375,7 +375,7 @@ class VideoFile:
             n,
             tuple(sorted(keys)) if self._format in _TRUE_STAMPS else (),
             _is_steady(np.sort(np.array(times, dtype=np.int64))),
-            counted=not told or self._format in ("h264", "hevc", "mpegvideo", "m4v"),
+            counted=not length or self._format in ("h264", "hevc", "mpegvideo", "m4v"),
             starts_over=starts_over,
         )
 
@@ -513,8 +513,8 @@ def panorama_note(path: Path, width: int, height: int, shape: Fraction = Fractio
         return None
     pixels = "" if seen == width else f" with pixels of {seen / width:.2f} : 1"
     return (
-        f"{path}: pictures of {width} x {height}{pixels} are not 2 : 1, hence no whole panorama (ERP); they are "
-        "stretched over the sphere, and directions seen in them are wrong."
+        f"{path}: pictures of {width} x {height}{pixels} are not 2 : 1, so they are not a full panorama (ERP); they "
+        f"are stretched over the sphere, and directions seen in them are wrong."
     )
 
 
@@ -524,21 +524,21 @@ def _with_notes(facts: VideoFacts, path: Path, frame: Any, file: VideoFile) -> V
     ratio = stream.sample_aspect_ratio or Fraction(1)
     if facts.width != frame.width:
         ratio = 1 / ratio
-    if (said := panorama_note(path, facts.width, facts.height, ratio)) is not None:
-        notes.append(said)
+    if (note := panorama_note(path, facts.width, facts.height, ratio)) is not None:
+        notes.append(note)
     if file._turn:
-        notes.append(f"{path}: its header asks for a turn by {file._turn} degrees, which is done.")
+        notes.append(f"{path}: its header asks for a rotation by {file._turn} degrees, which is applied.")
     if facts.start_s >= 0.5 / FRAME_RATE_HZ:
         notes.append(
             f"{path}: its pictures begin {facts.start_s:.2f} s after its start (later than its sound); they are shown "
             "that late, and the first one until then."
         )
     if extent.counted:
-        notes.append(f"{path}: its header tells no length; {facts.end_s:.1f} s by its pictures.")
+        notes.append(f"{path}: its header gives no length; {facts.end_s:.1f} s by its pictures.")
     if extent.starts_over:
         notes.append(
-            f"{path}: its clock starts over {extent.starts_over} times, as where files are put one behind another; "
-            "pictures behind the first part are not shown at their time (join the parts with ffmpeg -f concat)."
+            f"{path}: its clock starts over {extent.starts_over} times, as where files were put one after another; "
+            f"pictures after the first part are not shown at their time (join the parts with ffmpeg -f concat)."
         )
     if frame.interlaced_frame:
         notes.append(f"{path}: interlaced; both fields of a picture are shown together.")

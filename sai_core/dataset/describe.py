@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from sai_core.dataset.audio import AudioReader
 from sai_core.dataset.root import Recording
@@ -135,6 +137,42 @@ def describe(recording: Recording, *, video: bool = True) -> RecordingInfo:
     else:
         duration, n_frames = None, None
     return RecordingInfo(duration, n_frames, audio, seen, tuple(problems))
+
+
+def after_the_end(recording: Recording, what: str, frame: npt.NDArray[Any], *, n_frames: int | None = None) -> str:
+    """One sentence on annotations after a recording's end, the sign of predictions of other data; "" without any.
+
+    Parameters
+    ----------
+    recording : Recording
+    what : str
+        Whose annotations: a system's name, or ``the labels``.
+    frame : integers, shape (n,)
+        Of each annotation.
+    n_frames : int, optional
+        Length of the recording, where it is known; else of the longer of sound and video. Without either nothing can
+        be said.
+    """
+    last = int(frame.max(initial=-1))
+    if n_frames is None:
+        n_frames = describe(recording, video=False).n_frames
+        if n_frames and last >= n_frames and recording.has_video:  # a video costs a look: only where it may count
+            seen = describe(recording).video
+            n_frames = max(n_frames, seen.n_frames if seen is not None else 0)
+    if not n_frames or last < n_frames:
+        return ""
+    return said_of_the_end(recording.name, what, n_frames, last, int((frame >= n_frames).sum()))
+
+
+def said_of_the_end(name: str, what: str, n_frames: int, last: int, n: int | None = None) -> str:
+    """The sentence of :func:`after_the_end`, for a last annotated frame after the end; without ``n``, no count."""
+    subject = f"Annotations of {what} lie" if n is None else f"{n:,} annotations of {what} lie"
+    subject = f"1 annotation of {what} lies" if n == 1 else subject
+    sentence = f"{subject} after the end of {name} ({n_frames} frames; the last in frame {last})"
+    # a frame too many is how a system pads; seconds too many are another recording
+    if last < n_frames + FRAME_RATE_HZ:
+        return f"{sentence}."
+    return f"{sentence}: are these {'labels' if what == 'the labels' else 'predictions'} of other data?"
 
 
 @lru_cache(maxsize=4096)

@@ -54,7 +54,7 @@ class Step:
     Attributes
     ----------
     page : str
-        Name of the page, e.g. ``"explorer"``; "" for a step outside of the app.
+        Name of the page, e.g. ``"explorer"``; "" for a step outside the app.
     title : str
         A few words, imperative.
     why : str
@@ -111,7 +111,7 @@ def take_inventory(root: DataRoot) -> Inventory:
     for split in root.splits:
         members = root.in_split(split)
         having = {kind: sum(_has(r, kind, predicted) for r in members) for kind in MATERIALS}
-        seconds = sum(describe(r, video=False).duration_s or 0.0 for r in members) if timed else None
+        seconds = sum(map(_audio_seconds, members)) if timed else None
         splits.append(SplitCount(split, len(members), MappingProxyType(having), seconds))
     return Inventory(
         splits=tuple(splits),
@@ -120,6 +120,11 @@ def take_inventory(root: DataRoot) -> Inventory:
         seconds=sum(s.seconds or 0.0 for s in splits) if timed else None,
         systems=tuple((s.name, len(s), s.is_stand_in) for s in root.prediction_sets if len(s)),
     )
+
+
+def _audio_seconds(recording: Recording) -> float:
+    audio = describe(recording, video=False).audio if recording.audio_path is not None else None
+    return 0.0 if audio is None else audio.duration_s
 
 
 def _has(recording: Recording, kind: str, predicted: set[str]) -> bool:
@@ -146,7 +151,7 @@ def next_steps(inventory: Inventory) -> tuple[Step, ...]:
     train = Step("train", "Train a detector", "On these recordings or on simulated ones.")
     if not inventory.n_recordings:
         why = "This one holds no recording; any part of STARSS23 or STAIRS26 will do."
-        return Step("explorer", "Choose a data folder", why), doctor, train, label
+        return Step("explorer", "Choose a data root", why), doctor, train, label
     steps = [Step("explorer", "Look at a recording", "Video, ground truth, prediction and residual with sound.")]
     if has["eigen"] and has["metadata"] and not has["labels"]:
         steps.insert(0, label)

@@ -25,7 +25,7 @@ _MAX_LOOKED_AT: Final[int] = 2000
 """Entries of a folder that are looked at for data of its kind; what is a data folder shows at once."""
 
 _OFTEN_ELSEWHERE: Final[frozenset[str]] = frozenset(("video", "frames"))
-"""Plain names that folders bear outside of data roots, too: ``~/video`` is not yet a data root."""
+"""Plain names that folders bear outside data roots, too: ``~/video`` is not yet a data root."""
 
 
 def check_output(
@@ -60,11 +60,12 @@ def check_output(
     Raises
     ------
     InputError
-        It lies inside the data, is an input, is a folder where a file is needed or the other way round, or is no path.
+        It lies inside the data, is an input, is a folder where a file is needed or the other way round, is no path, or
+        lies where this user may not write.
     """
     target = user_path(path, what="output")
     if not target.name and not folder:
-        raise InputError(f"{target}: is no file name; give one.")
+        raise InputError(f"{target}: is not a file name; give one.")
     real = _real(target)
     if real.is_dir() and not folder:
         raise InputError(f"{target}: is a folder; give a file name.")
@@ -78,7 +79,18 @@ def check_output(
         _check_root(target, real, known)
     for place in dict.fromkeys((Path(os.path.abspath(target)), real)):
         _check_place(target, place, folder=folder, makes_labels=makes_labels)
+    _check_permission(target, real if folder and real.exists() else real.parent)
     return target
+
+
+def _check_permission(target: Path, folder: Path) -> None:
+    """Refuse a place that cannot be written: the folder itself, or the nearest above that there is."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"{target}: {folder} is a file; give another folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{target}: {folder} may not be written by this user; choose another place.")
 
 
 def check_layout_output(path: str | os.PathLike[str], *, made_with: Iterable[str]) -> Path:
@@ -130,11 +142,11 @@ def _check_input(target: Path, real: Path, given: Path) -> None:
         raise InputError(f"{target}: is one of the inputs of this command; choose another output.")
 
 
-def _same(one: Path, other: Path) -> bool:
-    if one == other:
+def _same(first: Path, second: Path) -> bool:
+    if first == second:
         return True
     try:
-        return os.path.samefile(one, other)  # hard links, and names that a file system takes for one
+        return os.path.samefile(first, second)  # hard links, and names that a file system takes for one
     except OSError:
         return False
 
@@ -176,7 +188,9 @@ def _check_place(target: Path, place: Path, *, folder: bool, makes_labels: bool)
         kind = kind_of_folder(at.name)
         if kind is None or (home is not None and home.is_relative_to(at)):
             continue
-        filled = {k for other in _kind_folders(at.parent) if (k := kind_of_folder(other.name)) and _holds(other, k)}
+        filled = {
+            k for sibling in _kind_folders(at.parent) if (k := kind_of_folder(sibling.name)) and _holds(sibling, k)
+        }
         if not filled:
             continue
         if makes_labels and kind == "labels" and filled == {"labels"}:

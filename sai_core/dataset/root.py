@@ -223,6 +223,21 @@ class DataRoot:
             raise InputError(f"{self.path}: no split {split!r}; there are {_listed(self.splits) or 'none'}.")
         return tuple(r for r in self.recordings if r.split == split)
 
+    def of_split(self, split: str) -> list[Recording]:
+        """Recordings of a split, or of ``all``.
+
+        Raises
+        ------
+        InputError
+            There is no such split, or nothing in it.
+        """
+        if split != "all" and split not in self.splits:
+            raise InputError(f"{self.path}: no split {split!r}; it has {', '.join(self.splits) or 'none'}.")
+        chosen = [recording for recording in self.recordings if split in ("all", recording.split)]
+        if not chosen:
+            raise InputError(f"{self.path}: has no recordings.")
+        return chosen
+
     def recording(self, name: str, split: str | None = None) -> Recording:
         """Look up one recording.
 
@@ -249,14 +264,14 @@ class DataRoot:
         where = f" in split {split!r}" if split is not None else ""
         elsewhere = self._by_name.get(name, [])
         if elsewhere:
-            hint = f"it is in {_listed(r.split for r in elsewhere)}"
+            hint = f"it is in {_listed(r.split for r in elsewhere)}."
         elif near := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
-            hint = f"did you mean {' or '.join(near)}"
+            hint = f"did you mean {' or '.join(near)}?"
         elif self.recordings:
-            hint = f"the folder holds {len(self.recordings)} others"
+            hint = f"the folder holds {len(self.recordings)} others."
         else:
-            hint = "the folder holds none"
-        raise InputError(f"{self.path}: no recording {name!r}{where}; {hint}.")
+            hint = "the folder holds none."
+        raise InputError(f"{self.path}: no recording {name!r}{where}; {hint}")
 
     def prediction_set(self, name: str) -> PredictionSet:
         """Look up a prediction set by its name.
@@ -331,13 +346,36 @@ class DataRoot:
                 key = same[0] if len(same) == 1 and len(self._by_name[recording.name]) == 1 else ""
             used.add(key)
             recordings.append(replace(recording, label_path=files.get(key)))
-        told = []
+        notes = []
         if bare := sum(not r.has_labels for r in recordings):
-            told.append(f"{bare} of {len(recordings)} recordings have no label in the label set {name}.")
+            notes.append(f"{bare} of {len(recordings)} recordings have no label in the label set {name}.")
         if idle := len(files.keys() - used):
-            told.append(f"{idle} of {len(files)} label files of the label set {name} belong to no recording here.")
-        problems = (*self.problems, *told)
+            notes.append(f"{idle} of {len(files)} label files of the label set {name} belong to no recording here.")
+        problems = (*self.problems, *notes)
         return replace(self, recordings=tuple(recordings), problems=problems, label_set=name)
+
+
+def labelled_by_name(recordings: Iterable[Recording]) -> tuple[dict[str, Recording], list[str]]:
+    """Recordings with labels by name alone, as prediction files name them; of a name in several splits the first.
+
+    Returns
+    -------
+    recordings : dict of str to Recording
+    notes : list of str
+        One sentence about those that are left out; empty where there are none.
+    """
+    chosen: dict[str, Recording] = {}
+    left_out = []
+    for recording in recordings:
+        if recording.has_labels and chosen.setdefault(recording.name, recording) is not recording:
+            left_out.append(recording)
+    if not left_out:
+        return chosen, []
+    n, kept = len(left_out), dict.fromkeys(chosen[r.name].split for r in left_out)
+    splits = f"split{'s' * (len(kept) != 1)} {_listed(split or 'without a name' for split in kept)}"
+    names = f"its name {left_out[0].name} is" if n == 1 else f"their names ({_listed(r.name for r in left_out)}) are"
+    verb = "recording is" if n == 1 else "recordings are"
+    return chosen, [f"{n} {verb} left out: {names} also in {splits}, which counts; choose a split."]
 
 
 def open_data_root(path: str | Path) -> DataRoot:
@@ -365,8 +403,8 @@ def open_data_root(path: str | Path) -> DataRoot:
     """
     root = _folder(path, "data root")
     if _is_marked(root / WORKSPACE_FILE, WORKSPACE_MARK):
-        told = "is a workspace, in which the program keeps what it makes; open the folder of the recordings instead."
-        return DataRoot(root, problems=(f"{root}: {told}",))
+        problem = "is a workspace, in which the program keeps what it makes; open the folder of the recordings instead."
+        return DataRoot(root, problems=(f"{root}: {problem}",))
     scan = _Scan(root)
     found = _Found()
     kind_folders: list[tuple[str, Path]] = []
@@ -386,14 +424,14 @@ def open_data_root(path: str | Path) -> DataRoot:
         _scan_label_folder(scan, found, root, skip=frozenset({prediction_folder, *inside}))
         found.problems += [
             f"{folder.relative_to(root)}: this folder inside holds the layout ({_listed(names)}); open {folder} as the "
-            "data folder."
+            "data root."
             for folder, names in inside.items()
         ]
         above = kind_of_folder(root.parent.name)
         if above is not None and not is_set_file(root / SET_FILE):
             found.problems.append(
                 f"{root}: is one split of {root.parent.name}, so that only its {KIND_WORDS[above]} could be seen; open "
-                f"{root.parent.parent} as the data folder."
+                f"{root.parent.parent} as the data root."
             )
     sets = _scan_predictions(scan, prediction_folder) if prediction_folder is not None else ()
     recordings = found.recordings()
@@ -419,7 +457,7 @@ def find_prediction_set(folder: str | Path) -> PredictionSet:
     sets = find_prediction_sets(folder)
     if len(sets) > 1:
         raise InputError(
-            f"{_expanded(folder)}: holds {len(sets)} sets of predictions ({_listed(s.name for s in sets)}); give the "
+            f"{_expanded(folder)}: holds {len(sets)} prediction sets ({_listed(s.name for s in sets)}); give the "
             "folder of one."
         )
     return sets[0]
@@ -482,20 +520,20 @@ def files_of_set(folder: Path, kind: str, *, skip: Iterable[Path] = ()) -> tuple
         found = _prediction_set(scan, folder, depth=1, skip=frozenset(skip))
         return dict(found.files), found.problems
     best: dict[str, tuple[int, Path]] = {}
-    told: list[str] = []
+    problems: list[str] = []
     for place, file in _walk_files(scan, folder, 1, frozenset(skip)):
         parsed = _label_of(file)
         if parsed is None:
             continue
         key = parsed[0] if place == folder else f"{composed(place.name)}/{parsed[0]}"
-        _keep_better(best, key, parsed[1], file, folder, told)
+        _keep_better(best, key, parsed[1], file, folder, problems)
     for key in [k for k in best if k.endswith("_raw") and k.removesuffix("_raw") in best]:
         del best[key]  # unstandardised amplitudes, kept beside a label
-    return {key: best[key][1] for key in sorted(best)}, (*scan.problems, *told)
+    return {key: best[key][1] for key in sorted(best)}, (*scan.problems, *problems)
 
 
 def _keep_better(
-    best: dict[str, tuple[int, Path]], key: str, rank: int, file: Path, folder: Path, told: list[str]
+    best: dict[str, tuple[int, Path]], key: str, rank: int, file: Path, folder: Path, problems: list[str]
 ) -> None:
     """Keep the better spelling of two files for one recording, and tell of the other."""
     known = best.get(key)
@@ -504,7 +542,7 @@ def _keep_better(
         return
     winner, loser = ((rank, file), known) if rank < known[0] else (known, (rank, file))
     best[key] = winner
-    told.append(f"{key}: {winner[1].relative_to(folder)} is used; {loser[1].relative_to(folder)} is left out.")
+    problems.append(f"{key}: {winner[1].relative_to(folder)} is used; {loser[1].relative_to(folder)} is left out.")
 
 
 def is_set_file(path: str | os.PathLike[str]) -> bool:
@@ -549,7 +587,7 @@ class _Scan:
         try:
             entry.name.encode("utf-8")
         except UnicodeEncodeError:
-            self.problems.append(f"{entry.name!a}: the name is not valid UTF-8; left out, rename it.")
+            self.problems.append(f"{entry.name!a}: the name is not valid UTF-8; left out until it is renamed.")
             return False
         try:
             if not entry.is_symlink():
@@ -561,7 +599,7 @@ class _Scan:
         if target == self._resolved or target.startswith(self._resolved.rstrip(os.sep) + os.sep):
             return True
         self.problems.append(
-            f"{self._shown(entry.path)}: links to {target}, outside of the data root; left out, "
+            f"{self._shown(entry.path)}: links to {target}, outside the data root; left out, "
             "open that folder as the data root or copy it here."
         )
         return False
@@ -588,9 +626,9 @@ class _Found:
         if known is None:
             kinds[kind] = (rank, path)
             return
-        best, other = ((rank, path), known) if rank < known[0] else (known, (rank, path))
+        best, loser = ((rank, path), known) if rank < known[0] else (known, (rank, path))
         kinds[kind] = best
-        self.problems.append(f"{name}: {best[1].name} is used for its {KIND_WORDS[kind]}; {other[1].name} is left out.")
+        self.problems.append(f"{name}: {best[1].name} is used for its {KIND_WORDS[kind]}; {loser[1].name} is left out.")
 
     def recordings(self) -> list[Recording]:
         """The recordings; files without a split join the only split that has their recording."""
@@ -738,8 +776,8 @@ def _prediction_sets(
     if all(len(folders) == 1 for folders in places.values()):
         parts = {file.relative_to(folder).parts[0] for file in whole.files.values() if file.parent != folder}
         if len(parts) > 1 and not all(is_split_name(part) for part in parts):
-            told = f"{_listed(sorted(parts))}: predictions in these sub-folders are taken together as one system."
-            whole = replace(whole, problems=(*whole.problems, told))
+            problem = f"{_listed(sorted(parts))}: predictions in these sub-folders are taken together as one system."
+            whole = replace(whole, problems=(*whole.problems, problem))
         return [whole if name is None else replace(whole, name=name)] if len(whole) else []
     sets = []
     for entry in scan.folders(folder):

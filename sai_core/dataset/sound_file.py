@@ -50,7 +50,7 @@ FloatArray = npt.NDArray[np.float32]
 
 MIN_SAMPLE_RATE_HZ: Final[int] = 1_000
 MAX_SAMPLE_RATE_HZ: Final[int] = 768_000
-"""Sample rates outside of this range are taken for a broken header: no recorder goes beyond."""
+"""Sample rates outside this range are taken for a broken header: no recorder goes beyond."""
 
 HELD_SHARE: Final[float] = 0.95
 """Share of half the sample rate up to which files hold sound: converters and resamplers pass 90 to 97 %."""
@@ -255,37 +255,37 @@ def _examined(path: Path, signature: FileSignature) -> tuple[SoundFacts, _Mendin
     notes: list[str] = []
     fuma = path.suffix.lower() == ".amb"
     mending = _Mending()
-    told: _Promise | None = None
+    promise: _Promise | None = None
     with open(path, "rb") as raw:
         size = os.fstat(raw.fileno()).st_size
         head = raw.read(32)
         if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
             wave = _Wave(raw, size, head)
-            mending, told, notes = wave.mending, wave.told, wave.notes
+            mending, promise, notes = wave.mending, wave.promise, wave.notes
             fuma = fuma or wave.ambisonic
         elif (begin := _flac_begin(raw, head)) is not None:
-            mending, told = _mended_flac(path, raw, begin, size)
+            mending, promise = _mended_flac(path, raw, begin, size)
         elif _is_cut(raw, head, size):
-            notes.append("The file is cut off, by its header or for want of its end: read what is there.")
+            notes.append("The file is cut off, by its header or because its end is missing; what is there was read.")
     with _opened(path, mending) as stream:
         if stream.channels < 1 or stream.samplerate < 1 or stream.frames < 0:
             raise InputError(f"{path}: not a usable audio file (no channels or no sample rate).")
         if stream.channels > 1 and stream.subtype in _LOSSY:
             notes.append(
-                f"Compressed with loss ({_LOSSY[stream.subtype]}): differences between channels, which directions are "
-                "found by, are altered."
+                f"Compressed with loss ({_LOSSY[stream.subtype]}): the differences between channels, from which "
+                f"directions are found, are altered."
             )
         rate = check_sample_rate(stream.samplerate, str(path))
         channels, samples = int(stream.channels), int(stream.frames)
         if mending.empty:
             samples = 0
         elif not _readable_to(stream, samples):
-            told = told or _Promise(samples if samples < _LONGEST else None)
+            promise = promise or _Promise(samples if samples < _LONGEST else None)
             samples = _counted(path, mending)
             if not samples:
                 raise InputError(f"{path}: holds no sound that can be read; the file is damaged.")
-    if told is not None:
-        notes.insert(0, _told(told.samples, samples, rate))
+    if promise is not None:
+        notes.insert(0, _told(promise.samples, samples, rate))
     if fuma:
         if channels == 4:
             notes.append(
@@ -305,10 +305,10 @@ def _told(promised: int | None, there: int, rate: int) -> str:
         return f"{samples} samples ({samples / rate:.2f} s)"
 
     if promised is None:
-        return f"The header tells no length (streamed or never finalised): read the {length(there)} that are there."
+        return f"The header gives no length (streamed or never finalised): read the {length(there)} found."
     if promised > there:
         return f"The file is cut off: the header says {length(promised)}, of which {length(there)} are there."
-    return f"The header says {length(promised)}, but {length(there)} are there: read them all."
+    return f"The header says {length(promised)}, but {length(there)} are there: all were read."
 
 
 def _readable_to(stream: soundfile.SoundFile, samples: int) -> bool:
@@ -365,7 +365,7 @@ class _Wave:
 
     def __init__(self, raw: IO[bytes], size: int, head: bytes) -> None:
         self.mending = _Mending()
-        self.told: _Promise | None = None
+        self.promise: _Promise | None = None
         self.notes: list[str] = []
         self.ambisonic = False
         self._raw, self._size = raw, size
@@ -407,20 +407,20 @@ class _Wave:
         align = self._block_bytes()
         used = declared
         if unknown or (declared == 0 and there and not self._is_chunks(start)):
-            used, self.told = there, _Promise(None)
+            used, self.promise = there, _Promise(None)
         elif declared > there:
             streamed = declared >= _STREAMED_FROM and kind in (b"RIFF", b"RIFX") and self._size < _STREAMED_FROM
-            used, self.told = there, _Promise(None if streamed else declared // align)
+            used, self.promise = there, _Promise(None if streamed else declared // align)
         elif declared < there:
             # lengths of 32 bits start again at 4 GiB
             over = (there - declared) >> 32 << 32 if kind in (b"RIFF", b"RIFX") else 0
             used = declared + over
             if over:
-                self.told = _Promise(declared // align)
+                self.promise = _Promise(declared // align)
             end = start + used
             if end < self._size and not self._is_chunks(end) and not (used & 1 and self._is_chunks(end + 1)):
                 self.notes.append(
-                    f"Left out {self._size - end} bytes that follow the sound: the header does not tell of them."
+                    f"Left out {self._size - end} bytes that follow the sound: the header does not mention them."
                 )
         if used == declared and kind != b"BW64":
             return
@@ -480,7 +480,7 @@ def _mended_flac(path: Path, raw: IO[bytes], offset: int, size: int) -> tuple[_M
     block_size = int.from_bytes(head[10:12], "big")
     packed = int.from_bytes(head[18:26], "big")
     rate, channels, bits = packed >> 44, (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
-    told = packed & 0xFFFFFFFFF
+    promised = packed & 0xFFFFFFFFF
 
     def header(samples: int) -> _Mending:
         changed = packed & ~0xFFFFFFFFF | samples
@@ -490,7 +490,7 @@ def _mended_flac(path: Path, raw: IO[bytes], offset: int, size: int) -> tuple[_M
     if rate == 0:
         return _Mending(), None
     if audio >= size:
-        if told or audio > size:
+        if promised or audio > size:
             raise InputError(f"{path}: ends before its first FLAC frame; the file is cut off.")
         return _Mending(empty=True), None
     first = next(_flac_frames(raw, audio, min(audio + 16, size), block_size, channels), None)
@@ -510,16 +510,16 @@ def _mended_flac(path: Path, raw: IO[bytes], offset: int, size: int) -> tuple[_M
             if end in tried or end > (size - audio) // 10 * 65_535 or len(tried) > 64:
                 continue
             tried.add(end)
-            mending = _Mending() if end == told else header(end)
+            mending = _Mending() if end == promised else header(end)
             with _opened(path, mending) as stream:
                 if _readable_to(stream, end):
-                    return mending, None if end == told else _Promise(told or None)
+                    return mending, None if end == promised else _Promise(promised or None)
         if begin == audio or reach > 2 * longest:
             break
         reach *= 4
-    if told:
+    if promised:
         with _opened(path, _Mending()) as stream:
-            if _readable_to(stream, told):
+            if _readable_to(stream, promised):
                 return _Mending(), None
     raise InputError(f"{path}: no whole FLAC frame can be read; the file is damaged.")
 

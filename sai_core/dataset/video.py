@@ -52,6 +52,9 @@ Picture = npt.NDArray[np.uint8]
 CACHE_BYTES: Final[int] = 64 << 20
 """Default limit of a reader's cache: 345 pictures of 360 x 180."""
 
+_PASSED_BYTES: Final[int] = 64 << 20
+"""What may be kept of decoded pictures that were passed on the way: a block of 1920x960, less of larger pictures."""
+
 _KEPT_BEHIND: Final[int] = 9
 """Label frames before the wanted one that are kept after a jump back."""
 
@@ -115,13 +118,14 @@ class FrameSource(ABC):
         """
         return self._shared(k).copy()
 
-    def picture(self, k: int) -> Picture | None:
+    def picture(self, k: int, *, since: int | None = None) -> Picture | None:
         """Picture to be shown for label frame ``k``; None where it is damaged, and over half a second past the end.
 
-        One damaged picture must not take with it what else is to be seen.
+        One damaged picture must not take with it what else is to be seen. With ``since``, label frames from that one on
+        are asked for next: what is decoded of them on the way is kept.
         """
         try:
-            return self.frame(k) if k < self.n_frames + _HELD_FRAMES else None
+            return self._shared(k, since).copy() if k < self.n_frames + _HELD_FRAMES else None
         except InputError:
             return None
 
@@ -147,14 +151,14 @@ class FrameSource(ABC):
     ) -> None:
         self.close()
 
-    def _shared(self, k: int) -> Picture:
+    def _shared(self, k: int, since: int | None = None) -> Picture:
         if k < 0:
             raise InputError(f"{self.path}: label frame {k} is before the beginning.")
         with self._lock:
             k = min(k, max(self.n_frames - 1, 0))
             picture = self._cache.get(k)
             if picture is None:
-                picture = self._decode(k)
+                picture = self._decode(k, None if since is None else min(since, k))
                 self._keep(k, picture)
             else:
                 self._cache.move_to_end(k)
@@ -167,7 +171,7 @@ class FrameSource(ABC):
             self._cache.popitem(last=False)
 
     @abstractmethod
-    def _decode(self, k: int) -> Picture:
+    def _decode(self, k: int, since: int | None) -> Picture:
         """Picture of frame ``k``, not from the cache; called under the lock with 0 <= k < max(n_frames, 1)."""
 
     def _scaled(self, bgr: npt.NDArray) -> Picture:
@@ -219,6 +223,8 @@ class VideoReader(FrameSource):
         self._ahead: Decoded | None = None  # decoded, and not shown yet
         self._held: Decoded | None = None  # the picture before it: shown last
         self._ended = False
+        self._since: int | None = None
+        self._passed: list[Decoded] = []  # before the one that is held without a gap, from `_since` on
         self._first_slot: int | None = None
         self._file.restart()
         self._step()
@@ -230,13 +236,22 @@ class VideoReader(FrameSource):
         with self._lock:
             super().close()
             self._held = self._ahead = None
+            self._passed = []
             self._file.close()
 
-    def _decode(self, k: int) -> Picture:
+    def _decode(self, k: int, since: int | None) -> Picture:
         if self._file.closed:
             raise InputError(f"{self.path}: the reader is closed.")
+        if self._held is not None and self._since is not None and self._since <= k < self._held.slot:
+            shown = [d for d in self._passed if d.slot <= k]
+            if shown:
+                return self._converted(shown[-1], k)
+        if since is not None and 3 * self.width * self.height * (k - since) <= 2 * _PASSED_BYTES:
+            self._since = since
+        else:
+            self._since, self._passed = None, []
         start = k
-        if self._held is not None and k < self._held.slot <= k + 3 * _KEPT_BEHIND:
+        if since is None and self._held is not None and k < self._held.slot <= k + 3 * _KEPT_BEHIND:
             # Going back costs a seek. Who steps back once will step back again: keep what is passed on the way.
             start = max(0, k - min(_KEPT_BEHIND, self._capacity - 1))
         for passed in range(start, k):
@@ -246,13 +261,17 @@ class VideoReader(FrameSource):
     def _picture(self, k: int) -> Picture:
         """Last picture that begins at label frame ``k`` or before; the first one before it begins."""
         target = max(k, self._first_slot or 0)
-        if self._is_far(target):
-            self._go(target)
+        begin = target if self._since is None else max(self._since, self._first_slot or 0)
+        if self._is_far(begin):
+            self._go(begin)
         while not self._ended and (self._ahead is None or self._ahead.slot <= target):
             self._step()
         assert self._held is not None
+        return self._converted(self._held, k)
+
+    def _converted(self, decoded: Decoded, k: int) -> Picture:
         try:
-            return self._held.rgb(self.size_wh)
+            return decoded.rgb(self.size_wh)
         except InputError as error:
             raise InputError(f"{self.path}: label frame {k}: {error}") from error
 
@@ -263,13 +282,16 @@ class VideoReader(FrameSource):
         return waits and self._file.is_nearer_by_seek(self._held.slot, target)
 
     def _go(self, target: int) -> None:
-        self._held, self._ended = None, False
+        self._held, self._ended, self._passed = None, False, []
         self._ahead = self._file.seek(target)
         self._step()
 
     def _step(self) -> None:
         """Move on by one picture: the one ahead becomes the one that is held."""
         if self._ahead is not None:
+            if self._since is not None and self._held is not None:
+                shown_by = max(self._held.slot, self._since)  # of several until then the last one is shown
+                self._passed = [d for d in self._passed if max(d.slot, self._since) < shown_by] + [self._held]
             self._held = self._ahead
         self._ahead = self._file.next()
         self._ended = self._ahead is None
@@ -338,7 +360,7 @@ class FramesReader(FrameSource):
         """Width and height of the first image as it is on disk, from its header."""
         return _image_size(self.first_image)
 
-    def _decode(self, k: int) -> Picture:
+    def _decode(self, k: int, since: int | None) -> Picture:
         index = max(int(np.searchsorted(self._slots, k, side="right")) - 1, 0)
         return self._scaled(self._image(index))
 
@@ -404,14 +426,14 @@ def _place(path: Path, numbers: npt.NDArray[np.int64], durations_s: Sequence[flo
             )
         elif durations_s:
             early = high + 1 - place.first_number < FRAME_RATE_HZ * durations_s[0]
-            what = "are of a video that ends early, or of another" if early else "are of no usual"
+            what = "are of a video that ends early, or of another" if early else "are not of a usual"
             notes.append(
                 f"{path}: numbers {low} to {high} in {durations_s[0]:.1f} s {what} rate; they are taken as "
                 f"{FRAME_RATE_HZ} a second (extract frames with ffmpeg -vf fps=10 -start_number 0)."
             )
         else:
             notes.append(
-                f"{path}: neither sound nor video tells how long the recording is; its images are taken as "
+                f"{path}: neither sound nor video says how long the recording is; its images are taken as "
                 f"{FRAME_RATE_HZ} a second."
             )
         if low > 1 and place.first_number != low:
@@ -481,7 +503,7 @@ def _why_not(entry: os.DirEntry[str], root: str) -> str | None:
         if entry.is_symlink():
             target = os.path.realpath(entry.path, strict=True)
             if target != root and not target.startswith(root.rstrip(os.sep) + os.sep):
-                return f"links to {target!r}, outside of the data root"
+                return f"links to {target!r}, outside the data root"
         return None if entry.is_file() else "is no file"
     except OSError as error:
         return f"is a link that leads nowhere ({error.strerror or error})"
@@ -566,8 +588,8 @@ def _open_images(recording: Recording, size: tuple[int, int], cache_bytes: int) 
             durations_s.append(video.duration_s)
             frames = opened()
     with suppress(InputError):  # told when that image is shown
-        said = panorama_note(frames.first_image, *frames.source_size_wh())
-        frames.notes += () if said is None else (said,)
+        note = panorama_note(frames.first_image, *frames.source_size_wh())
+        frames.notes += () if note is None else (note,)
     return frames
 
 

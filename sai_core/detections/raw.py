@@ -22,6 +22,8 @@ Columns (``n`` candidates of all frames, sorted by frame, strongest first within
     ``distance_cm``     float32   (n,)               centimetres
     ``embedding``       float16   (n, d)             instance embedding; d may be 0
     ``full_energy``     float16   (frames, h, w)     full-frame map at reduced resolution; h may be 0
+    ``field``           float16   (frames, 484)      log-intensity of the lattice, by a field decoder; only where one
+                                                     was given (:mod:`sai_core.detector.field`)
     ==================  ========  =================  ==========================================================
 """
 
@@ -32,7 +34,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +46,7 @@ from sai_core.cache import tell
 from sai_core.entry_file import DamagedEntry, read_entry, write_entry
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
+from sai_core.geometry import N_LATTICE
 
 FORMAT: Final[int] = 2
 """2 has checksums; stores of format 1 can be opened, but not checked, and are never found by a key."""
@@ -60,6 +63,12 @@ _COLUMNS: Final[dict[str, type[np.generic]]] = {
 }
 _PER_FRAME: Final[str] = "full_energy"
 _DTYPES: Final[dict[str, type[np.generic]]] = {**_COLUMNS, _PER_FRAME: np.float16}
+_FIELD: Final[str] = "field"
+"""A column of its own: a store without it is whole, as every store from before field decoders."""
+
+
+def _no_field() -> npt.NDArray[np.float16]:
+    return np.zeros((0, N_LATTICE), dtype=np.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +122,7 @@ class RawDetections(RawColumns):
         Frames that were predicted, with or without candidates.
     notes : mapping of str to str
         Provenance: checkpoint, options, notes of the feature extractor.
+    field : float16, shape (n_frames, 484), or (0, 484) without a field decoder
     """
 
     recording: str
@@ -120,6 +130,7 @@ class RawDetections(RawColumns):
     n_frames: int
     notes: Mapping[str, str]
     frame: npt.NDArray[np.int32]
+    field: npt.NDArray[np.float16] = field(default_factory=_no_field)
 
     def __post_init__(self) -> None:
         n = self.frame.shape[0]
@@ -130,6 +141,8 @@ class RawDetections(RawColumns):
             raise InputError(f"{self.recording}: raw frames must be in order and within 0..{self.n_frames - 1}.")
         if self.full_energy.shape[0] != self.n_frames:
             raise InputError(f"{self.recording}: full_energy needs one map for each of {self.n_frames} frames.")
+        if self.field.shape not in ((0, N_LATTICE), (self.n_frames, N_LATTICE)):
+            raise InputError(f"{self.recording}: field needs {N_LATTICE} values for each of {self.n_frames} frames.")
 
 
 def store_key(parts: Mapping[str, str]) -> str:
@@ -176,7 +189,8 @@ def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
         if key is not None and facts["key"] != key:
             return None
         columns = {}
-        for name, dtype in _DTYPES.items():
+        kept = {**_DTYPES, **({_FIELD: np.float16} if _FIELD in facts.get("checksums", ()) else {})}
+        for name, dtype in kept.items():
             data = (folder / f"{name}.npy").read_bytes()
             if checked and xxhash.xxh3_64_hexdigest(data) != facts["checksums"][name]:
                 _tell_damage(folder, f"{name}.npy")
@@ -278,11 +292,12 @@ class RawWriter:
         count = int(columns[_PER_FRAME].shape[0])
         frames = columns["frame"]
         if len(frames) and (frames.min() < first_frame or frames.max() >= first_frame + count):
-            raise InputError(f"{self.recording}: block {first_frame} has frames outside of it.")
+            raise InputError(f"{self.recording}: block {first_frame} has frames outside it.")
         typed = {name: np.asarray(columns[name], dtype=dtype) for name, dtype in _COLUMNS.items()}
         if columns["energy"].dtype == np.float32:
             typed["energy"] = np.asarray(columns["energy"])
-        typed[_PER_FRAME] = np.asarray(columns[_PER_FRAME], dtype=np.float16)
+        for name in (_PER_FRAME, *({_FIELD} & columns.keys())):
+            typed[name] = np.asarray(columns[name], dtype=np.float16)
         with atomic_write(self._block_path(first_frame)) as stream:
             write_entry(stream, self._block_identity(first_frame), typed)
         self._done[first_frame] = count
@@ -297,7 +312,8 @@ class RawWriter:
         """
         if self.next_frame() != self.n_frames:
             raise InputError(
-                f"{self.recording}: only {self.next_frame()} of {self.n_frames} frames are predicted; go on first."
+                f"{self.recording}: only {self.next_frame()} of {self.n_frames} frames are predicted; continue the "
+                f"prediction first."
             )
         firsts, frame = [], 0
         while frame < self.n_frames:
@@ -307,10 +323,13 @@ class RawWriter:
         for first in firsts:
             block = self._read_block(first)
             if block is None:
-                raise EnvironmentProblem(f"{self.folder}: block {first} vanished while the store was finished.")
+                raise EnvironmentProblem(
+                    f"{self.folder}: block {first} disappeared while the store was being finished."
+                )
             blocks.append(block)
         checksums = {}
-        for name, dtype in _DTYPES.items():
+        kept = {**_DTYPES, **({_FIELD: np.float16} if blocks and _FIELD in blocks[0] else {})}
+        for name, dtype in kept.items():
             joined = np.concatenate([b[name] for b in blocks]) if blocks else _empty(name, dtype)
             buffer = io.BytesIO()
             np.save(buffer, joined, allow_pickle=False)

@@ -130,6 +130,13 @@ class DetectorConfig(Settings):
             "code); terms: the terms themselves, all pixels alike. Matters in training alone"
         ),
     ] = "pixels"
+    energy_loss: Annotated[
+        Literal["squared", "overlap"],
+        about(
+            "loss of the regions' energies. squared: the report's squared error; overlap: soft IoU and correlation, "
+            "which are what is scored, and a little of the squared error for the level. Matters in training alone"
+        ),
+    ] = "squared"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,4 +162,23 @@ class DetectorConfig(Settings):
             Not JSON, an unknown key, a value out of range.
         """
         config: DetectorConfig = build_json(cls, text, "detector configuration")
+        return config
+
+
+@dataclass(frozen=True)
+class FieldConfig(Settings):
+    """What a field network is built from."""
+
+    channels: Annotated[int, about("numbers that a layer keeps of each lattice point", ge=4, le=1024)] = 32
+    blocks: Annotated[int, about("layers; each looks one frame further back and ahead", ge=1, le=32)] = 2
+    degree: Annotated[int, about("highest degree of the filters on the sphere", ge=1, le=20)] = 10
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> FieldConfig:
+        """Read what :meth:`to_json` wrote; an :class:`InputError` for anything else."""
+        config: FieldConfig = build_json(cls, text, "configuration of a field network")
         return config

@@ -48,6 +48,35 @@ def roi_energy_loss(
     return squared.mean() + weight * inside
 
 
+def roi_overlap_loss(predicted: Tensor, target: Tensor, *, least: float = 1e-4) -> Tensor:
+    """What the metric sees of a region's map: overlap and correlation, and a little of its level.
+
+    The mean squared error, which alone holds the level, plus half of one minus the soft IoU (sum of the smaller over
+    sum of the larger values) of both maps divided by their peaks, plus half of one minus their correlation; the last
+    two as means over regions with energy in the target.
+
+    Parameters
+    ----------
+    predicted, target : Tensor, shape (n, 28, 28)
+        Energy in [0, 1].
+    least : float
+        Peak below which a target counts as empty, and added where something could be divided by 0.
+    """
+    if predicted.numel() == 0:
+        return predicted.sum()
+    level = (predicted - target).square().mean()
+    some = target.flatten(1).amax(dim=1) > least
+    if not bool(some.any()):
+        return level
+    a, b = predicted[some].flatten(1), target[some].flatten(1)
+    shape_a = a / a.amax(dim=1, keepdim=True).clamp(min=least)
+    shape_b = b / b.amax(dim=1, keepdim=True)
+    overlap = torch.minimum(shape_a, shape_b).sum(dim=1) / torch.maximum(shape_a, shape_b).sum(dim=1)
+    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
+    correlation = (a * b).sum(dim=1) / (a.square().sum(dim=1) * b.square().sum(dim=1) + least**2).sqrt()
+    return level + 0.5 * (1.0 - overlap).mean() + 0.5 * (1.0 - correlation).mean()
+
+
 def distance_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Smooth L1 (beta 1) between distances in units of 500 cm; NaN targets (unknown distance) are left out."""
     known = ~torch.isnan(target)

@@ -542,7 +542,9 @@ class SaiDetector(nn.Module):
         vectors, _ = self.region_vectors(features, jittered)
         energy = self.region_energy(features, jittered).float()
         wanted = self._energy_targets(jittered, targets)
-        if self.config.energy_weights == "pixels":
+        if self.config.energy_loss == "overlap":
+            out["roi_energy"] = losses.roi_overlap_loss(energy, wanted)
+        elif self.config.energy_weights == "pixels":
             out["roi_energy"] = losses.roi_energy_loss(energy, wanted, wanted > 0)
         else:
             plain = losses.roi_energy_loss(energy, wanted, wanted > 0, weight=0.0)
@@ -600,8 +602,8 @@ def save_detector(
         stream.write(save(state, metadata=metadata))
 
 
-def mean_of(model: SaiDetector, other: SaiDetector, *, share: float) -> SaiDetector:
-    """Network whose weights are ``(1 - share) * model + share * other``, in evaluation mode.
+def mean_of(model: SaiDetector, partner: SaiDetector, *, share: float) -> SaiDetector:
+    """Network whose weights are ``(1 - share) * model + share * partner``, in evaluation mode.
 
     Of two states of one training the mean is often better than either (Wortsman et al., CVPR 2022: "Robust fine-tuning
     of zero-shot models"). Running statistics are averaged too.
@@ -611,12 +613,12 @@ def mean_of(model: SaiDetector, other: SaiDetector, *, share: float) -> SaiDetec
     InputError
         The networks have other configurations, or ``share`` is not in [0, 1].
     """
-    if model.config != other.config:
-        raise InputError("The two detectors have other configurations; only states of one network can be averaged.")
+    if model.config != partner.config:
+        raise InputError("The two detectors have different configurations; only states of one network can be averaged.")
     if not 0.0 <= share <= 1.0:
         raise InputError(f"A share of {share} is not in [0, 1].")
     result = SaiDetector(model.config)
-    theirs = other.state_dict()
+    theirs = partner.state_dict()
     result.load_state_dict(
         {
             key: torch.lerp(value, theirs[key], share) if value.is_floating_point() else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sai_core.annotations import AnnotationTable
+from sai_core.annotations import AnnotationTable, first_of_source
 from sai_core.drawing.annotators import DARK, Picture, draw_outlines, energy_levels, lay_over
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.drawing.maps import annotation_patch, merged_canvas, outlines
@@ -13,10 +13,10 @@ from sai_core.taxonomy import class_rgb
 
 
 def busiest_frame(table: AnnotationTable) -> int:
-    """Frame with the most annotations; the middle one of those that share the maximum, 0 for an empty table."""
+    """Frame with the most sources; the middle one of those that share the maximum, 0 for an empty table."""
     if not len(table):
         return 0
-    counts = np.bincount(table.frame)
+    counts = np.bincount(table.frame[first_of_source(table)])
     best = np.flatnonzero(counts == counts.max())
     return int(best[best.size // 2])
 

@@ -34,7 +34,7 @@ from sai_core.figures.paper.panels import (
 )
 from sai_core.figures.paper.style import FigureFormat, PaperStyle
 from sai_core.files import atomic_write
-from sai_core.metrics import RecordingScores, score_recordings
+from sai_core.metrics import Failure, RecordingScores, score_recordings
 from sai_core.progress import Progress, no_progress, part_of
 from sai_core.taxonomy import N_CLASSES, class_name
 
@@ -272,14 +272,22 @@ def scorable(recordings: Sequence[Recording], system: PredictionSet) -> list[Rec
 
 
 def score_set(
-    recordings: Sequence[Recording], system: PredictionSet, *, progress: Progress = no_progress
+    recordings: Sequence[Recording],
+    system: PredictionSet,
+    *,
+    failures: list[Failure] | None = None,
+    progress: Progress = no_progress,
 ) -> list[RecordingScores]:
-    """Scores of a system on recordings by revision 2026-06-30; large files are accepted."""
+    """Scores of a system on recordings by revision 2026-06-30; large files are accepted.
+
+    With ``failures``, a recording that cannot be scored goes there, and the others go on.
+    """
     return score_recordings(
         {r.name: r.label_path for r in recordings if r.label_path is not None},
         {r.name: system.files[r.name] for r in recordings},
         allow_large=True,
         progress=progress,
+        failures=failures,
     )
 
 

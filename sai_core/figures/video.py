@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable
-from sai_core.dataset import AudioReader, Recording
+from sai_core.dataset import Recording, open_heard
 from sai_core.drawing.annotators import (
     Colour,
     Name,
@@ -45,6 +45,7 @@ from sai_core.drawing.colormaps import SEQUENTIAL, diverging_lut, sequential_lut
 from sai_core.drawing.lettering import blit, shortened, text_tile
 from sai_core.drawing.maps import Patch, annotation_patch, merged_canvas, outlines
 from sai_core.errors import EnvironmentProblem, InputError, check_known
+from sai_core.figures.heard import RATE_HZ, Heard, Listened, Plain, Sound
 from sai_core.figures.paper.material import Material, System, open_material
 from sai_core.figures.paper.panels import MapOptions
 from sai_core.files import atomic_write
@@ -58,11 +59,13 @@ LAYOUTS: Final[tuple[VideoLayout, ...]] = get_args(VideoLayout)
 PRESETS: Final[tuple[str, ...]] = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
 
 SIZE_WH: Final[tuple[int, int]] = (1280, 720)
-SAMPLE_RATE_HZ: Final[int] = 48_000
-"""Every player takes AAC at 48 kHz; sounds at the recording's 24 kHz survive unchanged."""
-
 _AUDIO_FRAME: Final[int] = 1024
 """Samples of an AAC frame."""
+
+_LAYOUT_OF: Final = {1: "mono", 2: "stereo"}
+
+_RING: Final[int] = 11
+"""Radius in pixels of the ring around the direction that is heard."""
 
 _PAGE: Final[Colour] = (16, 19, 26)
 _PANEL: Final[Colour] = (26, 31, 42)
@@ -117,6 +120,8 @@ class VideoOptions(MapOptions):
         check_known("Preset", self.preset, PRESETS)
         if not 0 <= self.crf <= 51:
             raise InputError(f"A crf of {self.crf} is out of range; choose 0 to 51.")
+        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            raise InputError(f"Frames {self.start} to {self.stop} are no range; choose 0 <= start < stop.")
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ def write_video(
     path: Path,
     *,
     options: VideoOptions | None = None,
+    heard: Heard | None = None,
     progress: Progress = no_progress,
 ) -> VideoReport:
     """Draw and encode the video of a recording with the predictions of a system.
@@ -167,27 +173,30 @@ def write_video(
     path : Path
         An ``.mp4`` file, replaced only when everything has been written.
     options : VideoOptions, optional
+    heard : Heard, optional
+        What is heard: a direction, a source alone, two ears; the mean of all channels where it is left out. A ring
+        shows the direction, the title says it.
     progress : Progress
         Told after each picture; raising :class:`sai_core.errors.CancelledError` leaves no file.
 
     Raises
     ------
     InputError
-        Labels or predictions that cannot be read, an empty range, or another file ending.
+        Labels or predictions that cannot be read, an empty range, another file ending, or ``heard`` of a recording
+        whose sound holds no directions.
     EnvironmentProblem
         An encoder is missing, or the file cannot be written.
     """
     options = options or VideoOptions()
-    if path.suffix.lower() != ".mp4":
-        raise InputError(f"{path}: a video is written as .mp4; change the file's ending.")
+    check_ending(path)
 
     def reading(fraction: float, message: str) -> None:
         progress(0.05 * fraction, message)
 
     with open_material(recording, [system], picture_size_wh=_DECODED_WH, progress=reading) as material:
         start, stop = frame_range(material, options)
-        canvas = _Canvas(material, options, start, stop)
-        sound, sound_problem = _sound(material)
+        sound, sound_problem = _sound(material, heard)
+        canvas = _Canvas(material, options, start, stop, heard)
         with tempfile.TemporaryDirectory(prefix="sai-video-") as folder:
             # the index goes to the front in a second pass over a named file, so that a browser can start at once
             draft = Path(folder) / "draft.mp4"
@@ -195,7 +204,7 @@ def write_video(
             with open(draft, "rb") as source, atomic_write(path) as target:
                 shutil.copyfileobj(source, target, 1 << 20)
     progress(1.0, f"{stop - start} frames")
-    notes = [*material.problems, *([sound_problem] if sound_problem else [])]
+    notes = [*material.problems, *([sound_problem] if sound_problem else []), *(sound.notes() if sound else ())]
     for there, sentence in (
         (recording.has_video, "No video: the RGB panel is empty."),
         (sound is not None or bool(sound_problem), "No audio: the video is silent."),
@@ -205,6 +214,37 @@ def write_video(
         if not there:
             notes.append(sentence)
     return VideoReport(path, start, stop, sound is not None, tuple(notes))
+
+
+def check_ending(path: Path) -> None:
+    """Make sure that a file's name is that of a video.
+
+    Raises
+    ------
+    InputError
+        Another ending than .mp4.
+    """
+    if path.suffix.lower() != ".mp4":
+        raise InputError(f"{path}: a video is written as .mp4; change the file's ending.")
+
+
+def check_encoder() -> None:
+    """Make sure that videos can be encoded here.
+
+    Raises
+    ------
+    EnvironmentProblem
+        PyAV's FFmpeg has no H.264 or no AAC encoder.
+    """
+    import av
+
+    for name in ("libx264", "aac"):
+        try:
+            av.codec.Codec(name, "w")
+        except ValueError:
+            raise EnvironmentProblem(
+                f"PyAV's FFmpeg has no {name} encoder, which videos need; run: pip install --force-reinstall av"
+            ) from None
 
 
 def frame_range(material: Material, options: VideoOptions) -> tuple[int, int]:
@@ -223,28 +263,30 @@ def frame_range(material: Material, options: VideoOptions) -> tuple[int, int]:
         )
     if not 0 <= options.start < stop <= n:
         raise InputError(
-            f"{material.place}: frames {options.start} to {stop} are no part of its {n} frames; choose 0 <= start < "
+            f"{material.place}: frames {options.start} to {stop} are not within its {n} frames; choose 0 <= start < "
             f"stop <= {n}."
         )
     return options.start, stop
 
 
-def _sound(material: Material) -> tuple[AudioReader | None, str]:
-    """Reader of the recording's sound, or None and why."""
-    if material.recording.audio_path is None:
-        return None, ""
+def _sound(material: Material, heard: Heard | None) -> tuple[Sound | None, str]:
+    """What is heard of the recording, or None and why. Who asked for a direction does not get a video without it."""
+    if heard is not None:
+        return Listened(material.recording, heard), ""
     try:
-        reader = AudioReader(material.recording.audio_path)
+        reader = open_heard(material.recording)
     except InputError as error:
         return None, str(error)
-    return (reader, "") if reader.n_samples else (None, f"{reader.path}: holds no sound.")
+    if reader is None:
+        return None, ""
+    return (Plain(reader), "") if reader.n_samples else (None, f"{reader.path}: holds no sound.")
 
 
 def _encode(
     draft: Path,
     canvas: _Canvas,
     material: Material,
-    sound: AudioReader | None,
+    sound: Sound | None,
     start: int,
     stop: int,
     options: VideoOptions,
@@ -279,8 +321,8 @@ def _encode(
             context.colorspace, context.color_primaries, context.color_trc, context.color_range = 6, 6, 6, 1
             audio: Any = None
             if sound is not None:
-                audio = output.add_stream("aac", rate=SAMPLE_RATE_HZ)
-                audio.layout = "mono"
+                audio = output.add_stream("aac", rate=RATE_HZ)
+                audio.layout = _LAYOUT_OF[sound.channels]
                 audio.bit_rate = 128_000
             with (
                 ReadAhead(pictures(), _AHEAD, name="video-pictures") as decoded,
@@ -305,26 +347,24 @@ def _encode(
         raise EnvironmentProblem(f"The video cannot be encoded ({error}); check the disk's space and PyAV.") from error
 
 
-def _add_sound(
-    output: Any, stream: Any, sound: AudioReader, start: int, n_frames: int, written: int, *, last: bool
-) -> int:
+def _add_sound(output: Any, stream: Any, sound: Sound, start: int, n_frames: int, written: int, *, last: bool) -> int:
     """Encode the sound up to the end of the pictures so far; gives the samples written in all."""
     import av
 
-    end = n_frames * SAMPLE_RATE_HZ // FRAME_RATE_HZ
+    end = n_frames * RATE_HZ // FRAME_RATE_HZ
     if not last:  # whole frames of the encoder; the rest waits for the next picture
         end -= end % _AUDIO_FRAME
     if end <= written:
         return written
-    begin_s = start / FRAME_RATE_HZ
+    begin = start * RATE_HZ // FRAME_RATE_HZ
     try:
-        pcm = sound.mono_pcm16(begin_s + written / SAMPLE_RATE_HZ, begin_s + end / SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)
+        samples = sound.read(begin + written, begin + end)
     except InputError:  # the file has gone or changed since it was opened
-        pcm = np.zeros(end - written, dtype=np.int16)
-    for first in range(0, len(pcm), _AUDIO_FRAME):
-        piece = pcm[first : first + _AUDIO_FRAME]
-        frame = av.AudioFrame.from_ndarray((piece.astype(np.float32) / 32768.0)[None, :], format="fltp", layout="mono")
-        frame.sample_rate, frame.time_base = SAMPLE_RATE_HZ, Fraction(1, SAMPLE_RATE_HZ)
+        samples = np.zeros((sound.channels, end - written), dtype=np.float32)
+    for first in range(0, samples.shape[1], _AUDIO_FRAME):
+        piece = np.ascontiguousarray(samples[:, first : first + _AUDIO_FRAME])
+        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=_LAYOUT_OF[sound.channels])
+        frame.sample_rate, frame.time_base = RATE_HZ, Fraction(1, RATE_HZ)
         frame.pts = written + first
         for packet in stream.encode(frame):
             output.mux(packet)
@@ -334,8 +374,10 @@ def _add_sound(
 class _Canvas:
     """The picture of a frame: fixed parts drawn once, the rest copied into it."""
 
-    def __init__(self, material: Material, options: VideoOptions, start: int, stop: int) -> None:
-        self.material, self.options, self.start, self.stop = material, options, start, stop
+    def __init__(
+        self, material: Material, options: VideoOptions, start: int, stop: int, heard: Heard | None = None
+    ) -> None:
+        self.material, self.options, self.start, self.stop, self.heard = material, options, start, stop, heard
         self.system = material.systems[0]
         self.labels, self.predictions = material.labels, material.tables[0]
         if self.predictions is not None and options.min_score > 0:
@@ -360,6 +402,8 @@ class _Canvas:
         title = f"{self.material.place}   ·   {self.system.title}"
         if self.options.min_score > 0:
             title += f", scores from {self.options.min_score:g}"
+        if self.heard is not None:
+            title += f"   ·   {self.heard}"
         notes = ["simulated"] * self.material.recording.is_simulated + ["stand-in predictions"] * self.system.stand_in
         right = _text("   ·   ".join(notes), 15, (255, 196, 94), bold=True) if notes else None
         room = SIZE_WH[0] - _LEFT - 230 - (right.shape[1] + 24 if right is not None else 0)
@@ -493,6 +537,7 @@ class _Canvas:
         else:
             paint(views[3], residual_levels(guess_map - truth_map), self.residual_lut)
         for view, title in zip(views, ("RGB + truth", "Ground truth", "Prediction", "Residual"), strict=True):
+            self._ring(view, frame)
             _tag(view, title)
 
     def _overlay(self, canvas: Picture, frame: int, picture: Picture | None) -> None:
@@ -504,9 +549,23 @@ class _Canvas:
             lay_over(view, energy_levels(guess_map), self.energy_lut, opacity=0.75)
         self._outlines(view, truth, thin=False)
         self._outlines(view, guess, thin=False, dashed=True)
+        self._ring(view, frame)
         for table, missing in ((self.labels, "no labels"), (self.predictions, "no predictions")):
             if table is None:
                 _tag(view, missing, right=True)
+
+    def _ring(self, view: Picture, frame: int) -> None:
+        """Around the direction that is heard, on both sides of the seam."""
+        there = None if self.heard is None else self.heard.at(frame)
+        if there is None:
+            return
+        height, width = view.shape[:2]
+        azimuth_deg, elevation_deg = there
+        x, y = (180.0 - azimuth_deg) % 360.0 / 360.0 * width, (90.0 - elevation_deg) / 180.0 * height
+        for turn in (-width, 0, width):
+            middle = (round(x + turn - 0.5), round(y - 0.5))
+            for colour, thickness in ((_PAGE, 5), (_TEXT, 2)):
+                cv2.circle(view, middle, _RING, colour, thickness, cv2.LINE_AA)
 
     def _rgb(self, view: Picture, picture: Picture | None) -> None:
         if picture is None:

@@ -5,15 +5,14 @@ the canvas and decodes the video. Blocks are written as they finish (:mod:`sai_c
 costs at most one block.
 
 What a result depends on, and so what its key is made of: the checkpoint's content, the network's options, the feature
-entry (audio content, weights content, feature options), the input options below, and the video's content (of a
-folder of frames: names, sizes and times of its files).
+entry (audio content, weights content, feature options), the input options below, the content of a field decoder's
+weights where one is given, and the video's content (of a folder of frames: names, sizes and times of its files).
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,11 +22,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
 from sai_core.detections.raw import RawColumns, RawDetections, RawWriter, joined, open_raw, store_folder, store_key
+from sai_core.detector.field import FieldNetwork
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.inference.networks import Network, run_in_batches
@@ -65,7 +66,7 @@ class InputOptions:
 
 @dataclass(frozen=True)
 class _Block:
-    """Input of some frames, in memory that the network's device can take it from.
+    """Input of some frames, in memory that the network's device can take it from, and their field if one is wanted.
 
     ``acoustic`` is on the canvas already for a network on the CPU; for one on a GPU it is still on the lattice, a
     134th of that, and is expanded there. ``power`` holds the block's frames with ``context`` more on either side.
@@ -75,6 +76,22 @@ class _Block:
     acoustic: Tensor
     rgb: Tensor | None
     power: Tensor | None
+    field: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class FieldDecoder:
+    """A field decoder for a recording's raw detections.
+
+    Attributes
+    ----------
+    network : FieldNetwork
+    content : str
+        Hash of its weights file.
+    """
+
+    network: FieldNetwork
+    content: str
 
 
 def predict_recording(
@@ -86,6 +103,7 @@ def predict_recording(
     maker: MapMaker,
     features: FeatureStore | None = None,
     options: InputOptions | None = None,
+    field: FieldDecoder | None = None,
     progress: Progress = no_progress,
 ) -> RawDetections:
     """Raw detections of a recording: opened if they are there, else computed, going on where a killed run stopped.
@@ -105,6 +123,8 @@ def predict_recording(
     features : FeatureStore, optional
         The default store when left out.
     options : InputOptions, optional
+    field : FieldDecoder, optional
+        Gives the column ``field``, for regions that label code forms.
     progress : Progress
         Told frames a second and what is left; raising ``CancelledError`` keeps finished blocks.
 
@@ -134,6 +154,7 @@ def predict_recording(
         "grid": options.grid,
         # left out where it is off, so that stores made before it existed are found
         **({"smooth_frames": str(options.smooth_frames)} if options.smooth_frames else {}),
+        **({} if field is None else {"field": field.content}),
         **network.describe(),
     }
     heard = " ".join(note for note in maps.notes if note not in maker.notes())
@@ -141,7 +162,7 @@ def predict_recording(
     if network.needs_rgb:
         video = open_frames(recording)
         if video is None:
-            raise InputError(f"{recording.name}: this network sees, and there is no video (video_dev) to show it.")
+            raise InputError(f"{recording.name}: this network needs video, and there is none (video_dev).")
         parts["video"] = str(pictures_key(recording))
     try:
         key = store_key(parts)
@@ -153,11 +174,20 @@ def predict_recording(
         writer = RawWriter(
             folder, recording=recording.name, key=key, n_frames=len(maps), notes={**parts, "audio": heard}
         )
-        _fill(writer, maps, video, network, options, progress)
+        hear = None if field is None else _listener(field.network, recording.array_path)
+        _fill(writer, maps, video, network, options, hear, progress)
         return writer.finish()
     finally:
         if video is not None:
             video.close()
+
+
+_Hear = Callable[[int, int], npt.NDArray[np.float32]]
+
+
+def _listener(network: FieldNetwork, audio: Path) -> _Hear:
+    source = AudioInput(audio, channels=4)
+    return lambda first, last: network.of_frames(source, first, last)
 
 
 def _fill(
@@ -166,6 +196,7 @@ def _fill(
     video: FrameSource | None,
     network: Network,
     options: InputOptions,
+    hear: _Hear | None,
     progress: Progress,
 ) -> None:
     start = writer.next_frame()
@@ -180,7 +211,7 @@ def _fill(
             f"{writer.recording}: {done} of {writer.n_frames} frames, {rate:.1f} frames/s, {left:.0f} s to go",
         )
 
-    for block in _prepared(maps, video, start, network, options):
+    for block in _prepared(maps, video, start, network, options, hear):
         try:
             outputs, batch = _forward(network, block, options, batch, tell)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -188,7 +219,8 @@ def _fill(
                 f"{writer.recording}: not even one frame fits into the memory of {network.device}; "
                 "use another device or a smaller network."
             ) from error
-        writer.write(block.first, joined(outputs, first=block.first))
+        columns = joined(outputs, first=block.first)
+        writer.write(block.first, columns if block.field is None else {**columns, "field": block.field})
         tell(block.first + len(outputs))
 
 
@@ -217,7 +249,12 @@ def _forward(
 
 
 def _prepared(
-    maps: StoredMaps, video: FrameSource | None, start: int, network: Network, options: InputOptions
+    maps: StoredMaps,
+    video: FrameSource | None,
+    start: int,
+    network: Network,
+    options: InputOptions,
+    hear: _Hear | None,
 ) -> Iterator[_Block]:
     """Blocks from frame ``start`` on, made by a thread while the caller works on the one before."""
     on_gpu = network.device.type == "cuda"
@@ -243,6 +280,7 @@ def _prepared(
             tensor(np.asarray(acoustic, dtype=np.float32)),
             None if video is None else tensor(video.frames(first, last)),
             None if power is None else tensor(power),
+            None if hear is None else hear(first, last),
         )
 
     def blocks() -> Iterator[_Block]:
@@ -252,24 +290,3 @@ def _prepared(
 
     with ReadAhead(blocks(), _READ_AHEAD, name="prepare") as ahead:
         yield from ahead
-
-
-def shard(recordings: Sequence[Recording]) -> tuple[list[Recording], int, int]:
-    """Recordings of this process under ``torchrun`` (every ``WORLD_SIZE``-th from ``RANK`` on); all without it.
-
-    Returns
-    -------
-    recordings, rank, world_size
-
-    Raises
-    ------
-    InputError
-        ``RANK`` and ``WORLD_SIZE`` are set to nonsense.
-    """
-    try:
-        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    except ValueError as error:
-        raise InputError("RANK and WORLD_SIZE must be whole numbers; start several processes with torchrun.") from error
-    if not 0 <= rank < world:
-        raise InputError(f"RANK {rank} and WORLD_SIZE {world} do not fit; start several processes with torchrun.")
-    return list(recordings[rank::world]), rank, world

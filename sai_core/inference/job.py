@@ -22,8 +22,8 @@ from sai_core.dataset import Recording, describe
 from sai_core.dataset.outputs import check_output
 from sai_core.detections.raw import store_folder
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
-from sai_core.files import resolved, user_path
-from sai_core.inference.engine import InputOptions, predict_recording
+from sai_core.files import content_hash, resolved, user_path
+from sai_core.inference.engine import FieldDecoder, InputOptions, predict_recording
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
 from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
@@ -31,7 +31,7 @@ from sai_core.postprocess.pipeline import KeepClasses
 from sai_core.postprocess.systems import system_toml
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name
-from sai_core.workspace import SetFacts, clean_name, workspace
+from sai_core.workspace import SetFacts, StoredSet, check_name, clean_name, workspace
 
 if TYPE_CHECKING:
     from sai_core.acoustics.visibility import Recipe
@@ -76,6 +76,8 @@ class PredictionRequest:
         As the checkpoint was trained, when left out.
     visibility : {"official", "report", "precedence"}, optional
         Recipe of the maps; as the checkpoint was trained, when left out.
+    field_weights : Path, optional
+        Of a field decoder (``train field``); the shipped ones when left out, for systems that need one.
     batch : int
         Frames of one forward pass.
     """
@@ -92,6 +94,7 @@ class PredictionRequest:
     network: NetworkOptions = field(default_factory=NetworkOptions)
     inputs: InputOptions | None = None
     visibility: Recipe | None = None
+    field_weights: Path | None = None
     batch: int = 4
 
     def __post_init__(self) -> None:
@@ -99,6 +102,26 @@ class PredictionRequest:
         object.__setattr__(self, "out", resolved(user_path(self.out, what="output folder")))
         if self.batch < 1:
             raise InputError(f"batch {self.batch}: at least 1 is needed.")
+
+    @property
+    def field_decoder(self) -> Path | None:
+        """Weights of the field decoder that is to run: those given, else the shipped ones if the system needs one.
+
+        Raises
+        ------
+        InputError
+            Needed, not given, and none ships.
+        """
+        if self.field_weights is None and self.system.needs_field:
+            from sai_core.detector.field import SHIPPED_FIELD
+
+            if not SHIPPED_FIELD.is_file():
+                raise InputError(
+                    f"{self.system.name} needs a field decoder, and there is none at {SHIPPED_FIELD}; give weights "
+                    "that `train field` made (--field FILE), or choose another system."
+                )
+            return SHIPPED_FIELD
+        return self.field_weights
 
 
 @dataclass(frozen=True)
@@ -145,6 +168,7 @@ def check_request(request: PredictionRequest) -> None:
         that is needed and missing; a file where the folder is to be.
     """
     from sai_core.detections.teacher_files import read_teacher
+    from sai_core.detector.field import load_field
     from sai_core.teacher.listening import check_audio, open_teacher
 
     if not request.recordings:
@@ -158,9 +182,11 @@ def check_request(request: PredictionRequest) -> None:
     check_output(
         request.out,
         root=request.data if request.data.is_dir() else None,
-        inputs=[request.checkpoint, request.weights],
+        inputs=[request.checkpoint, request.weights, request.field_weights],
         folder=True,
     )
+    if request.field_decoder is not None:
+        load_field(request.field_decoder)
     if request.system.needs_teacher:
         if request.teacher is None:
             raise InputError(
@@ -203,6 +229,7 @@ def facts_of(request: PredictionRequest, content: str) -> SetFacts:
         "magnitude": None if request.inputs is None else request.inputs.magnitude,
         "visibility": request.visibility,
         "weights": None if request.weights is None else os.path.abspath(request.weights),
+        "field": None if request.field_decoder is None else os.path.abspath(request.field_decoder),
         "teacher": None if request.teacher is None else os.path.abspath(request.teacher),
         "teacher_scaler": None if request.teacher_scaler is None else os.path.abspath(request.teacher_scaler),
     }
@@ -216,6 +243,30 @@ def facts_of(request: PredictionRequest, content: str) -> SetFacts:
         system_toml=system_toml(request.system),
         options={name: value for name, value in given.items() if value is not None},
     )
+
+
+def begin_set(request: PredictionRequest, name: str | None = None) -> StoredSet:
+    """The prediction set of the workspace that a request writes into: a new one, or the one that it goes on with.
+
+    Parameters
+    ----------
+    request : PredictionRequest
+        Checked here; its ``out`` does not count.
+    name : str, optional
+        Of the set; after the checkpoint and the system if left out, with a number where that is another request's.
+
+    Raises
+    ------
+    InputError
+        A mistake of the request; a name that is not one, or that belongs to other predictions.
+    """
+    if name is not None:
+        check_name(name)
+    check_request(request)
+    made_from = facts_of(request, describe_checkpoint(request.checkpoint).content)
+    if name is not None:
+        return workspace().begin("predictions", name, made_from, exist_ok=True)
+    return workspace().go_on("predictions", name_of(request.checkpoint, request.system), made_from)
 
 
 def name_of(checkpoint: Path, system: System) -> str:
@@ -271,6 +322,7 @@ def predict_recordings(
     """
     from sai_core.acoustics.features import FeatureOptions, MapMaker, choose_device
     from sai_core.annotations import write_submission_json
+    from sai_core.detector.field import load_field
 
     check_request(request)
     facts = describe_checkpoint(request.checkpoint)
@@ -286,6 +338,16 @@ def predict_recordings(
         magnitude=facts.magnitude, grid=facts.grid, smooth_frames=facts.smooth_frames
     )
     inputs = replace(inputs, batch=request.batch)
+    decoder = None
+    if request.field_decoder is not None:
+        decoder = FieldDecoder(
+            load_field(request.field_decoder, device=choose_device(request.device)), content_hash(request.field_decoder)
+        )
+        if not request.system.needs_field:
+            on_note(
+                f"{request.system.display_name} writes the detector's own regions: the field is kept with the raw "
+                'detections, for systems with export = "field".'
+            )
     teacher_of = _teacher(request, on_note)
     settings = request.system.settings
     whole_set = settings.keep_classes == "best"
@@ -306,6 +368,7 @@ def predict_recordings(
                 out=request.out / RAW_FOLDER,
                 maker=maker,
                 options=inputs,
+                field=decoder,
                 progress=progress_of(index, recording),
             )
             teacher = teacher_of(recording)
@@ -365,7 +428,7 @@ def _teacher(request: PredictionRequest, on_note: Callable[[str], None]) -> Call
     given = request.teacher
     if not request.system.needs_teacher or given is None:
         if given is not None:
-            on_note(f"{request.system.display_name} asks no teacher: {given} was not used.")
+            on_note(f"{request.system.display_name} does not use a teacher: {given} was ignored.")
         return lambda recording: None
     if not _is_weights(given):
         return lambda recording: read_teacher(given, recording.name)
@@ -404,7 +467,7 @@ class PredictionJob(Job[tuple[RecordingResult, ...]]):
         super().__init__(
             self._predict,
             title=f"Prediction by {request.checkpoint.stem}",
-            when_cancelled="Cancelled; what is finished stays, and the same request goes on from there.",
+            when_cancelled="Cancelled; what is finished stays, and the same request continues from there.",
         )
         self.request = request
         self.results: dict[int, RecordingResult] = {}
@@ -456,8 +519,8 @@ class PredictionQueue(JobQueue):
         """
         check_request(request)
         with self._lock:
-            other = self.find(request.out)
-            if other is not None and other.active:
+            running = self.find(request.out)
+            if running is not None and running.active:
                 raise InputError(
                     f"{request.out}: another job writes there; wait for it, cancel it, or choose another folder."
                 )

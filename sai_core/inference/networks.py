@@ -37,13 +37,13 @@ class NetworkOptions:
         Candidates whose score is below are not kept, and no energy map is computed for them. ``None``: 0.05 for the
         official baseline (torchvision's ``score_thresh``), 0.01 for our own.
     at_most : int, optional
-        Candidates a frame. ``None``: 100 for the official baseline, 50 for our own.
+        Candidates per frame. ``None``: 100 for the official baseline, 50 for our own.
     corrected_map : bool
         Official baseline: store the registered full-frame map instead of the official one.
     full_map : bool
         Compute and store full-frame maps; without them a store holds none.
     proposals : int, optional
-        Proposals a frame that are classified. ``None``: 1,000 for the official baseline, 100 for our own, as in
+        Proposals per frame that are classified. ``None``: 1,000 for the official baseline, 100 for our own, as in
         training. Fewer changes what is found.
     precision : {"float32", "bfloat16"}
         ``bfloat16`` runs convolutions and matrix products at 8 bits of precision on processors that have them.

@@ -41,7 +41,7 @@ def official_interpolation() -> CanvasInterpolation:
     """Interpolation of the official labels: Delaunay triangles in flat degrees, onto the projection grid.
 
     Equal to ``scipy.interpolate.griddata(method="linear", fill_value=0)`` on (azimuth, elevation) in degrees. Flat:
-    the seam does not wrap, so that 9.8 % of the pixels (rows and columns at the poles and the seam) lie outside of
+    the seam does not wrap, so that 9.8 % of the pixels (rows and columns at the poles and the seam) lie outside
     the triangulation and are 0.
     """
     azimuth, elevation = fibonacci_lattice_deg()

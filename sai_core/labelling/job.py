@@ -171,7 +171,7 @@ def label_recording_of_root(
     root : Path
         The data root that the recording belongs to.
     output_dir : Path
-        Folder of the user's choice outside of the data root; the file is ``<split>/<name>_std.json`` in it.
+        Folder of the user's choice outside the data root; the file is ``<split>/<name>_std.json`` in it.
     with_raw : bool
         Also write ``<split>/<name>_raw.json``.
     replace_older : bool
@@ -201,7 +201,7 @@ def label_recording_of_root(
     relative = Path(recording.split) / f"{recording.name}_std.json"
     folder = output_dir.resolve()
     if folder.is_relative_to(root.resolve()):
-        raise InputError(f"{output_dir}: lies inside the data root; choose a folder outside of {root}.")
+        raise InputError(f"{output_dir}: lies inside the data root; choose a folder outside {root}.")
     out_path = confine(folder, relative)
     if out_path.exists() and not replace_older:
         raise InputError(f"{out_path}: exists already; allow it to be replaced or choose another folder.")

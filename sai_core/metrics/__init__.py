@@ -1,6 +1,6 @@
 """All four revisions of the official metrics, and what users want beside them."""
 
-from sai_core.metrics.evaluation.evaluate import evaluate, evaluate_revisions, score_recording, score_recordings
+from sai_core.metrics.evaluation.evaluate import evaluate, evaluate_revisions, score_recordings
 from sai_core.metrics.evaluation.matching import (
     MATCH_ANGLE_DEG,
     RecordingMatches,
@@ -8,7 +8,16 @@ from sai_core.metrics.evaluation.matching import (
     match_recording,
     spatial_matches,
 )
-from sai_core.metrics.evaluation.scores import Evaluation, Figures, RecordingScores, as_revision, merge, tie_range
+from sai_core.metrics.evaluation.recording import score_recording
+from sai_core.metrics.evaluation.scores import (
+    Evaluation,
+    Failure,
+    Figures,
+    RecordingScores,
+    as_revision,
+    merge,
+    tie_range,
+)
 from sai_core.metrics.official.blobs_0402 import render_map_0402
 from sai_core.metrics.official.directions import region_peak_direction
 from sai_core.metrics.official.rendering_0630 import SparseMaps, render_map_0630, render_table_0630
@@ -39,6 +48,7 @@ __all__ = [
     "BootstrapResult",
     "ErrorCounts",
     "Evaluation",
+    "Failure",
     "Figures",
     "Interval",
     "PairErrors",

@@ -1,6 +1,8 @@
 """From candidates to the points of their regions, and from tracks and regions to annotations.
 
-Three ways to write a region; each makes a candidate's points from its RoI map, its box and the options alone:
+Three ways to write a region of the detector's own map (a fourth, ``field``, is in
+:mod:`sai_core.postprocess.field_regions`); each makes a candidate's points from its RoI map, its box and the options
+alone:
 
 ``top_k``
     The official export: the strongest cells of the RoI map, at their centres. The evaluator fills only their hull,
@@ -25,6 +27,7 @@ to its peak: an annotation that the evaluator renders as nothing can only be a f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -359,6 +362,55 @@ def _write(
     n_polygons = np.bincount(owner[starts], minlength=n)
     n_points = np.add.reduceat(copies, starts) if len(starts) else starts
     return n_polygons.astype(np.int64), n_points.astype(np.int64), xy, value[index]
+
+
+def evaluator_pixels(left: float, top: float, right: float, bottom: float) -> tuple[Int64, Int64, Float64, Float64]:
+    """Pixels of the evaluator's canvas in a rectangle of label pixels, edges included: column, row, x and y of each."""
+    _, column, row = _pixels_in_boxes(np.array([[left, top, right, bottom]], dtype=np.float64))
+    return column, row, column.astype(np.float64) * _PIXEL_DEG, row.astype(np.float64) * _PIXEL_DEG
+
+
+def joined_regions(parts: Sequence[Regions]) -> Regions:
+    """Regions of several sets of candidates, no candidate twice, in order of their rows."""
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+    everything = Regions(
+        rows,
+        _offsets(np.concatenate([np.diff(part.polygon_offsets) for part in parts])),
+        _offsets(np.concatenate([np.diff(part.point_offsets) for part in parts])),
+        np.concatenate([part.points_xy for part in parts]),
+        np.concatenate([part.energy for part in parts]),
+    )
+    polygon_index, polygon_offsets = _gathered(everything.polygon_offsets, order)
+    point_index, point_offsets = _gathered(everything.point_offsets, polygon_index)
+    return Regions(
+        rows[order],
+        polygon_offsets,
+        point_offsets,
+        everything.points_xy[point_index],
+        everything.energy[point_index],
+    )
+
+
+def write_pixels(owner: Int64, part: Int64, column: Int64, row: Int64, energy: Float64, *, n: int) -> Regions:
+    """Regions from pixels of the evaluator's canvas, written so that it reads each pixel's own energy (see the module).
+
+    Parameters
+    ----------
+    owner : int64, shape (m,)
+        Region of each pixel, 0..n - 1; every region has one.
+    part : int64, shape (m,)
+        Connected part of its region, from 1.
+    column, row : int64, shape (m,)
+        On the canvas of 100 x 50; columns from 100 on are those beyond the seam.
+    energy : float64, shape (m,)
+        At least 0.
+    n : int
+        Regions.
+    """
+    nothing, boxes = np.zeros((n, 1, 1)), np.zeros((n, 4))
+    polygons, points, xy, values = _write(nothing, boxes, owner, part, column, row, energy)
+    return Regions(np.arange(n), _offsets(polygons), _offsets(points), xy, values)
 
 
 def _contains(sorted_keys: Int64, wanted: Int64) -> npt.NDArray[np.bool_]:

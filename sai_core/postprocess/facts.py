@@ -54,3 +54,10 @@ def candidate_facts(energy: npt.NDArray[np.floating], boxes_xyxy: npt.NDArray[np
     y = boxes[:, 1] + (row + 0.5) / height * (boxes[:, 3] - boxes[:, 1])
     azimuth, elevation = pixel_to_direction(x, np.clip(y, 0, ERP_HEIGHT))
     return CandidateFacts(azimuth, elevation, mean)
+
+
+def centre_directions(boxes_xyxy: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Azimuth and elevation of the middle of boxes (n, 4), degrees: a region reaches as far to all sides."""
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    return pixel_to_direction(x, np.clip(y, 0, ERP_HEIGHT))

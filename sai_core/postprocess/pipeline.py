@@ -32,9 +32,11 @@ from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.table import AnnotationTable
 from sai_core.detections.table import Detections
 from sai_core.errors import InputError
+from sai_core.postprocess.calibration import calibrated
 from sai_core.postprocess.classes import class_reliability, most_reliable, route_classes
-from sai_core.postprocess.export import Regions, export_regions, to_annotations
-from sai_core.postprocess.facts import CandidateFacts, candidate_facts
+from sai_core.postprocess.export import Regions, export_regions, joined_regions, to_annotations
+from sai_core.postprocess.facts import CandidateFacts, candidate_facts, centre_directions
+from sai_core.postprocess.field_regions import field_regions
 from sai_core.postprocess.select import cap_by_count, lower_to_coverage, nms_per_class, score_threshold
 from sai_core.postprocess.teacher import TeacherMatch, match_teacher, rerank, teacher_counts
 from sai_core.postprocess.tracking import Tracks, gate_tracks, track
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 Part = Literal["candidates", "select", "export"]
 ClassNumber = Annotated[int, Meta(ge=0, le=N_CLASSES - 1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 KeepClasses = tuple[ClassNumber, ...] | Literal["all", "best"]
 
 
@@ -100,7 +103,7 @@ class PipelineSettings(Settings):
         int,
         about(
             "frames before and after a frame that its router looks at",
-            label="Router looks around, frames",
+            label="Router context, frames",
             form="Teacher",
             group="candidates",
             ge=0,
@@ -153,7 +156,7 @@ class PipelineSettings(Settings):
         int,
         about(
             "scores that agree to so many decimals are equal for the tie-break",
-            label="Equal to decimals",
+            label="Decimals for equality",
             form="Selection",
             group="select",
             ge=1,
@@ -197,7 +200,7 @@ class PipelineSettings(Settings):
         float,
         about(
             "min_coverage lowers no threshold below this score",
-            label="Lowest threshold for that",
+            label="Lowest threshold for coverage",
             form="Classes",
             group="select",
             ge=0,
@@ -220,7 +223,7 @@ class PipelineSettings(Settings):
         int,
         about(
             "most detections of one class in a frame",
-            label="Most of a class in a frame",
+            label="Most per class and frame",
             form="Selection",
             front=True,
             useful=20,
@@ -242,7 +245,7 @@ class PipelineSettings(Settings):
         int,
         about(
             "how many more than the teacher's count are kept",
-            label="More than its count",
+            label="Allowed above its count",
             form="Teacher",
             useful=10,
             group="select",
@@ -270,7 +273,7 @@ class PipelineSettings(Settings):
         float,
         about(
             "factor on the score for each frame of coasting",
-            label="Score factor a coasting frame",
+            label="Score factor per coasting frame",
             form="Tracking",
             group="select",
             ge=0,
@@ -281,7 +284,7 @@ class PipelineSettings(Settings):
         int,
         about(
             "frames in which a track must be seen to be kept",
-            label="Seen in frames, at least",
+            label="Frames seen, at least",
             form="Gating",
             useful=50,
             group="select",
@@ -342,6 +345,26 @@ class PipelineSettings(Settings):
             group="select",
         ),
     ] = "score"
+    temperature: Annotated[
+        Mapping[ClassNumber, Annotated[float, Meta(ge=0.01, le=100)]],
+        about(
+            "calibration at the very end: the logit of a score of these classes is divided by this; 1 changes nothing, "
+            "and no threshold sees it",
+            label="Calibration: temperature",
+            form="Classes",
+            group="select",
+        ),
+    ] = field(default_factory=dict)
+    isotonic: Annotated[
+        Mapping[ClassNumber, Annotated[tuple[tuple[Share, Share], ...], Meta(min_length=1, max_length=100)]],
+        about(
+            "calibration at the very end: points [score, precision] of a rising curve that the scores of these classes "
+            "are read on, from [0, 0] to [1, 1]; no threshold sees it",
+            label="Calibration: curve",
+            form="Classes",
+            group="select",
+        ),
+    ] = field(default_factory=dict)
     wrap_seam: Annotated[
         bool,
         about(
@@ -352,10 +375,11 @@ class PipelineSettings(Settings):
         ),
     ] = True
     export: Annotated[
-        Literal["top_k", "region", "hull"],
+        Literal["top_k", "region", "hull", "field"],
         about(
-            "points of a region: its strongest cells (official), the cells of its mask at the evaluator's pixels, or "
-            "those within the hull of its strongest cells",
+            "points of a region: its strongest cells (official), the cells of its mask at the evaluator's pixels, "
+            "those within the hull of its strongest cells, or what label code forms of a field decoder's field at the "
+            "candidate's direction (predict --field)",
             label="Points",
             form="Export",
             group="export",
@@ -382,7 +406,7 @@ class PipelineSettings(Settings):
         float,
         about(
             "smallest energy of a cell of a region, as a share of the region's peak (region and hull)",
-            label="Region down to, of peak",
+            label="Region level, share of peak",
             form="Export",
             group="export",
             ge=0,
@@ -427,7 +451,7 @@ class PipelineSettings(Settings):
         float,
         about(
             "smallest IoU of a candidate's box with a region's for its vote on the region's box and energies; 1 is off",
-            label="Boxes that vote, from IoU",
+            label="Voting boxes, IoU from",
             form="Export",
             group="export",
             ge=0.05,
@@ -438,7 +462,7 @@ class PipelineSettings(Settings):
         int,
         about(
             "frames before and after a region's frame whose candidates vote on it",
-            label="Votes from frames around",
+            label="Voting frames around",
             form="Export",
             useful=10,
             group="export",
@@ -451,6 +475,12 @@ class PipelineSettings(Settings):
         super().__post_init__()
         if not isinstance(self.keep_classes, str):
             object.__setattr__(self, "keep_classes", tuple(sorted(set(self.keep_classes))))
+        for category, knots in self.isotonic.items():
+            if category in self.temperature:
+                raise InputError(f"isotonic: class {category} has a temperature too; a class takes one of the two.")
+            points = np.array([(0.0, 0.0), *knots, (1.0, 1.0)])
+            if not (np.diff(points, axis=0) > 0).all():
+                raise InputError(f"isotonic of {category}: scores and precisions must rise, all between 0 and 1.")
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting as plain numbers, texts, lists and dicts (classes as text keys), in the order of the class."""
@@ -458,8 +488,8 @@ class PipelineSettings(Settings):
         for spec in fields(self):
             value = getattr(self, spec.name)
             if isinstance(value, Mapping):
-                value = {str(k): value[k] for k in sorted(value)}
-            plain[spec.name] = list(value) if isinstance(value, tuple) else value
+                value = {str(k): _listed(value[k]) for k in sorted(value)}
+            plain[spec.name] = _listed(value)
         return plain
 
     @classmethod
@@ -484,6 +514,10 @@ class PipelineSettings(Settings):
             value = getattr(self, name)
             chosen.append((name, tuple(sorted(value.items())) if isinstance(value, Mapping) else value))
         return tuple(chosen)
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
 @cache
@@ -615,7 +649,7 @@ _TIE_STEP: Final[float] = 0.999
 
 
 def select_tracks(chosen_from: Candidates, settings: PipelineSettings) -> Tracks:
-    """Which candidates are kept, linked over time: thresholds, NMS, caps, tracking, gating, classes, tie-break.
+    """Which candidates are kept, linked over time: thresholds, NMS, caps, tracking, gating, calibration, tie-break.
 
     Parameters
     ----------
@@ -694,6 +728,9 @@ def select_tracks(chosen_from: Candidates, settings: PipelineSettings) -> Tracks
         else:
             classes = s.keep_classes
         tracks = tracks.take(np.isin(d.category_id[tracks.detection], classes))
+    if s.temperature or s.isotonic:
+        of = d.category_id[tracks.detection]
+        tracks = replace(tracks, score=calibrated(tracks.score, of, temperature=s.temperature, isotonic=s.isotonic))
     if by_energy:
         step = 10.0**-s.tie_decimals
         strength = np.clip(chosen_from.facts.mean_energy[tracks.detection].astype(np.float64), 0.0, 1.0)
@@ -758,12 +795,22 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
         strongest = d.score if raw is None else np.asarray(raw.class_scores).max(axis=1, initial=0.0)
         boxes, energy = vote_regions(frame, boxes, energy, strongest, rows, iou=s.vote_iou, n_frames=s.vote_frames)
         frame, at = frame[rows], np.arange(len(rows))
+    formed: Regions | None = None
+    if s.export == "field":
+        if raw is None or not raw.field.size:
+            raise InputError(
+                f'{"the detections" if raw is None else raw.recording}: export = "field" needs raw detections with a '
+                "field; predict again with a field decoder (predict --field FILE), or choose another export."
+            )
+        azimuth, elevation = centre_directions(boxes[at])
+        places, formed = field_regions(raw.field, frame[at], azimuth, elevation)
+        formed, at = replace(formed, rows=at[places]), np.delete(at, places)
     regions = export_regions(
         energy,
         boxes,
         frame,
         at,
-        method=s.export,
+        method="region" if s.export == "field" else s.export,
         top_k=s.top_k,
         min_energy=s.min_energy,
         region_level=s.region_level,
@@ -771,6 +818,9 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
         full_energy=full if s.full_frame == "fallback" else None,
         hull_margin_deg=s.hull_margin_deg,
     )
+    if formed is not None:
+        # where the field is too weak for any region, the detector's own map is what there is
+        regions = joined_regions([formed, regions])
     return replace(regions, rows=rows)
 
 

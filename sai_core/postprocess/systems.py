@@ -46,6 +46,7 @@ _ORDER: Final[tuple[str, ...]] = (
     "Coverage",
     "Legacy",
     "Voted",
+    "Field",
 )
 """The report's order, diagnostics after the systems; our own at the end."""
 
@@ -79,7 +80,7 @@ class System:
     track : {"A", "B", "any"}
         Which of the two tracks its detector belongs to.
     clean : bool
-        False for variants outside of the report's clean protocol; shown as "non-clean" wherever the system is named.
+        False for variants outside the report's clean protocol; shown as "non-clean" wherever the system is named.
     description : str
         What the report says of it, and what is our choice.
     checkpoint : str
@@ -124,6 +125,11 @@ class System:
         s = self.settings
         counted = s.teacher_count_prior
         return s.teacher_radius_deg > 0 or counted or (s.keep_classes == "best" and s.reliability == "teacher")
+
+    @property
+    def needs_field(self) -> bool:
+        """Whether it forms regions of a field decoder's field."""
+        return self.settings.export == "field"
 
     @property
     def display_name(self) -> str:

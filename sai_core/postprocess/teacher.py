@@ -92,8 +92,8 @@ def rerank(
     if weight == 0:
         return score
     w = score.dtype.type(weight)
-    one = score.dtype.type(1)
-    return np.where(matched, score + w * (one - score), (one - w) * score)
+    whole = score.dtype.type(1)
+    return np.where(matched, score + w * (whole - score), (whole - w) * score)
 
 
 def teacher_counts(teacher: DcaseMetadata, *, n_frames: int) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ from sai_core.review.export import (
 )
 from sai_core.review.history import Agreement, History, agreement, cohen_kappa
 from sai_core.review.queue import KIND_TITLES, KINDS, Item, Queue, QueueSettings, build_queue
-from sai_core.review.store import ReviewStore, default_review_path, read_review_file, second_review, write_review_file
+from sai_core.review.store import ReviewStore, default_review, read_review_file, second_review, write_review_file
 
 __all__ = [
     "KINDS",
@@ -32,7 +32,7 @@ __all__ = [
     "cohen_kappa",
     "corrected_labels",
     "decide",
-    "default_review_path",
+    "default_review",
     "diff_csv",
     "diff_markdown",
     "differences",

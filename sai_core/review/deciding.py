@@ -16,9 +16,13 @@ redraw     ``shapes``: list of ``{"shape": "box", "box": [x0, y0, x1, y1]}``,
 split      ``at``: first frame of the new instance, or "parts": every connected part beyond the
            largest becomes an instance of its own
 merge      ``instance``: which of the same class takes the targets in
+source     ``frame``, ``shapes`` as above, for a new source ``category``; ``distance_cm`` may be given
 comment    ``comment``
 tag        ``tags``
 =========  ==================================================================================
+
+accept, class, distance, shift and redraw also fill the frames of the event in which its source has no label, between
+those in which it has one (:mod:`sai_core.review.filling`), unless ``fill`` is false; ``after["filled"]`` names them.
 
 ``scope`` says in which frames: ``event`` (all of the item, the default), ``frame`` (the one in ``frame``), ``onwards``
 (from that one to the end of the item).
@@ -27,7 +31,7 @@ tag        ``tags``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -42,16 +46,31 @@ from sai_core.review.edits import (
     apply_edits,
     check_edits,
     new_key,
+    parts_from_json,
     parts_to_json,
+    shift_parts,
 )
 from sai_core.review.entries import MAX_COMMENT, NOTES, Entry, check_tags
+from sai_core.review.filling import Keyframe, added, fill
 from sai_core.review.history import History, ItemState, Policy
-from sai_core.review.queue import Item
-from sai_core.review.regions import Field, box_mask, brush, field_of, field_to_parts, fill_mask, lasso_mask, union
+from sai_core.review.queue import MOMENT, SOURCE, Item
+from sai_core.review.regions import (
+    Field,
+    box_mask,
+    brush,
+    empty_field,
+    field_of,
+    field_to_parts,
+    fill_mask,
+    lasso_mask,
+    union,
+)
 from sai_core.taxonomy import N_CLASSES, class_name
 
 SCOPES: Final[tuple[str, ...]] = ("event", "onwards", "frame")
 _MAX_SHAPES: Final[int] = 500
+_FILLING: Final[tuple[str, ...]] = ("accept", "class", "distance", "shift", "redraw")
+"""Actions after which the event has labels throughout."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +187,69 @@ def decide(
         raise InputError(f"The action {str(action)[:30]!r} is unknown.")
     work = _Work(request, uid, item, state, reviewer, labels, predictions)
     edits, text = maker(work)
+    filled = _filled(work, edits) if action in _FILLING and request.get("fill") is not False else []
+    if filled:
+        number = len(added_keys(edits))
+        edits = [*edits, {"op": "add", "annotations": added(filled, uid, number)}]
+        text = f"{text.rstrip('.')}; {_count(len(filled))} between filled"
     after: dict[str, Any] = {"text": text, "edits": check_edits(edits, where="decision")}
+    after |= work.notes
+    if filled:
+        after["filled"] = [keyframe.frame for keyframe in filled]
     if request.get("settles") is True:
         after["settles"] = True
     return Decision(str(action), _before(item, labels, work.touched), after, comment)
+
+
+def _count(n: int) -> str:
+    return "1 frame" if n == 1 else f"{n} frames"
+
+
+def _filled(work: _Work, edits: Sequence[Mapping[str, Any]]) -> list[Keyframe]:
+    """What lies between the item's labels once edits are applied: its frames without a label of the source."""
+    table = work.table
+    names = [key for key in (*work.item.targets, *work.added) if key in work.row_of]
+    frames = {int(table.frame[work.row_of[key]]) for key in names}
+    frames |= {a["frame"] for edit in edits if edit["op"] == "add" for a in edit["annotations"]}
+    if any(edit["op"] == "remove" for edit in edits) or not frames or len(frames) == max(frames) - min(frames) + 1:
+        return []
+    rows = [work.row_of[key] for key in names]
+    now = {key: _keyframe(table, row) for key, row in zip(names, rows, strict=True)}
+    for edit in edits:
+        if edit["op"] == "add":
+            for a in edit["annotations"]:
+                distance = float("nan") if a["distance_cm"] is None else float(a["distance_cm"])
+                parts = parts_from_json(a["parts"])
+                now[a["key"]] = Keyframe(a["frame"], a["category"], a["instance"], distance, parts)
+            continue
+        for key in edit["targets"]:
+            if key not in now:
+                continue
+            if edit["op"] == "set":
+                known = {name: edit[name] for name in ("category", "instance", "distance_cm") if name in edit}
+                now[key] = replace(now[key], **known)
+            elif edit["op"] == "shift":
+                parts = shift_parts(now[key].parts, edit["azimuth_deg"], edit["elevation_deg"])
+                now[key] = replace(now[key], parts=parts)
+            else:
+                now[key] = replace(now[key], parts=parts_from_json(edit["parts"]))
+    # a frame of the source that the item is not about has a label already
+    sources = {(int(table.category_id[row]), int(table.instance_id[row])) for row in rows}
+    same = np.zeros(len(table), dtype=bool)
+    for category, instance in sources:
+        same |= (table.category_id == category) & (table.instance_id == instance)
+    taken = set(table.frame[same].tolist())
+    return fill(list(now.values()), taken=frozenset(taken))
+
+
+def _keyframe(table: AnnotationTable, row: int) -> Keyframe:
+    return Keyframe(
+        int(table.frame[row]),
+        int(table.category_id[row]),
+        int(table.instance_id[row]),
+        float(table.distance_cm[row]),
+        field_to_parts(field_of(table, row)),
+    )
 
 
 def _before(item: Item, labels: AppliedEdits, rows: Sequence[int]) -> dict[str, Any]:
@@ -181,8 +259,8 @@ def _before(item: Item, labels: AppliedEdits, rows: Sequence[int]) -> dict[str, 
 
 def _summary(labels: AppliedEdits, row: int) -> dict[str, Any]:
     table = labels.table
-    one = table.take([row])
-    azimuth, elevation = region_peak_direction(one)
+    annotation = table.take([row])
+    azimuth, elevation = region_peak_direction(annotation)
     distance = float(table.distance_cm[row])
     return {
         "key": labels.keys[row],
@@ -190,7 +268,7 @@ def _summary(labels: AppliedEdits, row: int) -> dict[str, Any]:
         "category": int(table.category_id[row]),
         "instance": int(table.instance_id[row]),
         "distance_cm": None if np.isnan(distance) else distance,
-        "n_points": one.n_points,
+        "n_points": annotation.n_points,
         "peak_deg": None if np.isnan(azimuth[0]) else [round(float(azimuth[0]), 2), round(float(elevation[0]), 2)],
     }
 
@@ -214,7 +292,9 @@ class _Work:
         self.row_of = {key: row for row, key in enumerate(labels.keys)}
         own = state.view_of(reviewer)
         self.added = added_keys(own.edits) if own is not None else []
+        self.own = own.decisions if own is not None else ()
         self.touched: list[int] = []
+        self.notes: dict[str, Any] = {}
 
     def number(self, name: str, low: float, high: float) -> float:
         value = self.request.get(name)
@@ -262,8 +342,12 @@ _Made = tuple[list[dict[str, Any]], str]
 
 def _accept(work: _Work) -> _Made:
     item, change = work.item, work.item.change
+    if item.kind == SOURCE:
+        raise InputError("This source was added by hand: there is nothing to accept. Change it, or reject it.")
+    if item.kind == MOMENT:
+        raise InputError("Nothing is proposed here: change the label, or reject, and it stays as it is.")
     if not change:
-        raise InputError("The proposal of this item is not at hand: choose the systems that it was made from.")
+        raise InputError("The proposal of this item is not available: choose the systems that it was made from.")
     if "add" in change:
         annotations = []
         instance = work.free_instance()
@@ -408,6 +492,51 @@ def _points(value: object, size: int) -> list[list[float]]:
     return [[float(v) for v in row] for row in rows]
 
 
+def _source(work: _Work) -> _Made:
+    """A keyframe, and what lies between it and its neighbours; what was filled there before goes."""
+    frame = int(work.number("frame", 0, 10**7))
+    shapes = work.request.get("shapes")
+    if not isinstance(shapes, list) or not 1 <= len(shapes) <= _MAX_SHAPES:
+        raise InputError("Draw the source's region first: a box, a lasso or brush strokes.")
+    rows = {int(work.table.frame[work.row_of[key]]): work.row_of[key] for key in work.added if key in work.row_of}
+    filled: set[int] = set()
+    for decision in work.own:
+        filled |= set(decision.after.get("filled", ()))
+        filled.discard(decision.after.get("keyframe", -1))
+    order = sorted(f for f in rows if f not in filled and f != frame)
+    before = [f for f in order if f < frame][-1:]
+    after = [f for f in order if f > frame][:1]
+    neighbours = [_keyframe(work.table, rows[f]) for f in (*before, *after)]
+    field = field_of(work.table, rows[frame]) if frame in rows else empty_field()
+    for shape in shapes:
+        field = draw(field, shape)
+    parts = field_to_parts(field)
+    if not parts:
+        raise InputError("Nothing is left of the region; draw it in this frame.")
+    if "distance_cm" in work.request:
+        distance = work.number("distance_cm", 0, MAX_DISTANCE_CM)
+    else:
+        distance = neighbours[0].distance_cm if neighbours else float("nan")
+    if neighbours:
+        category, instance = neighbours[0].category, neighbours[0].instance
+    else:
+        category, instance = int(work.number("category", 0, N_CLASSES - 1)), work.free_instance()
+    keyframe = Keyframe(frame, category, instance, round(distance, 1), parts)
+    between = fill([keyframe, *neighbours])
+    low, high = before[0] if before else frame, after[0] if after else frame
+    gone = [row for f, row in sorted(rows.items()) if f == frame or (f in filled and low < f < high)]
+    work.touched = gone
+    edits: list[dict[str, Any]] = []
+    if gone:
+        edits.append({"op": "remove", "targets": [work.labels.keys[row] for row in gone]})
+    edits.append({"op": "add", "annotations": added([keyframe, *between], work.uid, 0)})
+    work.notes = {"keyframe": frame}
+    if between:
+        work.notes["filled"] = [k.frame for k in between]
+    words = f"; {_count(len(between))} between filled" if between else ""
+    return edits, f"{class_name(category)} placed in frame {frame}{words}"
+
+
 def _split(work: _Work) -> _Made:
     at = work.request.get("at")
     if at == "parts":
@@ -416,7 +545,7 @@ def _split(work: _Work) -> _Made:
     targets = work.targets()
     later = [key for key in targets if work.table.frame[work.row_of[key]] >= frame]
     if not later or len(later) == len(targets):
-        raise InputError(f"Frame {frame} does not part this event; go to the first frame of the second instance.")
+        raise InputError(f"Frame {frame} does not divide this event; go to the first frame of the second instance.")
     work.touched = [work.row_of[key] for key in later]
     instance = work.free_instance()
     return (
@@ -490,16 +619,16 @@ def _merge(work: _Work) -> _Made:
         row = work.row_of[key]
         rows = table.frame_slice(int(table.frame[row]))
         partners = [
-            other
-            for other in range(rows.start, rows.stop)
-            if table.instance_id[other] == instance
-            and table.category_id[other] == table.category_id[row]
-            and work.labels.keys[other] not in targets
+            partner
+            for partner in range(rows.start, rows.stop)
+            if table.instance_id[partner] == instance
+            and table.category_id[partner] == table.category_id[row]
+            and work.labels.keys[partner] not in targets
         ]
         if not partners:
             moved.append(key)
             continue
-        joined = union([field_of(table, row), *(field_of(table, other) for other in partners)])
+        joined = union([field_of(table, row), *(field_of(table, partner) for partner in partners)])
         keep = work.labels.keys[partners[0]]
         edits.append({"op": "region", "targets": [keep], "parts": parts_to_json(field_to_parts(joined))})
         gone.append(key)
@@ -523,6 +652,7 @@ _MAKERS = {
     "shift": _shift,
     "redraw": _redraw,
     "remove": _remove,
+    "source": _source,
     "split": _split,
     "merge": _merge,
 }

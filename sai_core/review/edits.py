@@ -146,7 +146,7 @@ def _check_targets(value: object, place: str) -> list[str]:
         raise InputError(f"{place}: targets must be a list of at most {MAX_TARGETS} annotation keys.")
     for key in value:
         if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise InputError(f"{place}: {str(key)[:40]!r} is no annotation key.")
+            raise InputError(f"{place}: {str(key)[:40]!r} is not an annotation key.")
     return list(value)
 
 

@@ -16,8 +16,12 @@ split     one instance becomes two
 merge     two instances become one
 distance  another distance
 remove    label taken out
+source    a source added from nothing, or placed in another frame: a keyframe; frames between keyframes are filled
 comment   a remark; decides nothing
 tag       tags of the item are replaced; decides nothing
+bulk      one verdict on many items at once; its ``after["decisions"]`` are lines of their own (:attr:`Entry.parts`)
+known     items with known answers are mixed into the reviewer's queue from here on, or no more; decides nothing
+answer    about one of those (:mod:`sai_core.review.known`); decides nothing about the labels
 undo      the line in ``ref`` does not count any more
 redo      the line in ``ref`` counts again
 ========  =======================================================================================================
@@ -40,12 +44,15 @@ from sai_core.review.edits import check_edits
 VERDICTS: Final[tuple[str, ...]] = ("accept", "reject", "unsure")
 """Start an item over: earlier edits of the same reviewer on it no longer count."""
 
-CHANGES: Final[tuple[str, ...]] = ("class", "shift", "redraw", "split", "merge", "distance", "remove")
+CHANGES: Final[tuple[str, ...]] = ("class", "shift", "redraw", "split", "merge", "distance", "remove", "source")
 """Add to what the reviewer has decided about the item so far."""
 
 NOTES: Final[tuple[str, ...]] = ("comment", "tag")
 STEPS: Final[tuple[str, ...]] = ("undo", "redo")
-ACTIONS: Final[tuple[str, ...]] = (*VERDICTS, *CHANGES, *NOTES, *STEPS)
+BULK: Final[str] = "bulk"
+KNOWN: Final[str] = "known"
+ANSWER: Final[str] = "answer"
+ACTIONS: Final[tuple[str, ...]] = (*VERDICTS, *CHANGES, *NOTES, *STEPS, BULK, KNOWN, ANSWER)
 
 MAX_ENTRY_BYTES: Final[int] = 64 << 20
 """JSON of one entry: a hundred times the largest region a person draws over a whole event."""
@@ -112,9 +119,23 @@ class Entry:
         return str(self.after.get("text", self.action))
 
     @property
+    def parts(self) -> tuple[Entry, ...]:
+        """The line itself, or the decisions that were made with it at once: undone with it, never alone."""
+        if self.action != BULK:
+            return (self,)
+        mine = {"time_utc": self.time_utc, "reviewer": self.reviewer}
+        return tuple(Entry(**{**d, **mine, "tags": tuple(d["tags"])}) for d in self.after.get("decisions", []))
+
+    @property
     def order(self) -> tuple[str, str]:
         """Sort key of merged logs."""
         return self.time_utc, self.uid
+
+    @property
+    def as_decision(self) -> Entry:
+        """Of an answer: what it would be if it were about the labels."""
+        after = {**self.after, "edits": self.after.get("shown", [])}
+        return Entry(**{**self.__dict__, "action": str(self.after.get("answer", "unsure")), "after": after})
 
     def to_json(self) -> dict[str, Any]:
         """Plain object with all fields."""
@@ -202,7 +223,10 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
     if not isinstance(before, dict) or not isinstance(after, dict):
         raise InputError(f"{where}: before and after must be objects.")
     # edits have a check of their own, and may be large
-    for name, content in (("before", before), ("after", {k: v for k, v in after.items() if k != "edits"})):
+    for name, content in (
+        ("before", before),
+        ("after", {k: v for k, v in after.items() if k not in ("edits", "shown", "decisions")}),
+    ):
         _check_plain(content, f"{where}: {name}", 0)
     for name, kind, words in (("item", dict, "an object"), ("annotations", list, "a list"), ("action", str, "text")):
         if not isinstance(before.get(name, kind()), kind):
@@ -212,6 +236,14 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
     after = dict(after)
     if "edits" in after:
         after["edits"] = check_edits(after["edits"], where=f"{where}: edits")
+    if action == ANSWER:
+        if after.get("answer") not in (*VERDICTS, *CHANGES, *NOTES) or not isinstance(after.get("known"), dict):
+            raise InputError(f"{where}: after.answer and after.known must say what was answered to what.")
+        after["shown"] = check_edits(after.get("shown", []), where=f"{where}: shown")
+    if (action == BULK) != ("decisions" in after):
+        raise InputError(f"{where}: after.decisions belong to the action {BULK!r} alone.")
+    if action == BULK:
+        after["decisions"] = _check_decisions(after["decisions"], where)
     if not isinstance(after.get("text", ""), str) or len(after.get("text", "")) > 1000:
         raise InputError(f"{where}: after.text must be one line.")
     return Entry(
@@ -228,6 +260,17 @@ def entry_from_json(value: object, *, where: str = "entry") -> Entry:
         text("comment", MAX_COMMENT),
         check_tags(tags),
     )
+
+
+def _check_decisions(value: object, where: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not value:
+        raise InputError(f"{where}: after.decisions must be a list of lines.")
+    checked = [entry_from_json(line, where=f"{where}: decision {n}").to_json() for n, line in enumerate(value, start=1)]
+    if any(line["action"] not in VERDICTS for line in checked):
+        raise InputError(f"{where}: only {', '.join(VERDICTS)} can be decided of many items at once.")
+    if len({line["item"] for line in checked}) < len(checked) or len({line["uid"] for line in checked}) < len(checked):
+        raise InputError(f"{where}: decides about an item twice.")
+    return checked
 
 
 def _check_plain(value: object, where: str, depth: int) -> None:
@@ -247,7 +290,7 @@ def _check_plain(value: object, where: str, depth: int) -> None:
             _check_plain(inner, where, depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise InputError(f"{where}: holds {value}, which is no number that can be kept.")
+            raise InputError(f"{where}: holds {value}, which is not a number that can be kept.")
     elif isinstance(value, int) and not isinstance(value, bool):
         if not -(2**63) <= value < 2**63:
             raise InputError(f"{where}: holds a whole number beyond 64 bits.")

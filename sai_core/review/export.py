@@ -5,7 +5,7 @@
 * ``labels_dev/<split>/<file name of the original>``: every recording. A file without a change is copied byte for byte;
   a changed one is written anew in the official format.
 * ``diff.csv`` and ``diff.md``: every annotation that differs, and every decision behind it.
-* ``statistics.json``, ``review.jsonl`` (the log itself, which others can import).
+* ``statistics.json``, ``review.jsonl`` (the log itself, which others can import; without items with known answers).
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from sai_core.metrics.official.directions import region_peak_direction
 from sai_core.progress import Progress, no_progress, part_of
 from sai_core.review.deciding import corrected
 from sai_core.review.edits import AppliedEdits, annotation_keys
+from sai_core.review.entries import NOTES
 from sai_core.review.history import History, Policy, agreement
-from sai_core.review.queue import Item
+from sai_core.review.queue import Item, left_out
 from sai_core.review.store import write_review_file
 from sai_core.taxonomy import class_name
 from sai_core.workspace import SetFacts, StoredSet, workspace
@@ -97,6 +98,10 @@ class ExportReport:
         Annotations that differ.
     n_skipped : int
         Targets of decisions that the label files do not have (they were replaced since).
+    unread : tuple of str
+        Why a label file could not be read, one sentence each; such recordings are not in the folder.
+    n_not_applied : int
+        Decisions about them.
     """
 
     folder: Path
@@ -104,6 +109,24 @@ class ExportReport:
     n_changed: int
     n_differences: int
     n_skipped: int
+    unread: tuple[str, ...] = ()
+    n_not_applied: int = 0
+
+    def remarks(self) -> list[str]:
+        """What was left out, one sentence each."""
+        found = []
+        if self.n_skipped:
+            found.append(f"{self.n_skipped} changes concerned labels that the files no longer have; they were skipped.")
+        if self.unread:
+            found.append(left_out(len(self.unread), "export"))
+            if self.n_not_applied:
+                n = self.n_not_applied
+                found.append(
+                    f"{n} decision{' on it is' if n == 1 else 's on what is left out are'} kept in the review file and "
+                    "not applied."
+                )
+            found += self.unread
+        return found
 
 
 def corrected_labels(
@@ -116,12 +139,14 @@ def corrected_labels(
     InputError
         The label file cannot be read.
     """
-    original = (
-        read_annotations(recording.label_path, recording=recording.name)
-        if recording.label_path is not None
-        else AnnotationTable.empty(recording.name)
-    )
+    original = _original(recording)
     return original, corrected(original, history, split=recording.split, policy=policy, reviewer=reviewer)
+
+
+def _original(recording: Recording) -> AnnotationTable:
+    if recording.label_path is None:
+        return AnnotationTable.empty(recording.name)
+    return read_annotations(recording.label_path, recording=recording.name)
 
 
 def differences(split: str, original: AnnotationTable, result: AppliedEdits) -> list[Difference]:
@@ -182,9 +207,9 @@ def same_number(a: float, b: float) -> bool:
 
 def same_region(a: AnnotationTable, row_a: int, b: AnnotationTable, row_b: int) -> bool:
     """Whether two annotations have the same points with the same energies in the same order."""
-    one, other = a.polygons(row_a), b.polygons(row_b)
-    return len(one) == len(other) and all(
-        np.array_equal(p, q) and np.array_equal(e, f) for (p, e), (q, f) in zip(one, other, strict=True)
+    points_a, points_b = a.polygons(row_a), b.polygons(row_b)
+    return len(points_a) == len(points_b) and all(
+        np.array_equal(p, q) and np.array_equal(e, f) for (p, e), (q, f) in zip(points_a, points_b, strict=True)
     )
 
 
@@ -233,7 +258,9 @@ def _moved(d: Difference) -> Any:
     return "" if math.isnan(angle) else round(angle, 2)
 
 
-def diff_markdown(found: Sequence[Difference], history: History, *, title: str = "Corrected labels") -> str:
+def diff_markdown(
+    found: Sequence[Difference], history: History, *, title: str = "Corrected labels", remarks: Sequence[str] = ()
+) -> str:
     """Differences and the decisions behind them as Markdown; text from data cannot act as Markdown or HTML."""
     lines = [f"# {_text(title)}", ""]
     by_recording: dict[tuple[str, str], list[Difference]] = {}
@@ -241,6 +268,7 @@ def diff_markdown(found: Sequence[Difference], history: History, *, title: str =
         by_recording.setdefault((d.split, d.recording), []).append(d)
     n = len(found)
     lines.append(f"{n} annotation{'' if n == 1 else 's'} of {len(by_recording)} recording(s) differ.")
+    lines += [line for remark in remarks for line in ("", _text(remark))]
     for (split, recording), group in sorted(by_recording.items()):
         lines += ["", f"## {_text(f'{split}/{recording}' if split else recording)}", ""]
         lines += ["| frames | change | before | after |", "| --- | --- | --- | --- |"]
@@ -301,7 +329,7 @@ def statistics(history: History, found: Sequence[Difference] = ()) -> dict[str, 
             kind = str(view.decisions[0].before.get("item", {}).get("kind", "unknown"))
             by_kind.setdefault(kind, Counter())[view.decisions[-1].action] += 1
     return {
-        "n_lines": len(history.entries),
+        "n_lines": len(history.about_labels()),
         "n_standing": len(history.standing),
         "items": dict(sorted(Counter(state.status for state in history.items.values()).items())),
         "by_reviewer": {name: dict(sorted(counts.items())) for name, counts in sorted(by_action.items())},
@@ -338,7 +366,7 @@ def export_review(
         Only read.
     history : History
     folder : path
-        Outside of the data root; made when it is not there.
+        Outside the data root; made when it is not there.
     policy, reviewer : str
         Whose decisions count (:mod:`sai_core.review.history`).
     replace_older : bool
@@ -348,7 +376,7 @@ def export_review(
     Raises
     ------
     InputError
-        The folder lies inside the data root, holds an older export, or a label file cannot be read.
+        The folder lies inside the data root or holds an older export.
     EnvironmentProblem
         Something cannot be written.
     """
@@ -358,10 +386,15 @@ def export_review(
     report, found = _write_labels(
         root, history, target, Path("labels_dev"), policy=policy, reviewer=reviewer, progress=progress
     )
-    facts = json.dumps(statistics(history, found), indent=1, ensure_ascii=False, allow_nan=False)
+    account = {
+        **statistics(history, found),
+        "left_out": list(report.unread),
+        "decisions_left_out": report.n_not_applied,
+    }
+    facts = json.dumps(account, indent=1, ensure_ascii=False, allow_nan=False)
     with atomic_write(target / "statistics.json", "w") as stream:
         stream.write(facts + "\n")
-    _write_account(found, history, target)
+    _write_account(found, history, target, report)
     progress(1.0, f"{report.n_recordings} recordings")
     return report
 
@@ -397,7 +430,7 @@ def keep_label_set(
     Raises
     ------
     InputError
-        A name that is not allowed or is taken, a label file that cannot be read, or nothing to keep.
+        A name that is not allowed or is taken, or nothing to keep.
     EnvironmentProblem
         Something cannot be written.
     """
@@ -417,9 +450,11 @@ def keep_label_set(
             report, found = _write_labels(
                 root, history, folder, Path(), policy=policy, reviewer=reviewer, progress=progress
             )
+            if not report.n_recordings and report.unread:
+                raise InputError(report.unread[0])
             if not report.n_recordings:
                 raise InputError(f"{root.path}: has no labels, and no decision makes some; there is nothing to keep.")
-            _write_account(found, history, folder)
+            _write_account(found, history, folder, report)
     except BaseException:
         place.delete(place.trash(stored))
         raise
@@ -439,16 +474,25 @@ def _write_labels(
 ) -> tuple[ExportReport, list[Difference]]:
     """Label files of all recordings, in ``below`` and their split: copies, or written anew where they differ."""
     found: list[Difference] = []
-    n_written = n_changed = n_skipped = 0
+    unread: list[str] = []
+    n_written = n_changed = n_skipped = n_not_applied = 0
     for number, recording in enumerate(root.recordings):
         progress(number / max(len(root.recordings), 1), recording.name)
-        original, result = corrected_labels(recording, history, policy=policy, reviewer=reviewer)
+        name = recording.label_path.name if recording.label_path is not None else f"{recording.name}_std.json"
+        path = confine(target, below / recording.split / name)
+        try:
+            original = _original(recording)
+        except InputError as error:
+            older = f" The file of an older export stays: {path}." if path.exists() else ""
+            unread.append(f"{error}{older}")
+            place = (recording.split, recording.name)
+            n_not_applied += sum((e.split, e.recording) == place and e.action not in NOTES for e in history.standing)
+            continue
+        result = corrected(original, history, split=recording.split, policy=policy, reviewer=reviewer)
         n_skipped += result.n_skipped
         changes = differences(recording.split, original, result)
         if recording.label_path is None and not changes:
             continue
-        name = recording.label_path.name if recording.label_path is not None else f"{recording.name}_std.json"
-        path = confine(target, below / recording.split / name)
         if changes or recording.label_path is None:
             write_label_json(result.table, path)
             n_changed += 1
@@ -456,16 +500,18 @@ def _write_labels(
             _copy(recording.label_path, path)
         n_written += 1
         found += changes
-    return ExportReport(target, n_written, n_changed, len(found), n_skipped), found
+    counts = (n_written, n_changed, len(found), n_skipped, tuple(unread), n_not_applied)
+    return ExportReport(target, *counts), found
 
 
-def _write_account(found: list[Difference], history: History, target: Path) -> None:
-    """Every difference, and the log."""
-    for name, text in (("diff.csv", diff_csv(found)), ("diff.md", diff_markdown(found, history))):
+def _write_account(found: list[Difference], history: History, target: Path, report: ExportReport) -> None:
+    """Every difference, what was left out, and the log."""
+    account = diff_markdown(found, history, remarks=report.remarks())
+    for name, text in (("diff.csv", diff_csv(found)), ("diff.md", account)):
         with atomic_write(target / name, "w") as stream:
             stream.write(text)
     # last: a folder with it is a whole export
-    write_review_file(history.entries, target / "review.jsonl")
+    write_review_file(history.about_labels(), target / "review.jsonl")
 
 
 def export_folder(root: DataRoot, folder: str | Path) -> Path:
@@ -478,10 +524,10 @@ def export_folder(root: DataRoot, folder: str | Path) -> Path:
     """
     text = os.fspath(folder).strip()
     if not text or "\x00" in text:
-        raise InputError("Give a folder for the corrected labels, outside of the data root.")
+        raise InputError("Give a folder for the corrected labels, outside the data root.")
     target = resolved(user_path(text, what="folder"))
     if target.is_relative_to(root.path):
-        raise InputError(f"{target}: lies inside the data root {root.path}; choose a folder outside of it.")
+        raise InputError(f"{target}: lies inside the data root {root.path}; choose a folder outside it.")
     return check_layout_output(target, made_with=["review.jsonl"])
 
 
@@ -501,11 +547,14 @@ class RevisedScores:
     ----------
     system : str
     original, corrected : Evaluation
+    n_unread : int
+        Recordings left out, for their label files cannot be read.
     """
 
     system: str
     original: Evaluation
     corrected: Evaluation
+    n_unread: int = 0
 
     def figures(self) -> list[tuple[str, float, float]]:
         """``(name, original, corrected)`` of the macro figures; NaN where undefined."""
@@ -533,10 +582,16 @@ def revised_scores(
     """
     before: dict[str, AnnotationTable | Path] = {}
     after: dict[str, AnnotationTable | Path] = {}
+    n_unread = 0
     for recording in root.recordings:
         if recording.label_path is None:
             continue
-        original, result = corrected_labels(recording, history, policy=policy, reviewer=reviewer)
+        try:
+            original = _original(recording)
+        except InputError:
+            n_unread += 1
+            continue
+        result = corrected(original, history, split=recording.split, policy=policy, reviewer=reviewer)
         before[recording.name] = recording.label_path
         # the very file where nothing is changed: its rendered maps are in the cache already
         after[recording.name] = recording.label_path if result.table is original else result.table
@@ -557,6 +612,7 @@ def revised_scores(
                 system.name,
                 score(before, part_of(part, 0.0, 0.5), predictions),
                 score(after, part_of(part, 0.5, 1.0), predictions),
+                n_unread,
             )
         )
     if not rows:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final, Literal, get_args
 
 from sai_core.errors import InputError
-from sai_core.review.entries import NOTES, STEPS, VERDICTS, Entry
+from sai_core.review.entries import ANSWER, BULK, KNOWN, NOTES, STEPS, VERDICTS, Entry
 
 Status = Literal["open", "done", "unsure", "conflict"]
 Policy = Literal["latest", "agreed"]
@@ -59,11 +59,11 @@ class View:
         """Whether the last decision was made to end a conflict."""
         return self.decisions[-1].after.get("settles") is True
 
-    def same_as(self, other: View) -> bool:
+    def same_as(self, view: View) -> bool:
         """Whether both come to the same labels (annotations that each added by themselves may have other keys)."""
-        if self.outcome != other.outcome:
+        if self.outcome != view.outcome:
             return False
-        return _comparable(self.edits) == _comparable(other.edits)
+        return _comparable(self.edits) == _comparable(view.edits)
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,21 @@ class History:
         self.entries: tuple[Entry, ...] = tuple(sorted(entries, key=lambda e: e.order))
         undone = _undone(self.entries)
         self.standing: tuple[Entry, ...] = tuple(
-            e for e in self.entries if e.action not in STEPS and e.uid not in undone
+            part
+            for e in self.entries
+            if e.action not in (*STEPS, KNOWN, ANSWER) and e.uid not in undone
+            for part in e.parts
         )
         by_item: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.standing:
             by_item[entry.item].append(entry)
         self._states = {item: _state(lines) for item, lines in by_item.items()}
-        self._last = {entry.item: entry for entry in self.entries if entry.action not in NOTES}
+        answered: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            if entry.action == ANSWER and entry.uid not in undone:
+                answered[entry.item].append(entry.as_decision)
+        self._answers = {item: _state(lines) for item, lines in answered.items()}
+        self._last = {line.item: line for line in _by_item(self.entries) if line.action not in NOTES}
 
     def last_line(self, item: str) -> Entry | None:
         """The newest line that decided about an item, undo and redo included; None when there is none."""
@@ -143,7 +151,16 @@ class History:
 
     def state(self, item: str) -> ItemState:
         """What stands about an item; nothing for one that nobody has touched."""
-        return self._states.get(item, NOTHING)
+        return self._states.get(item) or self._answers.get(item, NOTHING)
+
+    def answers(self) -> list[View]:
+        """What reviewers hold about items with known answers, which no other figure takes in."""
+        return [view for state in self._answers.values() for view in state.views]
+
+    def about_labels(self) -> tuple[Entry, ...]:
+        """The log without items with known answers."""
+        apart = {e.uid for e in self.entries if e.action in (KNOWN, ANSWER)}
+        return tuple(e for e in self.entries if e.uid not in apart and e.ref not in apart)
 
     @property
     def items(self) -> Mapping[str, ItemState]:
@@ -170,7 +187,7 @@ class History:
         done: list[Entry] = []
         back: list[Entry] = []
         for entry in self.entries:
-            if entry.reviewer != reviewer:
+            if entry.reviewer != reviewer or entry.action == KNOWN:
                 continue
             if entry.action == "undo":
                 moved = [e for e in done if e.uid == entry.ref]
@@ -206,6 +223,17 @@ class History:
             state.view_of(reviewer) or (state.chosen() if name != item else None)
             for name, state in self._states.items()
         )
+
+
+def _by_item(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Lines item by item: what was decided of many at once, and undone or redone, is a line of each."""
+    together = {e.uid: e.parts for e in entries if e.action == BULK}
+    for entry in entries:
+        for part in together.get(entry.ref if entry.action in STEPS else entry.uid, ()):
+            # an undone line is told by the undo that took it back
+            yield replace(entry, item=part.item) if entry.action in STEPS else part
+        if entry.action != BULK and entry.ref not in together:
+            yield entry
 
 
 def _edits_of(views: Iterable[View | None]) -> list[Entry]:

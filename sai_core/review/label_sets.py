@@ -142,30 +142,30 @@ def _changes(first: AnnotationTable, second: AnnotationTable) -> tuple[tuple[npt
     here, there = _identical(first, second)
     rest_first = np.setdiff1d(np.arange(len(first)), here)
     rest_second = np.setdiff1d(np.arange(len(second)), there)
-    one, other = first.take(rest_first), second.take(rest_second)
-    pairs = spatial_matches(one, other)
+    labels, compared = first.take(rest_first), second.take(rest_second)
+    pairs = spatial_matches(labels, compared)
     rows: list[tuple[int, int, int, int, float]] = []
     equal: list[int] = first.category_id[here].tolist()
     for a, b, angle in zip(
         pairs.pair_label.tolist(), pairs.pair_prediction.tolist(), pairs.pair_angle_deg.tolist(), strict=True
     ):
-        old, new = int(one.category_id[a]), int(other.category_id[b])
+        old, new = int(labels.category_id[a]), int(compared.category_id[b])
         if old != new:
             word = "class"
         elif angle > SAME_ANGLE_DEG:
             word = "direction"
-        elif not same_region(one, a, other, b):
+        elif not same_region(labels, a, compared, b):
             word = "region"
-        elif not same_number(float(one.distance_cm[a]), float(other.distance_cm[b])):
+        elif not same_number(float(labels.distance_cm[a]), float(compared.distance_cm[b])):
             word = "distance"
         else:
             equal.append(old)
             continue
-        rows.append((int(one.frame[a]), CHANGES.index(word), old, new, angle))
+        rows.append((int(labels.frame[a]), CHANGES.index(word), old, new, angle))
     for a in pairs.missed.tolist():
-        rows.append((int(one.frame[a]), CHANGES.index("removed"), int(one.category_id[a]), -1, np.nan))
+        rows.append((int(labels.frame[a]), CHANGES.index("removed"), int(labels.category_id[a]), -1, np.nan))
     for b in pairs.false.tolist():
-        rows.append((int(other.frame[b]), CHANGES.index("added"), -1, int(other.category_id[b]), np.nan))
+        rows.append((int(compared.frame[b]), CHANGES.index("added"), -1, int(compared.category_id[b]), np.nan))
     rows.sort(key=lambda row: row[:2])
     columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     return tuple(columns), np.array(equal, dtype=np.int64)

@@ -9,9 +9,13 @@ Parts of the container:
 ``base.<n>``           block ``n`` of the recording as the Explorer has it: pictures, sound, the original
                        labels (table ``L``) and the predictions (``A``, ``B``, ...); at first the one
                        under the cursor alone
+``base.still``,        the frame under the cursor alone, without sound, where its blocks are not there yet or
+``work.still``         are not wanted: a twentieth of the work, so that a key shows the next item at once
 ``work.<n>``           block ``n`` of the labels as they stand (table ``W``)
+``preview.<n>``        what accepting fills in block ``n`` (table ``P``)
 ``<T>.<column>``       of table ``T`` in the window of the tracks: ``row``, ``frame``, ``category``, ``instance``,
-                       ``azimuth``, ``elevation``, ``peak``, ``distance``, ``score``; ``target`` for ``W``
+                       ``azimuth``, ``elevation``, ``peak``, ``distance``, ``score``; ``target`` for ``W``;
+                       ``P`` are the labels that accepting would fill in
 ``M.<column>``         metadata rows: ``frame``, ``category``, ``azimuth``, ``elevation``, ``distance``
 ``spectrogram``        uint8, one column after another, ``header["spectrogram"]`` says how many of how many bins
 =====================  =====================================================================================
@@ -27,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable, DcaseMetadata
-from sai_core.dataset import AudioReader
+from sai_core.dataset import open_heard
 from sai_core.errors import InputError
 from sai_core.geometry import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from sai_core.review.edits import AppliedEdits
@@ -113,6 +117,33 @@ def label_block(view: RecordingView, index: int, labels: AppliedEdits | None = N
     return data
 
 
+def base_still(view: RecordingView, frame: int) -> bytes:
+    """Part ``base.still``: picture, original labels and predictions of one frame; kept as blocks are."""
+    key = (view.scene_id, "still", frame)
+    data = view.cache.get(key)
+    if data is None:
+        picture = [view.frames.picture(frame)] if view.frames is not None else None
+        index = frame // BLOCK_FRAMES
+        data = encode_block(index, view.tables, n_frames=view.n_frames, only=frame, pictures=picture)
+        view.cache.put(key, data)
+    return data
+
+
+def work_still(
+    view: RecordingView, frame: int, labels: AppliedEdits | None = None, *, version: str = "", n_frames: int = 0
+) -> bytes:
+    """Part ``work.still``: the labels of one frame as they stand (:func:`label_block`)."""
+    original = view.tables.get("L", AnnotationTable.empty(view.recording.name))
+    key = (view.scene_id, "work still", version, frame)
+    data = view.cache.get(key)
+    if data is None:
+        table = original if labels is None else labels.table
+        n_frames = max(view.n_frames, n_frames)
+        data = encode_block(frame // BLOCK_FRAMES, {"W": table}, n_frames=n_frames, only=frame)
+        view.cache.put(key, data)
+    return data
+
+
 def moment(
     view: RecordingView,
     item: Item,
@@ -122,6 +153,8 @@ def moment(
     targets: Collection[str],
     metadata: DcaseMetadata | None = None,
     have: Collection[str] = (),
+    ahead: bool = False,
+    filling: AnnotationTable | None = None,
 ) -> tuple[bytes, set[str]]:
     """Container for the editor (module docstring), and the names of what is in it.
 
@@ -139,6 +172,11 @@ def moment(
     metadata : DcaseMetadata, optional
     have : collection of str
         Names of blocks that the browser holds (``header["blocks"]`` of an earlier message).
+    ahead : bool
+        For an item that comes later, or has just come: its one frame, without blocks; and the spectrogram only where
+        it has been made before.
+    filling : AnnotationTable, optional
+        What accepting would put between the item's labels.
     """
     original = view.tables.get("L", AnnotationTable.empty(item.recording))
     version = label_version(labels, original)
@@ -146,20 +184,32 @@ def moment(
     parts: dict[str, npt.NDArray[Any] | bytes] = {}
     blocks: list[list[Any]] = []
     here = frame // BLOCK_FRAMES
-    # blocks that nobody has opened yet take a while: the one under the cursor comes alone, and the browser, which can
-    # show it by then, asks for the others
     sent: set[str] = set()
-    first = f"{view.scene_id}:{here}" not in have and here < view.n_blocks
+    there = here < view.n_blocks
+    still = [f"{view.scene_id}:f{frame}" if there else "", f"{view.scene_id}:{version or 'original'}:f{frame}"]
+    first = there and f"{view.scene_id}:{here}" not in have
+    # blocks that nobody has opened yet take a while: the frame comes alone, or the block under the cursor, and the
+    # browser, which can show it by then, asks for the others
+    alone = ahead or (first and still[0] not in have and not view.holds(here))
     for index in block_range(item, frame, n_frames):
         base = f"{view.scene_id}:{index}" if index < view.n_blocks else ""
         work = f"{view.scene_id}:{version or 'original'}:{index}"
         blocks.append([index, base, work])
-        if base and base not in have and (index == here or not first):
+        if alone or (first and index != here):
+            continue
+        if base and base not in have:
             parts[f"base.{index}"] = view.block(index)
             sent.add(base)
-        if work not in have and (index == here or not first):
+        if work not in have:
             parts[f"work.{index}"] = label_block(view, index, labels, version=version)
             sent.add(work)
+    if alone:
+        if still[0] and still[0] not in have:
+            parts["base.still"] = base_still(view, frame)
+            sent.add(still[0])
+        if still[1] not in have:
+            parts["work.still"] = work_still(view, frame, labels, version=version, n_frames=n_frames)
+            sent.add(still[1])
     low, high = track_range(item, frame, n_frames)
     wanted = set(targets)
     for key, table in {**view.tables, "W": labels.table}.items():
@@ -177,6 +227,17 @@ def moment(
             "M.elevation": metadata.elevation_deg[inside].astype(np.float32),
             "M.distance": metadata.distance_cm[inside].astype(np.float32),
         }
+    previews: list[list[Any]] = []
+    if filling is not None and len(filling):
+        rows = _rows(filling, low, high)
+        columns = {"row": rows.astype(np.int32), **table_columns(filling.take(rows))}
+        parts |= {f"P.{name}": column for name, column in columns.items()}
+        for index in sorted({int(f) // BLOCK_FRAMES for f in filling.frame} & {int(b[0]) for b in blocks}):
+            name = f"{view.scene_id}:p{item.id}:{version}:{index}"
+            previews.append([index, name])
+            if name not in have:
+                parts[f"preview.{index}"] = encode_block(index, {"P": filling}, n_frames=n_frames)
+                sent.add(name)
     header: dict[str, Any] = {
         "recording": view.recording.name,
         "n_frames": n_frames,
@@ -186,6 +247,8 @@ def moment(
         "frame": frame,
         "window": [low, high],
         "blocks": blocks,
+        "still": still,
+        "previews": previews,
         "tables": list(view.tables),
         "systems": {key: chosen.title for key, chosen in view.systems.items()},
         "version": version,
@@ -194,9 +257,10 @@ def moment(
     name = f"{view.scene_id}:s{low}-{high}"
     header["spectrogram"] = {"name": name, "bins": _SPECTROGRAM_BINS, "columns": (high - low) * _COLUMNS_PER_FRAME}
     if name not in have:
-        picture = _spectrogram(view, low, high)
+        picture = spectrogram(view, low, high, known=ahead)
         if picture is None:
-            header["spectrogram"] = None
+            if not (ahead and view.has_audio):
+                header["spectrogram"] = None
         else:
             parts["spectrogram"] = picture
             sent.add(name)
@@ -208,13 +272,26 @@ def _rows(table: AnnotationTable, low: int, high: int) -> npt.NDArray[np.int64]:
     return np.arange(first, last)
 
 
-def _spectrogram(view: RecordingView, low: int, high: int) -> npt.NDArray[np.uint8] | None:
-    """Level picture of a window, uint8 (columns, bins), rows evenly spaced in the logarithm of frequency."""
-    path = view.recording.audio_path
-    if path is None or not view.has_audio:
+def spectrogram(view: RecordingView, low: int, high: int, *, known: bool = False) -> bytes | None:
+    """Part ``spectrogram``: levels of a window, rows evenly spaced in the logarithm of frequency; kept as blocks are.
+
+    None without sound; with ``known`` also where it has not been made yet.
+    """
+    key = (view.scene_id, "spectrogram", low, high)
+    data = view.cache.get(key)
+    if data is None and not known and (levels := _levels(view, low, high)) is not None:
+        data = levels.tobytes()
+        view.cache.put(key, data)
+    return data
+
+
+def _levels(view: RecordingView, low: int, high: int) -> npt.NDArray[np.uint8] | None:
+    if not view.has_audio:
         return None
     try:
-        reader = AudioReader(path)
+        reader = open_heard(view.recording)
+        if reader is None:
+            return None
         rate = 24_000
         sound = reader.mono_pcm16(low / FRAME_RATE_HZ, high / FRAME_RATE_HZ, rate).astype(np.float32) / 32768.0
     except InputError:

@@ -32,15 +32,17 @@ attached when thresholds that only drop items change.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable, DcaseMetadata, read_annotations, read_dcase_csv
-from sai_core.dataset import DataRoot, PredictionSet, Recording
+from sai_core.dataset import DataRoot, PredictionSet, Recording, after_the_end
 from sai_core.errors import InputError, SaiError
 from sai_core.geometry import FRAME_RATE_HZ, great_circle_deg
 from sai_core.metrics.official.directions import region_peak_direction
@@ -53,18 +55,29 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Kind = Literal["unlabelled", "unfound", "class", "direction", "jump", "distance"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+SOURCE: Final[str] = "source"
+"""Kind of what a reviewer has added from nothing; the queue never makes one."""
 
-KIND_TITLES: Final[dict[Kind, str]] = {
+MOMENT: Final[str] = "moment"
+"""Kind of what a list elsewhere names and nothing speaks against (:mod:`sai_core.review.chosen`); neither does it."""
+
+KIND_TITLES: Final[dict[str, str]] = {
     "unlabelled": "No label",
     "unfound": "Found by no system",
     "class": "Class disagreement",
     "direction": "Away from metadata",
     "jump": "Jump in a track",
     "distance": "Distance outlier",
+    SOURCE: "Added by hand",
+    MOMENT: "Of a figure",
 }
 
 _WINDOW_FRAMES: Final[int] = 2 * FRAME_RATE_HZ
 """Half of the window of a track's median distance: two seconds."""
+
+_FIRST_AFTER_S: Final[float] = 0.5
+_TELL_EVERY_S: Final[float] = 2.0
+"""Seconds until what was found is told for the first time, and from then on."""
 
 _EXCURSION_FRAMES: Final[int] = 5
 """A track that jumps away and back within half a second is taken for an excursion, and its frames for the error."""
@@ -124,7 +137,7 @@ class Item:
     id : str
         16 hexadecimal digits.
     kind : str
-        One of :data:`KINDS`.
+        One of :data:`KINDS`, :data:`SOURCE` or :data:`MOMENT`.
     split, recording : str
     category_id : int
         Class of the label; of the prediction where there is no label.
@@ -147,7 +160,7 @@ class Item:
     """
 
     id: str
-    kind: Kind
+    kind: str
     split: str
     recording: str
     category_id: int
@@ -185,14 +198,36 @@ class Queue:
         Files that could not be read, one sentence each.
     n_recordings : int
         Recordings that were looked at.
+    unread : tuple of (str, str)
+        Split and name of recordings whose label file cannot be read: they have no items, for what would be decided
+        about them could not be written.
+    foreign : tuple of str
+        Annotations after the end of a recording, which may be of other data, one sentence each.
     """
 
     items: tuple[Item, ...]
     problems: tuple[str, ...]
     n_recordings: int
+    unread: tuple[tuple[str, str], ...] = ()
+    foreign: tuple[str, ...] = ()
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What desks have worked out of the items; gone with the queue, which is built anew when a file changes."""
+
+    def remarks(self) -> list[str]:
+        """What was left out, the count first, one sentence each."""
+        return [*([left_out(len(self.unread), "queue")] if self.unread else []), *self.foreign, *self.problems]
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def left_out(n: int, of: str) -> str:
+    """One sentence on recordings whose labels cannot be read."""
+    single = n == 1
+    return (
+        f"{n} recording{' is' if single else 's are'} left out of the {of}, for {'its' if single else 'their'} label "
+        f"file{'' if single else 's'} cannot be read; mend or remove {'it' if single else 'them'} first."
+    )
 
 
 def build_queue(
@@ -201,8 +236,11 @@ def build_queue(
     *,
     settings: QueueSettings | None = None,
     progress: Progress = no_progress,
+    so_far: Callable[[Queue], object] | None = None,
 ) -> Queue:
     """Queue of all recordings of a data root.
+
+    Recordings with small label files are looked at first, so that there is something to review soon.
 
     Parameters
     ----------
@@ -212,27 +250,76 @@ def build_queue(
     settings : QueueSettings, optional
     progress : Progress
         Told after each recording; may raise :class:`sai_core.errors.CancelledError`.
+    so_far : callable, optional
+        Gets the queue of the recordings that were looked at by now, every few seconds. Its items are those that the
+        whole queue will have of them.
 
     Returns
     -------
     Queue
-        Sorted by score (highest first), then identifier. A file that cannot be read leaves its part out and is told.
+        Sorted by score (highest first), then identifier. A file that cannot be read leaves its part out and is told;
+        a label file leaves its whole recording out.
     """
     chosen = settings or QueueSettings()
-    items: list[Item] = []
-    problems: list[str] = []
-    n = 0
-    for number, recording in enumerate(root.recordings):
-        part = part_of(progress, number / len(root.recordings), (number + 1) / len(root.recordings))
+    parts: dict[int, _Part] = {}
+    last_s = time.monotonic() - _TELL_EVERY_S + _FIRST_AFTER_S
+
+    def size(number: int) -> int:
+        path = root.recordings[number].label_path
+        try:
+            return path.stat().st_size if path is not None else 0
+        except OSError:
+            return 0
+
+    for done, number in enumerate(sorted(range(len(root.recordings)), key=size)):
+        recording = root.recordings[number]
+        part = part_of(progress, done / len(root.recordings), (done + 1) / len(root.recordings))
         part(0.0, recording.name)
-        tables, metadata = read_recording(recording, systems, problems=problems, progress=part)
-        if not tables and metadata is None:
-            continue
-        n += 1
-        labels = tables.pop("", None)
-        items += recording_items(recording.name, labels, tables, metadata, split=recording.split, settings=chosen)
-    progress(1.0, f"{len(items)} items")
-    return Queue(tuple(sorted(items, key=lambda item: (-item.score, item.id))), tuple(problems), n)
+        parts[number] = _part(recording, systems, chosen, part)
+        if so_far is not None and time.monotonic() - last_s > _TELL_EVERY_S and len(part_queue := _queue_of(parts)):
+            so_far(part_queue)
+            last_s = time.monotonic()
+    whole = _queue_of(parts)
+    progress(1.0, f"{len(whole)} items")
+    return whole
+
+
+@dataclass
+class _Part:
+    """What a queue knows of one recording."""
+
+    items: list[Item] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    n_recordings: int = 0
+
+
+def _part(recording: Recording, systems: Sequence[PredictionSet], settings: QueueSettings, progress: Progress) -> _Part:
+    found = _Part()
+    tables, metadata = read_recording(recording, systems, problems=found.problems, progress=progress)
+    if recording.label_path is not None and "" not in tables:
+        found.unread.append((recording.split, recording.name))
+        return found
+    if not tables and metadata is None:
+        return found
+    found.n_recordings = 1
+    whose = ((name or "the labels", table) for name, table in tables.items())
+    found.foreign += filter(None, (after_the_end(recording, what, table.frame) for what, table in whose))
+    labels = tables.pop("", None)
+    found.items += recording_items(recording.name, labels, tables, metadata, split=recording.split, settings=settings)
+    return found
+
+
+def _queue_of(parts: Mapping[int, _Part]) -> Queue:
+    """The queue of some recordings, given by their numbers in the data root."""
+    in_order = [parts[number] for number in sorted(parts)]
+    items = sorted((i for part in in_order for i in part.items), key=lambda item: (-item.score, item.id))
+    problems, unread, foreign = (
+        tuple(chain.from_iterable(getattr(part, name) for part in in_order))
+        for name in ("problems", "unread", "foreign")
+    )
+    return Queue(tuple(items), problems, sum(part.n_recordings for part in in_order), unread, foreign)
 
 
 def read_recording(
@@ -245,7 +332,8 @@ def read_recording(
         if path is None:
             continue
         try:
-            tables[name] = read_annotations(path, recording=recording.name, unknown_classes="drop")
+            # labels as strictly as the export reads them, or decisions would be made that it cannot write
+            tables[name] = read_annotations(path, recording=recording.name, unknown_classes="drop" if name else "error")
             problems += [f"{path}: {sentence}" for sentence in tables[name].notes.sentences()]
         except SaiError as error:
             problems.append(str(error))
@@ -520,7 +608,7 @@ def _unfound(scene: _Scene) -> list[Item]:
                     scene.frame[rows],
                     frame=int(scene.frame[rows[len(rows) // 2]]),
                     score=weight * (0.4 + 0.6 * share),
-                    reason=f"Nothing of {_listed(systems)} lies near this label in {_in_frames(len(rows))} "
+                    reason=f"Nothing from {_listed(systems)} lies near this label in {_in_frames(len(rows))} "
                     f"({share:.0%} of its track).",
                     proposal=f"Remove the label in {_in_frames(len(rows))}.",
                     systems=systems,
@@ -563,12 +651,12 @@ def _class(scene: _Scene) -> list[Item]:
                 continue
             c = int(scene.labels.category_id[rows[0]])
             total = votes[rows].sum(axis=0)
-            other = int(np.argmax(total))
+            proposed = int(np.argmax(total))
             sure = int(rows[int(np.argmax(strength[rows]))])
             systems = [
                 name
                 for name, (label, prediction) in scene.near.items()
-                if np.any(np.isin(label, rows) & (scene.predictions[name].category_id[prediction] == other))
+                if np.any(np.isin(label, rows) & (scene.predictions[name].category_id[prediction] == proposed))
             ]
             items.append(
                 scene.item(
@@ -579,11 +667,11 @@ def _class(scene: _Scene) -> list[Item]:
                     frame=int(scene.frame[sure]),
                     score=float(strength[rows].mean()),
                     reason=f"Labelled {class_name(c)}, but {_listed(systems)} "
-                    f"{'hears' if len(systems) == 1 else 'hear'} {class_name(other)} there.",
-                    proposal=f"Make it {class_name(other)} in {_in_frames(len(rows))}.",
+                    f"{'hears' if len(systems) == 1 else 'hear'} {class_name(proposed)} there.",
+                    proposal=f"Make it {class_name(proposed)} in {_in_frames(len(rows))}.",
                     systems=systems,
                     targets=scene.all_of_track(rows),
-                    change={"category": other},
+                    change={"category": proposed},
                 )
             )
     return items
@@ -651,17 +739,17 @@ def _nearest_row(scene: _Scene) -> tuple[Float64, Int64]:
     keys = [frame.astype(np.int64) * 13 + c.astype(np.int64) for frame, c in (
         (scene.metadata.frame, scene.metadata.category_id), (scene.frame, scene.labels.category_id)
     )]  # fmt: skip
-    label, other = candidate_pairs(*keys)
+    label, nearby = candidate_pairs(*keys)
     apart = great_circle_deg(
         scene.azimuth[label],
         scene.elevation[label],
-        scene.metadata.azimuth_deg[other],
-        scene.metadata.elevation_deg[other],
+        scene.metadata.azimuth_deg[nearby],
+        scene.metadata.elevation_deg[nearby],
     )
-    order = np.lexsort((other, apart, label))
+    order = np.lexsort((nearby, apart, label))
     order = order[~np.isnan(apart[order])]
     first = order[np.concatenate([[True], np.diff(label[order]) > 0])] if len(order) else order
-    angle[label[first]], row[label[first]] = apart[first], other[first]
+    angle[label[first]], row[label[first]] = apart[first], nearby[first]
     angle[np.isnan(scene.azimuth)] = 0.0  # an empty region has no direction
     return angle, row
 
@@ -695,7 +783,7 @@ def _jumps(scene: _Scene) -> list[Item]:
             if excursion:
                 change: dict[str, Any] = {"shifts": _bridge(scene, rows[low : high + 1])}
                 targets = scene.all_of_track(inner)
-                proposal = f"Shift {_in_frames(len(inner))} back onto the line between the frames around."
+                proposal = f"Shift {_in_frames(len(inner))} back onto the line between the neighbouring frames."
             else:
                 moved = rows[int(where[0]) + 1 :]
                 change = {"split": int(scene.frame[moved[0]])}
@@ -775,7 +863,7 @@ def _distances(scene: _Scene) -> list[Item]:
                     frame=int(scene.frame[rows[worst]]),
                     score=float(np.mean(1.0 - np.exp(-2.0 * (ratio[here] - limit)))),
                     reason=f"The label says {shown}, the {source} {wanted[worst]:.0f} cm.",
-                    proposal=f"Take the distance of the {source} in {_in_frames(len(rows))}.",
+                    proposal=f"Use the distance of the {source} in {_in_frames(len(rows))}.",
                     targets=scene.all_of_track(rows),
                     change={"distances": values},
                 )

@@ -84,7 +84,7 @@ def box_mask(x0: float, y0: float, x1: float, y1: float) -> Mask:
     Raises
     ------
     InputError
-        Numbers outside of the canvas.
+        Numbers outside the canvas.
     """
     _check_points([(x0, y0), (x1, y1)])
     top, bottom = sorted((int(min(y0, ERP_HEIGHT - 1)), int(min(y1, ERP_HEIGHT - 1))))
@@ -101,7 +101,7 @@ def lasso_mask(points: Sequence[Sequence[float]]) -> Mask:
     Raises
     ------
     InputError
-        Fewer than three points, too many, or points outside of the canvas.
+        Fewer than three points, too many, or points outside the canvas.
     """
     if not 3 <= len(points) <= 10_000:
         raise InputError(f"A lasso needs 3 to 10000 points, got {len(points)}.")
@@ -204,4 +204,4 @@ def _check_points(points: Sequence[Sequence[float]]) -> None:
     for point in points:
         x, y = point
         if not (-1e-6 <= x <= ERP_WIDTH + 1e-6 and -1e-6 <= y <= ERP_HEIGHT + 1e-6):
-            raise InputError(f"The point ({x}, {y}) is outside of the canvas of {ERP_WIDTH} x {ERP_HEIGHT}.")
+            raise InputError(f"The point ({x}, {y}) is outside the canvas of {ERP_WIDTH} x {ERP_HEIGHT}.")

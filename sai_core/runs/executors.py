@@ -69,7 +69,7 @@ class Torchrun:
     Attributes
     ----------
     processes : int
-        On each machine; one a GPU.
+        On each machine; one per GPU.
     nodes, node : int
         How many machines, and which one (from 0) this is.
     rendezvous : str

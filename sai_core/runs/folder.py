@@ -70,7 +70,7 @@ def run_lock(run: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         ) from None
     except (OSError, NotImplementedError) as error:
         raise EnvironmentProblem(
-            f"{run}: cannot be locked ({getattr(error, 'strerror', None) or error}); is the folder writable?"
+            f"{run}: cannot be locked ({getattr(error, 'strerror', None) or error}); check that the folder is writable."
         ) from error
     try:
         yield
@@ -166,7 +166,9 @@ class RunFolder:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); is {self.path} the folder of a run?") from error
+            raise InputError(
+                f"{path}: cannot be read ({error}); check that {self.path} is the folder of a run."
+            ) from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: an object is needed.")
         return content
@@ -289,7 +291,7 @@ class RunFolder:
             if found.strip() and (history is None or not (found.startswith(begin) or begin.startswith(found))):
                 aside = self._free_name("metrics.aside", ".csv")
                 os.replace(path, aside)
-                note = f"{path}: this is not what the run had written; it was put aside as {aside.name}."
+                note = f"{path}: this is not what the run wrote; it was put aside as {aside.name}."
             with atomic_write(path) as stream:
                 stream.write(self.history)
         except OSError as error:

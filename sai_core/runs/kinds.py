@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from sai_core.errors import InputError
+from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
 from sai_core.progress import Progress
+from sai_core.runs.estimate import Estimate
 from sai_core.settings import Setting, describe
 
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
@@ -97,8 +98,32 @@ def split_config(raw: Mapping[str, Any], source: str) -> tuple[dict[str, Any], R
         or not isinstance(options, dict)
         or not all(isinstance(text, str) for text in (*roots, device, *options.values()))
     ):
-        raise InputError(f"{source}: data_roots, device or options are not what a run has; start a new run instead.")
+        raise InputError(f"{source}: data_roots, device or options do not belong to a run; start a new run instead.")
     return settings, RunInputs(data_roots=tuple(map(Path, roots)), device=device, options=options)
+
+
+def collect(*checks: Callable[[], object]) -> list[SaiError]:
+    """What several checks raise, each of which is made whatever became of the others."""
+    found: list[SaiError] = []
+    for check in checks:
+        try:
+            check()
+        except SaiError as error:
+            found.append(error)
+    return found
+
+
+class Estimator(Protocol):
+    """A module that knows before a run how long it will take."""
+
+    def count_steps(self, config: Any, inputs: RunInputs) -> int:
+        """Steps of a run."""
+
+    def decided(self, config: Any, inputs: RunInputs) -> Sequence[str]:
+        """What is left out of the data, and other choices made for the run, a sentence each."""
+
+    def measure(self, config: Any, inputs: RunInputs, *, progress: Progress) -> Estimate:
+        """Time some steps; a :class:`FieldError` where the memory is too small for them."""
 
 
 class Trainer(Protocol):
@@ -107,8 +132,8 @@ class Trainer(Protocol):
     def read_config(self, path: str | Path, overrides: Sequence[str] = ()) -> Any:
         """Settings from a recipe and ``key=value`` changes; an :class:`InputError` for any that cannot work."""
 
-    def check(self, config: Any, inputs: RunInputs) -> None:
-        """Raise :class:`FieldError` or :class:`InputError` for what would make a new run fail at its start."""
+    def faults(self, config: Any, inputs: RunInputs) -> list[SaiError]:
+        """Everything that would make a new run fail at its start, as far as it can be known before."""
 
     def train_run(
         self,
@@ -167,6 +192,8 @@ class TrainingKind:
         times over into one folder.
     priority : int
         How far it stands back behind other work on the machine (``nice``).
+    estimates : str
+        Module of its :class:`Estimator`; "" where only earlier runs tell how long one takes.
     """
 
     name: str
@@ -184,6 +211,7 @@ class TrainingKind:
     options: tuple[KindOption, ...] = ()
     shares_work: bool = False
     priority: int = 10
+    estimates: str = ""
 
     @property
     def recipes(self) -> dict[str, Path]:
@@ -206,6 +234,13 @@ class TrainingKind:
     def trainer(self) -> Trainer:
         """Import the trainer (and torch)."""
         module: Any = importlib.import_module(self.module)
+        return module
+
+    def estimator(self) -> Estimator | None:
+        """Import its estimator (and torch), if it has one."""
+        if not self.estimates:
+            return None
+        module: Any = importlib.import_module(self.estimates)
         return module
 
     def recipe(self, name_or_path: str) -> Path:
@@ -271,6 +306,15 @@ Scenes are kept in the run folder: a run that was stopped hears only what it has
 start. Of the scenes and recordings one in ten (held_out=0.1) is measured and not learned from.
 """
 
+_LISTENER_EXAMPLES = """examples:
+  python -m sai_core train listener --run runs/listener
+  python -m sai_core train listener --sounds sounds/train --run runs/listener
+  python -m sai_core train listener --run runs/listener --resume
+
+Sounds are synthesised, and taken from --sounds (a sub-folder for each class) where that is given; they are kept in the
+run folder. best.safetensors there is for `listen --classes --listener`.
+"""
+
 _TEACHER_EXAMPLES = """examples:
   python -m sai_core train teacher --data /data/sim --split dev-train-sim --validation dev-val-sim --run runs/teacher
   python -m sai_core train teacher --data /data/STARSS23 --split dev-train-sony --validation dev-test-sony \\
@@ -278,6 +322,15 @@ _TEACHER_EXAMPLES = """examples:
 
 Needs audio (mic_dev or foa_dev) and metadata_dev, no labels. best.safetensors in the run folder is for
 `python -m sai_core teacher`, which writes the CSVs that `predict --teacher` takes.
+"""
+
+_FIELD_EXAMPLES = """examples:
+  python -m sai_core train field --scenes 120 --run runs/field
+  python -m sai_core train field --scenes 0 --data /data/STARSS23 --run runs/field
+  python -m sai_core predict ... --field runs/field/best.safetensors --system Field
+
+Needs no labels: 32 channels (simulated scenes, or eigen_dev of --data) teach four. Scenes are kept in the run folder,
+and one in ten (held_out=0.1) is measured and not learned from.
 """
 
 KINDS: Final[dict[str, TrainingKind]] = {
@@ -294,6 +347,7 @@ KINDS: Final[dict[str, TrainingKind]] = {
             settings_class="sai_core.training.config:TrainingConfig",
             shares_work=True,
             priority=5,
+            estimates="sai_core.training.trial",
             options=(
                 KindOption(
                     name=LABELS_OPTION,
@@ -330,6 +384,34 @@ KINDS: Final[dict[str, TrainingKind]] = {
             data="optional",
             takes_device=False,
             options=(KindOption(name="--scenes", metavar="N", help="simulated scenes", setting="scenes"),),
+        ),
+        TrainingKind(
+            name="field",
+            title="Field decoder (regions of the label's shape)",
+            help="the intensity field under the labels from four channels, taught by 32",
+            description="Train the network that predicts the intensity field which labels are formed from, "
+            "self-supervised by 32 channels.",
+            examples=_FIELD_EXAMPLES,
+            module="sai_core.training.field",
+            recipe_files="training/field.toml",
+            settings_class="sai_core.training.config:FieldTraining",
+            default_recipe="field",
+            data="optional",
+            options=(KindOption(name="--scenes", metavar="N", help="simulated scenes", setting="scenes"),),
+        ),
+        TrainingKind(
+            name="listener",
+            title="Listener (what a sound is)",
+            help="what two seconds of a beam's sound are, from synthesised and recorded sounds",
+            description="Train the network that hears a direction or a source alone and scores the 13 classes.",
+            examples=_LISTENER_EXAMPLES,
+            module="sai_core.training.listener",
+            recipe_files="training/listener.toml",
+            settings_class="sai_core.training.config:ListenerSettings",
+            default_recipe="listener",
+            data="none",
+            takes_device=False,
+            options=(KindOption(name="--sounds", metavar="DIR", help="recordings, a sub-folder for each class"),),
         ),
         TrainingKind(
             name="teacher",

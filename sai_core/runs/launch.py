@@ -15,21 +15,23 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from sai_core.dataset.outputs import check_output
-from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.errors import EnvironmentProblem, InputError, SaiError
 from sai_core.files import atomic_write, confine, user_path
 from sai_core.runs import executors, watch
 from sai_core.runs.executors import Executor, Local, Slurm
 from sai_core.runs.folder import LOCK_NAME, RunFolder, run_lock
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of
+from sai_core.runs.kinds import FieldError, RunInputs, TrainingKind, at_field, collect, kind_of
+from sai_core.runs.notes import NOTES_NAME
 from sai_core.settings import parse_toml
 from sai_core.workspace import workspace
 
@@ -40,7 +42,16 @@ FORMER_RUNS: Final[Path] = _PACKAGE.parent / "runs"
 
 _ENDING_S: Final[float] = 5.0
 _WRITTEN: Final[tuple[str, ...]] = (
-    *("config.json", "environment.json", "status.json", "data.json", "launch.json", "exit.json", RECIPE_COPY),
+    *(
+        "config.json",
+        "environment.json",
+        "status.json",
+        "data.json",
+        "launch.json",
+        "exit.json",
+        NOTES_NAME,
+        RECIPE_COPY,
+    ),
     *("log.txt", "stop", "metrics.csv", "metrics.aside-*.csv", ".*.tmp", "samples", "examples", "slurm", "tensorboard"),
     *("last.safetensors", "best.safetensors", "uplam.safetensors", "sounds.safetensors"),
 )
@@ -151,7 +162,7 @@ class LaunchSpec:
             if name not in ALLOWED_VARIABLES:
                 raise FieldError(
                     "environment",
-                    f"Environment variable {name[:80]!r} cannot be set here; possible are "
+                    f"Environment variable {name[:80]!r} cannot be set here; allowed are "
                     f"{', '.join(sorted(ALLOWED_VARIABLES))}. Set any other before the app is started.",
                 )
             if not _VALUE.fullmatch(value):
@@ -204,14 +215,14 @@ def recipe_text(kind: str, path: str | os.PathLike[str]) -> str:
     if not names or not names <= known:
         raise FieldError(
             "recipe",
-            f"{file}: is no recipe of this kind ({kind}); a recipe has some of these and nothing else: "
+            f"{file}: is not a recipe of this kind ({kind}); a recipe has some of these and nothing else: "
             f"{', '.join(sorted(known))}.",
         )
     return watch.read_text(file, max_bytes=1 << 20)
 
 
 def check(spec: LaunchSpec) -> None:
-    """Raise for what would make the run fail at its start; the trainer, and with it torch, is imported for this.
+    """Raise the first of :func:`faults`.
 
     Raises
     ------
@@ -220,24 +231,81 @@ def check(spec: LaunchSpec) -> None:
     InputError, EnvironmentProblem
         No single field is.
     """
-    train_arguments(spec, Path("run"))
-    kind = kind_of(spec.kind)
+    for error in faults(spec):
+        raise error
+
+
+def faults(spec: LaunchSpec) -> list[SaiError]:
+    """Everything that would make the run fail at its start; the trainer, and with it torch, is imported for this.
+
+    Returns
+    -------
+    list of SaiError
+        Those of a field are :class:`FieldError`; at most one for each field, except for changed settings.
+    """
+    try:
+        kind = kind_of(spec.kind)
+    except InputError as error:
+        return [error]
+    found: list[SaiError] = list(_missing(spec, kind))
+    found += collect(*(partial(_check_root, root) for root in spec.data))
     trainer = kind.trainer()
-    if spec.recipe:
-        with at_field("recipe"):
-            trainer.read_config(spec.recipe)
+
+    def read(field: str, *changes: str) -> None:
+        with at_field(field):
+            trainer.read_config(spec.recipe, list(changes))
+
     changes = kind.short_forms(epochs=spec.epochs, options=spec.options)
-    for name, change in changes.items():
-        with at_field(name):
-            trainer.read_config(spec.recipe, [change])
-    with at_field("overrides"):
-        config = trainer.read_config(spec.recipe, [*spec.overrides, *changes.values()])
+    wrong = collect(partial(read, "recipe"))
+    wrong = wrong or collect(*(partial(read, name, change) for name, change in changes.items()))
+    if not wrong and (together := collect(partial(read, "overrides", *spec.overrides, *changes.values()))):
+        # some go together only; where all fail together, those that are wrong alone are named one by one
+        wrong = collect(*(partial(read, "overrides", item) for item in spec.overrides)) or together
+    found += wrong
+    if not wrong:
+        known = {getattr(error, "field", None) for error in found}
+        found += [e for e in trainer.faults(*resolved(spec)) if getattr(e, "field", "") not in known]
+    return found
+
+
+def resolved(spec: LaunchSpec) -> tuple[Any, RunInputs]:
+    """Settings and inputs of a run; imports the trainer (and torch).
+
+    Raises
+    ------
+    InputError
+        Settings that cannot be used.
+    """
+    kind = kind_of(spec.kind)
+    changes = kind.short_forms(epochs=spec.epochs, options=spec.options)
+    config = kind.trainer().read_config(spec.recipe, [*spec.overrides, *changes.values()])
     # what a cluster's machines have is not known here
     device = "auto" if isinstance(spec.executor, Slurm) else spec.device
     inputs = RunInputs(
         data_roots=tuple(map(Path, spec.data)), device=device, options=spec.options, processes=_processes(spec)
     )
-    trainer.check(config, inputs)
+    return config, inputs
+
+
+def _missing(spec: LaunchSpec, kind: TrainingKind) -> Iterator[FieldError]:
+    """What a new run of the kind needs and is not given."""
+    if _processes(spec) > 1 and not kind.shares_work:
+        yield FieldError(
+            "executor",
+            f"{kind.title} trains in one process; use one process, and other GPUs for other runs (device cuda:1).",
+        )
+    if kind.data == "needed" and not spec.data:
+        yield FieldError("data", f"{kind.title} needs data: give a folder in the official layout.")
+    for option in kind.options:
+        if option.required and not spec.options.get(option.name, ""):
+            yield FieldError(option.name, f"{kind.title} needs {option.name}: {option.help}.")
+
+
+def _check_root(root: str | os.PathLike[str]) -> None:
+    with at_field("data"):
+        path = user_path(root, what="data root").absolute()
+    if not path.is_dir():
+        raise FieldError("data", f"{path}: there is no such data root.")
 
 
 def _processes(spec: LaunchSpec) -> int:
@@ -256,11 +324,9 @@ def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> lis
         No such kind, or an option that it needs is missing.
     """
     kind = kind_of(spec.kind)
-    if _processes(spec) > 1 and not kind.shares_work:
-        raise FieldError(
-            "executor",
-            f"{kind.title} trains in one process; use one process, and further GPUs for further runs (device cuda:1).",
-        )
+    for error in _missing(spec, kind):
+        if not resume or error.field == "executor":
+            raise error
     arguments = ["-m", "sai_core", "train", spec.kind, f"--run={run}"]
     if kind.takes_device:
         arguments.append(f"--device={spec.device}")
@@ -268,15 +334,11 @@ def train_arguments(spec: LaunchSpec, run: Path, *, resume: bool = False) -> lis
         return [*arguments, "--resume"]
     if spec.recipe:
         arguments.append(f"--config={spec.recipe}")
-    if kind.data == "needed" and not spec.data:
-        raise FieldError("data", f"{kind.title} needs data: give a folder in the official layout.")
     if kind.data != "none":
         arguments += [f"--data={root}" for root in spec.data]
     for option in kind.options:
         if value := spec.options.get(option.name, ""):
             arguments.append(f"{option.name}={value}")
-        elif option.required:
-            raise FieldError(option.name, f"{kind.title} needs {option.name}: {option.help}.")
     if spec.epochs is not None and kind.takes_epochs:
         arguments.append(f"--epochs={spec.epochs}")
     return [*arguments, *(f"--set={item}" for item in spec.overrides)]
@@ -404,7 +466,9 @@ def spec_of(run: Path) -> LaunchSpec:
     source = Path(run) / watch.LAUNCH_NAME
     raw = watch.read_json(source)
     if not raw:
-        raise InputError(f"{Path(run).name}: it was started on the command line; how is not known, so it has no clone.")
+        raise InputError(
+            f"{Path(run).name}: it was started on the command line and its options are unknown, so it cannot be cloned."
+        )
     epochs, environment, options = raw.get("epochs"), raw.get("environment", {}), raw.get("options", {})
     data, overrides = raw.get("data", []), raw.get("overrides", [])
     if (
@@ -547,6 +611,9 @@ def delete(run: Path) -> tuple[str, ...]:
     with run_lock(run, wait_s=_ENDING_S):
         if (now := watch.look(run)).active:
             raise InputError(f"{run.name}: this run is {now.state}; stop it first.")
+        # a run counts as over before its process has ended and its exit code is noted: nothing is written after this
+        if not _gone(run, _ENDING_S):
+            raise InputError(f"{run.name}: its process is still ending; delete it in a moment.")
         try:
             # the settings last: what is left of a deletion that failed is still a run
             for path in sorted(run.iterdir(), key=lambda path: path.name == "config.json"):
@@ -580,10 +647,9 @@ def _gone(run: Path, wait_s: float) -> bool:
 
 def _checked(spec: LaunchSpec) -> LaunchSpec:
     """The same with absolute paths, which are there."""
-    data = [user_path(root, what="data folder").absolute() for root in spec.data]
-    for root in data:
-        if not root.is_dir():
-            raise FieldError("data", f"{root}: there is no such data folder.")
+    for root in spec.data:
+        _check_root(root)
+    data = [user_path(root, what="data root").absolute() for root in spec.data]
     spec = replace(spec, data=tuple(map(str, data)))
     if spec.recipe:
         recipe_text(spec.kind, spec.recipe)

@@ -32,6 +32,7 @@ import psutil
 
 from sai_core.errors import InputError
 from sai_core.runs import executors
+from sai_core.runs.notes import NOTES_NAME, notes_from
 
 RunState = Literal[
     "waiting", "starting", "running", "stopping", "finished", "stopped", "failed", "interrupted", "unknown"
@@ -119,6 +120,8 @@ class RunSummary:
         It has a checkpoint (or can start anew); it was started by the launcher and can be cloned.
     stop_asked_s : float or None
         Seconds since it was asked to stop.
+    note, tags : str, tuple of str
+        What people keep with it (:mod:`sai_core.runs.notes`).
     """
 
     path: Path
@@ -147,6 +150,8 @@ class RunSummary:
     resumable: bool = False
     launched: bool = False
     stop_asked_s: float | None = None
+    note: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -219,7 +224,7 @@ class LogTail:
 def list_runs(folder: Path) -> tuple[RunSummary, ...]:
     """Runs in a folder and in its sub-folders' first level, newest first; nothing for a folder that is not there.
 
-    Links are not followed, so that nothing outside of the folder is shown.
+    Links are not followed, so that nothing outside the folder is shown.
     """
     found = []
     for path, name in _run_folders(Path(folder)):
@@ -266,6 +271,7 @@ def look(run: Path, *, name: str = "") -> RunSummary:
     rates = {k[:_MAX_WORD]: v for k, v in _mapping(status.get("rates")).items()}
     frozen = status.get("frozen")
     executor = _mapping(launch.get("executor"))
+    kept = notes_from(read_json(run / NOTES_NAME))
     return RunSummary(
         path=run,
         name=name or run.name,
@@ -293,6 +299,8 @@ def look(run: Path, *, name: str = "") -> RunSummary:
         resumable=not active and state != "finished" and (run / "config.json").is_file(),
         launched=bool(launch),
         stop_asked_s=max(0.0, time.time() - stop) if stop and active else None,
+        note=kept.note,
+        tags=kept.tags,
     )
 
 
@@ -491,7 +499,7 @@ def _read_status(run: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(frozen, list) or len(frozen) > _MAX_GROUPS or not all(isinstance(item, str) for item in frozen):
         bad.append("frozen")
     if bad:
-        return {}, f"{STATUS_NAME} cannot be believed: {', '.join(bad)}."
+        return {}, f"{STATUS_NAME} is not valid: {', '.join(bad)}."
     status["rates"] = {name: rate for name, rate in rates.items() if rate is not None}
     return status, ""
 
@@ -505,7 +513,7 @@ def _state(
     # what an earlier attempt said last says nothing about this one
     before = _moment(launch.get("status_before"))
     current = bool(status) and updated >= launched - 1.0 and (not before or updated != before)
-    message = _sentence(status.get("message")) if current else ""
+    message, silence = _sentence(status.get("message")) if current else "", ""
     alive = any(
         find_process(run, source.get("pid"), source.get("pid_started"), source.get("host")) is not None
         for source in (started, status)
@@ -522,7 +530,7 @@ def _state(
         if silent < _SILENT_S:
             alive = True
         else:
-            message = f"No word from {_word(status.get('host')) or 'it'} for {round(silent / 60)} min."
+            silence = f"No update from {_word(status.get('host')) or 'it'} for {round(silent / 60)} min."
     if alive:
         if current and state in _FINAL:
             return state, message  # type: ignore[return-value]  # about to end
@@ -533,15 +541,15 @@ def _state(
         return state, message  # type: ignore[return-value]
     if launch and not started and time.time() - launched < _STARTING_S:
         return "starting", ""
-    return _without_process(run, launch, bool(status) and current, _exit_code(started, ended), message)
+    return _without_process(run, launch, bool(status) and current, _exit_code(started, ended), silence)
 
 
 def _without_process(
-    run: Path, launch: Mapping[str, Any], has_status: bool, code: int | None, message: str
+    run: Path, launch: Mapping[str, Any], has_status: bool, code: int | None, silence: str
 ) -> tuple[RunState, str]:
     """State of a run whose process is gone and which has not told an end."""
     if not launch and not has_status:
-        return "unknown", "It keeps no status; its curves and checkpoints are shown."
+        return "unknown", "It keeps no status file; its curves and checkpoints are shown."
     if code is not None and code > 0:
         return "failed", last_words(run) or f"It ended with exit code {code}."
     if code == 0 and not has_status:
@@ -553,7 +561,7 @@ def _without_process(
     # nobody waited for the process (the app was started anew meanwhile), but the log may tell why it ended
     if launch and code is None and (error := _error_in(_last_attempt(run))):
         return "failed", error
-    return "interrupted", message if message.startswith("No word") else "Its process is gone."
+    return "interrupted", silence or "Its process is gone."
 
 
 def last_words(run: Path) -> str:

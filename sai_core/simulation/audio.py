@@ -91,7 +91,11 @@ def render_audio(scene: Scene, *, progress: Progress = no_progress) -> RenderedA
             arrival = propagate(pressure, start, actor.path, scene.room, scene.listener, rng)
             stop = min(n, start + arrival.channels.shape[1])
             mix[:, start:stop] += arrival.channels[:, : stop - start]
-            active[k] |= active_frames(arrival.direct, start, n_frames)
+            sounds = active_frames(arrival.direct, start, n_frames)
+            if scene.whole_events and sounds.any():
+                on = np.flatnonzero(sounds)
+                sounds[on[0] : on[-1] + 1] = True
+            active[k] |= sounds
         heard.append(tuple(takes))
         progress((k + 1) / (len(scene.actors) + 1), f"sound {k + 1} of {len(scene.actors)}")
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core import __version__
+from sai_core.dataset import open_data_root
 from sai_core.dataset.outputs import check_layout_output
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
@@ -31,6 +32,7 @@ from sai_core.threads import worker_pool
 if TYPE_CHECKING:
     from sai_core.simulation.audio import RenderedAudio
     from sai_core.simulation.recorded import RecordedSounds
+    from sai_core.simulation.scene import Style
 
 FORMAT: Final[int] = 1
 """Raised whenever the same seed would give another recording."""
@@ -66,6 +68,8 @@ class SimulationOptions:
         Ranges that reverberation time and signal-to-noise ratio are drawn from.
     sounds : RecordedSounds, optional
         Recordings of the classes (:func:`sai_core.simulation.recorded.open_recorded`); None to synthesise all.
+    scenes : {"even", "real"}
+        How classes, times and overlap are drawn (:func:`sai_core.simulation.scene.draw_scene`).
     """
 
     seed: int
@@ -83,6 +87,7 @@ class SimulationOptions:
     rt60_s: tuple[float, float] = (0.2, 0.8)
     snr_db: tuple[float, float] = (6.0, 30.0)
     sounds: RecordedSounds | None = None
+    scenes: Style = "even"
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -104,6 +109,8 @@ class SimulationOptions:
             raise InputError(f"max_overlap is {self.max_overlap}; choose 1 to 4.")
         if self.mixes_per_room < 1:
             raise InputError(f"mixes_per_room is {self.mixes_per_room}; choose 1 or more.")
+        if self.scenes not in ("even", "real"):
+            raise InputError(f"The scenes are {self.scenes!r}; choose even or real.")
         for name, (low, high), least, most in (
             ("rt60_s", self.rt60_s, 0.15, 1.5),
             ("snr_db", self.snr_db, -20.0, 80.0),
@@ -114,10 +121,11 @@ class SimulationOptions:
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """What a run did: names of the recordings made and of those that were complete already."""
+    """What a run did: names of the recordings made and of those that were complete already; what to know of them."""
 
     made: tuple[str, ...]
     skipped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def recording_at(options: SimulationOptions, index: int) -> tuple[str, int]:
@@ -163,7 +171,7 @@ def simulate_dataset(
     if recordings < 0:
         raise InputError(f"{recordings} recordings cannot be made; choose 0 or more.")
     if workers < 1:
-        raise InputError(f"{workers} workers cannot do anything; choose 1 or more.")
+        raise InputError(f"{workers} workers is too few; choose 1 or more.")
     root = check_layout_output(root, made_with=["manifest.json", "manifest.d"])
     todo, skipped = [], []
     for index in range(recordings):
@@ -178,6 +186,7 @@ def simulate_dataset(
             skipped.append(name)
         else:
             todo.append(index)
+    notes = _in_other_splits(root, options, recordings)
     made: list[str] = []
     progress(0.0, f"{len(todo)} recordings to make, {len(skipped)} complete")
     for index in _run_all(root, options, todo, workers):
@@ -185,7 +194,26 @@ def simulate_dataset(
         progress(len(made) / len(todo), f"{made[-1]}")
     write_manifest(root)
     progress(1.0, f"{len(made)} made, {len(skipped)} were complete")
-    return SimulationReport(tuple(sorted(made)), tuple(skipped))
+    return SimulationReport(tuple(sorted(made)), tuple(skipped), notes)
+
+
+def _in_other_splits(root: Path, options: SimulationOptions, recordings: int) -> tuple[str, ...]:
+    """One sentence where recordings of other splits have the names that are to be made."""
+    if not root.is_dir():
+        return ()
+    wanted = {recording_at(options, index)[0] for index in range(recordings)}
+    namesakes = [r for r in open_data_root(root).recordings if r.name in wanted and r.split != options.split]
+    if not namesakes:
+        return ()
+    n, splits = (
+        len({r.name for r in namesakes}),
+        ", ".join(dict.fromkeys(r.split or "without a name" for r in namesakes)),
+    )
+    return (
+        f"{n} name{' is' if n == 1 else 's are'} in split {splits} of this root, too ({namesakes[0].name}"
+        f"{' ...' if n > 1 else ''}): verbs that take a folder of labels will ask which, and scores of the whole root "
+        "count the first split alone. A root of its own avoids it.",
+    )
 
 
 def make_recording(
@@ -218,6 +246,7 @@ def make_recording(
         rt60_s=options.rt60_s,
         snr_db=options.snr_db,
         recorded=options.sounds,
+        style=options.scenes,
     )
     sound = render_audio(scene)
     files: list[str] = []
@@ -295,8 +324,8 @@ def write_manifest(root: Path) -> None:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    parts = "".join(c if c.isdigit() else f" {c} " for c in f"{path.parent.name}/{path.stem}").split()
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+    parts = "".join(c if c.isdecimal() else f" {c} " for c in f"{path.parent.name}/{path.stem}").split()
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
 
 def _options_json(options: SimulationOptions) -> dict[str, Any]:
@@ -304,6 +333,8 @@ def _options_json(options: SimulationOptions) -> dict[str, Any]:
     values = {k: v for k, v in vars(options).items() if k != "sounds"} | {"format": FORMAT}
     if options.sounds is not None:
         values["sounds"] = options.sounds.digest
+    if options.scenes == "even":
+        del values["scenes"]  # recordings made before there was a choice are complete
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
@@ -395,8 +426,8 @@ def run_in_workers(work: Callable[..., int], arguments: list[tuple[Any, ...]], w
                 yield future.result()
     except BrokenProcessPool as error:
         raise EnvironmentProblem(
-            "a worker process was ended by the system, as when memory runs out; use fewer workers. What is complete is "
-            "kept."
+            "a worker process was ended by the system, probably because memory ran out; use fewer workers. What is "
+            "complete is kept."
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -88,7 +88,7 @@ def make_demo(root: Path, *, workers: int = 1, progress: Progress = no_progress)
     if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not (root / "README.txt").is_file())):
         raise InputError(f"{root}: is not an earlier demo folder; choose an empty or a new one.")
     if workers < 1:
-        raise InputError(f"{workers} workers cannot do anything; choose 1 or more.")
+        raise InputError(f"{workers} workers is too few; choose 1 or more.")
     todo = [(root, k) for k in range(len(RECORDINGS))]
     for done, number in enumerate(run_in_workers(_make, todo, workers), start=1):
         progress(0.9 * done / len(RECORDINGS), RECORDINGS[number][0])

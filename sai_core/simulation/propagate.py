@@ -113,7 +113,7 @@ def propagate(
     path : Path
         Where the source is, over the recording's time.
     room, listener
-        The scene; the source must be inside of the room and outside of the array.
+        The scene; the source must be inside of the room and outside the array.
     rng : numpy.random.Generator
         For the diffuse tail.
     anechoic : bool
@@ -122,7 +122,7 @@ def propagate(
     Raises
     ------
     InputError
-        A source outside of the room or within 20 cm of the array.
+        A source outside the room or within 20 cm of the array.
     """
     n = sound.size
     seconds = np.arange(0, n + 1, max(n // 50, 1)) / SAMPLE_RATE_HZ + start / SAMPLE_RATE_HZ

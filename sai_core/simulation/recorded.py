@@ -77,6 +77,16 @@ class RecordedSounds:
             category_id, raw, rng, variant=variant, strokes_s=strokes, motion=dsp.envelope_track(raw), recording=name
         )
 
+    def duration_s(self, name: str) -> float:
+        """Length of a file without the silence at both ends.
+
+        Raises
+        ------
+        InputError
+            It cannot be read, or holds nothing but silence.
+        """
+        return _read(self.folder / name).size / SAMPLE_RATE_HZ
+
 
 def open_recorded(folder: Path) -> RecordedSounds:
     """Find the recordings of a folder.
@@ -132,7 +142,7 @@ def _read(path: Path) -> FloatArray:
     power = dsp.frame_power(mono, SAMPLE_RATE_HZ // 100)
     loud = np.flatnonzero(power > power.max(initial=0.0) * 10.0 ** (-_SILENT_BELOW_PEAK_DB / 10.0))
     if loud.size == 0:
-        raise InputError(f"{path}: holds nothing but silence; leave it out.")
+        raise InputError(f"{path}: contains only silence; leave it out.")
     frame = SAMPLE_RATE_HZ // 100
     trimmed = mono[int(loud[0]) * frame : (int(loud[-1]) + 1) * frame]
     if trimmed.size < _SHORTEST_S * SAMPLE_RATE_HZ:

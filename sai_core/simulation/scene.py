@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.errors import InputError
 from sai_core.geometry import SAMPLE_RATE_HZ, great_circle_deg, vectors_to_directions
-from sai_core.simulation import sounds
+from sai_core.simulation import real_scenes, sounds
 from sai_core.simulation.propagate import Path
 from sai_core.simulation.recorded import RecordedSounds
 from sai_core.simulation.room import Listener, Room, draw_room
 from sai_core.taxonomy import N_CLASSES
 
 FloatArray = npt.NDArray[np.float64]
+Style = Literal["even", "real"]
+"""How the times of sources are drawn."""
 
 _PURPOSES: Final[dict[str, int]] = {
     "room": 1, "scene": 2, "sound": 3, "tail": 4, "noise": 5, "picture": 6,
@@ -141,6 +143,8 @@ class Scene:
         Fall of the background noise above 200 Hz.
     recorded : RecordedSounds, optional
         Recordings to play; what has none is synthesised.
+    whole_events : bool
+        Silence within an event is annotated as the event, as people do between two footsteps.
     """
 
     recording: str
@@ -155,6 +159,7 @@ class Scene:
     snr_db: float
     noise_slope_db_per_octave: float
     recorded: RecordedSounds | None = None
+    whole_events: bool = False
 
     def sound(self, actor: Actor, event: Event) -> sounds.Sound:
         """One event: taken from a recording where there are any of its class, else synthesised."""
@@ -175,6 +180,7 @@ class Scene:
             "duration_s": self.duration_s,
             "snr_db": round(self.snr_db, 3),
             "noise_slope_db_per_octave": round(self.noise_slope_db_per_octave, 3),
+            **({"whole_events": True} if self.whole_events else {}),
             "room": {
                 "index": self.room_index,
                 "size_m": [round(v, 4) for v in self.room.size_m],
@@ -218,6 +224,7 @@ def draw_scene(
     rt60_s: tuple[float, float] = (0.2, 0.8),
     snr_db: tuple[float, float] = (6.0, 30.0),
     recorded: RecordedSounds | None = None,
+    style: Style = "even",
 ) -> Scene:
     """Draw the scene of one recording.
 
@@ -239,11 +246,15 @@ def draw_scene(
         Ranges of the reverberation time and the signal-to-noise ratio.
     recorded : RecordedSounds, optional
         Recordings to play; they change nothing of what is drawn.
+    style : {"even", "real"}
+        ``even``: every class equally often, in events of some seconds. ``real``: classes, lengths, pauses and overlap
+        as in real recordings (:mod:`sai_core.simulation.real_scenes`), and events annotated as a person does, from
+        beginning to end, whatever is silent within.
 
     Raises
     ------
     InputError
-        An argument outside of its range.
+        An argument outside its range.
     """
     if seed < 0 or index < 0:
         raise InputError(f"The seed is {seed} and the index {index}; both must be 0 or more.")
@@ -258,11 +269,7 @@ def draw_scene(
     rng = generator(seed, index, "scene")
     duration = round(seconds * 10) / 10
     listener = _draw_listener(room, rng)
-    if classes is None:
-        # every class equally often over a data set; longer recordings hold more sources
-        count = min(int(rng.integers(4, 7)) + int(duration // 30), 10)
-        classes = tuple(int(c) for c in rng.permutation(N_CLASSES)[:count])
-    spans = _schedule(classes, duration, max_overlap, rng)
+    classes, spans = draw_schedule(duration, max_overlap, rng, classes=classes, style=style)
     stage = _Stage(room, listener, rng)
     # what hangs on a wall first: it has the fewest places
     order = sorted(range(len(classes)), key=lambda k: (classes[k] not in (7, 10, 11, 12, 9, 5), k))
@@ -290,7 +297,34 @@ def draw_scene(
         float(rng.uniform(*snr_db)),
         float(rng.uniform(2.0, 5.0)),
         recorded,
+        whole_events=style == "real",
     )
+
+
+def draw_schedule(
+    duration: float,
+    max_overlap: int,
+    rng: np.random.Generator,
+    *,
+    classes: tuple[int, ...] | None = None,
+    style: Style = "even",
+) -> tuple[tuple[int, ...], list[list[tuple[float, float]]]]:
+    """Classes of the sources, and the spans (start, length) in seconds of each one's events.
+
+    Raises
+    ------
+    InputError
+        Given classes together with the style "real", which draws its own.
+    """
+    if style == "real":
+        if classes is not None:
+            raise InputError("Scenes like real ones draw their classes; leave the classes or the style out.")
+        return real_scenes.draw(duration, max_overlap, rng)
+    if classes is None:
+        # every class equally often over a data set; longer recordings hold more sources
+        count = min(int(rng.integers(4, 7)) + int(duration // 30), 10)
+        classes = tuple(int(c) for c in rng.permutation(N_CLASSES)[:count])
+    return classes, _schedule(classes, duration, max_overlap, rng)
 
 
 def _draw_listener(room: Room, rng: np.random.Generator) -> Listener:
@@ -420,7 +454,7 @@ class _Stage:
             extent = self._room.size_m[1] if wall < 2 else self._room.size_m[0]
             along = float(self._rng.uniform(0.3 + width / 2, extent - 0.3 - width / 2))
             point = self._wall_point(wall, along, out_m)
-            if any(abs(along - other) < (width + other_width) / 2 + 0.15 for other, other_width in self._walls[wall]):
+            if any(abs(along - taken) < (width + other_width) / 2 + 0.15 for taken, other_width in self._walls[wall]):
                 continue
             if not self._clear_view(point, source_z) or not self._off_paths(point, width / 2):
                 continue
@@ -595,7 +629,7 @@ class _Stage:
     def _clear_view(self, spot: tuple[float, float], z: float, radius: float = 0.0) -> bool:
         """At least 14 degrees of azimuth from every other standing source, so that none hides another."""
         azimuth, _ = self._direction(spot, z)
-        return all(float(great_circle_deg(azimuth, 0.0, other, 0.0)) > 14.0 for other, _ in self._directions)
+        return all(float(great_circle_deg(azimuth, 0.0, standing, 0.0)) > 14.0 for standing, _ in self._directions)
 
 
 def sample_of(time_s: float) -> int:

@@ -381,8 +381,8 @@ def _instrument(n: int, rng: np.random.Generator, variant: str) -> _Made:
         dsp.add_at(out, rng.uniform(0.7, 1.0) * note, int(moment * SAMPLE_RATE_HZ))
         if rng.random() < 0.3:
             low = f / 2 * (1.0 if rng.random() < 0.5 else 2 ** (7 / 12))
-            other = _pluck(low, length * 4, rng, bright=0.5) if variant == "guitar" else _piano(low, length * 3, rng)
-            dsp.add_at(out, 0.6 * other, int(moment * SAMPLE_RATE_HZ))
+            bass = _pluck(low, length * 4, rng, bright=0.5) if variant == "guitar" else _piano(low, length * 3, rng)
+            dsp.add_at(out, 0.6 * bass, int(moment * SAMPLE_RATE_HZ))
         strokes.append(moment)
         moment += length
     return out, np.array(strokes), dsp.envelope_track(out)

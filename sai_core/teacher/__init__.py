@@ -9,5 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-SHIPPED_TEACHER: Final[Path] = Path(__file__).resolve().parents[2] / "assets" / "weights" / "teacher.safetensors"
+from sai_core.installation import asset
+
+SHIPPED_TEACHER: Final[Path] = asset("weights", "teacher.safetensors")
 """Trained on simulated recordings (docs/systems.md); listens to ambisonics."""

@@ -23,8 +23,8 @@ class TeacherConfig(Settings):
     hidden: Annotated[
         int, about("width of the recurrent and attention layers; a multiple of twice the heads", ge=2, le=4096)
     ] = 96
-    heads: Annotated[int, about("of the attention layers", ge=1, le=4096)] = 4
-    attention_layers: Annotated[int, about("behind the recurrent ones", ge=0, le=4096)] = 1
+    heads: Annotated[int, about("heads of the attention layers", ge=1, le=4096)] = 4
+    attention_layers: Annotated[int, about("layers after the recurrent ones", ge=0, le=4096)] = 1
     dropout: Annotated[float, about("share of values that are set to zero in training", ge=0, lt=1)] = 0.1
 
     def __post_init__(self) -> None:
@@ -37,10 +37,10 @@ class TeacherConfig(Settings):
 class TeacherTraining(Settings):
     """Settings of a run."""
 
-    seed: Annotated[int, about("of all random choices", ge=0)] = 1
-    threads: Annotated[int, about("of torch on a CPU", ge=1)] = 1
+    seed: Annotated[int, about("seed of all random choices", ge=0)] = 1
+    threads: Annotated[int, about("threads of torch on a CPU", ge=1)] = 1
     epochs: Annotated[int, about("passes over all segments", ge=1)] = 40
-    batch: Annotated[int, about("segments a step", label="Batch size", ge=1)] = 32
+    batch: Annotated[int, about("segments per step", label="Batch size", ge=1)] = 32
     segment_frames: Annotated[int, about("frames of 100 ms of a segment", ge=1)] = 50
     rate: Annotated[float, about("falls to 0 along a cosine", label="Learning rate", gt=0)] = 1e-3
     weight_decay: Annotated[float, about("of the weights", ge=0)] = 1e-4
@@ -53,5 +53,5 @@ class TeacherTraining(Settings):
             lt=1,
         ),
     ] = 0.0
-    checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0)] = 3.0
+    checkpoint_minutes: Annotated[float, about("time between checkpoints", unit="min", ge=0)] = 3.0
     model: TeacherConfig = field(default_factory=TeacherConfig)

@@ -123,7 +123,7 @@ def audio_notes(recording: Recording, kind: AudioKind) -> tuple[str, ...]:
     source, highest_hz = open_audio(recording, kind)
     notes = list(source.notes())
     if highest_hz < SAMPLE_RATE_HZ / 2:
-        notes.append(f"The teacher hears nothing above {highest_hz:.0f} Hz, which the file does not hold.")
+        notes.append(f"The teacher hears nothing above {highest_hz:.0f} Hz, because the file holds nothing there.")
     return tuple(notes)
 
 

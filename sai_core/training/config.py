@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from msgspec import Meta
 
 from sai_core.acoustics.names import Grid, Magnitude, RecipeOrOwn
-from sai_core.detector.config import DetectorConfig
+from sai_core.detector.config import DetectorConfig, FieldConfig
 from sai_core.runs.kinds import kind_of
 from sai_core.settings import Settings, about, build, check_names, read_toml
 
@@ -83,7 +83,7 @@ class AugmentSettings(Settings):
 
     shift: Annotated[bool, about("cyclic shift in azimuth by any whole number of degrees")] = True
     flip: Annotated[float, about("probability of the synchronised horizontal flip", ge=0, le=1)] = 0.5
-    masked_bands: Annotated[int, about("up to so many bands are set to zero", ge=0, le=8)] = 2
+    masked_bands: Annotated[int, about("at most this many bands are set to zero", ge=0, le=8)] = 2
     noise_sigma: Annotated[float, about("standard deviation of Gaussian noise on the acoustic maps", ge=0)] = 0.015
     noise_unit: Annotated[
         Literal["absolute", "relative", "peak"],
@@ -123,7 +123,7 @@ class OptimiserSettings(Settings):
     warmup_steps: Annotated[int, about("steps over which the rate rises linearly", ge=0)] = 200
     plateau_factor: Annotated[float, about("factor of the rate on a plateau", gt=0, le=1)] = 0.5
     plateau_patience: Annotated[int, about("epochs without progress that make a plateau", ge=0)] = 3
-    plateau_smooth: Annotated[int, about("last validation losses whose mean is looked at", ge=1)] = 5
+    plateau_smooth: Annotated[int, about("number of last validation losses that are averaged", ge=1)] = 5
     final_share: Annotated[
         float,
         about(
@@ -197,20 +197,21 @@ class TrainingConfig(Settings):
     """All settings of a run; see the comments of the recipes."""
 
     name: Annotated[str, about("name of the recipe")] = "detector"
-    seed: Annotated[int, about("of all random choices", ge=0)] = 1
+    seed: Annotated[int, about("seed of all random choices", ge=0)] = 1
     epochs: Annotated[int, about("passes over the drawn frames", ge=1)] = 30
-    batch: Annotated[int, about("frames a step", ge=1, label="Batch size")] = 8
-    threads: Annotated[int, about("of torch on a CPU; 0 for as many as it likes", ge=0)] = 0
+    batch: Annotated[int, about("frames per step", ge=1, label="Batch size")] = 8
+    threads: Annotated[int, about("threads of torch on a CPU; 0 for as many as it likes", ge=0)] = 0
     amp: Annotated[bool, about("mixed precision on a GPU", label="Mixed precision (GPU)")] = True
     cpu_bfloat16: Annotated[
         bool,
         about(
-            "mixed precision on a CPU; faster where it has instructions for it (AVX-512 BF16, AMX), slower elsewhere"
+            "mixed precision on a CPU that has instructions for it (AVX-512 BF16, AMX); others train in float32, which"
+            " is faster there"
         ),
     ] = False
     proposals: Annotated[int, about("proposals of a frame in training", ge=8)] = 300
     regions: Annotated[int, about("regions of a frame that classes and boxes learn from", ge=8)] = 128
-    checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0)] = 5.0
+    checkpoint_minutes: Annotated[float, about("time between checkpoints", unit="min", ge=0)] = 5.0
     log_every: Annotated[int, about("steps between rows of metrics.csv", ge=1)] = 20
     model: DetectorConfig = field(default_factory=DetectorConfig)
     data: DataSettings = field(default_factory=DataSettings)
@@ -245,7 +246,7 @@ class SoundSettings(Settings):
     ] = 10
     frame_step: Annotated[int, about("every n-th frame gives examples", ge=1, le=100)] = 2
     epochs: Annotated[int, about("passes over the examples", ge=1, le=10_000)] = 4
-    batch: Annotated[int, about("examples a step", label="Batch size", ge=2, le=65_536)] = 256
+    batch: Annotated[int, about("examples per step", label="Batch size", ge=2, le=65_536)] = 256
     rate: Annotated[float, about("highest learning rate, of one cycle", label="Learning rate", gt=0, le=10)] = 3e-3
     weight_decay: Annotated[float, about("of the weights", ge=0, le=10)] = 1e-2
     smoothing: Annotated[float, about("label smoothing", label="Label smoothing", ge=0, le=0.5)] = 0.1
@@ -260,6 +261,57 @@ class SoundSettings(Settings):
         RecipeOrOwn,
         about("recipe of the maps, as data.visibility of the detector that is to start from it; empty for UpLAM's own"),
     ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldTraining(Settings):
+    """Settings of a field decoder's training."""
+
+    seed: Annotated[int, about("of the scenes, the draws and the network", ge=0, le=2**62)] = 8100
+    scenes: Annotated[int, about("simulated scenes that are heard with 32 capsules", ge=0, le=100_000)] = 120
+    seconds: Annotated[float, about("length of a scene", unit="s", ge=2, le=600)] = 5.0
+    turns: Annotated[int, about("turns of the array that each scene or recording is heard in", ge=1, le=12)] = 4
+    epochs: Annotated[int, about("passes over the frames", ge=1, le=10_000)] = 12
+    batch: Annotated[int, about("pieces of a step", label="Batch size", ge=1, le=4096)] = 3
+    piece_frames: Annotated[int, about("frames of a piece, in a row", ge=1, le=1000)] = 16
+    rate: Annotated[float, about("highest learning rate, of one cycle", label="Learning rate", gt=0, le=10)] = 3e-3
+    weight_decay: Annotated[float, about("of the weights", ge=0, le=10)] = 1e-2
+    overlap: Annotated[float, about("weight of the regions' loss beside that of the field", ge=0, le=1000)] = 1.0
+    regions: Annotated[int, about("regions of a frame that the loss looks at", ge=1, le=100)] = 1
+    held_out: Annotated[
+        float, about("share of the scenes and recordings that measure instead of teach", ge=0, le=0.5)
+    ] = 0.1
+    threads: Annotated[int, about("threads of torch on a CPU; 0 for as many as it likes", ge=0)] = 1
+    checkpoint_minutes: Annotated[float, about("time between checkpoints", unit="min", ge=0)] = 3.0
+    model: FieldConfig = field(default_factory=FieldConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenerSettings(Settings):
+    """Settings of a listener's training."""
+
+    seed: Annotated[int, about("of sounds, scenes, windows and weights", ge=0, le=2**31)] = 7600
+    synthesised: Annotated[int, about("synthesised clips of each class", ge=1, le=100_000)] = 150
+    takes: Annotated[int, about("clips of each recorded file (--sounds)", ge=1, le=100)] = 1
+    clip_s: Annotated[float, about("longest clip", unit="s", ge=1, le=30)] = 4.0
+    scenes: Annotated[int, about("simulated scenes heard through capsules and beam", ge=0, le=100_000)] = 40
+    scene_s: Annotated[float, about("length of a scene", unit="s", ge=2, le=600)] = 10.0
+    recorded_share: Annotated[float, about("windows from recordings, of those of single sounds", ge=0, le=1)] = 0.5
+    scene_share: Annotated[float, about("windows from scenes", ge=0, le=1)] = 0.25
+    nothing_share: Annotated[float, about("windows in which no class sounds", ge=0, le=0.9)] = 0.1
+    leak: Annotated[float, about("windows into which another sound leaks, 3 to 20 dB below", ge=0, le=1)] = 0.6
+    colour_db: Annotated[float, about("disturbance of the bands' levels", unit="dB", ge=0, le=40)] = 4.0
+    width: Annotated[int, about("channels of the network's first layer", ge=2, le=256)] = 16
+    epochs: Annotated[int, about("times that the network is measured", ge=1, le=10_000)] = 20
+    steps: Annotated[int, about("steps of an epoch", ge=1, le=1_000_000)] = 200
+    batch: Annotated[int, about("windows of a step", label="Batch size", ge=2, le=4096)] = 56
+    rate: Annotated[float, about("highest learning rate, of one cycle", label="Learning rate", gt=0, le=10)] = 2e-3
+    weight_decay: Annotated[float, about("of the weights", ge=0, le=10)] = 1e-2
+    smoothing: Annotated[float, about("label smoothing", label="Label smoothing", ge=0, le=0.5)] = 0.05
+    held_out: Annotated[float, about("share of each origin's clips that measure", ge=0.01, le=0.5)] = 0.1
+    measured: Annotated[int, about("windows of each origin that are measured", ge=14, le=100_000)] = 390
+    checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0, le=1440)] = 2.0
+    start: Annotated[str, about("listener whose weights a run begins with; empty for random ones")] = ""
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:

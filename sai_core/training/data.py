@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from sai_core.acoustics.features import FeatureOptions, MapMaker
 from sai_core.acoustics.store import FeatureStore, StoredMaps
-from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
+from sai_core.annotations import AnnotationTable, drop_exact_duplicates, holds_nothing, read_annotations
 from sai_core.annotations.notes import NO_NOTES, FileNotes, summarise_notes
 from sai_core.cache import Cache, content_of, key_of
 from sai_core.dataset import FrameSource, Recording, open_data_root, open_frames, pictures_key
@@ -301,8 +301,15 @@ def choose_recordings(
         found = root.recordings
         good = [r for r in found if r.has_labels and r.array_path is not None]
         if len(good) < len(found):
+            bare, mute = sum(not r.has_labels for r in found), sum(r.array_path is None for r in found)
             decided.append(
-                f"{path}: {len(found) - len(good)} of {len(found)} recordings lack labels or audio; left out."
+                f"{path}: {len(found) - len(good)} of {len(found)} recordings lack labels or audio; left out "
+                f"({bare} without labels, {mute} without 4-channel audio)."
+            )
+        if silent := [r.name for r in good if r.label_path is not None and holds_nothing(r.label_path)]:
+            decided.append(
+                f"{path}: {len(silent)} of {len(good)} label files hold no annotation, the first is that of "
+                f"{silent[0]}; their frames count as silence."
             )
         usable += good
     if not usable:

@@ -47,7 +47,7 @@ from sai_core.files import atomic_write
 from sai_core.geometry import UPLAM_CAPSULES, great_circle_deg
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_config
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml
 from sai_core.training.augment import column_span
@@ -358,14 +358,12 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> SoundSetting
     return settings
 
 
-def check(settings: SoundSettings, inputs: RunInputs) -> None:
-    """Raise for what would make a new run fail at its start.
+def faults(settings: SoundSettings, inputs: RunInputs) -> list[SaiError]:
+    """What would make a new run fail at its start: no scenes nor recordings, or none that can be learned from."""
+    return collect(lambda: _check_data(settings, inputs))
 
-    Raises
-    ------
-    FieldError
-        Neither scenes nor recordings, or recordings that cannot be learned from.
-    """
+
+def _check_data(settings: SoundSettings, inputs: RunInputs) -> None:
     if not settings.scenes and not inputs.data_roots:
         raise FieldError("data", "sounds are learned from simulated scenes (scenes=N) or labelled recordings (--data).")
     if inputs.data_roots:
@@ -419,7 +417,8 @@ def train(
         if settings is None:
             raise InputError("a new run needs settings.")
         folder.refuse_old()
-        check(settings, inputs)
+        for error in faults(settings, inputs):
+            raise error
     with folder.held():
         if resume:
             source = str(folder.path / "config.json")

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from sai_core.geometry import directions_to_vectors, vectors_to_directions
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.checkpoint import load_state, parts_of, save_state
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, kind_of, split_config
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.settings import build, read_toml
 from sai_core.teacher.config import TeacherConfig, TeacherTraining
@@ -272,7 +272,8 @@ def train(
         if config is None:
             raise InputError("a new run needs a configuration.")
         folder.refuse_old()
-        _check(config, inputs, roots)
+        for error in _faults(config, inputs, roots):
+            raise error
     with folder.held():
         if resume:
             source = str(folder.path / "config.json")
@@ -298,34 +299,34 @@ def train(
     return folder.best if folder.best.exists() else folder.last
 
 
-def check(config: TeacherTraining, inputs: RunInputs) -> None:
-    """Raise for what would make a new run fail at its start.
-
-    Raises
-    ------
-    FieldError
-        No data, a split without recordings, no such device.
-    EnvironmentProblem
-        The device is not on this machine.
-    """
-    with at_field("data"):
-        roots = [open_data_root(root) for root in inputs.data_roots]
-    _check(config, inputs, roots)
+def faults(config: TeacherTraining, inputs: RunInputs) -> list[SaiError]:
+    """Everything that would make a new run fail at its start: no data, a split without recordings, no such device."""
+    try:
+        with at_field("data"):
+            roots = [open_data_root(root) for root in inputs.data_roots]
+    except FieldError as error:
+        return [error, *collect(lambda: _check_device(inputs))]
+    return _faults(config, inputs, roots)
 
 
-def _check(config: TeacherTraining, inputs: RunInputs, roots: Sequence[DataRoot]) -> None:
+def _faults(config: TeacherTraining, inputs: RunInputs, roots: Sequence[DataRoot]) -> list[SaiError]:
+    device = collect(lambda: _check_device(inputs))
     if not roots:
-        raise FieldError("data", "training needs data: give --data with a folder in the official layout.")
+        return [FieldError("data", "training needs data: give --data with a folder in the official layout."), *device]
+    return [*device, *collect(*(partial(_check_split, config, inputs, roots, n) for n in ("--split", "--validation")))]
+
+
+def _check_device(inputs: RunInputs) -> None:
     with at_field("device"):
         choose_device(inputs.device)
-    for name in ("--split", "--validation"):
-        with at_field(name):
-            for recording in _recordings(roots, inputs.options.get(name, "")):
-                kind = config.model.audio
-                if (recording.foa_path if kind == "foa" else recording.array_path) is None:
-                    raise InputError(
-                        f"{recording.name}: there is no {kind}_dev audio; set model.audio to the other kind."
-                    )
+
+
+def _check_split(config: TeacherTraining, inputs: RunInputs, roots: Sequence[DataRoot], name: str) -> None:
+    kind = config.model.audio
+    with at_field(name):
+        for recording in _recordings(roots, inputs.options.get(name, "")):
+            if (recording.foa_path if kind == "foa" else recording.array_path) is None:
+                raise InputError(f"{recording.name}: there is no {kind}_dev audio; set model.audio to the other kind.")
 
 
 def train_run(
@@ -424,7 +425,7 @@ class _Trainer:
         loss = adpit_loss(output, sources.to(self.device), count.to(self.device))
         if not bool(torch.isfinite(loss)):
             raise SaiError(
-                f"{self.folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start anew."
+                f"{self.folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start again."
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

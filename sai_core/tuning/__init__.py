@@ -6,11 +6,13 @@ threshold, of NMS, caps, tracking or gating reruns the selection and the officia
 """
 
 from sai_core.tuning.bench import TuningRecording, TuningResult, TuningSet, detections_in_range
+from sai_core.tuning.calibration import Calibration, fit_calibration
 from sai_core.tuning.curves import Curve, precision_recall_curves
 from sai_core.tuning.discovery import RawSet, find_raw_sets, open_raw_set, raw_set
 from sai_core.tuning.search import HeatMap, ThresholdSearch, heat_map, search_thresholds
 
 __all__ = [
+    "Calibration",
     "Curve",
     "HeatMap",
     "RawSet",
@@ -20,6 +22,7 @@ __all__ = [
     "TuningSet",
     "detections_in_range",
     "find_raw_sets",
+    "fit_calibration",
     "heat_map",
     "open_raw_set",
     "precision_recall_curves",

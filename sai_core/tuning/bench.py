@@ -38,9 +38,9 @@ from sai_core.annotations import AnnotationTable
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.detections.raw import RawDetections
 from sai_core.errors import InputError
-from sai_core.metrics import Evaluation, RecordingScores, SparseMaps, merge, render_table_0630
-from sai_core.metrics.evaluation.evaluate import check_canvas
+from sai_core.metrics import Evaluation, Failure, RecordingScores, SparseMaps, merge, render_table_0630
 from sai_core.metrics.evaluation.map_cache import cached_maps_0630
+from sai_core.metrics.evaluation.recording import check_canvas
 from sai_core.metrics.evaluation.scores import distance_ape, soft_hits
 from sai_core.metrics.official.pairing_0630 import candidate_pairs, group_keys, optimal_pairs
 from sai_core.postprocess import (
@@ -102,7 +102,7 @@ class TuningRecording:
     Raises
     ------
     InputError
-        Label coordinates outside of the canvas.
+        Label coordinates outside the canvas.
     """
 
     def __init__(
@@ -282,6 +282,8 @@ class TuningSet:
     ----------
     recordings : sequence of TuningRecording
         Each name once.
+    failures : sequence of Failure
+        Recordings that were wanted and could not be opened: no figure counts them.
 
     Raises
     ------
@@ -289,13 +291,14 @@ class TuningSet:
         No recording, or a name twice.
     """
 
-    def __init__(self, recordings: Sequence[TuningRecording]) -> None:
+    def __init__(self, recordings: Sequence[TuningRecording], failures: Sequence[Failure] = ()) -> None:
         names = [r.name for r in recordings]
         if not names:
             raise InputError("There is no recording to tune on; choose raw detections with labels.")
         if len(set(names)) < len(names):
             raise InputError(f"{next(n for n in names if names.count(n) > 1)}: is in the set twice.")
         self.recordings = tuple(sorted(recordings, key=lambda r: r.name))
+        self.failures = tuple(failures)
         self._best = _Recent(8)
         self._lock = threading.Lock()
         self._waiting = 0

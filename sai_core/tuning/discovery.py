@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sai_core.annotations import read_annotations
 from sai_core.annotations.dcase import DcaseMetadata
 from sai_core.annotations.names import composed
-from sai_core.detections.raw import open_raw
+from sai_core.annotations.reading import check_at_sight
+from sai_core.detections.raw import RawDetections, open_raw
 from sai_core.detections.teacher_files import read_teacher
-from sai_core.errors import InputError
+from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError, check_all
+from sai_core.metrics import Failure
 from sai_core.progress import Progress, no_progress, part_of
 from sai_core.tuning.bench import MEMORY_BYTES, TuningRecording, TuningSet
 
@@ -75,9 +78,9 @@ def find_raw_sets(folders: Iterable[Path]) -> list[RawSet]:
         except OSError:
             continue
         for candidate in (Path(folder), *below):
-            one = raw_set(candidate)
-            if one is not None:
-                found.setdefault(one.folder.resolve(), one)
+            raw = raw_set(candidate)
+            if raw is not None:
+                found.setdefault(raw.folder.resolve(), raw)
     return list(found.values())
 
 
@@ -108,10 +111,17 @@ def open_raw_set(
     progress : Progress
         Labels that nobody has rendered yet take most of the time.
 
+    Returns
+    -------
+    TuningSet
+        A recording whose files turn out to be damaged, or that has no teacher, is one of its ``failures``; the others
+        go on.
+
     Raises
     ------
     InputError
-        No recording with both; a recording without one of them; a damaged store or file.
+        No recording with both; recordings without one of them, with a damaged store or a file that is no annotation
+        file, all told at once and before any work; none that can be used.
     """
     names = sorted(set(stores) & set(labels)) if recordings is None else sorted(recordings)
     if not names:
@@ -119,30 +129,46 @@ def open_raw_set(
             f"No recording has both raw detections and labels ({len(stores)} stores, {len(labels)} label files); check "
             "that they belong together."
         )
-    opened = []
-    for index, name in enumerate(names):
-        step = part_of(progress, index / len(names), (index + 1) / len(names))
-        step(0.0, f"{name}: opening")
+    # what can be known is looked at before labels are rendered
+    raws: dict[str, RawDetections] = {}
+
+    def look(name: str) -> None:
         for what, files in (("raw detections", stores), ("labels", labels)):
             if name not in files:
                 raise InputError(f"{name}: has no {what}.")
         raw = open_raw(stores[name])
         if raw is None:
             raise InputError(f"{stores[name]}: is not a finished store of raw detections; run predict again.")
-        table = read_annotations(
-            labels[name], recording=name, check_canvas=True, unknown_classes="drop", use_cache=use_cache
-        )
-        opened.append(
-            TuningRecording(
-                raw,
-                table,
-                teacher=_teacher(teacher_folder, name),
-                memory_bytes=memory_bytes // len(names),
-                use_cache=use_cache,
-                progress=step,
+        raws[name] = raw
+        check_at_sight(labels[name])
+
+    check_all(*(partial(look, name) for name in names))
+    opened: list[TuningRecording] = []
+    failures: list[Failure] = []
+    for index, name in enumerate(names):
+        step = part_of(progress, index / len(names), (index + 1) / len(names))
+        step(0.0, f"{name}: opening")
+        try:
+            table = read_annotations(
+                labels[name], recording=name, check_canvas=True, unknown_classes="drop", use_cache=use_cache
             )
-        )
-    return TuningSet(opened)
+            opened.append(
+                TuningRecording(
+                    raws[name],
+                    table,
+                    teacher=_teacher(teacher_folder, name),
+                    memory_bytes=memory_bytes // len(names),
+                    use_cache=use_cache,
+                    progress=step,
+                )
+            )
+        except CancelledError:
+            raise
+        except SaiError as error:
+            failures.append(Failure(name, str(error), isinstance(error, EnvironmentProblem)))
+    if not opened:
+        raise InputError(f"None of the {len(names)} recordings can be used; the first: {failures[0].error}")
+    return TuningSet(opened, failures)
 
 
 def _teacher(folder: Path | None, recording: str) -> DcaseMetadata | None:

@@ -52,9 +52,9 @@ def frame_change(
     return FrameChange(
         old,
         new,
-        np.array([i for i, one in enumerate(new_id) if one in known], dtype=np.int64),
-        np.array([i for i, one in enumerate(old_id) if one not in now], dtype=np.int64),
-        np.array([i for i, one in enumerate(new_id) if one not in known], dtype=np.int64),
+        np.array([i for i, key in enumerate(new_id) if key in known], dtype=np.int64),
+        np.array([i for i, key in enumerate(old_id) if key not in now], dtype=np.int64),
+        np.array([i for i, key in enumerate(new_id) if key not in known], dtype=np.int64),
     )
 
 

@@ -178,7 +178,7 @@ def search_thresholds(
     """
     if objective not in OBJECTIVES:
         raise InputError(f"objective {objective!r} is not known; choose {', '.join(OBJECTIVES)}.")
-    divide = _division(tuning_set, seed)
+    divide = division(tuning_set, seed)
     before = tuning_set.evaluate(settings).scores
     searched_before, held_out_before = divide(before)
     n_labels = np.sum([s.n_labels for s in searched_before], axis=0)
@@ -201,7 +201,7 @@ def search_thresholds(
     tuned = replace(settings, min_score_per_class={**settings.min_score_per_class, **thresholds})
     searched_after, held_out_after = divide(tuning_set.evaluate(tuned).scores)
     progress(1.0, "done")
-    searched_names, held_out_names = _names(tuning_set, seed)
+    searched_names, held_out_names = part_names(tuning_set, seed)
     return ThresholdSearch(
         tuned,
         objective,
@@ -219,7 +219,8 @@ def _halves(tuning_set: TuningSet, seed: int) -> tuple[list[int], list[int]]:
     return sorted(order[:middle].tolist()), sorted(order[middle:].tolist())
 
 
-def _names(tuning_set: TuningSet, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def part_names(tuning_set: TuningSet, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the two parts of :func:`division` are called."""
     if len(tuning_set) == 1:
         recording = tuning_set.recordings[0]
         middle = recording.n_frames // 2
@@ -230,7 +231,7 @@ def _names(tuning_set: TuningSet, seed: int) -> tuple[tuple[str, ...], tuple[str
     return tuple(names[i] for i in first), tuple(names[i] for i in second)
 
 
-def _division(tuning_set: TuningSet, seed: int) -> Divide:
+def division(tuning_set: TuningSet, seed: int) -> Divide:
     """Function that divides the scores of the set into the searched and the held-out part."""
     if len(tuning_set) == 1:
         n_frames = tuning_set.recordings[0].n_frames

@@ -51,11 +51,11 @@ def export_submission(
     tuning_set : TuningSet
     settings : PipelineSettings
     folder : Path
-        Made if needed; outside of the data root.
+        Made if needed; outside the data root.
     data_root : Path
         Which nothing is written into.
     replace_older : bool
-        Replace files of these names. Otherwise nothing is written if one is there.
+        Replace files with these names. Otherwise nothing is written if one is there.
     progress : Progress
         Told after each recording; what was written before a cancellation stays.
 
@@ -68,7 +68,7 @@ def export_submission(
     """
     target = resolved(check_output(folder, folder=True))
     if target.is_relative_to(Path(data_root).resolve()):
-        raise InputError(f"{folder}: lies inside the data root; choose a folder outside of {data_root}.")
+        raise InputError(f"{folder}: lies inside the data root; choose a folder outside {data_root}.")
     paths = [confine(target, f"{recording.name}.json") for recording in tuning_set.recordings]
     there = [path for path in paths if path.exists()]
     if there and not replace_older:

@@ -4,23 +4,29 @@ The nine-band maps stay on the 484-point lattice until they are in the browser, 
 table; a block of 20 frames is 87 kB instead of 11.7 MB. The table is the official nearest-point grid (projection
 grid), because that is the picture a network is given.
 
+Maps are sent as levels, power in decibels below the loudest value of the recording, so that the browser needs no
+server for another reference or range. The reference (0 dB of the picture) is the recording's own: the median of its
+five loudest frames, for each way of putting bands together, so that neither one click nor the recording's gain
+changes the picture. It is never below :data:`LEAST_REFERENCE_DB`: rounding noise is not blown up to a source.
+
 Torch is loaded when a layer is first opened, not when this module is imported: it costs seconds that a user who only
 looks at labels should not wait for.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.dataset import Recording
-from sai_core.drawing.annotators import quantise
 from sai_core.errors import InputError
 from sai_core.progress import Progress, no_progress
 from sai_core.viewing.player import BLOCK_FRAMES, pack
@@ -35,7 +41,18 @@ LAYER_TITLES: Final[dict[str, str]] = {
     "beamformer": "beamformer",
     "lam32": "LAM, 32 channels",
 }
+STEP_DB: Final[float] = 0.4
+"""Levels are sent in steps of this: a byte spans 102 dB below the recording's loudest value."""
+
+LOUD_FRAMES: Final[int] = 5
+"""The reference is the median peak of so many frames, the loudest ones."""
+
+LEAST_REFERENCE_DB: Final[float] = -90.0
+"""Lowest reference, mean-square sample values in dB re full scale. The rounding of 16-bit files gives maps of some
+-118 dB, which a range of 30 dB leaves nearly dark; a source at -70 dBFS is above it."""
+
 _CHUNK_FRAMES: Final[int] = 500
+_THIRDS: Final[tuple[str, ...]] = ("low", "mid", "high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,39 +64,45 @@ class AcousticLayer:
     kind : {"uplam", "precedence", "beamformer", "lam32"}
         ``precedence`` is UpLAM on matrices of the precedence recipe, the others on those of single frames.
     maps : StoredMaps
-    loudness : float32, shape (frames,)
-        Largest amplitude of each frame over bands and directions, relative to the recording's largest; what turns a
-        frame's own scale back into one scale for the whole recording.
+    ceiling_db : float
+        Loudest value of the recording, in dB re full scale (mean square); -inf for digital silence.
+    references_db : mapping of float
+        What 0 dB of a picture is, in dB re full scale: for ``median`` and ``max`` of the bands, each band ``0`` to
+        ``8``, and ``low``, ``mid`` and ``high``, the loudest band of each third.
     """
 
     kind: LayerKind
     maps: StoredMaps
-    loudness: npt.NDArray[np.float32]
+    ceiling_db: float
+    references_db: Mapping[str, float]
 
     def block(self, index: int) -> bytes:
-        """Container with the maps of a block of frames, each frame divided by its own maximum over all bands.
+        """Container with the levels of a block of frames: 255 is the ceiling, each step less :data:`STEP_DB`.
+
+        0 is no power at all, or more than 102 dB below the ceiling.
 
         Raises
         ------
         InputError
-            A block outside of the recording.
+            A block outside the recording.
         """
         start = index * BLOCK_FRAMES
         if not 0 <= start < max(len(self.maps), 1):
-            raise InputError(f"Block {index} is outside of the {len(self.maps)} frames of acoustic maps.")
-        lattice = self.maps.lattice(start, start + BLOCK_FRAMES, magnitude="amplitude")
-        peak = lattice.max(axis=(1, 2), initial=0.0)
-        scaled = lattice / np.where(peak > 0, peak, 1.0)[:, None, None]
-        values = quantise(scaled)
-        _, bands, points = lattice.shape
-        extent = {"start": start, "stop": start + len(lattice), "bands": bands, "points": points}
-        return pack(
-            {"kind": self.kind, "index": index, **extent},
-            {
-                "values": zlib.compress(values.tobytes(), 1),
-                "loudness": self.loudness[start : start + len(lattice)],
-            },
-        )
+            raise InputError(f"Block {index} is outside the {len(self.maps)} frames of acoustic maps.")
+        power = self.maps.lattice(start, start + BLOCK_FRAMES, magnitude="power")
+        _, bands, points = power.shape
+        header = {
+            "kind": self.kind,
+            "index": index,
+            "start": start,
+            "stop": start + len(power),
+            "bands": bands,
+            "points": points,
+            "step_db": STEP_DB,
+            "ceiling_db": self.ceiling_db if np.isfinite(self.ceiling_db) else LEAST_REFERENCE_DB,
+            "references_db": dict(self.references_db),
+        }
+        return pack(header, {"values": zlib.compress(_levels(power, self.ceiling_db).tobytes(), 1)})
 
 
 def layer_kinds(recording: Recording, *, lam32_weights: str = "") -> tuple[LayerKind, ...]:
@@ -108,7 +131,7 @@ def open_layer(
     recording : Recording
     kind : {"uplam", "precedence", "beamformer", "lam32"}
     weights : str
-        Weights file; "" takes those that ship (``uplam`` and ``precedence`` only).
+        Weights file; "" takes the weights that ship (``uplam`` and ``precedence`` only).
     progress : Progress
 
     Returns
@@ -132,12 +155,48 @@ def open_layer(
     )
     maps = FeatureStore().open_or_make(path, options=options, weights=weights or None, progress=progress)
     index_table()  # here, in whatever thread this is, and not when a page first asks for it
-    loudness = np.zeros(len(maps), dtype=np.float32)
+    peaks: dict[str, list[npt.NDArray[np.float32]]] = {}
     for start in range(0, len(maps), _CHUNK_FRAMES):
-        part = maps.lattice(start, start + _CHUNK_FRAMES, magnitude="amplitude")
-        loudness[start : start + len(part)] = part.max(axis=(1, 2), initial=0.0)
-    loudest = float(loudness.max(initial=0.0))
-    return AcousticLayer(kind, maps, loudness / loudest if loudest > 0 else loudness)
+        for name, values in _aggregates(maps.lattice(start, start + _CHUNK_FRAMES, magnitude="power")).items():
+            peaks.setdefault(name, []).append(values.max(axis=1, initial=0.0))
+    by_name = {name: np.concatenate(parts) for name, parts in peaks.items()}
+    loudest = max((float(values.max(initial=0.0)) for values in by_name.values()), default=0.0)
+    return AcousticLayer(
+        kind, maps, _decibels(loudest), {name: reference_db(values) for name, values in by_name.items()}
+    )
+
+
+def reference_db(peaks: npt.NDArray[np.floating[Any]]) -> float:
+    """What 0 dB stands for: the median of the loudest frames, at least :data:`LEAST_REFERENCE_DB`.
+
+    Parameters
+    ----------
+    peaks : float array, shape (frames,)
+        Largest power of each frame, mean-square sample values.
+    """
+    loud = np.sort(peaks)[-LOUD_FRAMES:]
+    return max(_decibels(float(np.median(loud))) if loud.size else LEAST_REFERENCE_DB, LEAST_REFERENCE_DB)
+
+
+def _aggregates(power: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    """Ways of putting bands together, (frames, points) each, of power (frames, bands, points)."""
+    bands = power.shape[1]
+    third = bands // len(_THIRDS)
+    named = {"median": np.median(power, axis=1), "max": power.max(axis=1)}
+    named |= {str(band): power[:, band] for band in range(bands)}
+    return named | {name: power[:, k * third : (k + 1) * third].max(axis=1) for k, name in enumerate(_THIRDS)}
+
+
+def _decibels(power: float) -> float:
+    return 10.0 * math.log10(power) if power > 0 else -math.inf
+
+
+def _levels(power: npt.NDArray[np.float32], ceiling_db: float) -> npt.NDArray[np.uint8]:
+    values = np.zeros(power.shape, dtype=np.uint8)
+    there = power > 0
+    below = (ceiling_db - 10.0 * np.log10(power[there], dtype=np.float64)) / STEP_DB
+    values[there] = np.clip(np.rint(255.0 - below), 0, 255).astype(np.uint8)
+    return values
 
 
 @lru_cache(maxsize=1)

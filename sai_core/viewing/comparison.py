@@ -12,8 +12,8 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.geometry import great_circle_deg
 from sai_core.metrics import merge, score_recording
 from sai_core.progress import Progress, no_progress
-from sai_core.viewing.events import ErrorEvents, error_events, peak_directions
-from sai_core.viewing.player import encode_events, pack
+from sai_core.viewing.events import ErrorEvents, JoinedErrors, error_events, join_errors, peak_directions
+from sai_core.viewing.player import encode_errors, encode_events, pack
 
 THRESHOLDS: Final[tuple[float, ...]] = (0.25, 0.5, 0.75)
 """Soft IoU at which the official metric counts a pair as found."""
@@ -33,8 +33,10 @@ class Comparison:
         Great-circle angle between the strongest points.
     distance_error_cm : float64, shape (pairs,)
         Prediction minus label; NaN where a file has no distance.
-    events : mapping of float to ErrorEvents
+    errors : mapping of float to ErrorEvents
         For each of :data:`THRESHOLDS`.
+    events : mapping of float to JoinedErrors
+        The same, joined.
     scores : dict
         ``macro`` and ``micro`` figures of the 2026-06-30 metric over this recording; None where undefined.
     """
@@ -45,7 +47,8 @@ class Comparison:
     pearson_r: npt.NDArray[np.float64]
     angle_deg: npt.NDArray[np.float64]
     distance_error_cm: npt.NDArray[np.float64]
-    events: dict[float, ErrorEvents]
+    errors: dict[float, ErrorEvents]
+    events: dict[float, JoinedErrors]
     scores: dict[str, dict[str, Any]]
 
     def encode(self) -> bytes:
@@ -58,8 +61,10 @@ class Comparison:
             "angle": self.angle_deg.astype(np.float32),
             "distance": self.distance_error_cm.astype(np.float32),
         }
+        for threshold, errors in self.errors.items():
+            arrays.update({f"e{threshold:g}.{name}": column for name, column in encode_errors(errors).items()})
         for threshold, events in self.events.items():
-            arrays.update({f"e{threshold:g}.{name}": column for name, column in encode_events(events).items()})
+            arrays.update({f"j{threshold:g}.{name}": column for name, column in encode_events(events).items()})
         return pack({"scores": self.scores}, arrays)
 
 
@@ -71,8 +76,8 @@ def compare(labels: AnnotationTable, predictions: AnnotationTable, *, progress: 
     labels, predictions : AnnotationTable
         Label grid.
     progress : Progress
-        Told before each step. The metric is one step: rendering the label regions of a long recording takes most of
-        the time at first, and is cached on disk for later.
+        Told while it lasts. Rendering the label regions of a long recording takes most of the time at first, and is
+        cached on disk for later.
 
     Returns
     -------
@@ -81,10 +86,15 @@ def compare(labels: AnnotationTable, predictions: AnnotationTable, *, progress: 
     Raises
     ------
     InputError
-        Coordinates outside of the canvas.
+        Coordinates outside the canvas.
     """
-    progress(0.0, "Matching labels and predictions")
-    scores = score_recording(labels, predictions)
+
+    def matching(fraction: float, message: str) -> None:
+        progress(0.8 * fraction, "Matching labels and predictions")
+
+    matching(0.0, "")
+    # what the metric unpacks of large tables is given back with the copies
+    scores = score_recording(labels.unpacked(), predictions.unpacked(), progress=matching)
     label_row, prediction_row = scores.pair_label, scores.pair_prediction
     soft_iou = scores.detection_iou[prediction_row]
     progress(0.8, "Finding errors")
@@ -93,7 +103,7 @@ def compare(labels: AnnotationTable, predictions: AnnotationTable, *, progress: 
     angle = great_circle_deg(
         azimuth_l[label_row], elevation_l[label_row], azimuth_p[prediction_row], elevation_p[prediction_row]
     )
-    events = {
+    errors = {
         threshold: error_events(labels, predictions, label_row, prediction_row, soft_iou, threshold=threshold)
         for threshold in THRESHOLDS
     }
@@ -106,6 +116,7 @@ def compare(labels: AnnotationTable, predictions: AnnotationTable, *, progress: 
         pearson_r=scores.pair_pearson,
         angle_deg=angle,
         distance_error_cm=predictions.distance_cm[prediction_row] - labels.distance_cm[label_row],
-        events=events,
+        errors=errors,
+        events={threshold: join_errors(found, labels, predictions) for threshold, found in errors.items()},
         scores={"macro": figures["macro"], "micro": figures["micro"]},
     )

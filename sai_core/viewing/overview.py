@@ -32,10 +32,10 @@ class Overview:
     categories: tuple[int, ...]
 
 
-def overview(recording: Recording) -> Overview:
-    """Overview of a recording; a file that cannot be read leaves its facts out."""
+def overview(recording: Recording, *, metadata: bool = True) -> Overview:
+    """Overview of a recording; a file that cannot be read leaves its facts out, and metadata only where asked for."""
     sources: tuple[int, tuple[int, ...]] | None = None
-    path = recording.metadata_path
+    path = recording.metadata_path if metadata else None
     if path is not None:
         try:
             status = os.stat(path)

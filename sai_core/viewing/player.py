@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations.table import AnnotationTable
+from sai_core.dataset import Spectrogram
 from sai_core.drawing.annotators import energy_levels, quantise
 from sai_core.drawing.maps import MapMode, Patch, annotation_patch, crop, merged_canvas, outlines
 from sai_core.errors import InputError
-from sai_core.viewing.events import ErrorEvents, peak_directions
+from sai_core.viewing.events import ErrorEvents, JoinedErrors, peak_directions
 
 BLOCK_FRAMES: Final[int] = 20
 """Frames in a block: two seconds, about 0.3-1 MB, built in a tenth of the time it plays."""
@@ -35,6 +36,9 @@ MAX_PATCHES_PER_FRAME: Final[int] = 24
 
 OUTLINE_SCALE: Final[int] = 16
 """Outline coordinates are sent as int16 sixteenths of a pixel (up to 720 columns: 11,520)."""
+
+_MAX_SPECTROGRAM_COLUMNS: Final[int] = 16_000
+"""Canvases wider than 16,384 pixels fail in some browsers."""
 
 JPEG_QUALITY: Final[int] = 84
 _MAGIC: Final[bytes] = b"SAI1"
@@ -70,7 +74,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         Not a container.
     """
     if data[:4] != _MAGIC:
-        raise InputError("These bytes are no player container.")
+        raise InputError("These bytes are not a player container.")
     (length,) = struct.unpack("<I", data[4:8])
     header = json.loads(data[8 : 8 + length])
     base = 8 + length
@@ -117,6 +121,7 @@ def encode_block(
     tables: Mapping[str, AnnotationTable],
     *,
     n_frames: int,
+    only: int | None = None,
     mode: MapMode = "full",
     pictures: Sequence[npt.NDArray[np.uint8] | None] | None = None,
     audio: npt.NDArray[np.int16] | None = None,
@@ -131,6 +136,8 @@ def encode_block(
         Keys ``L``, ``A``, ``B`` in drawing order.
     n_frames : int
         Frames of the recording; the last block is shorter.
+    only : int, optional
+        Frame that is encoded alone, as a block of one.
     mode : {"full", "official", "points"}
         Rendering of the maps, label grid (:mod:`sai_core.drawing.maps`).
     pictures : sequence of uint8 (height, width, 3) RGB, optional
@@ -147,6 +154,8 @@ def encode_block(
     stop = min(start + BLOCK_FRAMES, n_frames)
     if not 0 <= start < max(n_frames, 1):
         raise InputError(f"Block {index} is outside the recording's {n_frames} frames.")
+    if only is not None:
+        start, stop = only, only + 1
     columns: list[tuple[int, int, int, int, int, int, int, int]] = []
     values: list[bytes] = []
     outline_points: list[npt.NDArray[np.float32]] = []
@@ -189,8 +198,41 @@ def encode_picture(rgb: npt.NDArray[np.uint8]) -> bytes:
     return bytes(data)
 
 
-def encode_events(events: ErrorEvents) -> dict[str, npt.NDArray[Any]]:
-    """Columns of error events as the typed arrays that the player reads."""
+def columns_per_frame(n_frames: int) -> int:
+    """Columns of a spectrogram for each frame of a recording: four, fewer of long ones."""
+    return max(1, min(4, _MAX_SPECTROGRAM_COLUMNS // max(n_frames, 1)))
+
+
+def encode_spectrogram(result: Spectrogram) -> bytes:
+    """Container with a spectrogram as bytes, one column per (part of a) frame."""
+    values = quantise_levels(result.level_db)
+    n_bins, n_columns = values.shape
+    header = {
+        "n_bins": n_bins,
+        "n_columns": n_columns,
+        "n_frames": n_columns / result.columns_per_frame,
+        "max_hz": float(result.centre_hz[-1]) if n_bins else 0.0,
+    }
+    return pack(header, {"values": zlib.compress(np.ascontiguousarray(values.T).tobytes(), 1)})
+
+
+def encode_events(events: JoinedErrors) -> dict[str, npt.NDArray[Any]]:
+    """Columns of joined errors as the typed arrays that the player reads."""
+    return {
+        "first": events.first.astype(np.int32),
+        "last": events.last.astype(np.int32),
+        "kind": events.kind,
+        "category": events.category.astype(np.uint8),
+        "taken_for": events.taken_for.astype(np.int8),
+        "frames": events.frames.astype(np.int32),
+        "score": events.score.astype(np.float32),
+        "azimuth": events.azimuth_deg.astype(np.float32),
+        "elevation": events.elevation_deg.astype(np.float32),
+    }
+
+
+def encode_errors(events: ErrorEvents) -> dict[str, npt.NDArray[Any]]:
+    """Columns of the errors of single frames as the typed arrays that the player reads."""
     return {
         "frame": events.frame.astype(np.int32),
         "kind": events.kind,

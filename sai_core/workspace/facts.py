@@ -34,7 +34,7 @@ class SetFacts:
     Attributes
     ----------
     made_by : str
-        ``predict``, ``label``, ``review``, ``tune`` or ``import``; empty where nothing is known.
+        ``predict``, ``label``, ``review``, ``tune``, ``fuse`` or ``import``; empty where nothing is known.
     data : str
         Data root, absolute.
     recordings : tuple of str
@@ -136,7 +136,7 @@ def read_json(path: Path, *, mark: str, newest: int, what: str) -> dict[str, Any
             raise ValueError(f"more than {_MAX_BYTES >> 20} MB")
         values = json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise UnreadableFacts(f"{path}: is damaged, no JSON ({error}).") from error
+        raise UnreadableFacts(f"{path}: is damaged: not JSON ({error}).") from error
     version = values.get(mark) if isinstance(values, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise UnreadableFacts(f"{path}: is no {what} of this program (the field {mark!r} is missing).")
@@ -163,7 +163,7 @@ def read_facts(folder: Path) -> SetFacts:
     try:
         values = read_json(path, mark=SET_MARK.strip('"'), newest=FORMAT, what="note about a set")
     except (FileNotFoundError, NotADirectoryError):
-        raise UnreadableFacts(f"{path}: is missing, so that nothing is known about how the set was made.") from None
+        raise UnreadableFacts(f"{path}: is missing, so nothing is known about how the set was made.") from None
     return facts_from(values, path)
 
 

@@ -4,7 +4,7 @@
 
     predictions/<set>/   <recording>.json, raw/, teacher/, set.json
     labels/<set>/        [<split>/]<recording>_std.json, set.json
-    systems/  runs/  reviews/  figures/
+    systems/  runs/  reviews/  figures/  marks/
     trash/<when>/<kind>/<set>/
     workspace.json       recent data roots, folders that were added; tells that this is a workspace
     .locks/              nothing that anybody would miss
@@ -50,7 +50,7 @@ from sai_core.workspace.remembered import MARKER, Added, Remembered, mark, read_
 KINDS: Final[tuple[str, ...]] = ("predictions", "labels")
 """Kinds of sets."""
 
-FOLDERS: Final[tuple[str, ...]] = (*KINDS, "systems", "runs", "reviews", "figures", "simulated")
+FOLDERS: Final[tuple[str, ...]] = (*KINDS, "systems", "runs", "reviews", "figures", "simulated", "marks")
 KIND_NOUNS: Final[dict[str, str]] = {"predictions": "prediction set", "labels": "label set"}
 RAW_FOLDER: Final[str] = "raw"
 TEACHER_FOLDER: Final[str] = "teacher"
@@ -261,7 +261,7 @@ def _mtime_ns(path: str) -> int:
 
 
 @contextmanager
-def _telling(path: Path) -> Iterator[None]:
+def telling(path: Path) -> Iterator[None]:
     """What the system refuses, in one sentence."""
     try:
         yield
@@ -343,7 +343,7 @@ class Workspace:
             It cannot be made.
         """
         folder = self.folder(kind)
-        with self._changing(), _telling(folder):
+        with self.changing(), telling(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -375,10 +375,10 @@ class Workspace:
         if len(same) == 1:
             return _open(kind, self.folder(kind) / same[0])
         if near := difflib.get_close_matches(wanted, names, n=3, cutoff=0.5):
-            hint = f"did you mean {' or '.join(near)}"
+            hint = f"did you mean {' or '.join(near)}?"
         else:
-            hint = f"there are {len(names)} others" if names else "there is none yet"
-        raise InputError(f"{name}: the workspace {self.path} has no {KIND_NOUNS[kind]} of this name; {hint}.")
+            hint = f"there are {len(names)} others." if names else "there is none yet."
+        raise InputError(f"{name}: the workspace {self.path} has no {KIND_NOUNS[kind]} of this name; {hint}")
 
     def free_name(self, kind: str, base: str) -> str:
         """An allowed name near ``base`` that no set of the kind has (``-2``, ``-3`` ... behind it)."""
@@ -405,8 +405,7 @@ class Workspace:
             if size := tree_bytes(self.path / part):
                 parts.append(Usage(part, "", size))
         parts += [
-            Usage("trash", t.name, t.size_bytes(), True, "It was thrown away and cannot be restored then.")
-            for t in self.trashed()
+            Usage("trash", t.name, t.size_bytes(), True, "Once deleted, it cannot be restored.") for t in self.trashed()
         ]
         return tuple(parts)
 
@@ -446,7 +445,7 @@ class Workspace:
                 "from; rename it, or give another output folder."
             )
         folder = self.folder(_kind(kind))
-        with self._changing():
+        with self.changing():
             taken = [n for n in _folders_in(folder) if composed(n).casefold() == name.casefold()]
             if taken:
                 if not exist_ok:
@@ -458,7 +457,7 @@ class Workspace:
             for left in folder.glob(".*.new"):
                 # of a process that was killed: whoever makes a set holds the lock
                 shutil.rmtree(left, ignore_errors=True)
-            with _telling(folder):
+            with telling(folder):
                 made.mkdir(parents=True)
                 try:
                     write_facts(made, facts)
@@ -488,7 +487,7 @@ class Workspace:
 
     def drop_empty(self, stored: StoredSet) -> bool:
         """Take away a set in which there is nothing but ``set.json``, if nobody writes into it; whether that was so."""
-        with self._changing(), suppress(OSError, InputError), self._not_written(stored):
+        with self.changing(), suppress(OSError, InputError), self._not_written(stored):
             if [p.name for p in stored.folder.iterdir()] == [SET_FILE]:
                 (stored.folder / SET_FILE).unlink()
                 stored.folder.rmdir()
@@ -511,7 +510,7 @@ class Workspace:
             Somebody else is writing into it, or it is gone.
         """
         lock = filelock.FileLock(self._locks_of(stored) / f"{part or 'all'}.lock")
-        with self._changing():
+        with self.changing():
             self._check_there(stored)
             try:
                 lock.acquire(timeout=0)
@@ -574,7 +573,7 @@ class Workspace:
             The folder cannot be written.
         """
         name = None if name is None else check_name(name)
-        with self._changing():
+        with self.changing():
             self._check_there(stored)
             if note is not None or tags is not None:
                 facts = _facts_to_change(stored)
@@ -587,11 +586,11 @@ class Workspace:
             others = {composed(n).casefold() for n in _folders_in(folder) if n != stored.folder.name}
             if name.casefold() in others:
                 raise InputError(f"{name}: there is a {KIND_NOUNS[stored.kind]} of this name already.")
-            with self._not_written(stored), _telling(stored.folder):
+            with self._not_written(stored), telling(stored.folder):
                 os.rename(stored.folder, folder / name)
-            for other in self.sets(stored.kind):
-                if other.facts.base == stored.name and not other.problem:
-                    write_facts(other.folder, replace(other.facts, base=name))
+            for dependent in self.sets(stored.kind):
+                if dependent.facts.base == stored.name and not dependent.problem:
+                    write_facts(dependent.folder, replace(dependent.facts, base=name))
         return _open(stored.kind, folder / name)
 
     def export(self, stored: StoredSet, out: str | Path, *, raw: bool = False) -> Path:
@@ -629,7 +628,7 @@ class Workspace:
                     archive.write(stored.folder / file, f"{stored.name}/{file.as_posix()}")
             return target
         made = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.new")
-        with _telling(target):
+        with telling(target):
             try:
                 for file in files:
                     (made / file).parent.mkdir(parents=True, exist_ok=True)
@@ -656,7 +655,7 @@ class Workspace:
         EnvironmentProblem
             They cannot be deleted.
         """
-        with self._changing():
+        with self.changing():
             self._check_there(stored)
             if not stored.has_raw:
                 return 0
@@ -664,7 +663,7 @@ class Workspace:
                 raise InputError(f"{stored.folder}: is a link to a folder elsewhere; delete its raw detections there.")
             size = tree_bytes(stored.raw_folder)
             trash = self.path / TRASH_FOLDER
-            with self._not_written(stored), _telling(stored.raw_folder):
+            with self._not_written(stored), telling(stored.raw_folder):
                 trash.mkdir(exist_ok=True)
                 os.rename(stored.raw_folder, trash / f".{secrets.token_hex(6)}.{RAW_FOLDER}")
         self._finish_dropping()
@@ -687,11 +686,11 @@ class Workspace:
         EnvironmentProblem
             The folder cannot be written.
         """
-        with self._changing():
+        with self.changing():
             self._check_there(stored)
             now = time.time()
             place = self.path / TRASH_FOLDER / f"{int(now * 1000):013d}-{secrets.token_hex(4)}" / stored.kind
-            with self._not_written(stored), _telling(stored.folder):
+            with self._not_written(stored), telling(stored.folder):
                 place.mkdir(parents=True)
                 os.rename(stored.folder, place / stored.folder.name)
         return next(t for t in self.trashed() if t.folder == place / stored.folder.name)
@@ -718,13 +717,13 @@ class Workspace:
         EnvironmentProblem
             The folder cannot be written.
         """
-        with self._changing():
+        with self.changing():
             self._check_trashed(trashed)
             folder = self.folder(trashed.kind)
             taken = _folders_in(folder)
             same = {composed(n).casefold() for n in taken}
             name = trashed.name if trashed.name.casefold() not in same else free_name(trashed.name, taken)
-            with _telling(trashed.folder):
+            with telling(trashed.folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 os.rename(trashed.folder, folder / name)
             _remove_empty(trashed.folder)
@@ -740,9 +739,9 @@ class Workspace:
         EnvironmentProblem
             It cannot be deleted.
         """
-        with self._changing():
+        with self.changing():
             self._check_trashed(trashed)
-        with _telling(trashed.folder):
+        with telling(trashed.folder):
             if trashed.folder.is_symlink():
                 trashed.folder.unlink()
             else:
@@ -784,7 +783,7 @@ class Workspace:
             known = read_remembered(self.path)
             if known.roots[:1] == (root,):
                 return ""
-            with self._changing():
+            with self.changing():
                 known = read_remembered(self.path)
                 roots = (root, *(r for r in known.roots if r != root))[:MAX_ROOTS]
                 self._remember(known, replace(known, roots=roots))
@@ -807,7 +806,7 @@ class Workspace:
         place = Path(os.path.realpath(user_path(path, what="folder")))
         if not place.exists():
             raise InputError(f"{path}: no such folder; check the path.")
-        with self._changing():
+        with self.changing():
             known = read_remembered(self.path)
             new = Added(place, _kind(kind))
             if new not in known.added:
@@ -816,7 +815,7 @@ class Workspace:
     def forget(self, path: str | Path) -> None:
         """Forget an added folder or a recent data root; the folder itself stays as it is."""
         place = os.path.realpath(path)
-        with self._changing():
+        with self.changing():
             known = read_remembered(self.path)
             roots = tuple(r for r in known.roots if r != place)
             added = tuple(a for a in known.added if os.fspath(a.path) != place)
@@ -843,11 +842,11 @@ class Workspace:
         return self.path / ".locks" / stored.kind / stored.folder.name
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
         """Nobody else changes names or ``workspace.json`` meanwhile; makes the workspace if need be."""
         self.check()
         lock = filelock.FileLock(self.path / ".locks" / "workspace.lock")
-        with _telling(self.path):
+        with telling(self.path):
             (self.path / ".locks").mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
@@ -940,17 +939,17 @@ def _tags(tags: Iterable[str]) -> list[str]:
 def _gone_on_with(stored: StoredSet, facts: SetFacts) -> StoredSet:
     old = stored.facts
     if stored.problem:
-        raise NameTakenError(f"{stored.problem} It cannot be gone on with; choose another name.")
+        raise NameTakenError(f"{stored.problem} It cannot be continued; choose another name.")
     same = {
         "checkpoint": (old.checkpoint_content or old.checkpoint) == (facts.checkpoint_content or facts.checkpoint),
         "system": (old.system, old.system_toml) == (facts.system, facts.system_toml),
-        "data folder": old.data == facts.data,
+        "data root": old.data == facts.data,
         "base": old.base == facts.base,
         **_same_options(old.options, facts.options),
     }
-    if other := [what for what, is_same in same.items() if not is_same]:
+    if differing := [what for what, is_same in same.items() if not is_same]:
         raise NameTakenError(
-            f"{stored.name}: this {KIND_NOUNS[stored.kind]} was made with another {' and '.join(other)}; choose "
+            f"{stored.name}: this {KIND_NOUNS[stored.kind]} was made with another {' and '.join(differing)}; choose "
             "another name."
         )
     more = tuple(dict.fromkeys((*old.recordings, *facts.recordings)))

@@ -36,10 +36,12 @@ def check_name(name: str) -> str:
     too_long = len(name) > MAX_NAME or len(name.encode("utf-8", "surrogatepass")) > _MAX_BYTES
     if kind_of_folder(name) is not None:
         # a folder of predictions called mic_dev would be read as a data root's sounds
-        raise InputError(f"{name!r} cannot be the name of a set: folders of a data root are called so; choose another.")
+        raise InputError(
+            f"{name!r} cannot be the name of a set, because folders of a data root have this name; choose another."
+        )
     if not name or odd or too_long or not _may_begin(name[0]) or name[-1] in " .":
         why = f" ({odd[0]!a} is not allowed)" if odd else ""
-        raise InputError(f"{name[:MAX_NAME]!r} cannot be the name of a set{why}; needed are {ALLOWED}.")
+        raise InputError(f"{name[:MAX_NAME]!r} cannot be the name of a set{why}; use {ALLOWED}.")
     return name
 
 

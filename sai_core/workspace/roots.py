@@ -12,6 +12,7 @@ from sai_core.dataset.root import DataRoot, PredictionSet, find_prediction_sets,
 from sai_core.errors import InputError
 from sai_core.files import user_path
 from sai_core.workspace.folder import KIND_NOUNS, StoredSet, Workspace, workspace
+from sai_core.workspace.marks import path_of_marks
 
 
 def with_sets(root: DataRoot, *, labels: str = "", extra: Sequence[str] = (), everything: bool = True) -> DataRoot:
@@ -43,7 +44,7 @@ def with_sets(root: DataRoot, *, labels: str = "", extra: Sequence[str] = (), ev
     """
     place = workspace()
     wanted: list[PredictionSet] = []
-    told: list[str] = []
+    notes: list[str] = []
     names = {r.name for r in root.recordings}
     if everything:
         for stored in place.sets("predictions"):
@@ -54,7 +55,7 @@ def with_sets(root: DataRoot, *, labels: str = "", extra: Sequence[str] = (), ev
         if named is None:
             wanted += find_prediction_sets(text)
             continue
-        told += _other_data(named, root)
+        notes += _other_data(named, root)
         wanted.append(as_prediction_set(named))
     root = root.with_prediction_sets(wanted)
     if labels:
@@ -62,9 +63,9 @@ def with_sets(root: DataRoot, *, labels: str = "", extra: Sequence[str] = (), ev
         if chosen is None:
             root = root.with_labels(*_labels_of_folder(labels))
         else:
-            told += [*_other_data(chosen, root), *(f"{chosen.name}: {p}" for p in chosen.left_out)]
+            notes += [*_other_data(chosen, root), *(f"{chosen.name}: {p}" for p in chosen.left_out)]
             root = root.with_labels(chosen.name, chosen.files_by_split)
-    return replace(root, problems=(*root.problems, *told))
+    return replace(root, problems=(*root.problems, *notes))
 
 
 def label_sets(root: DataRoot) -> tuple[StoredSet, ...]:
@@ -110,7 +111,7 @@ def _named(place: Workspace, kind: str, text: str) -> StoredSet | None:
         raise
 
 
-def folder_of(kind: str, given: str | os.PathLike[str], *, told: list[str] | None = None) -> Path:
+def folder_of(kind: str, given: str | os.PathLike[str], *, notes: list[str] | None = None) -> Path:
     """Folder or file of what a verb was given: a path, or the name of a set in the workspace.
 
     Parameters
@@ -118,7 +119,7 @@ def folder_of(kind: str, given: str | os.PathLike[str], *, told: list[str] | Non
     kind : {"predictions", "labels"}
     given : str or path
         What exists as a path is taken as one.
-    told : list of str, optional
+    notes : list of str, optional
         Gets a sentence where there is a set of this name, too.
 
     Raises
@@ -128,10 +129,10 @@ def folder_of(kind: str, given: str | os.PathLike[str], *, told: list[str] | Non
     """
     text, path = os.fspath(given), user_path(given)
     if os.path.lexists(path):
-        if told is not None and os.sep not in text:
+        if notes is not None and os.sep not in text:
             with suppress(InputError):
                 same = workspace().find(kind, text)
-                told.append(
+                notes.append(
                     f"{text}: the folder or file of this name is used; the {KIND_NOUNS[kind]} {same.name} is not."
                 )
         return path
@@ -149,21 +150,34 @@ def set_at(kind: str, folder: Path) -> StoredSet | None:
     return next((s for s in workspace().sets(kind) if os.fspath(s.folder) == place), None)
 
 
+def root_with_marks(labels: Path) -> Path | None:
+    """Data root that labels belong to, where the user has put tags or views down about it.
+
+    Parameters
+    ----------
+    labels : Path
+        File, folder or set of labels: a set tells its data root, all else lies in it.
+    """
+    place, stored = workspace(), set_at("labels", labels)
+    at = Path(stored.facts.data) if stored is not None and stored.facts.data else Path(os.path.realpath(labels))
+    return next((folder for folder in (at, *at.parents) if path_of_marks(place, folder).is_file()), None)
+
+
 def of_other_data(labels: Path, predictions: Path) -> str:
     """A warning where labels and predictions, both sets of the workspace, were made from different data; else empty."""
-    one, other = set_at("labels", labels), set_at("predictions", predictions)
-    if one is None or other is None or not one.facts.data or not other.facts.data:
+    label_set, prediction_set = set_at("labels", labels), set_at("predictions", predictions)
+    if label_set is None or prediction_set is None or not label_set.facts.data or not prediction_set.facts.data:
         return ""
-    if os.path.realpath(one.facts.data) == os.path.realpath(other.facts.data):
+    if os.path.realpath(label_set.facts.data) == os.path.realpath(prediction_set.facts.data):
         return ""
     return (
-        f"{other.name} was predicted from {other.facts.data}, {one.name} are labels of {one.facts.data}; recordings "
-        "are matched by name alone."
+        f"{prediction_set.name} was predicted from {prediction_set.facts.data}, {label_set.name} are labels of "
+        f"{label_set.facts.data}; recordings are matched by name alone."
     )
 
 
 def root_for(
-    root: DataRoot, predictions: Sequence[str] = (), *, labels: str | None = None, told: list[str]
+    root: DataRoot, predictions: Sequence[str] = (), *, labels: str | None = None, notes: list[str]
 ) -> DataRoot:
     """A data root with everything that a verb may be told by name.
 
@@ -175,7 +189,7 @@ def root_for(
         data root are added anyway.
     labels : str, optional
         Name of a label set or path of labels; None for the root's own. What exists as a path is taken as one.
-    told : list of str
+    notes : list of str
         Gets what must be said: labels that are missing, sets that were made from other data.
 
     Raises
@@ -188,7 +202,7 @@ def root_for(
     extra = [t for t in predictions if t in stored - names and not os.path.lexists(user_path(t))]
     chosen = os.path.abspath(user_path(labels)) if labels and os.path.lexists(user_path(labels)) else labels or ""
     found = with_sets(root, labels=chosen, extra=extra)
-    told += found.problems[len(root.problems) :]
+    notes += found.problems[len(root.problems) :]
     return found
 
 
@@ -206,7 +220,7 @@ def with_labels_of(roots: Sequence[DataRoot], labels: str | os.PathLike[str]) ->
     -------
     roots : list of DataRoot
         In their order; the others with their own labels.
-    said : list of str
+    notes : list of str
         Whose labels are whose, and what is missing.
 
     Raises
@@ -226,14 +240,14 @@ def with_labels_of(roots: Sequence[DataRoot], labels: str | os.PathLike[str]) ->
     if not any(chosen):
         places = ", ".join(str(root.path) for root in roots)
         raise InputError(f"{name}: these labels were not made from {places}; choose others, or other data.")
-    result, said = [], []
+    result, notes = [], []
     for root, is_chosen in zip(roots, chosen, strict=True):
         if is_chosen:
             seen = root.with_labels(name, files)
-            said += [f"{root.path}: its labels are those of {name}.", *seen.problems[len(root.problems) :]]
+            notes += [f"{root.path}: its labels are those of {name}.", *seen.problems[len(root.problems) :]]
             root = seen
         result.append(root)
-    return result, said
+    return result, notes
 
 
 def _other_data(stored: StoredSet, root: DataRoot) -> list[str]:
@@ -245,9 +259,9 @@ def _other_data(stored: StoredSet, root: DataRoot) -> list[str]:
 
 def _labels_of_folder(text: str) -> tuple[str, Mapping[str, Path]]:
     """Name and files, by split, of a folder of labels anywhere."""
-    other = open_data_root(text)
-    files = {f"{r.split}/{r.name}" if r.split else r.name: r.label_path for r in other.recordings}
+    label_root = open_data_root(text)
+    files = {f"{r.split}/{r.name}" if r.split else r.name: r.label_path for r in label_root.recordings}
     found = {key: path for key, path in files.items() if path is not None}
     if not found:
         raise InputError(f"{text}: holds no label file (<recording>_std.json); choose another label set.")
-    return os.fspath(other.path), found
+    return os.fspath(label_root.path), found

@@ -148,7 +148,7 @@ def _missing(state: dict) -> dict:
         (lambda s: {**s, "lam.tau": s["lam.tau"].to(torch.int64)}, "lam.tau holds torch.int64"),
         (lambda s: {**s, "lam.tau": s["lam.tau"] * float("nan")}, "lam.tau holds NaN"),
         (lambda s: {"weight": torch.zeros(1)}, r"80 missing .* and 77 more\); 1 unexpected"),
-        (lambda s: {"epoch": 3}, "no tensors"),
+        (lambda s: {"epoch": 3}, "not tensors"),
         (lambda s: {}, "holds dict"),
         (lambda s: [1, 2], "holds list"),
         (lambda s: torch.zeros(3), "holds Tensor"),

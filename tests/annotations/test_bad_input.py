@@ -91,9 +91,9 @@ def test_a_bad_annotation_is_named_with_its_field(tmp_path, changes, match):
         ('{"annotations": null}', "'annotations' is not a list"),
         ('{"annotations": [1]}', "annotation 0 is not an object"),
         ('{"annotations": [[]]}', "annotation 0 is not an object"),
-        (f'{{"annotations": [{GOOD},]}}', "behind the comma after annotation 0"),
-        (f'{{"annotations": [{GOOD} {GOOD}]}}', "unexpected '{' behind annotation 0"),
-        (f'{{"annotations": [{GOOD}', "behind annotation 0; the file is cut off"),
+        (f'{{"annotations": [{GOOD},]}}', "after the comma after annotation 0"),
+        (f'{{"annotations": [{GOOD} {GOOD}]}}', "unexpected '{' after annotation 0"),
+        (f'{{"annotations": [{GOOD}', "after annotation 0; the file is cut off"),
         (f'{{"annotations": [{GOOD},', "where annotation 1 should start; the file is cut off"),
         (f'{{"annotations": [{GOOD}, {GOOD[:50]}', "inside annotation 1; the file is cut off"),
         (f'{{"annotations": [{GOOD}]', "the file is cut off"),
@@ -106,13 +106,13 @@ def test_a_bad_annotation_is_named_with_its_field(tmp_path, changes, match):
         ('{"videos": [}, "annotations": []}', "cut off|not valid JSON"),
         ('{"videos": [1 2], "annotations": []}', "value of the key 'videos' is not valid JSON"),
         ('{"videos": nope, "annotations": []}', "value of the key 'videos' is not valid JSON"),
-        ('{"annotations": []} x', "text behind the end"),
-        ('{"annotations": []}{"annotations": []}', "text behind the end"),
-        ('{"annotations": [], "annotations": []}', "'annotations' stands twice"),
-        ('{"a": 1, "a": 2, "annotations": []}', "'a' stands twice"),
+        ('{"annotations": []} x', "text after the end"),
+        ('{"annotations": []}{"annotations": []}', "text after the end"),
+        ('{"annotations": [], "annotations": []}', "'annotations' appears twice"),
+        ('{"a": 1, "a": 2, "annotations": []}', "'a' appears twice"),
         ("{annotations: []}", "unexpected 'a' where a key"),
         ("{'annotations': []}", "where a key"),
-        ('{"annotations" []}', "behind the key 'annotations'"),
+        ('{"annotations" []}', "after the key 'annotations'"),
         ('{"annotations": [] "b": 1}', "between two keys"),
         ('{"v": ' + "[" * 70 + "]" * 70 + ', "annotations": []}', "nests more than 64 levels"),
         ('{"v": ' + "[" * 200_000 + "]" * 200_000 + ', "annotations": []}', "nests more than 64 levels"),
@@ -145,7 +145,7 @@ def test_a_bad_document_is_refused(tmp_path, text, match):
 )
 def test_a_key_twice_is_refused(tmp_path, old, new, key):
     text = f'{{"annotations": [{GOOD}, {GOOD.replace(old, new)}]}}'
-    _refused(write_text(tmp_path / "a.json", text), f"annotation 1: the key '{key}' stands twice")
+    _refused(write_text(tmp_path / "a.json", text), f"annotation 1: the key '{key}' appears twice")
 
 
 def test_a_value_that_equals_a_key_is_no_duplicate(tmp_path):
@@ -230,7 +230,7 @@ def test_bad_gzip(tmp_path):
     damaged = bytearray(packed)
     damaged[-6] ^= 255
     _refused(write_text(tmp_path / "crc.json.gz", bytes(damaged)), "gzip data is damaged")
-    _refused(write_text(tmp_path / "behind.json.gz", packed + b"more"), "something else behind the gzip data")
+    _refused(write_text(tmp_path / "behind.json.gz", packed + b"more"), "something else after the gzip data")
     _refused(write_text(tmp_path / "twice.json.gz", gzip.compress(packed)), "is not JSON")
     _refused(write_text(tmp_path / "zip.json.gz", b"PK\3\4" + b"x" * 50), "is not JSON")
     _refused(write_text(tmp_path / "empty.json.gz", gzip.compress(b"")), "the file is empty")

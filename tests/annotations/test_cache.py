@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sai_core import cache as sai_cache
 from sai_core.annotations import AnnotationTable, cache, read_annotations, reading, write_label_json
 from sai_core.errors import CancelledError
 from sai_core.files import file_signature
@@ -124,30 +126,16 @@ def test_a_cache_folder_that_is_a_file_only_costs_speed(tmp_path, folder):
         assert_same(read_annotations(tmp_path / "a.json"), table)
 
 
-@pytest.mark.parametrize("where", ["append", "finish", "reordered"])
-def test_a_full_disk_only_costs_speed(tmp_path, folder, monkeypatch, where):
-    table = region_table(0, 40, scores=False)
-    write_label_json(table, tmp_path / "a.json")
-    if where == "reordered":
-        text = (tmp_path / "a.json").read_text()
-        (tmp_path / "a.json").write_text(text.replace('"metadata_frame_index":0', '"metadata_frame_index":9', 1))
-        table = read_annotations(tmp_path / "a.json", use_cache=False)
+def test_a_full_disk_only_costs_speed(tmp_path, folder, monkeypatch):
+    table = _write(tmp_path / "a.json")
 
-    def full(self, *args):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"sai_core.annotations._columns.FolderSink.{where}", full)
-    assert_same(read_annotations(tmp_path / "a.json"), table)
-    assert not list((folder / "annotations").rglob("*.entry"))
-    assert not list((folder / "annotations").rglob(".work*"))
-
-
-def test_a_nearly_full_disk_is_left_alone(tmp_path, folder, monkeypatch):
-    table = _write(tmp_path / "a.json")
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("sai_core.cache.write_entry", full)
     assert_same(read_annotations(tmp_path / "a.json"), table)
     assert not _entries(folder)
+    assert not list((folder / "entries").rglob(".work*"))
 
 
 def test_cancelling_leaves_nothing_behind(tmp_path, folder):
@@ -161,8 +149,7 @@ def test_cancelling_leaves_nothing_behind(tmp_path, folder):
     assert not list((folder / "annotations").rglob(".work*"))
 
 
-def test_unsorted_files_are_cached_sorted(tmp_path, folder, parses, monkeypatch):
-    monkeypatch.setattr("sai_core.annotations._columns._REORDER_POINTS", 500)
+def test_unsorted_files_are_cached_sorted(tmp_path, folder, parses):
     table = _write(tmp_path / "a.json")
     text = (tmp_path / "a.json").read_text()
     head, tail = text.index("["), text.rindex("]")
@@ -220,13 +207,17 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, folder, monke
     assert not _entries(folder)
 
 
-def test_bytes_that_were_not_hashed_are_not_stored(tmp_path, folder, monkeypatch):
-    # the file is replaced between hashing and parsing, and no time stamp shows it
+@pytest.mark.parametrize("known", [True, False])
+def test_bytes_are_only_stored_under_their_own_hash(known, tmp_path, folder, monkeypatch):
+    # the file is replaced between looking into the cache and parsing, and no time stamp shows it
     path = tmp_path / "a.json"
-    _write(path)
-    other = path.read_bytes().replace(b'"instance_id":0', b'"instance_id":7', 1)
+    table = _write(path)
+    if known:
+        read_annotations(path)
+        shutil.rmtree(folder / "entries" / "annotations")
+    first = path.read_bytes()
+    other = first.replace(b'"instance_id":0', b'"instance_id":7', 1)
     signature = file_signature(path)
-    monkeypatch.setattr(reading, "file_signature", lambda p: signature)
     real = cache.find
 
     def replaced(*args):
@@ -234,7 +225,38 @@ def test_bytes_that_were_not_hashed_are_not_stored(tmp_path, folder, monkeypatch
         path.write_bytes(other)
         return found
 
-    monkeypatch.setattr(cache, "find", replaced)
-    with pytest.raises(reading.InputError, match="was changed while it was being read"):
-        read_annotations(path)
-    assert not _entries(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "file_signature", lambda p: signature)
+        patch.setattr(cache, "find", replaced)
+        if known:
+            with pytest.raises(reading.InputError, match="was changed while it was being read"):
+                read_annotations(path)
+            assert not _entries(folder)
+        else:
+            assert 7 in read_annotations(path).instance_id
+    assert 7 in read_annotations(path).instance_id
+    path.write_bytes(first)
+    assert_same(read_annotations(path), table)
+
+
+def test_a_new_file_is_read_once_for_its_hash_and_its_table(tmp_path, folder, monkeypatch, parses):
+    hashed = []
+    real = sai_cache.content_hash
+    monkeypatch.setattr(sai_cache, "_SMALL_BYTES", 0)
+
+    def counted(path):
+        hashed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(sai_cache, "content_hash", counted)
+    _write(tmp_path / "a.json")
+    os.utime(tmp_path / "a.json", ns=(1_700_000_000_123_456_789, 1_700_000_000_123_456_789))
+    time.sleep(0.05)  # older than the granularity of time stamps
+    read_annotations(tmp_path / "a.json")
+    sai_cache._contents.clear()  # another process
+    read_annotations(tmp_path / "a.json")
+    assert hashed == []
+    shutil.copy(tmp_path / "a.json", tmp_path / "b.json")  # looks like one that was read: worth hashing
+    read_annotations(tmp_path / "b.json")
+    assert hashed == [tmp_path / "b.json"]
+    assert parses == ["a.json"]

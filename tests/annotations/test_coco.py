@@ -200,15 +200,15 @@ def test_bad_annotations(tmp_path, record, match):
 @pytest.mark.parametrize(
     ("images", "match"),
     [
-        ([{"id": 1, "frame_index": 0}, {"id": 1, "frame_index": 1}], "image 1: the id 1 stands twice"),
+        ([{"id": 1, "frame_index": 0}, {"id": 1, "frame_index": 1}], "image 1: the id 1 appears twice"),
         ([{"id": 1, "frame_index": 0}, {"id": 2, "frame_index": 0}], "image 1: is frame 0, as is image 0"),
         ([{"id": 1}], "image 0: has no 'frame_index'"),
         ([{"id": 1, "file_name": "fold4_mix001.png"}], "image 0: has no 'frame_index'"),
         ([{"id": 1, "frame_index": -1}], "got -1"),
         ([{"id": 1, "frame_index": 0.5}], "expected a whole number"),
         ([{"id": 1, "frame_index": 0, "width": 0}], "field 'width': got 0"),
-        ({}, "'images' is not as COCO has it"),
-        ([{"id": "a"}], "'images' is not as COCO has it"),
+        ({}, "'images' is not valid COCO"),
+        ([{"id": "a"}], "'images' is not valid COCO"),
     ],
 )
 def test_bad_images(tmp_path, images, match):

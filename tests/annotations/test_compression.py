@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from sai_core.annotations import (
     write_label_json,
     write_submission_json,
 )
-from sai_core.annotations.compression import _estimate, _rounded_points, _thinned, importance_order, renders
+from sai_core.annotations._packed import packed
+from sai_core.annotations.compression import _estimate, _Leading, _rounded_points, _thinned, importance_order, renders
+from sai_core.annotations.table import PackedPoints, point_blocks
 from sai_core.annotations.writing import submission_pieces
 from sai_core.cli import main
 from sai_core.errors import InputError
@@ -163,7 +166,8 @@ def test_a_part_that_would_vanish_is_kept_whole():
     large = [(10.0, 10.0, 1.0), (60.0, 10.0, 1.0), (10.0, 60.0, 1.0), (60.0, 60.0, 1.0)]
     table = make_table([(0, 0, 0, 1.0, 0.5, [square, large])])
     ranks = np.array([0, 1, 2, 3, 0, 1, 2, 3], dtype=np.int32)
-    assert _thinned(table, ranks, 3).point_offsets.tolist() == [0, 4, 7]
+    leading = _Leading(table.point_offsets, np.arange(8), ranks)
+    assert _thinned(table, leading, 3).point_offsets.tolist() == [0, 4, 7]
 
 
 def test_no_more_is_dropped_than_must_be():
@@ -192,6 +196,22 @@ def test_order_is_a_permutation_even_for_degenerate_parts(points):
     array = np.array(points, dtype=np.float64).reshape(-1, 3)
     order = importance_order(array[:, :2], array[:, 2])
     assert sorted(order.tolist()) == list(range(len(points)))
+    for most in (1, 5, 12, 100):
+        assert importance_order(array[:, :2], array[:, 2], most=most).tolist() == order[:most].tolist()
+
+
+@pytest.mark.parametrize("max_bytes", [3000, 8000, 40_000])
+def test_blocks_of_packed_points_give_what_the_whole_table_gives(max_bytes, monkeypatch):
+    table = region_table(6, 12)
+    whole, report = compress_submission(table, max_bytes=max_bytes)
+    columns = {name: getattr(table, name) for name in COLUMNS if name not in ("points_xy", "energy")}
+    points = PackedPoints(*(packed(v) for v in (table.points_xy[:, 0], table.points_xy[:, 1], table.energy)))
+    monkeypatch.setattr("sai_core.annotations.compression.point_blocks", partial(point_blocks, most=500))
+    compact = AnnotationTable.of_packed("a", columns, points)
+    in_blocks, same_report = compress_submission(compact, max_bytes=max_bytes)
+    assert same_report == report
+    assert b"".join(submission_pieces(in_blocks)) == b"".join(submission_pieces(whole))
+    assert not {"points_xy", "energy"} & vars(compact).keys(), "nothing was unpacked for good"
 
 
 @pytest.mark.parametrize(
@@ -327,3 +347,12 @@ def test_command_packs_when_asked(tmp_path):
     assert main(["compress", "--quiet", str(tmp_path / "rec.json.gz"), "--out", str(out)]) == 0
     assert out.read_bytes()[:2] == b"\x1f\x8b"
     assert len(read_annotations(out)) == 3
+
+
+def test_all_faults_are_told_before_anything_is_read(tmp_path, capsys):
+    (tmp_path / "a.json").write_text("no json")
+    call = ["compress", str(tmp_path / "a.json"), "--labels", str(tmp_path / "gone.json"), "--out", str(tmp_path)]
+    assert main(call) == 2
+    said = capsys.readouterr().err
+    assert "3 things are in the way" in said
+    assert all(word in said for word in ("is a folder; give a file name", "is not JSON", "there is no such file"))

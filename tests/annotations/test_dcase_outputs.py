@@ -68,7 +68,10 @@ def test_four_columns_of_2020(tmp_path: Path) -> None:
         ("frame,class,source,azimuth,distance\n0,1,0,120,200\n", "line 1: the header is that of DCASE 2025"),
         ("0,1,0,20,200,0\n1,1,0,25,210,1\n", "the last column holds 0 and 1 alone, as 'onscreen' of DCASE 2025 does"),
         ("\u0660,\u0661,\u0660,\u0663,\u0661,\u0662\n", "line 1: frame is"),  # digits of another script: no header
-        ("0,1,0,30,20,150,7\n1,1,0,30,20,150,7\n", r"line 1: has 7 columns, .*\(30, 20, 150\) is no vector"),
+        (
+            "0,1,0,30,20,150,7\n1,1,0,30,20,150,7\n",
+            r"line 1: has 7 columns, .*\(30, 20, 150\) is not a direction vector",
+        ),
         ("0,1,0,1,0,1\n1,1,0,0,1,0\n", "line 1: .* may be azimuth, elevation and distance or x, y and z"),
         ("0,1,0,0.6,0.8,0.0\n1,1,0,0.8,0.6,0.0\n2,1,0,90.0,3.0,9.0\n", "line 3: .* most rows hold x, y, z"),
         ("frame,class,azimuth,elevation\n0,1,12,x\n", "line 2: elevation is 'x'"),

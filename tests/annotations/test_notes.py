@@ -194,7 +194,7 @@ def test_categories_behind_annotations_count_where_nothing_can_be_kept(
     expected = [k % 13 for k in range(3000)]
     assert read_annotations(path, use_cache=False).category_id.tolist() == expected
     monkeypatch.setattr(cache, "MIN_BYTES", 0)
-    monkeypatch.setattr(cache, "new_work_folder", lambda n_bytes: None)
+    monkeypatch.setattr("sai_core.annotations.cache.store", lambda *args: None)
     assert read_annotations(path).category_id.tolist() == expected
 
 

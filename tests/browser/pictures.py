@@ -20,7 +20,7 @@ Material = Callable[[str], Path]
 """Path of what a fixture makes, by the fixture's name; made when first asked for."""
 
 IMAGES: Final[Path] = REPOSITORY / "docs" / "images"
-BOTH_THEMES: Final[frozenset[str]] = frozenset({"explorer", "figures"})
+BOTH_THEMES: Final[frozenset[str]] = frozenset({"explorer", "figures", "notebook"})
 """Pages whose light picture is kept as well; of the others the dark one alone."""
 
 PATIENCE_MS: Final[int] = 400_000

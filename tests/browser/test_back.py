@@ -76,7 +76,7 @@ def test_back_and_forward_between_recordings_and_systems(open_page: OpenPage) ->
     read(page, "(p.focus(), 0)")  # arrows are the list's own while it has the focus
     page.keyboard.press("ArrowRight")
     page.keyboard.press("0")
-    page.locator("[data-pref=overlay]").select_option("none")
+    expect(page.locator("[data-pref=overlay]")).to_be_hidden()  # neither video nor sound: there is nothing to lay over
     choose(page, "Predictions A", "second")
     shows(page, OTHER, 1, "second")
     assert page.evaluate("history.length") == entries + 2

@@ -17,8 +17,9 @@ from playwright.sync_api import Page, expect
 from sai_core.annotations import read_annotations
 from sai_core.geometry import pixel_to_direction
 from sai_core.viewing.comparison import compare
+from sai_core.viewing.events import MISS
 from tests.browser.conftest import N_FRAMES, RECORDING, read, report, wait_for
-from tests.figures.scenes import frame_map
+from tests.figures.scenes import frame_map, write_root
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -167,10 +168,11 @@ def test_a_click_on_the_timeline_jumps(open_page: OpenPage) -> None:
 
 def test_next_error_goes_to_the_next_error(open_page: OpenPage, data_root: Path) -> None:
     page = open_page(a="first", frame=37)
-    wait_for(page, "p.events && p.store.blocks.size")
+    wait_for(page, "p.eventList.joined && p.store.blocks.size", timeout=180_000)
     labels = read_annotations(data_root / f"labels_dev/{RECORDING}_std.json")
     predictions = read_annotations(data_root / "predictions/first/fold4_room23_mix001.json")
-    frames = compare(labels, predictions).events[0.25].frame
+    events = compare(labels, predictions).events[0.25]
+    frames = events.first
     page.keyboard.press("n")
     following = int(frames[frames > 37][0])
     wait_for(page, f"p.drawn === {following}")
@@ -178,6 +180,19 @@ def test_next_error_goes_to_the_next_error(open_page: OpenPage, data_root: Path)
     page.keyboard.press("p")
     before = frames[frames < following]
     wait_for(page, f"p.drawn === {int(before[-1])}")
+    # the list says how many, its filter counts, and n follows it
+    page.get_by_role("tab", name="Errors").click()
+    listed = page.locator("[data-ref=events]")
+    expect(listed).to_contain_text(f"{len(events)} events, {events.frames.sum()} wrong frames")
+    for kind in ("False positives", "Confusions"):
+        page.get_by_title(kind, exact=True).click()
+    missed = frames[events.kind == MISS]
+    expect(listed).to_contain_text(f"{len(missed)} of {len(events)} events")
+    listed.locator("tr").first.click()
+    wait_for(page, f"p.drawn === {int(missed[0])}")
+    page.keyboard.press("n")
+    wait_for(page, f"p.drawn === {int(missed[missed > missed[0]][0])}")
+    wait_for(page, "location.search.includes('e0*-1*1**time')")
 
 
 def test_playing_follows_the_sound(open_page: OpenPage) -> None:
@@ -289,6 +304,32 @@ def test_two_systems_side_by_side(open_page: OpenPage) -> None:
     wait_for(page, "p.visible.join() === 'rgb,gt,predB,resB'")
 
 
+def test_many_systems_are_small_maps_of_one_frame(open_page: OpenPage, tmp_path: Path) -> None:
+    names = ("first", "second", "third", "fourth", "fifth", "sixth")
+    write_root(tmp_path, n_frames=60, systems=names, audio=False)
+    page = open_page(root=tmp_path, a="first", b="second", more="\n".join(names[2:]), frame=10)
+    wait_for(page, "'ABCDEF'.split('').every((t) => p.matches[t])", timeout=180_000)
+    assert read(page, "p.visible") == ["rgb", "gt", *(f"pred{t}" for t in "ABCDEF")]
+    titles = page.locator(".panel.pick .t")
+    expect(titles).to_have_text([f"{t} · {n}" for t, n in zip("ABCDEF", names, strict=True)])
+    expect(page.locator(".panel.pick .s").first).to_contain_text("IoU")
+    before = read(page, PIXELS)
+    page.keyboard.press("ArrowRight")
+    wait_for(page, "p.drawn === 11")
+    after = read(page, PIXELS)
+    assert all(before[kind][1] != after[kind][1] for kind in before)
+    read(page, "(p.stats.steps = [], 0)")
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(60)
+    wait_for(page, "p.drawn === 41")
+    steps = np.array(read(page, "p.stats.steps"))
+    report("six_systems", {"drawn_p95_ms": round(float(np.percentile(steps, 95)), 1), "load": os.getloadavg()[0]})
+    page.mouse.click(*canvas_point(page, "predC", 180, 20))
+    wait_for(page, "p.layout === 'C' && p.visible.join() === 'rgb,gt,predC,resC'")
+    wait_for(page, "location.search.includes('lC') && location.search.includes('more=third')")
+
+
 def test_stepping_does_not_rerun_the_script(open_page: OpenPage) -> None:
     page = open_page(a="first", frame=250)
     wait_for(page, "p.matches.A && p.timeline.spectrogram && !p.requests.pending && p.store.blocks.size >= 7")
@@ -315,12 +356,14 @@ def test_a_broken_prediction_file_is_one_sentence(open_page: OpenPage) -> None:
     expect(alert).to_have_count(1)
     expect(alert).to_contain_text("fold4_room23_mix001.json")
     assert "Traceback" not in page.content()
-    assert read(page, "p.visible") == ["rgb", "gt", "predA", "resA"]
+    assert read(page, "p.visible") == ["rgb", "gt"]
 
 
 def test_a_recording_without_video_and_sound(open_page: OpenPage) -> None:
     page = open_page(rec="dev-test-sony/fold4_room24_mix001", a="first")
     assert read(page, "p.scene.header.messages.video").startswith("No video in this root: expected")
+    expect(page.locator(".missing")).to_contain_text("No video in this root: expected")
+    assert read(page, "p.visible") == ["gt", "predA", "resA"]
     page.keyboard.press("Space")
     wait_for(page, "p.frame > 5")
     assert not read(page, "p.sound.audible")

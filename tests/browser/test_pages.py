@@ -139,13 +139,19 @@ def test_every_page_looks_like_its_picture(
 
 
 def test_the_film_of_the_explorer(visit: OpenPage) -> None:
-    """Six seconds of a demo recording, frame by frame; ``SAI_UPDATE_DOCS=1`` renews the README's animation."""
+    """Six seconds of a demo recording, frame by frame, while the view from inside the sphere turns.
+
+    ``SAI_UPDATE_DOCS=1`` renews the README's animation.
+    """
     page = SCENES["explorer"](partial(visit, scheme="dark"), Path(), Path)
     n, first = (60 if updates_docs() else 3), 70
     read(page, f"(p.seek({first}), 0)")
+    page.keyboard.press("v")
+    page.keyboard.press("w")
     pictures = []
     for frame in range(first, first + n):
         wait_for(page, f"p.drawn === {frame} && p.store.blocks.has(Math.floor({frame} / 20))")
+        read(page, f"(p.turn({{ yaw: {60 - 1.6 * (frame - first):.1f}, pitch: -4, fov: 84 }}), 0)")
         page.wait_for_timeout(120)
         pictures.append(page.screenshot())
         page.keyboard.press("ArrowRight")

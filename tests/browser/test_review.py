@@ -23,6 +23,10 @@ from tests.review.helpers import files_of, table, track
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESK = "document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot.querySelector('.rv').desk"
+DESK_IF_THERE = (
+    "((e) => e && e.shadowRoot.querySelector('.rv') && e.shadowRoot.querySelector('.rv').desk)"
+    "(document.querySelector('[data-testid=stBidiComponentIsolated]'))"
+)
 HERE = "!!d.page && d.moments.names().every((n) => d.moments.blocks.has(n))"
 """The item on the screen has come, and all that it is made of."""
 
@@ -108,7 +112,7 @@ def item_of(page: Page, kind: str, show: str | None = None) -> None:
 
 def point(page: Page, x: float, y: float) -> tuple[float, float]:
     """Place on the page of a canvas coordinate."""
-    box = page.locator(".rv-panel canvas").bounding_box()
+    box = page.locator(".rv-panel > canvas").bounding_box()
     assert box is not None
     return (box["x"] + read(page, f"d.pano.toX({x})"), box["y"] + read(page, f"d.pano.toY({y})"))
 
@@ -255,6 +259,189 @@ def test_drawing_shifting_painting_and_keys_that_are_not_for_us(review: OpenPage
     list_of(again, "All", "all")
     item_of(again, "Found by no system")
     assert "redrawn" in again.locator(".rv-history").inner_text()
+
+
+def test_a_source_is_added_from_nothing_and_followed(review: OpenPage, tmp_path: Path) -> None:
+    page = review()
+    item_of(page, "No label")
+    focus(page)
+    page.keyboard.press("i")
+    page.keyboard.press("l")  # Bell
+    assert "New source, Bell" in page.locator(".rv-note").inner_text()
+    first = read(page, "d.frame")
+    drag(page, point(page, 340.5, 120.5), point(page, 352.5, 132.5))
+    page.keyboard.press("Enter")
+    wait(page, f"d.waiting.length === 0 && !!d.item && d.item.kind === 'source' && {HERE}")
+    assert read(page, "d.frame") == first
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("b")
+    drag(page, point(page, 300.5, 120.5), point(page, 312.5, 132.5))
+    page.keyboard.press("Enter")
+    wait(page, "d.waiting.length === 0 && d.drawing.shapes.length === 0 && d.item.end - d.item.start === 4")
+    assert "3 frames between filled" in page.locator(".rv-history").inner_text()
+    page.screenshot(path=ARTIFACTS / "review_source.png")
+    with ReviewStore(tmp_path / "review.sqlite") as store:
+        entries = store.entries()
+    assert [e.action for e in entries] == ["source", "source"]
+    assert entries[1].after["filled"] == [first + 1, first + 2, first + 3]
+
+
+def test_a_whole_list_decided_at_once_and_taken_back(review: OpenPage, tmp_path: Path) -> None:
+    page = review()
+    wait(page, "d.moments.loaded.size === 3")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    tops = [page.get_by_role("button", name=name).bounding_box() for name in ("Data", "All listed", "Results")]
+    assert len({round(box["y"]) for box in tops if box}) == 1, tops  # one row of a small screen
+    page.get_by_role("button", name="All listed").click()
+    page.get_by_role("button", name="Reject all").click()
+    wait(page, "d.list.counts.open === 0 && d.list.undo.length === 1")
+    page.keyboard.press("Escape")
+    focus(page)
+    page.keyboard.press("z")
+    wait(page, "d.waiting.length === 0 && d.list.counts.open === 3")
+    first = read(page, "d.list.rows[0].id")
+    page.locator(".rv-item").first.click()
+    wait(page, f"d.current === {first!r} && {HERE}")
+    press(page, "x")  # no question about what was taken back
+    assert read(page, "d.question") is None
+    assert [a for a, _ in actions(tmp_path / "review.sqlite")] == ["bulk", "undo", "reject"]
+
+
+def test_more_like_this_and_back(review: OpenPage, tmp_path: Path) -> None:
+    page = review(root="", review_file=tmp_path / "demo.sqlite")
+    wait(page, "d.list.counts.open > 35")
+    focus(page)
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    origin = read(page, "d.current")
+    order = read(page, "d.list.rows.map((r) => r.id)")
+    page.keyboard.press("j")
+    page.wait_for_function(
+        f"() => {{ const d = {DESK_IF_THERE}; return !!d && d.list.alike === {origin!r}; }}", timeout=120_000
+    )
+    assert read(page, "d.current") == origin
+    rows = read(page, "d.list.rows")
+    assert rows[0]["id"] == origin
+    likes = [row["alike"]["total"] for row in rows[1:]]
+    assert likes == sorted(likes, reverse=True)
+    assert likes[-1] >= 0.5
+    # decided here, it has left the list when all come back: what came after it is shown
+    page.keyboard.press("x")
+    wait(page, f"d.waiting.length === 0 && d.current === {rows[1]['id']!r}")
+    page.keyboard.press("j")
+    wait(page, f"!d.list.alike && d.current === {order[4]!r}")
+    assert [a for a, _ in actions(tmp_path / "demo.sqlite")] == ["reject"]
+    # and from there, with nothing decided, the way back leads to where it was
+    page.keyboard.press("j")
+    page.wait_for_function(
+        f"() => {{ const d = {DESK_IF_THERE}; return !!d && d.list.alike === {order[4]!r}; }}", timeout=120_000
+    )
+    page.get_by_role("button", name="Back to all").click()
+    wait(page, f"!d.list.alike && d.current === {order[4]!r}")
+
+
+def test_an_item_plays_its_source_alone_and_so_does_the_next(review: OpenPage, tmp_path: Path) -> None:
+    page = review(root="", review_file=tmp_path / "demo.sqlite")
+    focus(page)
+    page.keyboard.press("c")
+    expect(page.get_by_role("button", name="Hear the source alone")).to_have_attribute("aria-pressed", "true")
+    wait(page, "!!d.listening.held")
+    expect(page.get_by_text("The source alone")).to_be_visible()
+    # what a network makes of it comes behind, as evidence, and orders the classes
+    wait(page, "d.sheet.evidence && d.ref.evidence.textContent.startsWith('Evidence, no decision')")
+    order = (
+        "[...d.ref.classes.children].sort((a, b) => a.style.order - b.style.order).map((b) => Number(b.dataset.class))"
+    )
+    wait(page, f"JSON.stringify({order}) === JSON.stringify(d.sheet.evidence.order)")
+    page.keyboard.press(" ")
+    wait(page, "d.listening.playing && d.listening.playing.alone")
+    first = read(page, "d.current")
+    page.keyboard.press("ArrowDown")
+    wait(page, f"d.current !== {first!r} && !d.listening.playing && !!d.listening.held")
+    page.keyboard.press("c")
+    wait(page, "!d.listening.alone && d.ref.heard.textContent === ''")
+    page.keyboard.press(" ")
+    wait(page, "d.listening.playing && !d.listening.playing.alone")
+    # two ears: the scene turns as one looks; a source alone is where it is
+    page.keyboard.press("Shift+C")
+    wait(page, "!!d.listening.ears.known && d.listening.ears.wanted().length === 0")
+    expect(page.get_by_text("Two ears", exact=True)).to_be_visible()
+    page.keyboard.press("Shift+V")
+    page.keyboard.press(" ")
+    if read(page, "!d.listening.playing"):
+        page.keyboard.press(" ")
+    gains = "d.listening.ears.graph.turn.map(({ gain }) => gain.gain.value.toFixed(2)).join()"
+    wait(page, "d.listening.playing && d.listening.ears.graph && d.listening.ears.graph.turn.length > 0")
+    before = read(page, gains)
+    page.evaluate(f"() => {DESK}.turnTo({{yaw: {DESK}.gaze.yaw + 90}})")
+    wait(page, f"d.listening.ears.graph ? {gains} !== {before!r} : (d.listening.play(), false)")
+
+
+def around(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Place on the page of a canvas coordinate in the view from inside the sphere."""
+    box = page.locator(".rv-look > canvas:not(.lens)").bounding_box()
+    assert box is not None
+    (spot,) = read(page, f"(d.around.view = d.around.perspective, d.around.spots({{x: {x} % 360, y: {y}}}))")
+    return (box["x"] + spot["x"], box["y"] + spot["y"])
+
+
+def test_what_is_drawn_around_is_what_is_drawn_on_the_panorama(review: OpenPage, tmp_path: Path) -> None:
+    """A region dragged over the seam, a box over it and a lasso around a pole: the same is saved from both views."""
+    page = review()
+    list_of(page, "All", "all")
+
+    def begin(key: str, view: str) -> None:
+        item_of(page, "Found by no system")
+        focus(page)
+        page.evaluate(f"() => {{ const d = {DESK}; {view}; }}")
+        page.keyboard.press(key)
+
+    def keep() -> None:
+        wait(page, "d.drawing.dirty")
+        press(page, "Enter")
+        press(page, "z")
+
+    for looks in (False, True):
+        place = around if looks else point
+        if looks:
+            focus(page)
+            page.keyboard.press("Shift+V")
+            item_of(page, "Found by no system")
+            expect(page.get_by_role("button", name="Around")).to_have_attribute("aria-pressed", "true")
+            wait(page, "Math.hypot(d.gaze.yaw + 120, d.gaze.pitch + 10) < 2")  # at the item's region
+        begin("v", "d.turnTo({yaw: -153, pitch: 0, fov: 110}), d.look({x: 330, y: 90, z: 1})")
+        drag(page, place(page, 300.5, 100.5), place(page, 365.5, 80.5))
+        keep()
+        begin("b", "d.turnTo({yaw: 180, pitch: 40, fov: 90}), d.look({x: 360, y: 90, z: 1})")
+        drag(page, place(page, 350.5, 40.5), place(page, 370.5, 60.5))
+        keep()
+        begin("s" if looks else "b", "d.turnTo({yaw: 20, pitch: 90, fov: 100}), d.look(d.whole)")
+        if looks:
+            page.mouse.move(*place(page, 0.5, 20.5))
+            page.mouse.down()
+            for x in range(10, 360, 10):
+                page.mouse.move(*place(page, x + 0.5, 20.5))
+            page.screenshot(path=ARTIFACTS / "review_around_pole.png")
+            page.mouse.up()
+        else:
+            drag(page, place(page, 0.3, 0.3), place(page, 359.7, 20.5))
+        keep()
+    # the view is in the address, and there after a reload
+    begin("v", "d.turnTo({yaw: 40, pitch: -80, fov: 60})")
+    page.wait_for_url("**view=g40*-80*60_w**")
+    page.reload()
+    page.wait_for_selector(".rv[data-ready]", timeout=90_000)
+    wait(page, "d.looking && d.gaze.pitch === -80 && d.item && d.item.title === 'Found by no system'")
+    with ReviewStore(tmp_path / "review.sqlite") as store:
+        edits = [entry.edits for entry in store.entries() if entry.action in ("shift", "redraw")]
+    (shift, box, cap), (same_shift, same_box, lasso) = edits[:3], edits[3:]
+    assert [shift[0]["azimuth_deg"], shift[0]["elevation_deg"]] == [-65, 20]
+    assert same_shift == shift
+    assert same_box == box
+    pixels = [{(x, y) for part in one[0]["parts"] for x, y, _ in part} for one in (box, cap, lasso)]
+    assert len(pixels[0]) == len(pixels[1]) // 360 * 21 == 21 * 21
+    assert len(pixels[1] ^ pixels[2]) < 0.02 * len(pixels[1])
 
 
 def test_two_reviewers_a_conflict_and_its_end(review: OpenPage, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_real_run_is_started_watched_and_stopped(train: Callable[..., Page], f
     settings = page.get_by_role("textbox", name="Changed settings")
     settings.fill(TINY)
     settings.press("Control+Enter")
+    settle(page)
     name = page.get_by_role("textbox", name="Name", exact=True)
     name.fill("tiny")
     name.press("Enter")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from pages.components import state_keys as keys
 from tests.browser.conftest import ARTIFACTS, click_chart, report, settle
@@ -134,12 +134,6 @@ def test_clicks_on_charts_set_thresholds(tune: Visit) -> None:
           return [at(plot._fullLayout.xaxis, '0.5'), at(plot._fullLayout.yaxis, '0.2')];
         }""",
     )
-    field = page.locator(f".st-key-{keys.TUNE_NUMBER}min_score input")
-    page.wait_for_function(
-        "name => document.querySelector(name).value === '0.5'",
-        arg=f".st-key-{keys.TUNE_NUMBER}min_score input",
-        timeout=PATIENCE_MS,
-    )
-    assert field.input_value() == "0.5"
-    assert page.locator(f".st-key-{keys.TUNE_NUMBER}nms_iou input").input_value() == "0.2"
+    for name, value in (("min_score", "0.5"), ("nms_iou", "0.2")):  # one after the other
+        expect(page.locator(f".st-key-{keys.TUNE_NUMBER}{name} input")).to_have_value(value, timeout=PATIENCE_MS)
     page.screenshot(path=ARTIFACTS / "tune_heat_light.png")

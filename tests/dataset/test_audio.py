@@ -15,9 +15,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sai_core.dataset import AudioReader, spectrogram
+from sai_core.dataset import AudioReader, Recording, open_heard, spectrogram
 from sai_core.dataset.audio import FLOOR_DB
 from sai_core.errors import CancelledError, InputError
+from sai_core.geometry import UPLAM_CAPSULES
 from tests.damage import damage, entries
 
 WriteWav = Callable[..., Path]
@@ -116,6 +117,23 @@ def test_playback_at_the_same_rate(write_wav: WriteWav) -> None:
     np.testing.assert_array_equal(pcm, [round(0.375 * 32767), -32767, 32767, round(0.25 * 32767), 0, 0])
     np.testing.assert_array_equal(reader.mono_pcm16(0, 1 / 24_000, gain_db=-20), [round(0.0375 * 32767)])
     assert reader.mono_pcm16(0.1, 0.1).shape == (0,)
+
+
+def test_all_directions_are_heard_alike_in_every_direction(write_wav: WriteWav) -> None:
+    """W of an ambisonic file, where the mean would be a beam; of 32 capsules those of a 4-channel file; else all."""
+    foa = write_wav(np.tile(np.array([[0.25, 0.5, -0.5, 0.125]], np.float32), (2400, 1)))
+    recording = Recording("room1", foa_path=foa)
+    reader = open_heard(recording)
+    assert reader is not None
+    assert set(reader.mono_pcm16(0, 0.1).tolist()) == {round(0.25 * 32767)}
+    assert set(AudioReader(foa).mono_pcm16(0, 0.1).tolist()) == {round(0.09375 * 32767)}
+    capsules = np.zeros((2400, 32), np.float32)
+    capsules[:, UPLAM_CAPSULES] = [0.1, 0.2, 0.3, 0.4]
+    capsules[:, 0] = 1.0
+    reader = open_heard(Recording("room2", eigen_path=write_wav(capsules)))
+    assert reader is not None
+    assert set(reader.mono_pcm16(0, 0.1).tolist()) == {round(0.25 * 32767)}
+    assert open_heard(Recording("room3")) is None
 
 
 @settings(max_examples=30)

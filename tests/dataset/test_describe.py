@@ -46,7 +46,7 @@ def test_extracted_frames(tmp_path: Path) -> None:
         cv2.imwrite(str(folder / f"rec_{number:04d}.png"), np.zeros((90, 180, 3), dtype=np.uint8))
     info = describe(Recording("r", frames_dir=folder))
     assert info.video == VideoInfo(10.0, 180, 90, 1.5, 15, "images", 0.0, info.notes)
-    assert "neither sound nor video tells how long" in info.notes[0]
+    assert "neither sound nor video says how long" in info.notes[0]
     assert "12 of the numbers from 0 to 14 are missing" in info.notes[1]
     assert info.n_frames == 15
 

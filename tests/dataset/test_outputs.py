@@ -138,11 +138,13 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
     detector = weights + "track_a.safetensors"
     return {
         "annotate": [["--audio", audio, "--metadata", csv, "--out", file]],
+        "calibrate": [["--labels", label, "--raw", str(root), "--out", file + ".toml"]],
         "compress": [
             [prediction, "--out", file],
             [prediction, "--labels", label, "--out", label],
             [prediction, "--out", prediction],
         ],
+        "dataset": [[*data, f"--{kind}", to] for kind in ("csv", "json") for to in (file, label)],
         "evaluate": [
             ["--labels", label, "--predictions", prediction, "--json", to] for to in (file, label, prediction)
         ],
@@ -151,12 +153,27 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
             [*data, "--recording", RECORDING, "--frame", "0", "--predictions", prediction, "--out", file + ".pdf"],
             [*data, "--gallery", "--predictions", str(Path(prediction).parent), "--out", file + ".zip"],
         ],
+        "fuse": [[prediction, label, "--out", folder]],
+        "listen": [
+            [*data, "--recording", RECORDING, "--azimuth", "0", "--out", file + ".wav"],
+            [*data, "--recording", RECORDING, "--azimuth", "0", "--out", audio],
+            [*data, "--class", "6", "--out", folder],
+        ],
         "predict": [[*data, "--split", split, "--checkpoint", detector, "--out", folder]],
+        "report": [[*data, "--predictions", str(Path(prediction).parent), "--out", file + ".html"]],
         "review": [
             ["queue", "--root", str(root), "--csv", file],
             ["queue", "--root", str(root), "--json", file],
             ["export", "--root", str(root), "--out", folder],
+            ["log", "--root", str(root), "--out", file + ".jsonl"],
         ],
+        "convert": [
+            [prediction, "--to", "coco", "--out", folder],
+            [label, "--to", "parquet", "--out", file],
+            [label, "--to", "parquet", "--out", label],
+            [label, "--to", "audacity", "--out", folder],
+        ],
+        "to-dcase": [[prediction, "--out", folder]],
         "sets": [["export", "a set", "--out", to] for to in (folder, folder + "/new", file + ".zip")],
         "simulate": [
             ["--out", str(root), "--recordings", "1", "--seconds", "2", "--seed", "1", "--split", split],
@@ -168,6 +185,7 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
             ["uplam", "--run", folder],
             ["detector", "--config", "small_a", *data, "--run", folder],
             ["sounds", "--run", folder],
+            ["listener", "--run", folder],
             ["teacher", *data, "--split", split, "--validation", split, "--run", folder],
             ["export", "--checkpoint", detector, "--out", file],
             ["export", "--checkpoint", detector, "--out", detector],
@@ -177,7 +195,7 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
     }
 
 
-READS_ONLY = {"doctor", "cache", "settings"}
+READS_ONLY = {"app", "doctor", "cache", "settings"}
 """Verbs that write no file of the user's choice."""
 
 
@@ -199,3 +217,20 @@ def test_no_verb_writes_over_data(root: Path, verb: str, name: str, capsys: pyte
         assert "lies inside the data" in said or "one of the inputs" in said, (call, said)
         assert state(root) == before, call
     assert weights.stat().st_mtime_ns == size.st_mtime_ns
+
+
+def test_a_place_that_may_not_be_written_is_told_before_work_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    allowed = os.access
+    # the superuser, as whom tests may run, may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed and allowed(path, mode))
+    for path, folder in ((closed / "a.json", False), (closed / "new" / "deep" / "a.json", False), (closed, True)):
+        with pytest.raises(InputError, match=f"{closed} may not be written"):
+            check_output(path, folder=folder)
+    assert check_output(tmp_path / "a.json") == tmp_path / "a.json"
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give another folder"):
+        check_output(tmp_path / "file" / "a.json")

@@ -79,7 +79,7 @@ def test_a_split_alone_points_up(tmp_path: Path) -> None:
     assert [r.name for r in root.recordings] == ["a"]
     assert root.problems == (
         f"{tmp_path}/labels_dev/dev-test-tau: is one split of labels_dev, so that only its labels could be seen; open "
-        f"{tmp_path} as the data folder.",
+        f"{tmp_path} as the data root.",
     )
 
 
@@ -90,7 +90,7 @@ def test_links_out_of_the_root_are_told_once(tmp_path: Path) -> None:
         (tmp_path / "r" / name).symlink_to(elsewhere / "mic_dev")
     problems = open_data_root(tmp_path / "r").problems
     assert len(problems) == 2
-    assert all("outside of the data root" in p for p in problems)
+    assert all("outside the data root" in p for p in problems)
 
 
 def test_a_folder_of_several_systems_is_several_sets(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_folder_of_several_systems_is_several_sets(tmp_path: Path) -> None:
     assert [s.name for s in added] == ["A", "B", "C/x", "C/y", "runs"]
     assert all(list(s.files) == ["a"] and not s.problems for s in added)
     assert len({s.folder for s in added}) == 5
-    with pytest.raises(InputError, match=r"holds 5 sets of predictions \(A, B, C/x, C/y, runs\)"):
+    with pytest.raises(InputError, match=r"holds 5 prediction sets \(A, B, C/x, C/y, runs\)"):
         find_prediction_set(tmp_path / "runs")
 
 
@@ -118,15 +118,36 @@ def test_what_is_taken_together_is_told(tmp_path: Path) -> None:
     (one,) = find_prediction_sets(tmp_path / "runs")
     assert one.problems == ("A, B: predictions in these sub-folders are taken together as one system.",)
     told: list[str] = []
-    find_pairs(tmp_path / "labels", tmp_path / "runs", told=told)
+    find_pairs(tmp_path / "labels", tmp_path / "runs", notes=told)
     assert len(told) == 1
     assert "files of 2 folders are taken together as one system" in told[0]
     touch(tmp_path, "runs/A/deeper/a.json", "runs/C/b_inference.json")
     told = []
-    find_pairs(tmp_path / "labels", tmp_path / "runs", told=told)
-    assert "of another folder is left out, and 1 more likewise" in told[0]
+    find_pairs(tmp_path / "labels", tmp_path / "runs", notes=told)
+    assert "of another folder is left out, and 1 more of the same kind" in told[0]
     splits = touch(tmp_path / "splits", "dev-test-sony/a.json", "dev-test-tau/b.json")
     told = []
-    find_pairs(tmp_path / "labels", splits, told=told)
+    find_pairs(tmp_path / "labels", splits, notes=told)
     assert told == []
     assert find_prediction_set(splits).problems == ()
+
+
+def test_predictions_of_a_data_root_are_nobodys_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "labels_dev/dev-test-tau/a_std.json", "mic_dev/dev-test-tau/b.wav", "mine/c.json", "manifest.json")
+    touch(tmp_path, "predictions/x/a.json", "predictions/x/b.json", "predictions/y/a.json", "predictions/y/b.json")
+    sentences: list[str] = []
+    labels, predictions = find_pairs(tmp_path, tmp_path / "predictions" / "x", notes=sentences)
+    assert list(labels) == ["a"]
+    assert list(predictions) == ["a", "b"]
+    assert sentences == []
+    # one of them alone: the root's own predictions, none of its labels
+    (tmp_path / "predictions" / "y" / "a.json").unlink()
+    (tmp_path / "predictions" / "y" / "b.json").unlink()
+    labels, predictions = find_pairs(tmp_path / "labels_dev", tmp_path)
+    assert {path.parent.name for path in predictions.values()} == {"x"}
+    # without a folder of labels nothing of the predictions is taken for one
+    (tmp_path / "labels_dev" / "dev-test-tau" / "a_std.json").rename(tmp_path / "mine" / "a_std.json")
+    (tmp_path / "labels_dev" / "dev-test-tau").rmdir()
+    (tmp_path / "labels_dev").rmdir()
+    labels, _ = find_pairs(tmp_path, tmp_path / "predictions" / "x")
+    assert {path.parent.name for path in labels.values()} == {"mine", tmp_path.name}

@@ -160,6 +160,14 @@ def test_a_jump_gives_the_picture_of_sequential_decoding(
     with VideoReader(path, cache_bytes=0) as reader:
         for k in [n_frames - 1, 0, n_frames - 1, *rng.integers(0, n_frames, 40).tolist()]:
             np.testing.assert_array_equal(reader.frame(k), sequential[k])
+        # one frame ahead of those before it, which are asked for next, or are not
+        for k in [7, n_frames - 1, *rng.integers(0, n_frames, 30).tolist()]:
+            since = max(0, k - int(rng.integers(0, 20)))
+            for frame, first in [(k, since), *((later, None) for later in range(since, min(k + 3, n_frames)))]:
+                picture = reader.picture(frame, since=first)
+                np.testing.assert_array_equal(picture, sequential[frame], err_msg=f"{frame} of {since} to {k}")
+                if rng.random() < 0.1:
+                    break
     with VideoReader(path) as reader:
         for k in range(n_frames - 1, -1, -1):
             np.testing.assert_array_equal(reader.frame(k), sequential[k])
@@ -203,7 +211,7 @@ def test_every_container_shows_what_the_official_extraction_does(
         said = " ".join(reader.notes)
         assert ("later than its sound" in said) == name.startswith("late.")
         assert ("interlaced" in said) == name.startswith("interlaced")
-        assert ("tells no length" in said) == (name.startswith(("live", "raw", "stream.mp4")) and name != "live.avi")
+        assert ("gives no length" in said) == (name.startswith(("live", "raw", "stream.mp4")) and name != "live.avi")
     with VideoReader(path, cache_bytes=0) as reader:
         for k in np.random.default_rng(1).permutation(len(official)).tolist():
             assert number_of_picture(reader.frame(k)) == official[k]
@@ -498,7 +506,7 @@ def test_numbers_of_twelve_digits_and_a_billion(tmp_path: Path) -> None:
     with FramesReader(folder) as reader:
         assert reader.n_frames == 3
         assert reader.notes == (
-            f"{folder}: neither sound nor video tells how long the recording is; its images are taken as 10 a second.",
+            f"{folder}: neither sound nor video says how long the recording is; its images are taken as 10 a second.",
         )
     for name in ("999999999.png", f"{10**60}.png"):
         write_images(folder, [7], name=name)
@@ -543,7 +551,7 @@ def test_images_of_ten_a_second_are_taken_as_they_are(tmp_path: Path, write_wav:
         (range(66, 126), 66, "begin with number 66"),
         ([*range(14), *range(20, 60)], 0, "6 of the numbers from 0 to 59 are missing"),
         (range(35), 0, "ends early, or of another rate"),
-        (range(103), 0, "are of no usual rate"),
+        (range(103), 0, "are not of a usual rate"),
     ):
         folder = write_images(tmp_path / f"{len(list(tmp_path.iterdir()))}", list(numbers))
         reader = open_frames(Recording("rec", mic_path=wav, frames_dir=folder))

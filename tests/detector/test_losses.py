@@ -25,6 +25,43 @@ def test_roi_energy_loss_adds_the_annotated_mean() -> None:
     assert losses.roi_energy_loss(predicted, target, target > 0).item() == pytest.approx(1.41 / 4 + 5 * 1.25 / 2)
 
 
+def test_roi_overlap_loss_is_overlap_and_correlation_of_shapes_and_a_little_of_the_level() -> None:
+    predicted = torch.tensor([[[0.2, 0.4], [0.0, 0.1]], [[0.3, 0.1], [0.1, 0.1]]])
+    target = torch.tensor([[[1.0, 0.5], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    level = (0.64 + 0.01 + 0.01 + 0.09 + 3 * 0.01) / 8
+    # divided by their peaks: 0.5 1 0 0.25 against 1 0.5 0 0
+    overlap = (0.5 + 0.5) / (1 + 1 + 0.25)
+    r = torch.corrcoef(torch.stack([predicted[0].ravel(), target[0].ravel()]))[0, 1].item()
+    found = losses.roi_overlap_loss(predicted, target).item()
+    assert found == pytest.approx(level + 0.5 * (1 - overlap) + 0.5 * (1 - r), abs=1e-5)
+    assert losses.roi_overlap_loss(target[:1], target[:1]).item() == pytest.approx(0.0, abs=1e-6)
+    # half as loud costs the level alone
+    assert losses.roi_overlap_loss(target[:1] / 2, target[:1]).item() == pytest.approx(
+        (target[:1] / 2).square().mean().item(), abs=1e-5
+    )
+
+
+def test_roi_overlap_loss_teaches_the_shape() -> None:
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    target = torch.exp(-((x - 9) ** 2 + (y - 17) ** 2) / 30)[None]
+    logits = torch.randn(1, 28, 28, requires_grad=True)
+    optimiser = torch.optim.Adam([logits], lr=0.2)
+    for _ in range(300):
+        optimiser.zero_grad()
+        losses.roi_overlap_loss(logits.sigmoid(), target).backward()
+        assert logits.grad is not None
+        assert bool(torch.isfinite(logits.grad).all())
+        optimiser.step()
+    made = logits.sigmoid().detach()
+    overlap = torch.minimum(made / made.max(), target).sum() / torch.maximum(made / made.max(), target).sum()
+    assert overlap > 0.8
+    empty = torch.zeros(2, 28, 28, requires_grad=True)
+    losses.roi_overlap_loss(empty, torch.zeros(2, 28, 28)).backward()
+    assert empty.grad is not None
+    assert bool(torch.isfinite(empty.grad).all())
+
+
 def test_distance_loss_ignores_unknown_distances() -> None:
     predicted = torch.tensor([0.5, 3.0, 9.0], requires_grad=True)
     target = torch.tensor([1.0, 1.0, float("nan")])

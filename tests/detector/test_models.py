@@ -326,6 +326,20 @@ def test_one_scale_for_all_bands_keeps_their_proportions(track: str) -> None:
     assert float((seen(other) - seen(acoustic))[0].abs().max()) > 1e-3
 
 
+def test_the_regions_may_learn_overlap_and_correlation() -> None:
+    torch.manual_seed(0)
+    squared, overlap = (SaiDetector(tiny(energy_loss=w)).eval() for w in ("squared", "overlap"))
+    overlap.load_state_dict(squared.state_dict())
+    maps, truth = torch.rand(1, 9, 180, 360), target([100.0], [3])
+    found = []
+    for model in (squared, overlap):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            found.append(model.losses(maps, None, [truth]))
+    assert {k for k in found[0] if float(found[0][k]) != pytest.approx(float(found[1][k]))} == {"roi_energy"}
+    assert 0 < float(found[1]["roi_energy"]) < 2.1
+
+
 def test_the_two_readings_of_the_weights_of_energy_losses() -> None:
     torch.manual_seed(0)
     pixels, terms = (SaiDetector(tiny(energy_weights=w)).eval() for w in ("pixels", "terms"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError
 
 from sai_core.annotations import AnnotationTable
 from sai_core.drawing.maps import (
@@ -59,6 +61,37 @@ def test_interpolation_is_linear_inside_the_hull_and_zero_outside():
     np.testing.assert_allclose(canvas[81:96, 101:121], np.tile(0.5 + 0.01 * (columns - 110), (15, 1)), atol=1e-6)
     canvas[81:96, 101:121] = 0
     assert not canvas.any()
+
+
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["scatter", "lattice", "doubled", "thin"]))
+@settings(max_examples=60, deadline=None)
+def test_interpolation_is_that_of_scipy(seed, kind):
+    """Oracle: scipy's interpolator on the same points, which takes forty times as long."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(4, 60))
+    x, y = rng.uniform(60, 110, n), rng.uniform(40, 70, n)
+    if kind == "lattice":
+        x, y = np.round(x / 3.6) * 3.6, np.round(y / 3.6) * 3.6
+    elif kind == "doubled":
+        x[n // 2 :], y[n // 2 :] = x[: n - n // 2], y[: n - n // 2]
+    elif kind == "thin":
+        y = 50.5 + 0.01 * x + rng.uniform(-1e-3, 1e-3, n)
+        y[0] = 53.0
+    points, energy = np.round(np.column_stack([x, y]), 4), rng.uniform(0.1, 1, n)
+    try:
+        oracle = LinearNDInterpolator(points, energy, fill_value=0.0)
+    except QhullError:
+        return
+    left, top = np.ceil(points.min(axis=0)).astype(int).tolist()
+    right, bottom = np.floor(points.max(axis=0)).astype(int).tolist()
+    grid = np.meshgrid(np.arange(left, right + 1.0), np.arange(top, bottom + 1.0))
+    expected = np.nan_to_num(oracle(*grid))
+    if not expected.any():
+        return  # a region between the pixels is painted by its points
+    patch = annotation_patch(one(points.tolist(), energy), 0)
+    assert (patch.x0, patch.y0, patch.values.shape) == (left, top, expected.shape)
+    # 1e-6: single precision; a pixel within 1e-9 of a rim may fall to either side
+    assert np.count_nonzero(np.abs(patch.values - expected) > 1e-6) <= (3 if kind == "thin" else 0)
 
 
 @pytest.mark.parametrize(

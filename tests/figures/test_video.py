@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -13,13 +14,18 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from sai_core.__main__ import main
 from sai_core.annotations import AnnotationTable
 from sai_core.dataset import DataRoot, Recording, open_data_root, open_frames
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.errors import CancelledError, InputError
 from sai_core.figures import video
+from sai_core.figures.heard import Heard, Listened
 from sai_core.figures.paper.material import Material, System, open_material, system_of_set
 from sai_core.figures.video import VideoOptions, write_video
+from sai_core.listening.job import Hearing
+from sai_core.listening.lines import towards
+from sai_core.listening.sources import Sources, Track
 from tests.figures.scenes import write_root
 
 N = 40
@@ -249,7 +255,7 @@ def test_errors_of_the_drawing_thread_are_heard(
         ("x.avi", {}, r"written as \.mp4"),
         ("x.mp4", {"start": 40}, "choose 0 <= start"),
         ("x.mp4", {"start": 5, "stop": 5}, "choose 0 <= start"),
-        ("x.mp4", {"stop": 41}, "of its 40 frames"),
+        ("x.mp4", {"stop": 41}, "within its 40 frames"),
     ],
 )
 def test_wrong_calls_are_one_sentence(
@@ -265,3 +271,116 @@ def test_wrong_calls_are_one_sentence(
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         VideoOptions(**options)  # type: ignore[arg-type]
+
+
+# -- what is heard ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spatial(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """Two noises as FOA, one to the left all the time and one to the right in the second of its two seconds."""
+    folder = tmp_path_factory.mktemp("heard") / "root"
+    write_root(folder, n_frames=20, video_size=None, audio=False)
+    name = "fold4_room23_mix001"
+    noise = np.random.default_rng(5).standard_normal((2, 48_000)) * 0.05
+    noise[1, :24_000] = 0.0
+    left, right = np.array([1.0, 1, 0, 0]), np.array([1.0, -1, 0, 0])  # W, Y, Z, X (ACN, SN3D)
+    samples = noise[0][:, None] * left + noise[1][:, None] * right
+    (folder / "foa_dev" / "dev-test-sony").mkdir(parents=True)
+    soundfile.write(folder / "foa_dev" / "dev-test-sony" / f"{name}.wav", samples, 24_000, subtype="PCM_24")
+    return open_data_root(folder).recording(name)
+
+
+def both_channels(path: Path) -> npt.NDArray[np.float64]:
+    with av.open(str(path)) as container:
+        planes = [f.to_ndarray() for f in container.decode(audio=0)]
+    return np.concatenate(planes, axis=1).astype(np.float64)
+
+
+def test_a_direction_is_heard_and_shown(spatial: Recording, system: System, tmp_path: Path) -> None:
+    heard = Heard(Hearing(mode="beam", beam="cardioid"), towards(-90.0, 0.0))
+    report = write_video(spatial, system, tmp_path / "right.mp4", options=VideoOptions(layout="overlay"), heard=heard)
+    assert report.has_sound
+    _, samples, _ = sound(tmp_path / "right.mp4")
+    # a cardioid has its zero behind it: the noise of the left alone is not heard, that of the right is
+    quiet, loud = samples[4_800:43_000], samples[53_000:90_000]
+    assert np.std(quiet) < 0.05 * np.std(loud)
+    picture = next(iter(pictures(tmp_path / "right.mp4")))[1].astype(int)
+    x, y = 8 + 0.75 * 1128, 40 + 282
+    ring = picture[round(y - 12) : round(y + 13), round(x - 12) : round(x + 13)]
+    without = tmp_path / "plain.mp4"
+    write_video(spatial, system, without, options=VideoOptions(layout="overlay"))
+    plain = next(iter(pictures(without)))[1].astype(int)[round(y - 12) : round(y + 13), round(x - 12) : round(x + 13)]
+    assert (np.abs(ring - plain).max(axis=2) > 60).sum() > 40
+
+
+def test_two_ears_are_two_channels(spatial: Recording, system: System, tmp_path: Path) -> None:
+    def level(yaw_deg: float) -> npt.NDArray[np.float64]:
+        path = tmp_path / f"{yaw_deg:g}.mp4"
+        write_video(
+            spatial,
+            system,
+            path,
+            options=VideoOptions(stop=10),
+            heard=Heard(Hearing(mode="all", binaural=True, yaw_deg=yaw_deg)),
+        )
+        return np.asarray(both_channels(path)[:, 4_800:40_000].std(axis=1))
+
+    ahead, turned = level(0.0), level(180.0)
+    assert ahead.shape == (2,)
+    assert ahead[0] > 1.5 * ahead[1]  # the source is to the left,
+    assert turned[1] > 1.5 * turned[0]  # and to the right of a head that is turned round
+
+
+def test_windows_of_what_is_heard_join_exactly(spatial: Recording) -> None:
+    heard = Heard(Hearing(mode="beam"), towards(90.0, 0.0))
+    whole = Listened(spatial, heard).read(0, 96_000)
+    parts = Listened(spatial, heard)
+    edges = [0, 1, 1023, 4_800, 50_001, 73_728, 96_000]
+    joined = np.concatenate([parts.read(a, b) for a, b in itertools.pairwise(edges)], axis=1)
+    np.testing.assert_array_equal(joined, whole)
+
+
+def test_a_source_alone_is_silent_before_and_after(spatial: Recording) -> None:
+    track = Track(3, 1, np.arange(12, 18), np.full(6, -90.0), np.zeros(6))
+    heard = Heard(Hearing(mode="solo"), track, Sources((track,)))
+    assert heard.at(11) is None
+    assert heard.at(12) == (-90.0, 0.0)
+    assert heard.at(18) is None
+    samples = Listened(spatial, heard).read(0, 96_000)[0]
+    assert np.abs(samples[: 12 * 4_800 - 600]).max() == 0.0
+    assert np.abs(samples[18 * 4_800 + 600 :]).max() == 0.0
+    assert np.std(samples[13 * 4_800 : 17 * 4_800]) > 0.01
+
+
+def test_a_direction_of_a_sound_without_directions_is_refused(tmp_path: Path, system: System) -> None:
+    folder = tmp_path / "root"
+    write_root(folder, n_frames=5, video_size=None, audio=False)
+    with pytest.raises(InputError, match="no sound to listen to"):
+        write_video(
+            open_data_root(folder).recordings[0],
+            system,
+            tmp_path / "x.mp4",
+            heard=Heard(Hearing(mode="beam"), towards(0.0, 0.0)),
+        )
+    assert not (tmp_path / "x.mp4").exists()
+    with pytest.raises(InputError, match="need a direction"):
+        Heard(Hearing(mode="beam"))
+
+
+def test_the_command_hears_a_track(spatial: Recording, system: System, tmp_path: Path, capsys) -> None:
+    assert spatial.label_path is not None
+    root = spatial.label_path.parents[2]
+    call = ["video", "--data", str(root), "--recording", spatial.name, "--predictions", "first", "--quiet"]
+    out = tmp_path / "track.mp4"
+    assert main([*call, "--out", str(out), "--azimuth", "90", "--binaural"]) == 0
+    assert both_channels(out).shape[0] == 2
+    for wrong, message in (
+        (["--solo"], "Say where to listen"),
+        (["--class", "Knock"], "add --track"),
+        (["--track", "77"], "77"),
+        (["--gain", "3"], "name one, or --binaural"),
+    ):
+        assert main([*call, "--out", str(tmp_path / "no.mp4"), *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "no.mp4").exists()

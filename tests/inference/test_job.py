@@ -11,9 +11,12 @@ import pytest
 import soundfile
 import torch
 
+from sai_core.acoustics.audio_input import AudioInput
 from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.dataset import find_prediction_set, open_data_root
-from sai_core.detector.config import DetectorConfig
+from sai_core.detections.raw import open_raw
+from sai_core.detector.config import DetectorConfig, FieldConfig
+from sai_core.detector.field import FieldNetwork, load_field, save_field
 from sai_core.detector.models import SaiDetector, load_detector, save_detector
 from sai_core.errors import CancelledError, InputError
 from sai_core.inference.job import (
@@ -162,7 +165,53 @@ def test_a_teacher_that_listens_leaves_the_rows_that_it_was_asked_with(
 def test_a_teacher_that_is_not_asked_is_said(request_: PredictionRequest, tmp_path: Path) -> None:
     notes: list[str] = []
     predict_recordings(replace(request_, teacher=tmp_path / "rows"), on_note=notes.append)
-    assert any("asks no teacher" in note and "rows was not used" in note for note in notes)
+    assert any("does not use a teacher" in note and "rows was ignored" in note for note in notes)
+
+
+def test_a_field_decoder_gives_the_regions_that_label_code_forms(
+    request_: PredictionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    network = FieldNetwork(FieldConfig(channels=8, blocks=1, degree=3))
+    # an untrained network knows nothing but a strength that a label would show
+    torch.nn.init.constant_(network.out.bias, -6.5)
+    weights = tmp_path / "field.safetensors"
+    save_field(network, weights)
+    recording = request_.recordings[0]
+    by_field = System(name="by field", settings=PipelineSettings(min_score=0.0, min_hits=1, export="field"))
+    plain = replace(request_, recordings=(recording,), out=tmp_path / "out")
+    notes: list[str] = []
+    (without,) = predict_recordings(plain)
+    (kept,) = predict_recordings(replace(plain, field_weights=weights), on_note=notes.append)
+    assert "the field is kept" in notes[0]
+    notes.clear()
+    (result,) = predict_recordings(
+        replace(plain, field_weights=weights, system=by_field, batch=3), on_note=notes.append
+    )
+    assert not notes
+    # the same candidates, in one store for both systems; none of it in the store without a field
+    assert result.raw == kept.raw != without.raw
+    assert without.raw is not None
+    assert result.raw is not None
+    raw, bare = open_raw(result.raw), open_raw(without.raw)
+    assert raw is not None
+    assert bare is not None
+    assert bare.field.size == 0
+    np.testing.assert_array_equal(raw.boxes_xyxy, bare.boxes_xyxy)
+    assert recording.array_path is not None
+    expected = load_field(weights).of_frames(AudioInput(recording.array_path, channels=4), 0, raw.n_frames)
+    np.testing.assert_allclose(raw.field, expected, atol=0.02)
+    assert result.path is not None
+    table = read_annotations(result.path)
+    for row in range(len(table)):
+        energy = table.energy[table.point_offsets[table.polygon_offsets[row]] :][:3]
+        assert ((energy > 0.22) & (energy < 1)).all()  # a label's energies are never lower
+    assert len(table) > 3
+    with pytest.raises(InputError, match="not a field network"):
+        check_request(replace(plain, field_weights=request_.checkpoint))
+    monkeypatch.setattr("sai_core.detector.field.SHIPPED_FIELD", tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="by field needs a field decoder"):
+        check_request(replace(plain, system=by_field))
 
 
 def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path: Path) -> None:
@@ -238,7 +287,7 @@ def test_a_cancelled_job_goes_on_where_it_was(
     waiting.cancel()  # what waits can be cancelled too
     assert job.wait(PATIENCE_S)
     assert (job.state, waiting.state) == ("cancelled", "cancelled")
-    assert "goes on from there" in job.text
+    assert "continues from there" in job.text
     assert len(job.written) == 1
     monkeypatch.undo()
     again = queue.request(request)

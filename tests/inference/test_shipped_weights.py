@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from sai_core.acoustics.audio_input import AudioInput
 from sai_core.annotations import read_annotations
 from sai_core.cli import main
 from sai_core.dataset import demo_root, open_data_root
+from sai_core.detector.field import SHIPPED_FIELD, load_field
 from sai_core.inference.networks import describe_checkpoint
 from sai_core.metrics import evaluate
 
@@ -31,6 +33,21 @@ def test_they_are_small_half_precision_and_say_where_they_come_from(name: str) -
     facts = describe_checkpoint(path)
     assert facts.kind == name.replace("-", " ")
     assert {"recipe", "seed", "hours", "data"} <= set(facts.notes)
+
+
+def test_so_is_the_field_decoder() -> None:
+    assert SHIPPED_FIELD.stat().st_size <= 200_000
+    with safe_open(str(SHIPPED_FIELD), framework="np") as stored:
+        kinds = {stored.get_slice(key).get_dtype() for key in stored.keys()}  # noqa: SIM118 (not a mapping)
+        assert {"seed", "training", "data", "calibration"} <= set(stored.metadata())
+    assert kinds == {"F16"}
+    audio = open_data_root(demo_root()).recordings[0].array_path
+    assert audio is not None
+    source = AudioInput(audio, channels=4)
+    field = load_field(SHIPPED_FIELD).of_frames(source, 20, 40)
+    # strong enough somewhere for a label to have a region, and not the same everywhere
+    assert (field.max(axis=1) > np.log(1e-4)).all()
+    assert np.median(field.std(axis=1)) > 0.2
 
 
 @pytest.mark.parametrize("name", list(SETS))

@@ -169,7 +169,7 @@ def test_official_interpolation_is_griddata(rng: np.random.Generator) -> None:
     expected = griddata(points, values, (azimuth, elevation), method="linear", fill_value=0.0)
     triangles = interpolation.official_interpolation()
     np.testing.assert_allclose((values[triangles.index] * triangles.weight).sum(0), expected, rtol=0, atol=1e-12)
-    # the share of the canvas outside of the flat triangulation (official figure)
+    # the share of the canvas outside the flat triangulation (official figure)
     assert (expected == 0).mean() == pytest.approx(0.09834876543209876, abs=1e-12)
 
 
@@ -309,7 +309,7 @@ def test_seam_and_poles(azimuth: float, elevation: float) -> None:
     assert official
     pixels, _ = _region(corrected)
     if abs(elevation) < 60:
-        # both sides of the seam; the official region has a gap there, outside of the hull of the flat lattice
+        # both sides of the seam; the official region has a gap there, outside the hull of the flat lattice
         assert {x for x, _ in pixels} >= {0, 359}
         assert len(corrected) == 2
         assert {x for x, _ in _region(official)[0]}.isdisjoint({0, 359})

@@ -60,7 +60,7 @@ def test_any_points_agree_bit_by_bit(seed: int) -> None:
             xy[:, 1] = np.round(180 - rng.uniform(0, 9, n))
         elif kind == 4:  # where a window's two ends stick out
             xy = np.stack([rng.uniform(178.5, 180.5, n), rng.uniform(0, 6, n)], axis=1)
-        elif kind == 5:  # outside of the canvas, which this revision accepts
+        elif kind == 5:  # outside the canvas, which this revision accepts
             xy = xy + rng.uniform(-400, 400, 2)
             rows.append((0, 0, (xy, energy)))
             continue

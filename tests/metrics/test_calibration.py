@@ -7,7 +7,7 @@ import pytest
 
 from sai_core.errors import InputError
 from sai_core.metrics import RecordingScores, score_recording
-from sai_core.metrics.reading.calibration import reliability_curve, score_bin, threshold_column
+from sai_core.metrics.reading.calibration import _wilson, reliability_curve, score_bin, threshold_column
 from tests.metrics.helpers import made_up_recording, region, table
 
 
@@ -70,3 +70,10 @@ def test_nothing_is_undefined_and_wrong_requests_are_told() -> None:
         reliability_curve([], n_bins=0)
     with pytest.raises(InputError, match="thresholds"):
         threshold_column("2026-06-30", 0.6)
+
+
+def test_an_interval_holds_its_share_whatever_the_rounding() -> None:
+    n = np.tile(np.arange(1, 2001), 3)
+    share = np.repeat([0.0, 1.0, 0.5], 2000)
+    low, high = _wilson(share, n)
+    assert bool(((low >= 0) & (low <= share) & (share <= high) & (high <= 1)).all())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sai_core.annotations import write_label_json, write_submission_json
 from sai_core.cli import main
-from sai_core.metrics import evaluate
+from sai_core.metrics import evaluate, score_recording
 from sai_core.metrics.evaluation.discovery import find_pairs
 from sai_core.metrics.reading.report import evaluation_table
 from tests.metrics.helpers import FIXTURES, made_up_recording
@@ -50,7 +52,9 @@ def test_table_and_json_of_a_folder(
     assert figures["recordings"] == list(NAMES)
     expected = evaluate(*find_pairs(*folders))
     assert figures == expected.to_json()
-    assert set(figures) == {"revision", "macro", "micro", "per_class", "recordings", "left_out", "warnings"}
+    assert set(figures) == {
+        *("revision", "macro", "micro", "per_class", "recordings", "left_out", "warnings", "failures")
+    }
     assert set(figures["macro"]) == {"mAP", "AP25", "AP50", "AP75", "pearson_r"}
     assert set(figures["micro"]) == set(figures["macro"]) | {"n_labels", "n_detections", "n_pairs"}
     assert set(figures["per_class"]) == {str(c) for c in range(13)}
@@ -70,6 +74,7 @@ def test_both_revisions_stand_in_a_list(
     assert set(april) == {"revision", "mask_mAP", "mask_AP50", "pearson_r", "distance_mape", "per_class"} | {
         "left_out",
         "warnings",
+        "failures",
     }
     assert set(april["per_class"]["0"]) == {"AP", "AP50"}
     assert _run(*arguments, "2026-04-02", "--quiet") == 0
@@ -104,7 +109,7 @@ def test_two_files_are_one_recording_whatever_their_names(folders: tuple[Path, P
 
 def test_labels_and_predictions_of_one_folder(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[str] = []
-    labels, predictions = find_pairs(FIXTURES, FIXTURES, told=told)
+    labels, predictions = find_pairs(FIXTURES, FIXTURES, notes=told)
     assert not told  # the predictions beside the labels are none of them
     assert set(NAMES) < set(labels) == set(predictions) - {"expected"}
     assert all(path.name.endswith("_std.json.gz") for path in labels.values())
@@ -116,7 +121,7 @@ def test_better_names_win_and_equals_are_refused(folders: tuple[Path, Path]) -> 
     shutil.copy(labels / "split0" / "concave_hole_std.json.gz", labels / "concave_hole.json.gz")
     shutil.copy(predictions / "seam.json", predictions / "seam_inference.json")
     told: list[str] = []
-    found = find_pairs(labels, predictions, told=told)
+    found = find_pairs(labels, predictions, notes=told)
     assert found[0]["concave_hole"].name == "concave_hole_std.json.gz"
     assert found[1]["seam"].name == "seam.json"
     assert (
@@ -133,7 +138,7 @@ def test_better_names_win_and_equals_are_refused(folders: tuple[Path, Path]) -> 
     [
         (("--labels", "nowhere", "--predictions", "."), "there is no such file"),
         (("--labels", "empty", "--predictions", "."), "holds no"),
-        (("--labels", "notes.txt", "--predictions", "."), "is no label file"),
+        (("--labels", "notes.txt", "--predictions", "."), "is not a label file"),
         (("--labels", "a_std.json", "--predictions", "b.json", "--workers", "0"), "workers"),
         (("--labels", "."), "--predictions"),
     ],
@@ -204,3 +209,139 @@ def test_table_shows_undefined_as_a_dash() -> None:
     assert " - " in evaluation_table(evaluation)
     april = evaluate({"a": labels}, {"a": labels}, revision="2026-04-02")
     assert "0.00 %" in evaluation_table(april)
+
+
+def _cut_off(path: Path) -> None:
+    """A file that begins as it should."""
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def test_what_is_wrong_with_files_is_told_at_once_before_anything_is_computed(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, predictions = folders
+    (labels / "split1" / "seam_std.json.gz").write_bytes(b"")
+    (predictions / "seam.json").write_text("version https://git-lfs.github.com/spec/v1")
+    for name in ("concave_hole.json.gz", "tp_order_inference.json"):
+        (predictions / name).unlink()
+    for name in ("concave_hole", "tp_order"):
+        (predictions / f"{name}.json").write_bytes(b'{"annotations": []' + b" " * (20 << 20) + b"}")
+    monkeypatch.setattr("sai_core.metrics.evaluation.evaluate.score_recording", None)
+    assert _run("--labels", labels, "--predictions", predictions, "--json", predictions / "seam.json") == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    first, *lines = errors.splitlines()
+    assert first == "error: 4 things are in the way, and nothing was begun:"
+    for line, words in zip(
+        lines,
+        (["seam.json", "inputs"], ["seam_std", "the file is empty"], ["seam.json", "not JSON"], ["2 prediction files"]),
+        strict=True,
+    ):
+        assert all(word in line for word in words), line
+    assert "concave_hole.json: 20.0 MB, " in lines[-1]
+    assert "tp_order.json: 20.0 MB)" in lines[-1]
+    assert _run("--labels", labels, "--predictions", predictions, "--allow-large", "--quiet") == 2
+    assert "2 things are in the way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_recording_that_fails_is_a_line_and_the_others_go_on(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    labels, predictions = folders
+    out = tmp_path / "figures.json"
+    _cut_off(predictions / "seam.json")
+    arguments = ("--labels", labels, "--predictions", predictions, "--json", out, "--revision", "both")
+    assert _run(*arguments, "--workers", workers, "--diagnostics") == 2
+    output, errors = capsys.readouterr()
+    assert "revision 2026-06-30 · 2 recordings · 1 failed" in output
+    assert output.count(f"failed  seam: {predictions / 'seam.json'}: ends too early") == 2
+    assert "matched-class macro F1" in output
+    assert "1 of 3 recordings could not be scored and is left out of the figures" in errors
+    assert errors.count("error: seam: ") == 1
+    for figures in json.loads(out.read_text()):
+        assert [f["recording"] for f in figures["failures"]] == ["seam"]
+    both = find_pairs(*folders)
+    others = [{name: found[name] for name in ("concave_hole", "tp_order")} for found in both]
+    june = json.loads(out.read_text())[0]
+    assert june["macro"] == evaluate(*others).to_json()["macro"]
+    assert _run(*arguments, "--stop-at-first-error", "--workers", workers) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.strip().splitlines()[-1].startswith(f"error: {predictions / 'seam.json'}: ends too early")
+
+
+def test_where_nothing_can_be_scored_there_is_no_table(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _cut_off(folders[1] / "seam.json")
+    assert _run("--labels", folders[0], "--predictions", folders[1] / "seam.json") == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert "None of the 1 recordings could be scored; the first: " in errors
+
+
+def test_what_was_finished_is_kept_and_the_next_call_does_the_rest(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, predictions = folders
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
+    whole = (predictions / "seam.json").read_bytes()
+    _cut_off(predictions / "seam.json")
+    arguments = ("--labels", labels, "--predictions", predictions)
+    assert _run(*arguments, "--quiet") == 2
+    (predictions / "seam.json").write_bytes(whole)
+    scored: list[str] = []
+
+    def counted(*tables: object, recording: str, **options: object) -> object:
+        scored.append(recording)
+        return score_recording(*tables, recording=recording, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("sai_core.metrics.evaluation.score_store.score_recording", counted)
+    capsys.readouterr()
+    assert _run(*arguments) == 0
+    assert scored == ["seam"]
+    table = capsys.readouterr().out
+    assert _run(*arguments, "--no-cache") == 0
+    assert capsys.readouterr().out == table
+
+
+def test_parts_of_a_set_are_merged_by_the_call_without_a_part(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--labels", folders[0], "--predictions", folders[1], "--revision", "both")
+    assert _run(*arguments, "--no-cache", "--quiet", "--json", tmp_path / "whole.json") == 0
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
+    for k in range(1, 5):  # one part more than recordings
+        assert _run(*arguments, "--shard", f"{k}/4") == 0
+        output, errors = capsys.readouterr()
+        assert f"shard {k}/4: {int(k < 4)} of 3 recordings" in errors
+        assert "macro" not in output  # no figures of a part that could be taken for the set's
+    monkeypatch.setattr("sai_core.metrics.evaluation.score_store.score_recording", None)  # nothing is left to compute
+    assert _run(*arguments, "--quiet", "--json", tmp_path / "merged.json") == 0
+    assert (tmp_path / "merged.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert _run(*arguments, "--shard", "1/2", "--json", tmp_path / "part.json") == 2
+    assert "leave --json to the call without --shard" in capsys.readouterr().err
+
+
+def test_predictions_of_other_data_by_the_same_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels, predictions = made_up_recording(1, n_frames=8)
+    for shift, is_said in ((40, True), (8, False), (0, False)):
+        write_label_json(replace(labels, recording="r"), tmp_path / "labels" / "r_std.json")
+        write_submission_json(
+            replace(predictions, recording="r", frame=predictions.frame + shift), tmp_path / "system" / "r.json"
+        )
+        assert _run("--labels", tmp_path / "labels", "--predictions", tmp_path / "system", "--quiet") == 0
+        assert ("are these predictions of other data?" in capsys.readouterr().err) == is_said
+
+
+def test_nothing_found_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels, predictions = made_up_recording(1, n_frames=4)
+    write_label_json(replace(labels, recording="r"), tmp_path / "labels" / "r_std.json")
+    later = replace(predictions, recording="r", frame=predictions.frame + 50)
+    write_submission_json(later, tmp_path / "system" / "r.json")
+    assert _run("--labels", tmp_path / "labels", "--predictions", tmp_path / "system", "--seld", "--slices") == 0
+    told = capsys.readouterr().out
+    assert "nan" not in told
+    assert "No label was found" in told
+    assert "worst slices: none surely loses" in told

@@ -16,8 +16,8 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.annotations.writing import MAX_SUBMISSION_BYTES, write_label_json, write_submission_json
 from sai_core.errors import CancelledError, InputError
 from sai_core.metrics import REVISIONS, evaluate, merge, score_recording, score_recordings
-from sai_core.metrics.evaluation.evaluate import submission_bytes
 from sai_core.metrics.evaluation.map_cache import cached_maps_0630
+from sai_core.metrics.evaluation.recording import submission_bytes
 from sai_core.metrics.official.rendering_0630 import render_table_0630
 from tests.damage import damage, entries
 from tests.metrics.helpers import made_up_recording, region, table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
-from pages.components.element import Fields
-from pages.components.player import Request
 from pages.components.text import plain
+from sai_core.player.request import Fields, Request
 from sai_core.viewing.player import unpack
 from tests.figures.scenes import write_root
 
@@ -55,12 +55,20 @@ def _all(app: AppTest) -> list[Any]:
     return found
 
 
+def test_data_is_another_spelling_of_root(root: Path) -> None:
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.query_params["data"] = str(root)
+    app.run()
+    assert sent(app)[0]["place"]["root"] == str(root)
+    assert app.session_state[keys.ADDRESS].values["data"] is None
+
+
 def test_a_recording_is_sent_to_the_player(root: Path) -> None:
     app = run(root, frame="21")
     assert not app.exception
     assert not app.error
     header, parts = sent(app)
-    assert set(parts) == {"scene", "block.1"}  # the block of frame 21, nothing else before it is asked for
+    assert set(parts) == {"scene", "frame.21"}  # that frame alone, nothing else before it is asked for
     scene, _ = unpack(parts["scene"])
     assert scene["recording"] == "fold4_room23_mix001"
     assert scene["systems"] == {"A": {"title": "first"}}
@@ -99,7 +107,7 @@ def test_a_link_with_unknown_names_opens_and_says_so(root: Path) -> None:
     assert not app.exception
     assert [w.value for w in app.warning if "gone" in w.value]
     assert [w.value for w in app.warning if "nobody" in w.value]
-    assert "block.0" in sent(app)[1]
+    assert "frame.0" in sent(app)[1]
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -140,7 +148,8 @@ def test_a_broken_label_file_leaves_the_rest(root: Path, tmp_path: Path) -> None
     assert not app.exception
     assert len(app.error) == 1
     assert plain("fold4_room23_mix001_std.json") in app.error[0].value
-    assert unpack(sent(app)[1]["scene"])[0]["has"]["labels"] is False
+    scene, _ = unpack(sent(app)[1]["scene"])
+    assert (scene["has"]["labels"], scene["unreadable"]) == (False, ["L"])
 
 
 def test_names_from_the_disk_are_text(tmp_path: Path) -> None:
@@ -172,6 +181,9 @@ def test_a_request_keeps_what_is_right() -> None:
     request = Request.of(Fields({"seq": 4, "scene": "s", "mode": "points", "blocks": list(range(20)), "want": ["a"]}))
     assert (request.seq, request.scene, request.mode, request.want) == (4, "s", "points", ("a",))
     assert request.blocks == tuple(range(8))
+    assert request.alone is None
+    for want, alone in (("frame.31", 31), ("frame.-1", None), ("frame.x", None), ("frame.1234567890", None)):
+        assert Request.of(Fields({"want": ["a", want]})).alone == alone
 
 
 def test_data_is_never_markdown() -> None:
@@ -190,3 +202,32 @@ def test_the_neighbouring_recordings_are_a_click_away(root: Path) -> None:
     assert app.button(key="explorer_step_1").disabled
     app.button(key="explorer_step_-1").click().run()
     assert unpack(sent(app)[1]["scene"])[0]["recording"] == "fold4_room23_mix001"
+
+
+def test_further_systems_come_with_the_address_and_are_kept_in_it(tmp_path: Path) -> None:
+    write_root(tmp_path, n_frames=5, video_size=None, audio=False, systems=tuple("pqrst"))
+    app = run(tmp_path, a="p", b="q", more="s\nr\ngone")
+    assert not app.exception
+    assert [w.value for w in app.warning if "gone" in w.value]
+    scene, arrays = unpack(sent(app)[1]["scene"])
+    assert {key: system["title"] for key, system in scene["systems"].items()} == dict(zip("ABCD", "pqsr", strict=True))
+    assert scene["tables"] == ["L", "A", "B", "C", "D"]
+    assert len(arrays["D.frame"]) > 0
+    assert app.session_state[keys.ADDRESS].values["more"] == "s\nr"
+    # what is chosen as A or B is not shown twice
+    app.selectbox(key=keys.SYSTEM_A).set_value("s").run()
+    scene, _ = unpack(sent(app)[1]["scene"])
+    assert [system["title"] for system in scene["systems"].values()] == ["s", "q", "r"]
+    app.multiselect(key=keys.SYSTEMS_MORE).set_value([]).run()
+    assert set(unpack(sent(app)[1]["scene"])[0]["systems"]) == {"A", "B"}
+    assert app.session_state[keys.ADDRESS].values["more"] is None
+
+
+def test_audio_alone_is_shown_and_leads_on(tmp_path: Path) -> None:
+    write_root(tmp_path, n_frames=5, video_size=None, systems=())
+    shutil.rmtree(tmp_path / "labels_dev")
+    app = run(tmp_path)
+    assert not app.exception
+    assert app.button(key="predict_offer_explorer").label == "Predict 1 recording with track A"
+    scene, _ = unpack(sent(app)[1]["scene"])
+    assert scene["acoustic"][0]["kind"] == "uplam"

@@ -166,6 +166,19 @@ def test_a_video_is_made_and_one_is_cancelled(root: Path, tmp_path: Path) -> Non
     assert list((tmp_path / "out").glob("*.mp4"))
 
 
+def test_a_video_of_a_source_alone(root: Path) -> None:
+    test = page(root, **{keys.FIGURES_VIEW: "Video"})
+    prefix = keys.FIGURES_VIDEO
+    test.selectbox(key=f"{prefix}sound").select("source").run()
+    assert not test.exception
+    assert test.selectbox(key=f"{prefix}source_{NAME}").options[0].startswith("Labels: ")
+    _press(test, "Make the video (2.0 s)")
+    until(test, lambda t: any(label.startswith("Download (20 frames, 2.0 s") for label in labels(t)))
+    # what is heard is a part of what the video is known by: the plain one has not been made
+    test.selectbox(key=f"{prefix}sound").select("all").run()
+    assert not any(label.startswith("Download") for label in labels(test))
+
+
 def _press(test: AppTest, label: str) -> None:
     next(button for button in test.button if button.label == label).click().run()
     assert not test.exception

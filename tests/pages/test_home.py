@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pages.components import set_survey
 from pages.components import state_keys as keys
+from sai_core.dataset import open_data_root
+from sai_core.survey.index import groups_of
+from tests.figures.scenes import write_root
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,3 +68,34 @@ def test_a_folder_named_like_markup_shows_as_text(tmp_path: Path, page: str) -> 
     app.run()
     assert not app.exception
     assert "![x](" not in said(app)
+
+
+def test_files_known_to_be_damaged_are_not_counted_as_sound(tmp_path: Path) -> None:
+    write_root(tmp_path, n_frames=5, video_size=None, audio=True)
+    write_root(tmp_path, recording="fold4_room9_mix002", n_frames=5, video_size=None, audio=False)
+    next(tmp_path.glob("labels_dev/*/*room9*.json")).write_text("")
+    next(tmp_path.glob("predictions/second/*room9*.json")).write_text("[")
+    app = run(tmp_path)
+    assert "cannot be used" not in said(app)  # nobody has looked yet
+    assert "Of the 1 recording" in str([m.help for m in app.metric])
+    root = open_data_root(tmp_path)
+    set_survey.survey().look(groups_of(root, predictions=root.prediction_set("second")))
+    app = run(tmp_path)
+    assert not app.exception
+    for kind in ("energy labels", "predictions"):
+        assert f"| {kind} | all, :red[1 file cannot be used] |" in said(app)
+    assert "| 4-channel audio | 1 of 2 |" in said(app)
+
+
+def test_a_label_that_cannot_be_read_costs_the_picture_alone(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=5, video_size=None, audio=False)
+    label = next((tmp_path / "root").glob("labels_dev/*/*.json"))
+    label.write_text('{"annotations": [{"metadata_frame_index": 3, "categ')
+    app = run(tmp_path / "root")
+    end = time.monotonic() + 60
+    while not app.error and time.monotonic() < end:  # the picture is drawn in the background
+        time.sleep(0.1)
+        app.run()
+    assert not app.exception
+    assert label.name.replace("_", r"\_") in app.error[0].value
+    assert [m.value for m in app.metric][::2] == ["1", "2"]

@@ -41,6 +41,7 @@ _PLAIN_FIELDS = {
     "TextInput": {"value", "default", "placeholder", "query_param_key"},
     "TextArea": {"value", "default", "placeholder"},
     "Code": {"code_text"},
+    "Dataframe": {"alt"},  # read aloud
     "BidiComponent": {"json", "bytes", "mixed", "arrow_data", "js_content", "html_content", "css_content"},
     "PlotlyChart": {"spec", "config"},
     "LinkButton": {"url"},
@@ -131,8 +132,25 @@ def opened(page: str, root: Path, **parameters: str) -> AppTest:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("view", ["Budget", "Slices", "Ranking"])
+def test_no_view_of_scores_takes_a_name_for_markdown(view: str, root: Path) -> None:
+    test = opened("scores", root, **{keys.SCORES_VIEW: view})
+    end = time.monotonic() + 60
+    while "Dataframe" not in kinds(test) or "Progress" in kinds(test):
+        assert time.monotonic() < end, "what comes from the background did not come"
+        time.sleep(0.2)
+        test.run()
+    if view == "Slices":
+        test.segmented_control(key=keys.SCORES_ATTRIBUTE).set_value("recording").run()
+        assert "Dataframe" in kinds(test)
+    assert not test.exception
+    assert active(test) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", ["home", "explorer", "predict", "tune", "scores", "review", "figures", "train", "label", "doctor"]
+    "page",
+    ["home", "dataset", "explorer", "predict", "tune", "scores", "review", "figures", "train", "label", "doctor"],
 )
 def test_no_page_takes_a_name_for_markdown(page: str, root: Path) -> None:
     test = opened(page, root, **({keys.REVIEW_NAME: REVIEWER} if page == "review" else {}))

@@ -62,7 +62,7 @@ def page(root: Path | str, checkpoint: Path | str = "") -> AppTest:
     test.run()
     # whatever weights ship with the program, the test uses its own
     choice = next(s for s in test.selectbox if s.label == "Network")
-    return choice.set_value("a file of my own").run()
+    return choice.set_value("my own file").run()
 
 
 def said(test: AppTest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,18 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
-from pages.components.element import Fields
 from pages.review.desk_element import Request
+from sai_core.player.request import Fields
+from sai_core.progress import Progress
 from sai_core.review import ReviewStore
+from sai_core.review import queue as queue_module
+from sai_core.review.chosen import keep_moments
+from sai_core.review.desk import BulkReport, Desk, Filters
 from sai_core.viewing.player import unpack
 from tests.figures.scenes import write_root
+from tests.review.test_chosen import moments
 
+DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "review" / "page.py")
 
 
@@ -63,6 +70,38 @@ def sent(test: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
     raise AssertionError("the desk is not on the page")
 
 
+def test_the_first_items_are_there_while_the_rest_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last recording takes for ever: the desk shows the items of the others, then all."""
+    monkeypatch.setattr("pages.review.jobs._FEW", 0)
+    for name in ("_TELL_EVERY_S", "_FIRST_AFTER_S"):
+        monkeypatch.setattr(f"sai_core.review.queue.{name}", 0.0)
+    go_on, n_read, original = threading.Event(), [0], queue_module.read_recording
+
+    def slow(recording: Any, *more: Any, **options: Any) -> Any:
+        n_read[0] += 1
+        if n_read[0] == 4:
+            go_on.wait(100)
+        return original(recording, *more, **options)
+
+    monkeypatch.setattr(queue_module, "read_recording", slow)
+    try:
+        test = page("")
+        while n_read[0] < 4:  # a queue of fewer recordings may have come first
+            time.sleep(0.1)
+        test.run()
+        part, _ = sent(test)
+        assert not test.exception
+        assert part["counts"]["open"] == part["total"] > 0
+    finally:
+        go_on.set()
+    end = time.monotonic() + 60
+    while sent(test)[0]["total"] == part["total"] and time.monotonic() < end:
+        time.sleep(0.1)
+        test.run()
+    whole, _ = sent(test)
+    assert whole["total"] > part["total"]
+
+
 def test_the_demo_shows_its_most_suspicious_item(tmp_path: Path) -> None:
     test = page("")
     assert not test.exception
@@ -96,6 +135,19 @@ def test_labels_alone_are_looked_at_too(tmp_path: Path) -> None:
     assert "Nothing suspicious" in sent(test)[0]["empty"]
 
 
+def test_a_label_file_that_cannot_be_read_is_a_counted_note(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=120, video_size=None, audio=False)
+    (label,) = (p for p in (tmp_path / "root").rglob("*.json*") if "labels" in str(p.parent))
+    label.write_bytes(b"")
+    test = page(tmp_path / "root")
+    assert not test.exception
+    assert sent(test)[0]["counts"]["open"] == 0
+    assert test.warning[0].value.startswith("1 recording is left out of the queue")
+    # behind their count, not above the desk
+    assert [len(box.warning) for box in test.get("popover") if box.warning] == [len(test.warning)] == [2]
+    assert "is empty" in test.warning[1].value
+
+
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     test = page(tmp_path / "nowhere")
     assert not test.exception
@@ -125,7 +177,7 @@ def test_a_link_changes_nothing_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").touch()
     before = sorted(tmp_path.rglob("*"))
     test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(tmp_path / "__init__.py")})
-    assert "is no review file" in test.error[0].value
+    assert "is not a review file" in test.error[0].value
     test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(tmp_path / "new" / "r.sqlite")})
     assert not test.error
     assert sorted(tmp_path.rglob("*")) == before
@@ -151,4 +203,90 @@ def test_a_damaged_line_is_one_sentence(tmp_path: Path) -> None:
     "value", [None, 3, {"seq": -1}, {"seq": True, "have": "x", "actions": 5}, {"actions": [1, "a"]}]
 )
 def test_any_message_of_a_browser_is_a_request(value: object) -> None:
-    assert Request.of(Fields(value)) == Request(0, "", -1, (), (), ())
+    assert Request.of(Fields(value)) == Request(0, "", -1, False, False, False, (), (), False, False, "", (), ())
+
+
+def test_a_whole_list_is_decided_at_once(tmp_path: Path) -> None:
+    write_root(tmp_path / "root", n_frames=120, video_size=None, audio=False)
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(tmp_path / "r.sqlite"), keys.REVIEW_NAME: "ann"})
+    n = sent(test)[0]["counts"]["open"]
+    assert n > 0
+    # a list that is filtered to nothing leads on; one with something to decide does not
+    assert not [b for b in test.button if b.key == "review_to_results"]
+    button = test.button(key=f"{keys.REVIEW_ALL}_reject")
+    assert button.label.startswith(f"Reject all {n}:")
+    button.click().run()
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end and not test.success:
+        time.sleep(0.2)
+        test.run()
+    assert f"Rejected {n} item" in test.success[0].value
+    assert sent(test)[0]["counts"]["done"] == n
+    assert sent(test)[0]["undo"][-1]["text"].startswith(f"rejected {n} item")
+    with ReviewStore(tmp_path / "r.sqlite") as store:
+        assert [e.action for e in store.entries()] == ["bulk"]
+    # everything is decided: that is said, with the ways on
+    assert any("Everything in this list is decided." in m.value for m in test.markdown)
+    test.button(key="review_to_results").click().run()
+    assert test.session_state[keys.REVIEW_RESULTS] is True
+    test.button(key="review_to_done").click().run()
+    assert sent(test)[0]["show"] == "done"
+    assert sent(test)[0]["total"] == n
+    assert not test.exception
+
+
+def test_a_link_narrows_the_queue_down_to_its_moments() -> None:
+    root = DEMO.resolve()
+    whole = sent(page(root))[0]
+    found = whole["rows"][0]
+    split, _, name = found["place"].rpartition("/")
+    # one moment in an item, one where there is none, one in a recording that is not here
+    rows = [(name, frame, frame, found["category"], -1) for frame in (found["start"], 10**6)]
+    rows.append(("elsewhere", 3, 3, 0, -1))
+    key = keep_moments(
+        moments(rows), root=root, splits={name: split}, title="the error budget (Misses)", system="track-A"
+    )
+    test = page(root, **{keys.REVIEW_MOMENTS: key})
+    header = sent(test)[0]
+    n = header["total"]
+    assert found["id"] in [row["id"] for row in header["rows"]]
+    suspicious = [row for row in header["rows"] if row["title"] != "Of a figure"]
+    assert all(row["start"] <= found["start"] <= row["end"] for row in suspicious)
+    assert [row["start"] for row in header["rows"] if row not in suspicious] == [10**6]
+    assert 0 < n == header["counts"]["open"] < whole["total"]
+    line = " ".join(m.value for m in test.markdown).replace("\\", "")
+    asked = f"{n - 1} item{'s' * (n > 2)} of the queue, and 1 item made of the 1 in which nothing is suspicious, "
+    assert f"3 moments of the error budget (Misses): {asked}1 in recordings whose labels are not here" in line
+    assert test.button(key=f"{keys.REVIEW_ALL}_reject").label.startswith(f"Reject all {n}:")
+    test.button(key=f"{keys.REVIEW_MOMENTS}_forget").click().run()
+    assert sent(test)[0]["total"] == whole["total"]
+    assert not [b for b in test.button if b.key == f"{keys.REVIEW_MOMENTS}_forget"]
+    # a link whose list is gone says so, and lists everything
+    test = page(root, **{keys.REVIEW_MOMENTS: "0" * 32})
+    assert sent(test)[0]["total"] == whole["total"]
+    assert any("not kept here any more" in m.value for m in test.markdown)
+    assert not test.exception
+
+
+def test_deciding_everything_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_root(tmp_path / "root", n_frames=120, video_size=None, audio=False)
+    test = page(tmp_path / "root", **{keys.REVIEW_FILE: str(tmp_path / "r.sqlite"), keys.REVIEW_NAME: "ann"})
+    n = sent(test)[0]["counts"]["open"]
+    held = threading.Event()
+    decide_all = Desk.decide_all
+
+    def slow(desk: Desk, verdict: str, filters: Filters, *, progress: Progress) -> BulkReport:
+        assert held.wait(60)
+        return decide_all(desk, verdict, filters, progress=progress)
+
+    monkeypatch.setattr(Desk, "decide_all", slow)
+    test.button(key=f"{keys.REVIEW_ALL}_accept").click().run()
+    (stop,) = (b for b in test.button if b.label == "Stop")
+    stop.click().run()
+    held.set()
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end and not test.error:
+        time.sleep(0.1)
+        test.run()
+    assert test.error[0].value == "Stopped; nothing was decided."
+    assert sent(test)[0]["counts"]["open"] == n

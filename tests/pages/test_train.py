@@ -23,8 +23,11 @@ from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.environment import TorchFacts
 from sai_core.runs import launch, watch
+from sai_core.runs.estimate import Estimate
 from sai_core.runs.kinds import KINDS
 from sai_core.runs.launch import LaunchSpec
+from sai_core.runs.notes import write_notes
+from sai_core.runs.outlook import Outlook
 from tests.runs.stand_in import end_runs, trainer, wait_until
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "train" / "page.py")
@@ -127,8 +130,11 @@ def test_an_empty_folder_shows_the_form_with_the_recipes_text(folder: Path) -> N
 
 def test_the_name_follows_the_recipe_until_a_person_gives_one(folder: Path) -> None:
     test = page(folder)
-    names = list(KINDS["detector"].recipes)
-    assert test.text_input(key=keys.TRAIN_NAME).value == names[0]
+    # the demo has video, and a minute of it: small_b, GPU or not
+    assert test.selectbox(key=keys.TRAIN_RECIPE).value == test.text_input(key=keys.TRAIN_NAME).value == "small_b"
+    assert "Proposed: small_b; this machine has a GPU, and there are only" in said(test)
+    test.selectbox(key=keys.TRAIN_RECIPE).set_value("fao").run()
+    assert test.text_input(key=keys.TRAIN_NAME).value == "fao"
     test.selectbox(key=keys.TRAIN_RECIPE).set_value("small_b").run()
     assert test.text_input(key=keys.TRAIN_NAME).value == "small_b"
     test.selectbox(key=keys.TRAIN_KIND).set_value("teacher").run()
@@ -136,6 +142,16 @@ def test_the_name_follows_the_recipe_until_a_person_gives_one(folder: Path) -> N
     test.text_input(key=keys.TRAIN_NAME).set_value("mine").run()
     test.selectbox(key=keys.TRAIN_KIND).set_value("uplam").run()
     assert test.text_input(key=keys.TRAIN_NAME).value == "mine"
+
+
+def test_a_folder_that_is_not_there_is_told_at_once_and_changes_no_recipe(folder: Path) -> None:
+    test = page(folder)
+    assert test.selectbox(key=keys.TRAIN_RECIPE).value == "small_b"
+    test.text_area(key=keys.TRAIN_DATA).set_value("/no/such place").run()
+    assert [e.value.replace("\\", "") for e in test.error] == ["/no/such place: there is no such folder."]
+    assert test.selectbox(key=keys.TRAIN_RECIPE).value == "small_b"
+    assert "No recipe is proposed for data that are not there." in said(test)
+    assert "Proposed:" not in said(test)
 
 
 def test_a_wrong_setting_is_told_under_its_field_before_anything_starts(folder: Path) -> None:
@@ -153,6 +169,50 @@ def test_a_wrong_setting_is_told_under_its_field_before_anything_starts(folder: 
     assert not folder.exists()
 
 
+def test_everything_that_is_wrong_is_told_at_once_each_under_its_field(folder: Path) -> None:
+    KINDS["detector"].trainer()
+    test = page(folder)
+    test.text_area(key=keys.TRAIN_DATA).set_value("/nowhere/at/all").run()
+    test.text_area(key=keys.TRAIN_OVERRIDES).set_value("optimiser.rat=1\nbatch=0").run()
+    click(test, "Start training")
+    assert next(e.value.replace("\\", "") for e in test.error).startswith("/nowhere/at/all: ")
+    assert len(test.error) == 3
+    assert not folder.exists()
+
+
+def test_a_check_says_what_is_wrong_or_how_long_it_takes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(
+        (
+            Outlook(faults=(("data", "no labels"), ("--labels", "no such set"))),
+            Outlook(estimate=Estimate(seconds=7200.0, steps=1000, rests_on="as run a took on this machine")),
+        )
+    )
+    asked: list[str] = []
+
+    def answer(spec: LaunchSpec, run: Path, *, progress: object) -> Outlook:
+        asked.append(spec.recipe)
+        return next(answers)
+
+    monkeypatch.setattr(form, "look_ahead_apart", answer)
+    test = page(folder)
+    click(test, "Check and estimate the time")
+    wait_until(lambda: len(asked) == 1 and not form._outlooks().jobs[0].active, 30.0)
+    test.run()
+    assert [e.value.replace("\\", "") for e in test.error] == ["no labels", "--labels: no such set"]
+    # another form is another question
+    test.selectbox(key=keys.TRAIN_RECIPE).set_value("small_a").run()
+    assert not test.error
+    click(test, "Check and estimate the time")
+    wait_until(lambda: len(asked) == 2 and not form._outlooks().jobs[0].active, 30.0)
+    test.run()
+    assert (
+        test.success[0]
+        .value.replace("\\", "")
+        .startswith("About 2.0 h for 1,000 steps on cpu: as run a took on this machine.")
+    )
+    assert not folder.exists()
+
+
 def test_runs_in_the_empty_panel_say_what_to_do(folder: Path) -> None:
     test = page(folder)
     test.segmented_control(key=keys.TRAIN_PANEL).set_value("Runs").run()
@@ -164,7 +224,7 @@ def test_runs_in_the_empty_panel_say_what_to_do(folder: Path) -> None:
     [
         (keys.TRAIN_OVERRIDES, "seed", "expected key=value"),
         (keys.TRAIN_VARIABLES, "A", "expected NAME=value"),
-        (keys.TRAIN_DATA, "/nowhere/at/all", "no such data folder"),
+        (keys.TRAIN_DATA, "/nowhere/at/all", "no such data root"),
     ],
 )
 def test_a_wrong_field_is_one_sentence(folder: Path, key: str, value: str, message: str) -> None:
@@ -320,7 +380,7 @@ def test_nonsense_in_the_files_of_one_run_leaves_the_page_alive(folder: Path, vi
     test = page(folder, **{keys.TRAIN_RUN: "bad"})
     assert not test.exception
     assert "unknown" in said(test)
-    assert "cannot be believed: epoch" in said(test)
+    assert "is not valid: epoch" in said(test)
     test.segmented_control(key=keys.TRAIN_VIEW).set_value(view).run()
     assert not test.exception
     test.radio(key=keys.TRAIN_PICK).set_value("good").run()
@@ -419,6 +479,16 @@ def test_runs_stand_in_a_table_with_what_differs(folder: Path) -> None:
     assert sorted(zip(shown["run"], shown["optimiser.rate"], strict=True)) == [("one", "0.001"), ("two", "0.0003")]
     assert "seed" not in shown.columns
     assert "1 setting differs" in said(test)
+    assert "tags" not in shown.columns
+    write_notes(folder / "one", "with corrected labels", ["paper"])
+    test.run()
+    assert sorted(zip(test.dataframe[0].value["run"], test.dataframe[0].value["note"], strict=True))[0] == (
+        "one",
+        "with corrected labels",
+    )
+    next(g for g in test.button_group if g.key == keys.TRAIN_TABLE_TAGS).set_value(["paper"]).run()
+    assert list(test.dataframe[0].value["run"]) == ["one"]
+    assert "1 of 2 runs" in said(test)
     # AppTest cannot choose rows; what the button does is called as it calls it
     test.session_state[keys.TRAIN_PANEL] = "Runs"
     test.session_state[keys.TRAIN_COMPARE] = ["two"]

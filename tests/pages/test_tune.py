@@ -5,15 +5,19 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
+from sai_core.annotations import write_submission_json
 from sai_core.annotations.dcase import DcaseMetadata, write_dcase_csv
+from sai_core.annotations.reading import read_annotations
 from sai_core.metrics.evaluation.discovery import find_labels
 from sai_core.postprocess import PipelineSettings, load_system
 from sai_core.tuning import find_raw_sets, open_raw_set
@@ -217,7 +221,11 @@ def test_every_setting_has_a_widget(root: Path) -> None:
         for kind in (test.slider, test.selectbox, test.toggle):
             drawn = [str(w.key) for w in kind]
             seen |= {key.removeprefix(keys.TUNE_WIDGET) for key in drawn if key.startswith(keys.TUNE_WIDGET)}
-    assert seen == set(PipelineSettings().to_dict()) - {"min_score_per_class"}
+    assert seen == set(PipelineSettings().to_dict()) - {
+        "min_score_per_class",
+        "temperature",
+        "isotonic",
+    }
 
 
 def test_a_class_takes_its_own_threshold(root: Path) -> None:
@@ -283,6 +291,52 @@ def test_heat_map_and_search(root: Path) -> None:
     settled(test.run())
     assert "These thresholds are in use" in said(test)
     assert test.session_state[keys.TUNE_VALUES]["min_score_per_class"]
+
+
+def test_a_calibration_is_fitted_used_and_taken_off_again(root: Path) -> None:
+    test = settled(page(root, **{keys.TUNE_SCOPE: "dev-test-sim/*"}))
+    before = metrics(test)
+    view(test, "Calibrate")
+    button(test, "Fit").click()
+    settled(test.run())
+    wait_for(test, "Expected calibration error")
+    button(test, "Use this calibration").click()
+    settled(test.run())
+    assert "This calibration is in use" in said(test)
+    after = metrics(test)
+    assert after["Detections"][0] == before["Detections"][0]
+    assert len(test.session_state[keys.TUNE_VALUES]["isotonic"]) == 13
+    group(test, "Classes")
+    assert "Calibration: curve: 13 classes" in said(test)
+    button(test, "Take it off").click()
+    settled(test.run())
+    assert metrics(test)["Micro mAP"] == (before["Micro mAP"][0], "as saved")
+    assert test.session_state[keys.TUNE_VALUES]["isotonic"] == {}
+
+
+def test_two_prediction_sets_are_fused_and_kept(root: Path) -> None:
+    for side, keep in (("left", 0), ("right", 1)):
+        for name, path in find_labels(root / "labels_dev").items():
+            table = read_annotations(path, recording=name)
+            seen = table.take(np.flatnonzero(table.instance_id % 2 == keep))
+            write_submission_json(
+                replace(seen, score=np.full(len(seen), 0.5)), root / "predictions" / side / f"{name}.json"
+            )
+    try:
+        test = settled(page(root, **{keys.TUNE_SCOPE: "dev-test-sim/*"}))
+        view(test, "Fuse")
+        assert test.multiselect(key=keys.TUNE_FUSED).value == ["left", "right"]
+        button(test, "Search weights").click()
+        settled(test.run())
+        wait_for(test, "that the search did not see")
+        button(test, "Keep as a prediction set").click()
+        settled(test.run())
+        wait_for(test, "detections of 2 recordings")
+        [stored] = [s for s in workspace().sets("predictions") if s.facts.made_by == "fuse"]
+        assert (stored.name, stored.facts.data) == ("left and right", str(root))
+    finally:
+        for side in ("left", "right"):
+            shutil.rmtree(root / "predictions" / side)
 
 
 def test_save_and_export(root: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from sai_core.annotations import AnnotationTable, DcaseMetadata
 from sai_core.detections.raw import RawDetections
-from sai_core.geometry import pixel_to_direction, unwrap_columns
+from sai_core.geometry import N_LATTICE, pixel_to_direction, unwrap_columns
 from sai_core.postprocess import Regions
 
 
@@ -35,6 +35,7 @@ def make_raw(seed: int = 0, *, n_frames: int = 40, n_boxes: int = 6, recording: 
         distance_cm=rng.uniform(50, 500, n).astype(np.float32),
         embedding=np.zeros((n, 0), np.float16),
         full_energy=rng.random((n_frames, 45, 90)).astype(np.float16),
+        field=rng.normal(-8.0, 0.5, (n_frames, N_LATTICE)).astype(np.float16),
     )
 
 

@@ -43,6 +43,7 @@ def test_every_system_of_the_report_is_there_and_runs():
         "Coverage",
         "Legacy",
         "Voted",
+        "Field",
     ]
     raw = make_raw(0, n_frames=80)
     teacher = make_teacher(raw)
@@ -59,6 +60,7 @@ def test_every_system_of_the_report_is_there_and_runs():
         else:
             assert_same(run_system(raw, system), tables[system.name])
     assert [s.name for s in systems if s.needs_teacher] == ["TPAV", "ERAV", "CFAV", "Legacy"]
+    assert [s.name for s in systems if s.needs_field] == ["Field"]
     assert [s.display_name for s in systems if not s.clean] == ["Legacy (non-clean)"]
     assert load_system("Baseline").settings == PipelineSettings(wrap_seam=False)
     assert len(np.unique(tables["CFAV"].category_id)) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from sai_core.annotations import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.review import ReviewStore, apply_decisions
 from sai_core.review.desk import Desk, Filters, Material
-from sai_core.review.entries import new_uid
+from sai_core.review.entries import entry_from_json, new_uid
 from sai_core.review.queue import Item, Queue, recording_items
 from sai_core.review.regions import box_mask, brush, empty_field, field_to_parts, fill_mask, lasso_mask
+from tests.review.conftest import Place
 from tests.review.helpers import RECORDING, decide_on, put, same_table, table, track
 
 LABELS = table(track(0, 1, range(20)), track(5, 2, range(10), x=300), track(5, 3, range(5, 10), x=320, distance=300))
@@ -31,8 +32,8 @@ UNLABELLED = next(i for i in ITEMS.values() if i.kind == "unlabelled")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ReviewStore:
-    return ReviewStore(tmp_path / "r.sqlite")
+def store(place: Place) -> ReviewStore:
+    return ReviewStore(place)
 
 
 def after(store: ReviewStore, item: Item, request: dict[str, Any]) -> AnnotationTable:
@@ -195,3 +196,116 @@ def test_the_desk_advances_undoes_and_counts(store: ReviewStore) -> None:
     assert {i.id for i in other.items} == {i.id for i in desk.items}
     with pytest.raises(InputError, match="proposal"):
         other.perform({"action": "accept", "item": first, "uid": new_uid()}, filters)
+
+
+def test_one_verdict_on_a_whole_list_is_one_line_and_undone_as_one(
+    store: ReviewStore, place_of: Callable[[str], Place]
+) -> None:
+    queue = Queue(tuple(ITEMS.values()), (), 1)
+    desk = Desk(queue, store, "ann", lambda _: Material(LABELS, PREDICTIONS))
+    unfound = Filters(kinds=("unfound",))
+    first = desk.listed(unfound)[0]
+    desk.perform({"action": "unsure", "item": first.id, "uid": new_uid()}, unfound)
+    told: list[float] = []
+    report = desk.decide_all("accept", Filters(), progress=lambda fraction, text: told.append(fraction))
+    # a recording that is open is half of its work: the first item's wait is no measure for the others
+    assert told[:2] == [0.0, 0.5]
+    assert told == sorted(told)
+    assert told[-1] < 1
+    assert report.n_decided == len(ITEMS) - 1  # what is decided already is left alone
+    assert report.problems == ()
+    entries = store.entries()
+    assert [e.action for e in entries] == ["unsure", "bulk"]
+    assert {p.item for p in entries[1].parts} == {item.id for item in desk.items} - {first.id}
+    assert all(desk.state(item).status == "done" for item in desk.items if item.id != first.id)
+    assert all(desk.stamp(item) for item in desk.items)
+    result = apply_decisions(LABELS, entries)
+    assert not same_table(result, LABELS)
+    # the same as one by one
+    again = ReviewStore(place_of("single"))
+    single = Desk(queue, again, "ann", lambda item: Material(LABELS, PREDICTIONS))
+    for item in desk.items:
+        action = "unsure" if item is first else "accept"
+        single.perform({"action": action, "item": item.id, "uid": new_uid()}, Filters())
+    assert same_table(apply_decisions(LABELS, again.entries()), result)
+    # what another tab knew before is out of date
+    stale = desk.perform({"action": "reject", "item": desk.items[-1].id, "uid": new_uid(), "seen": ""}, Filters())
+    assert stale.held == "decided"
+    outcome = desk.perform({"action": "undo", "uid": new_uid()}, Filters())
+    assert "Undone: accepted" in outcome.note
+    assert [desk.state(i).status for i in desk.items].count("open") == len(ITEMS) - 1
+    assert apply_decisions(LABELS, store.entries()) is LABELS
+    desk.perform({"action": "redo", "uid": new_uid()}, Filters())
+    assert same_table(apply_decisions(LABELS, store.entries()), result)
+    # the log goes on by file, and a second import brings nothing
+    other = ReviewStore(place_of("other"))
+    assert other.merge(store.entries()).n_new == 4
+    assert other.merge(store.entries()).n_new == 0
+    assert same_table(apply_decisions(LABELS, other.entries()), result)
+    with pytest.raises(InputError, match="undecided"):
+        desk.decide_all("reject", Filters())
+
+
+def test_a_bulk_line_that_is_none_is_refused(store: ReviewStore) -> None:
+    desk = Desk(Queue(tuple(ITEMS.values()), (), 1), store, "ann", lambda item: Material(LABELS, PREDICTIONS))
+    desk.decide_all("reject", Filters())
+    good = store.entries()[0].to_json()
+    line = good["after"]["decisions"][0]
+    for decisions in ([], [line, line], [{**line, "action": "class"}], [{**line, "more": 1}], "x"):
+        with pytest.raises(InputError):
+            entry_from_json({**good, "after": {**good["after"], "decisions": decisions}})
+    with pytest.raises(InputError, match="bulk"):
+        entry_from_json({**good, "action": "accept"})
+
+
+def test_a_source_from_nothing_followed_over_time(store: ReviewStore) -> None:
+    queue = Queue(tuple(ITEMS.values()), (), 1)
+
+    def fresh() -> Desk:
+        return Desk(queue, store, "ann", lambda _: Material(LABELS, PREDICTIONS))
+
+    desk, new, base = fresh(), "0123456789abcdef", UNFOUND.id
+
+    def place(frame: int, left: float, **more: Any) -> None:
+        shapes = [{"shape": "box", "box": [left, 40, (left + 9) % 360, 49]}]
+        request = {"action": "source", "item": new, "base": base, "frame": frame, "category": 7, "shapes": shapes}
+        desk = fresh()
+        outcome = desk.perform({**request, "uid": new_uid(), **more}, Filters())
+        assert outcome.item == new
+        assert desk.by_id[new].start <= frame <= desk.by_id[new].end  # what is sent back with the answer
+
+    place(4, 340, distance_cm=100)
+    item = fresh().by_id[new]
+    assert (item.kind, item.recording, item.start, item.end, item.category_id) == ("source", RECORDING, 4, 4, 7)
+    place(10, 10, distance_cm=400)  # over the seam
+    place(6, 100)  # in what was filled: it becomes a keyframe, and what lies around it is filled anew
+    result = apply_decisions(LABELS, store.entries())
+    source = result.take(result.category_id == 7)
+    assert source.frame.tolist() == list(range(4, 11))
+    assert set(source.instance_id.tolist()) == {4}
+    np.testing.assert_allclose(source.distance_cm, [100, 100, 100, 175, 250, 325, 400])
+    assert source.points(2)[0][:, 0].min() == 100
+    assert [e.after.get("filled") for e in store.entries()] == [None, [5, 6, 7, 8, 9], [5, 7, 8, 9]]
+    item = fresh().by_id[new]
+    assert (item.start, item.end) == (4, 10)
+    assert fresh().targets(item)
+    # undo takes the last keyframe back, and the whole of it goes with a reject
+    desk = fresh()
+    desk.perform({"action": "undo", "uid": new_uid()}, Filters())
+    assert apply_decisions(LABELS, store.entries()).points(0)[0].size
+    before = apply_decisions(LABELS, store.entries())
+    assert before.frame[before.category_id == 7].tolist() == list(range(4, 11))
+    with pytest.raises(InputError, match="nothing to accept"):
+        fresh().perform({"action": "accept", "item": new, "uid": new_uid()}, Filters())
+    fresh().perform({"action": "reject", "item": new, "uid": new_uid()}, Filters())
+    assert apply_decisions(LABELS, store.entries()) is LABELS
+    for request in (
+        {"frame": 3},
+        {"frame": 3, "category": 99, "shapes": []},
+        {"frame": -1},
+        {"frame": 3, "item": base},
+    ):
+        with pytest.raises(InputError):
+            fresh().perform(
+                {"action": "source", "item": "f" * 16, "base": base, "uid": new_uid(), **request}, Filters()
+            )

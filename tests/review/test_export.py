@@ -13,9 +13,10 @@ from sai_core.cli import main
 from sai_core.dataset import DataRoot, open_data_root
 from sai_core.errors import InputError
 from sai_core.review import ReviewStore, export_review, keep_label_set, revised_scores
+from sai_core.review.desk import items_of_log
 from sai_core.review.edits import apply_edits
 from sai_core.review.export import diff_csv, diff_markdown, differences
-from sai_core.review.queue import recording_items
+from sai_core.review.queue import build_queue, recording_items
 from sai_core.workspace import with_sets, workspace
 from tests.figures.scenes import to_json
 from tests.review.helpers import decide_on, files_of, put, table, track
@@ -97,13 +98,50 @@ def test_corrected_labels_are_kept_as_a_label_set(root: DataRoot, tmp_path: Path
     assert report.n_changed == 0
     with pytest.raises(InputError, match="already"):
         keep_label_set(root, store.history(), "twice")
-    (root.path / "labels_dev" / "dev-x" / f"{NAMES[1]}_std.json.gz").write_bytes(b"no gzip")
-    with pytest.raises(InputError):
-        keep_label_set(root, review(root, tmp_path / "s.sqlite").history(), "damaged", policy="agreed")
     with pytest.raises(InputError, match="nothing to keep"):
         keep_label_set(DataRoot(tmp_path), store.history(), "nothing")
-    assert {s.name for s in workspace().sets("labels")} <= {kept.name, "twice", "damaged"}
+    assert {s.name for s in workspace().sets("labels")} <= {kept.name, "twice"}
     assert workspace().trashed() == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", b'{"annotations": [{"id": 1,'])
+def test_labels_that_cannot_be_read_leave_their_recording_out(
+    root: DataRoot, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    store = review(root, tmp_path / "r.sqlite")
+    assert len(build_queue(root, root.prediction_sets)) == 2
+    damaged = root.path / "labels_dev" / "dev-x" / f"{NAMES[0]}_std.json.gz"
+    damaged.write_bytes(content)
+    # its predictions are near no label that could be read, and yet no item: no decision about them could be kept
+    queue = build_queue(root, root.prediction_sets)
+    assert {item.recording for item in queue.items} == {NAMES[1]}
+    assert (queue.unread, queue.n_recordings) == ((("dev-x", NAMES[0]),), 1)
+    assert queue.remarks()[0].startswith("1 recording is left out of the queue")
+    assert str(damaged) in queue.remarks()[1]
+    assert items_of_log(store.history(), queue) == []
+    assert main(["review", "queue", "--root", str(root.path), "--quiet"]) == 0
+    told = capsys.readouterr()
+    assert "1 items in 1 recordings, 1 left out: labels cannot be read" in told.out
+    assert "warning: 1 recording is left out of the queue" in told.err
+    kept, report = keep_label_set(root, store.history(), "rest")
+    assert (report.n_recordings, len(report.unread), report.n_not_applied) == (1, 1, 1)
+    assert sorted(kept.files) == [NAMES[1]]
+    assert report.remarks()[0].startswith("1 recording is left out of the export")
+    assert report.remarks()[1].startswith("1 decision on it")
+    assert "left out of the export" in (kept.folder / "diff.md").read_text()
+    export_review(root, store.history(), tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "statistics.json").read_text())["decisions_left_out"] == 1
+    older = tmp_path / "out" / "labels_dev" / "dev-x" / damaged.name
+    older.write_bytes(b"of an older export")
+    again = export_review(root, store.history(), tmp_path / "out", replace_older=True)
+    assert again.unread[0].endswith(f"stays: {older}.")
+    (row,) = revised_scores(root, root.prediction_sets, store.history())
+    assert row.n_unread == 1
+    # where nothing can be read there is nothing to keep, and the reason is told
+    (root.path / "labels_dev" / "dev-x" / f"{NAMES[1]}_std.json.gz").write_bytes(content)
+    with pytest.raises(InputError, match="mix001"):
+        keep_label_set(root, store.history(), "none")
+    assert [s.name for s in workspace().sets("labels")] == ["rest"]
 
 
 def test_an_export_replaces_nothing_by_itself(root: DataRoot, tmp_path: Path) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
-from sai_core.annotations import AnnotationTable, DcaseMetadata
+from sai_core.annotations import AnnotationTable, DcaseMetadata, read_annotations
 from sai_core.dataset import demo_root, open_data_root
 from sai_core.errors import InputError
-from sai_core.review.queue import KINDS, Item, QueueSettings, build_queue, recording_items
+from sai_core.metrics.evaluation.score_store import ScoreStore
+from sai_core.review.queue import KINDS, Item, Queue, QueueSettings, build_queue, recording_items
+from sai_core.survey.index import Survey, groups_of
+from sai_core.survey.table import table_of
+from sai_core.viewing.recording_view import BytesCache, open_view
+from tests.figures.scenes import write_root
 from tests.review.helpers import RECORDING, table, track
 
 
@@ -148,7 +156,51 @@ def test_the_demo_gives_the_same_queue_twice() -> None:
     assert {i.id for i in fewer.items} < {i.id for i in first.items}
 
 
+def test_a_queue_grows_by_whole_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = open_data_root(demo_root())
+    for name in ("_TELL_EVERY_S", "_FIRST_AFTER_S"):
+        monkeypatch.setattr(f"sai_core.review.queue.{name}", 0.0)
+    parts: list[Queue] = []
+    whole = build_queue(root, root.prediction_sets, so_far=parts.append)
+    assert [part.n_recordings for part in parts] == list(range(1, len(root.recordings) + 1))
+    assert parts[-1] == whole == build_queue(root, root.prediction_sets)
+    for part in parts:
+        seen = {item.recording for item in part.items}
+        assert part.items == tuple(item for item in whole.items if item.recording in seen)
+    sizes = {r.name: r.label_path.stat().st_size for r in root.recordings if r.label_path is not None}
+    assert {i.recording for i in parts[0].items} == {min(sizes, key=lambda name: sizes[name])}
+
+
 def test_settings_out_of_range_are_one_sentence() -> None:
     with pytest.raises(InputError, match="confident"):
         QueueSettings(confident=1.5)
     assert len(KINDS) == 6
+
+
+@pytest.mark.parametrize(("seconds", "asks"), [(1.2, True), (3.4, False), (4.0, None)])
+def test_predictions_after_the_end_of_the_recording_are_said_everywhere(
+    tmp_path: Path, seconds: float, asks: bool | None
+) -> None:
+    root = write_root(tmp_path / "root", n_frames=40, video_size=None, systems=("first",))
+    [sound] = root.rglob("*.wav")
+    soundfile.write(sound, np.full((round(seconds * 24_000), 4), 0.1), 24_000)
+    data = open_data_root(root)
+    [recording], [first] = data.recordings, data.prediction_sets
+    frames = read_annotations(first.files[recording.name]).frame
+    n_frames, n = round(seconds * 10), int(np.count_nonzero(frames >= round(seconds * 10)))
+    view = open_view(recording, {"A": first}, cache=BytesCache(1 << 20))
+    groups = groups_of(data, predictions=first)
+    survey = Survey(ScoreStore())
+    survey.look(groups)
+    queue = build_queue(data, [first])
+    told = (queue.foreign, view.problems, table_of(survey, data, groups).notes[0])
+    if asks is None:
+        assert not any("after the end" in sentence for sentences in told for sentence in sentences)
+        return
+    counted = f"{n} annotations of first lie"
+    for sentences, whose in zip(told, (counted, counted, "Annotations of the predictions lie"), strict=True):
+        [late] = [s for s in sentences if "after the end" in s and "of the labels" not in s]
+        assert late.startswith(whose)
+        assert f"after the end of {recording.name} ({n_frames} frames" in late
+        assert ("are these predictions of other data?" in late) == asks
+    assert queue.foreign[0] in queue.remarks()

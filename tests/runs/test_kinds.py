@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sai_core.cli import build_parser, main
+from sai_core.dataset import demo_root
 from sai_core.errors import CancelledError, InputError
-from sai_core.runs import launch, watch
+from sai_core.runs import launch, proposal, watch
 from sai_core.runs.folder import run_lock
 from sai_core.runs.kinds import KINDS, FieldError
 from tests.runs.stand_in import end_runs, wait_until
@@ -141,7 +143,7 @@ def test_a_launched_run_is_stopped_and_resumed(kind: str, tiny: dict[str, TinyRu
     wait_until(lambda: watch.look(run).state == "finished" or not watch.look(run).active, 300.0)
     assert watch.look(run).state == "finished", watch.read_log(run).lines
     assert launch.spec_of(run).overrides == spec.overrides
-    wait_until(lambda: not watch.processes(run), 60.0)
+    wait_until(lambda: not watch.processes(run), 120.0)
     assert launch.delete(run) == ()
     assert not run.exists()
 
@@ -152,7 +154,7 @@ def test_a_launched_run_is_stopped_and_resumed(kind: str, tiny: dict[str, TinyRu
         ("detector", {"overrides": ("optimiser.rat=1",)}, "overrides", "unknown settings rat"),
         ("detector", {"overrides": ("optimiser.rate=nan",)}, "overrides", "rate is nan; a number above 0"),
         ("detector", {"overrides": ("batch=" + "9" * 400,)}, "overrides", "beyond 64 bits"),
-        ("detector", {"data": ("/nowhere",)}, "data", "no such data folder"),
+        ("detector", {"data": ("/nowhere",)}, "data", "no such data root"),
         ("detector", {"data": ()}, "data", "needs data"),
         ("detector", {"overrides": ("start.detector=/nowhere.pth",)}, "overrides", "no such file"),
         ("detector", {"overrides": ("start.backbone=''",), "recipe": "track_b"}, "", "starts from given weights"),
@@ -239,6 +241,63 @@ def test_a_teacher_and_a_sound_run_go_on_without_their_options(
     assert watch.look(run).state == "finished"
     capsys.readouterr()
     assert main(["train", "teacher", "--run", str(tmp_path / "new"), "--data", tiny["teacher"].data[0]]) == 2
-    assert "a new run needs --split" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 things are in the way, and nothing was begun" in said
+    assert all(f"needs {option}: " in said for option in ("--split", "--validation"))
+    assert not (tmp_path / "new").exists()
     assert main(["train", "sounds", "--run", str(run), "--resume", "--scenes", "3"]) == 2
     assert "leave --config, --epochs, --scenes and --set out" in capsys.readouterr().err
+
+
+def test_everything_that_is_wrong_is_told_at_once(tiny: dict[str, TinyRun]) -> None:
+    detector = replace(
+        tiny["detector"].spec(), data=("/nowhere",), overrides=("optimiser.rat=1", "seed=2", "batch=none")
+    )
+    assert [getattr(e, "field", "") for e in launch.faults(detector)] == ["data", "overrides", "overrides"]
+    weights = replace(tiny["detector"].spec(), overrides=("start.detector=/a.pth", "start.sounds=/b.safetensors"))
+    assert len(launch.faults(weights)) == 2
+    teacher = replace(tiny["teacher"].spec(), options={}, data=())
+    assert [getattr(e, "field", "") for e in launch.faults(teacher)] == ["data", "--split", "--validation"]
+    for run in tiny.values():
+        assert launch.faults(run.spec()) == []
+
+
+def test_settings_that_go_together_only_are_no_fault(tiny: dict[str, TinyRun]) -> None:
+    # resnet50 alone would need width 64, and width 32 alone another backbone
+    wide = replace(tiny["detector"].spec(), overrides=("model.backbone=resnet50", "model.width=64"))
+    assert launch.faults(wide) == []
+
+
+def test_the_recipe_that_is_proposed_fits_data_and_machine(
+    tiny: dict[str, TinyRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = [Path(root) for root in tiny["detector"].data]
+    few = proposal.propose_detector(roots, gpu=True)
+    assert few.recipe == "small_b"
+    assert "only" in few.reason
+    assert "all with video" in few.reason
+    shutil.copytree(roots[0], tmp_path / "heard", ignore=shutil.ignore_patterns("video_dev", "frames_dev"))
+    roots = [tmp_path / "heard"]
+    assert proposal.propose_detector(roots, gpu=True).recipe == "small_a"
+    assert "none with video" in proposal.propose_detector(roots, gpu=True).reason
+    assert "no GPU" in proposal.propose_detector(roots, gpu=False).reason
+    monkeypatch.setattr(proposal, "_seconds_of", lambda recording: 1900.0)
+    assert proposal.propose_detector(roots, gpu=True).recipe == "track_a"
+    assert proposal.propose_detector(roots, gpu=False).recipe == "small_a"
+    assert proposal.propose_detector([demo_root()], gpu=True).recipe == "track_b"
+
+    # what has no label to learn from is no labelled recording
+    def lengths() -> str:
+        return proposal.propose_detector(roots, gpu=False).reason
+
+    monkeypatch.setattr(proposal, "_seconds_of", lambda recording: 600.0)
+    labels = sorted((tmp_path / "heard" / "labels_dev").rglob("*.json"))
+    assert f"{10 * len(labels)} min of labelled recordings" in lengths()
+    labels[0].write_text("")
+    labels[1].write_text('{"annotations": []}')
+    assert f"2 of {len(labels)} lack labels or audio" in lengths()
+    assert (f"{10 * (len(labels) - 2)} min of labelled" if len(labels) > 2 else "no labelled recordings") in lengths()
+    (tmp_path / "empty").mkdir()
+    assert proposal.propose_detector([tmp_path / "empty"], gpu=True).recipe == "small_a"
+    for name in ("small_a", "small_b", "track_a", "track_b"):
+        assert name in KINDS["detector"].recipes

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,22 @@ def test_a_process_has_a_session_of_its_own_and_leaves_no_zombie(folder: Path) -
     wait_until(lambda: not psutil.pid_exists(pid))
     wait_until((run / "exit.json").exists)
     assert json.loads((run / "exit.json").read_text())["code"] == 0
+
+
+def test_a_deleted_run_does_not_come_back_when_its_end_is_noted_late(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = executors._write_exit
+
+    def late(run: Path, started: executors.Started, code: int) -> None:
+        time.sleep(1.0)
+        note(run, started, code)
+
+    monkeypatch.setattr(executors, "_write_exit", late)
+    run = launch.launch(SPEC, folder, "one", arguments=trainer())
+    wait_for_state(run, "finished")
+    assert launch.delete(run) == ()
+    assert not run.exists()
 
 
 @pytest.mark.slow
@@ -146,7 +163,7 @@ def test_a_run_of_the_command_line_is_seen_and_not_started_twice(folder: Path) -
         assert not seen.launched
         with pytest.raises(InputError, match="running already"):
             launch.resume(run, arguments=trainer())
-        with pytest.raises(InputError, match="no clone"):
+        with pytest.raises(InputError, match="cannot be cloned"):
             launch.spec_of(run)
         # it does not lead a process group of its own: only itself gets the signal, not the group it shares with us
         launch.terminate(run)
@@ -280,7 +297,7 @@ def test_a_link_out_of_the_runs_folder_is_refused(folder: Path, tmp_path: Path) 
         ({"overrides": ("--run=/tmp",)}, "key=value"),
         ({"overrides": ("a",)}, "key=value"),
         ({"environment": {"A B": "1"}}, "Environment variable 'A B' cannot be set"),
-        ({"environment": {"LD_PRELOAD": "1"}}, "'LD_PRELOAD' cannot be set here; possible are CUBLAS"),
+        ({"environment": {"LD_PRELOAD": "1"}}, "'LD_PRELOAD' cannot be set here; allowed are CUBLAS"),
         ({"environment": {"OMP_NUM_THREADS": "1\n2"}}, "OMP_NUM_THREADS: its value may hold"),
         ({"environment": {"OMP_NUM_THREADS": "/tmp/x.so"}}, "OMP_NUM_THREADS: its value may hold"),
     ],
@@ -291,7 +308,7 @@ def test_a_wrong_setting_is_one_sentence(change: dict, message: str) -> None:
 
 
 def test_missing_data_or_recipe_start_nothing(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such data folder"):
+    with pytest.raises(InputError, match="no such data root"):
         launch.launch(replace(SPEC, data=(str(tmp_path / "none"),)), folder, "one", arguments=trainer())
     with pytest.raises(InputError, match="no such recipe"):
         launch.launch(replace(SPEC, recipe=str(tmp_path / "none.toml")), folder, "one", arguments=trainer())
@@ -307,7 +324,7 @@ def test_a_start_that_fails_leaves_no_folder(folder: Path, monkeypatch: pytest.M
 
 def test_a_runs_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(EnvironmentProblem, match="cannot be made"):
+    with pytest.raises(InputError, match="is a file; give another folder"):
         launch.launch(SPEC, tmp_path / "runs", "one", arguments=trainer())
     assert watch.list_runs(tmp_path / "runs") == ()
 
@@ -328,10 +345,10 @@ def test_a_damaged_description_is_one_sentence(folder: Path) -> None:
 
 
 def test_the_kinds_are_those_of_the_command_line() -> None:
-    assert list(KINDS) == ["detector", "uplam", "sounds", "teacher"]
+    assert list(KINDS) == ["detector", "uplam", "sounds", "field", "listener", "teacher"]
     assert all(kind.description and kind.recipes for kind in KINDS.values())
     assert {"fao", "track_a", "track_b"} <= set(KINDS["detector"].recipes)
-    for name in ("uplam", "sounds", "teacher"):
+    for name in ("uplam", "sounds", "field", "listener", "teacher"):
         assert list(KINDS[name].recipes) == [KINDS[name].default_recipe]
     run = Path("/runs/x")
     spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data=("/d",))

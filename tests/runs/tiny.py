@@ -23,9 +23,11 @@ from tests.training.material import TINY, write_root, write_weights
 # what each trainer imports late; a process that is forked from this one need not do it again
 import sai_core.training.uplam.loop  # isort: skip
 import sai_core.training.teacher  # isort: skip
+import sai_core.training.field  # isort: skip
+import sai_core.training.listener  # isort: skip
 import sai_core.training.loop  # isort: skip  # noqa: F401
 
-STEPS = {"detector": 2, "uplam": 8, "sounds": 6, "teacher": 6}
+STEPS = {"detector": 2, "uplam": 8, "sounds": 6, "listener": 6, "teacher": 6, "field": 4}
 """Steps of a tiny run."""
 
 _WRITES = frozenset(("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "os.chmod"))
@@ -98,6 +100,22 @@ def tiny_runs(folder: Path) -> dict[str, TinyRun]:
         ),
         "sounds": TinyRun(
             "sounds", "sounds", ("scenes=2", "seconds=2", "frame_step=2", "epochs=2", "batch=8", "held_out=0.5")
+        ),
+        "field": TinyRun(
+            "field",
+            "field",
+            (
+                *("scenes=2", "seconds=2", "turns=1", "epochs=2", "batch=1", "piece_frames=10", "held_out=0.5"),
+                *("model.channels=4", "model.blocks=1", "model.degree=2"),
+            ),
+        ),
+        "listener": TinyRun(
+            "listener",
+            "listener",
+            (
+                *("synthesised=2", "clip_s=1", "scenes=0", "epochs=2", "steps=3", "batch=4", "width=2"),
+                *("held_out=0.5", "measured=14"),
+            ),
         ),
         "teacher": TinyRun(
             "teacher",

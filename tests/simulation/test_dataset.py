@@ -13,12 +13,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from sai_core.annotations import read_annotations, read_dcase_csv
+from sai_core.annotations import AnnotationTable, read_annotations, read_dcase_csv, write_label_json
 from sai_core.cli import main
 from sai_core.dataset import demo_root, open_data_root
 from sai_core.errors import InputError
 from sai_core.geometry import great_circle_deg, pixel_to_direction
-from sai_core.simulation.dataset import SimulationOptions, make_recording, recording_at, simulate_dataset
+from sai_core.simulation.dataset import (
+    SimulationOptions,
+    _in_other_splits,
+    make_recording,
+    recording_at,
+    simulate_dataset,
+)
 from sai_core.simulation.demo import RECORDINGS, SPLIT, make_demo
 
 SMALL = SimulationOptions(seed=12, seconds=3.0, video_wh=(360, 180))
@@ -122,6 +128,13 @@ def test_nothing_to_make_is_fine(tmp_path):
     assert json.loads((tmp_path / "x/manifest.json").read_text())["recordings"] == []
 
 
+def test_names_of_another_split_are_said(tmp_path):
+    write_label_json(AnnotationTable.empty(NAME), tmp_path / "labels_dev" / "other" / f"{NAME}_std.json")
+    for split, n, is_said in (("other", 2, False), ("mine", 2, True), ("mine", 0, False)):
+        notes = _in_other_splits(tmp_path, SimulationOptions(seed=1, seconds=2.0, split=split), n)
+        assert [f"1 name is in split other of this root, too ({NAME})" in note for note in notes] == [True] * is_said
+
+
 def test_names_follow_rooms():
     options = SimulationOptions(seed=0, seconds=5.0, mixes_per_room=3)
     assert [recording_at(options, k)[0] for k in (0, 2, 3)] == [
@@ -155,7 +168,7 @@ def test_wrong_options_are_refused(change, words):
 def test_command_line(tmp_path, capsys):
     arguments = ["simulate", "--out", str(tmp_path), "--recordings", "0", "--seconds", "5", "--seed", "1", "--json"]
     assert main([*arguments, "--quiet"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"root": str(tmp_path), "made": [], "skipped": []}
+    assert json.loads(capsys.readouterr().out) == {"root": str(tmp_path), "made": [], "skipped": [], "notes": []}
     assert main(["simulate", "--out", str(tmp_path), "--quiet"]) == 2
     assert "--recordings, --seconds, --seed" in capsys.readouterr().err
     assert main([*arguments, "--video-size", "big", "--quiet"]) == 2

@@ -83,7 +83,7 @@ def test_a_class_without_recordings_is_left_to_synthesis(recorded: RecordedSound
 
 
 def test_mistakes_are_one_sentence(folder: Path, recorded: RecordedSounds, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"quiet\.wav: holds nothing but silence"):
+    with pytest.raises(InputError, match=r"quiet\.wav: contains only silence"):
         recorded.take(7, 1.0, np.random.default_rng(0), variant="door")
     with pytest.raises(InputError, match="no such folder of sounds"):
         open_recorded(tmp_path / "nowhere")

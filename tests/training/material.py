@@ -25,7 +25,7 @@ Configure = Callable[..., TrainingConfig]
 """Makes a configuration from overrides; see the fixture ``tiny``."""
 
 TINY = (
-    "cpu_bfloat16=false",  # a processor without instructions for it needs 2.5 times as long
+    "cpu_bfloat16=false",  # the same figures on every processor
     "model.width=16",
     "model.channels=32",
     "model.context_frames=2",

@@ -93,7 +93,7 @@ def test_overrides(tmp_path: Path) -> None:
         ("model.backbone=vgg", "backbone is 'vgg'"),
         ("model.colour=1", "unknown settings colour"),
         ("nonsense=1", "unknown settings nonsense"),
-        ("epochs.a=1", "no table"),
+        ("epochs.a=1", "not a table"),
         ("model=1", "'model' must be a table"),
         ("optimiser.frozen=['body']", "frozen: an entry is 'body'; choose stem"),
         ("optimiser.scales.fpn=-1", "optimiser: scales of fpn is -1; a number of at least 0"),

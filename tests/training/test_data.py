@@ -217,7 +217,7 @@ def test_splits_decide_what_is_for_training(tmp_path: Path) -> None:
     train, validation, said = choose_recordings([tmp_path], DataSettings())
     assert [r.split for r in train] == ["dev-train-sim"] * 2
     assert [r.split for r in validation] == ["dev-val-sim"] * 2
-    assert "1 of 7 recordings lack labels or audio" in said[0]
+    assert "1 of 7 recordings lack labels or audio; left out (1 without labels, 0 without 4-channel audio)" in said[0]
     train, validation, _ = choose_recordings([tmp_path], DataSettings(train_splits=("other", "dev-val*")))
     assert [r.split for r in train] == ["other"] * 2
     train, validation, said = choose_recordings([tmp_path], DataSettings(validation_splits=("none",)))

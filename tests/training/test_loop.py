@@ -23,6 +23,7 @@ from sai_core.detector.models import SaiDetector, load_detector, mean_of, save_d
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.inference.networks import describe_checkpoint
 from sai_core.runs import checkpoint
+from sai_core.training import loop
 from sai_core.training.config import read_config
 from sai_core.training.loop import train
 from sai_core.workspace import SetFacts, workspace
@@ -200,9 +201,23 @@ def test_the_loss_falls(tiny_root: Path, tmp_path: Path, tiny: Configure) -> Non
     assert np.mean(losses[-8:]) < 0.6 * np.mean(losses[:4])
 
 
-def test_track_b_learns_too(tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_track_b_learns_too_in_what_the_processor_has(
+    tiny_root: Path, tmp_path: Path, tiny: Configure, monkeypatch: pytest.MonkeyPatch, *, bfloat16: bool
+) -> None:
     config = tiny("epochs=1", "data.frames_per_epoch=4", "validation.every=1", "cpu_bfloat16=true", recipe="small_b")
-    train(config, tmp_path / "run", data_roots=[tiny_root], device="cpu")
+    monkeypatch.setattr(loop, "processor_has_bfloat16", lambda: bfloat16)
+    losses, mixed = SaiDetector.losses, set[bool]()
+
+    def noted_losses(*args: Any, **options: Any) -> Any:
+        mixed.add(torch.is_autocast_enabled("cpu"))
+        return losses(*args, **options)
+
+    monkeypatch.setattr(SaiDetector, "losses", noted_losses)
+    sentences: list[str] = []
+    train(config, tmp_path / "run", data_roots=[tiny_root], device="cpu", say=sentences.append)
+    assert (True in mixed) is bfloat16  # validation is in float32 anyway
+    assert any("no instructions for bfloat16" in sentence for sentence in sentences) is not bfloat16
     rows = _rows(tmp_path / "run")
     assert [r["kind"] for r in rows] == ["train", "train", "validation"]
     assert {"fusion", "acoustic"} <= set(_status(tmp_path / "run")["rates"])
@@ -300,7 +315,7 @@ def test_a_detector_can_be_averaged_with_the_one_it_came_from(whole: Path, tmp_p
         expected = value + 0.25 if key in changed else value
         torch.testing.assert_close(mean[key], expected, rtol=2e-3, atol=2e-3)
     assert main([*words, "--share", "1.5"]) == 2
-    with pytest.raises(InputError, match="other configurations"):
+    with pytest.raises(InputError, match="different configurations"):
         mean_of(model, SaiDetector(DetectorConfig.small("B")), share=0.5)
 
 
@@ -392,7 +407,7 @@ def test_mistakes_are_told_before_a_folder_is_made(
         train(tiny(), run, device="cpu")
     with pytest.raises(InputError, match="no recording has labels"):
         train(tiny(), run, data_roots=[tmp_path], device="cpu")
-    with pytest.raises(InputError, match="is no device"):
+    with pytest.raises(InputError, match="is not a device"):
         train(tiny(), run, data_roots=[tiny_root], device="abacus")
     with pytest.raises(InputError, match="starts from given weights"):
         train(read_config("track_b", ["start.backbone=''"]), run, data_roots=[tiny_root], device="cpu")
@@ -402,7 +417,7 @@ def test_mistakes_are_told_before_a_folder_is_made(
     assert not run.exists()
     with pytest.raises(InputError, match="a run in this folder already"):
         train(tiny(), whole, data_roots=[tiny_root], device="cpu")
-    with pytest.raises(InputError, match=r"is .* the folder of a run"):
+    with pytest.raises(InputError, match=r"check that .* is the folder of a run"):
         train(None, run, device="cpu", resume=True)
 
 

@@ -12,6 +12,7 @@ import torch
 from sai_core.acoustics.features import extract
 from sai_core.acoustics.networks import load_uplam
 from sai_core.cli import main
+from sai_core.runs import watch
 
 TINY = [
     "data.blocks=1",
@@ -32,7 +33,9 @@ def test_a_run_gives_weights_that_make_maps(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "cache"))
     run = tmp_path / "run"
     settings = [item for value in TINY for item in ("--set", value)]
-    assert main(["train", "uplam", "--run", str(run), "--quiet", *settings]) == 0
+    noted = ["--note", "a first try", "--tag", "paper", "--tag", "small"]
+    assert main(["train", "uplam", "--run", str(run), "--quiet", *noted, *settings]) == 0
+    assert (watch.look(run).note, watch.look(run).tags) == ("a first try", ("paper", "small"))
     weights = run / "uplam.safetensors"
     model = load_uplam(weights)
     assert not model.config.positive
@@ -45,3 +48,9 @@ def test_a_run_gives_weights_that_make_maps(tmp_path: Path, monkeypatch: pytest.
     matrices = torch.eye(4, dtype=torch.complex64).expand(1, 9, 4, 4)
     with torch.inference_mode():
         torch.testing.assert_close(model(matrices), model.lam(model.upsample(matrices), packed=True, psd="none"))
+
+
+def test_a_run_that_does_not_begin_leaves_no_folder_with_notes(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "uplam", "--run", str(run), "--note", "x", "--set", "data.blocks=-1"]) == 2
+    assert not run.exists()

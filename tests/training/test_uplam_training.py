@@ -385,7 +385,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_sentence(tmp_path):
         ("stages.0.cells=3", "cells"),
         ("stages.0.cells=4", "coarse to fine"),
         ("seed=1.5", "seed"),
-        ("seed.x=1", "no table"),
+        ("seed.x=1", "not a table"),
     ],
 )
 def test_settings_that_make_no_sense(override, message):

@@ -109,7 +109,7 @@ def raw_columns(labels: AnnotationTable, n_frames: int, *, seed: int = 0, per_fr
 
 
 def write_raw(
-    base: Path, labels: AnnotationTable, n_frames: int, *, seed: int = 0, per_frame: int = 50
+    base: Path, labels: AnnotationTable, n_frames: int, *, seed: int = 0, per_frame: int = 50, embedding_dim: int = 0
 ) -> RawDetections:
     """Stand-in raw store under ``base`` (the folder ``raw`` of a prediction set), as the verb ``predict`` writes it."""
     key = store_key({"stand-in": str(seed)})
@@ -121,6 +121,7 @@ def write_raw(
         notes={"origin": "stand-in detections drawn from labels, no network"},
     )
     columns = raw_columns(labels, n_frames, seed=seed, per_frame=per_frame)
+    columns["embedding"] = np.random.default_rng(seed).normal(size=(n_frames * per_frame, embedding_dim))
     writer.write(0, columns)
     return writer.finish()
 

@@ -65,6 +65,23 @@ def test_mistakes_are_one_sentence(
     assert "Traceback" not in error
 
 
+def test_all_faults_are_told_before_the_search(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = sorted(path for path in (root / "labels_dev").rglob("*") if path.is_file())
+    texts = [path.read_bytes() for path in labels]
+    try:
+        for path in labels:
+            path.write_bytes(b"[1, 2]")
+        assert call(root, "--recording", "nobody") == 2
+        assert "nobody: has no raw detections" in capsys.readouterr().err
+        assert call(root) == 2
+    finally:
+        for path, text in zip(labels, texts, strict=True):
+            path.write_bytes(text)
+    said = capsys.readouterr().err
+    assert said.count("the top level is a list") == len(labels) > 1
+    assert f"{len(labels)} things are in the way" in said
+
+
 def test_no_raw_detections(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "--labels", str(root / "labels_dev"), "--raw", str(root / "labels_dev")]) == 2
     assert "predict" in capsys.readouterr().err
@@ -102,3 +119,22 @@ def test_a_set_of_the_workspace_is_tuned_from_its_own_system_and_kept_there(
         assert main([*by_name, "--name", name]) == 2
         assert words in capsys.readouterr().err
     assert [p.name for p in workspace().folder("systems").iterdir()] == ["Mine tuned.toml"]
+
+
+@pytest.mark.parametrize("verb", ["tune", "calibrate"])
+def test_a_recording_that_is_damaged_further_behind_is_told_and_the_others_are_searched(
+    verb: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "root"
+    shutil.copytree(root, copy)
+    first, second = sorted(path for path in (copy / "labels_dev").rglob("*.json") if path.is_file())
+    words = ["--raw", str(copy / "predictions/stand-in-raw"), "--json", "--quiet"]
+    first.write_text(first.read_text()[:-30])
+    assert main([verb, "--labels", str(copy / "labels_dev"), *words]) == 2
+    captured = capsys.readouterr()
+    [failure] = json.loads(captured.out)["failures"]
+    assert failure["recording"] == "fold4_room23_mix001"
+    assert f"error: {failure['recording']}: {failure['error']}" in captured.err
+    second.write_text(second.read_text()[:-30])
+    assert main([verb, "--labels", str(copy / "labels_dev"), *words]) == 2
+    assert "None of the 2 recordings can be used; the first: " in capsys.readouterr().err

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sai_core.errors import InputError
-from sai_core.geometry import direction_to_pixel
+from sai_core.geometry import direction_to_pixel, great_circle_deg
 from sai_core.metrics import evaluate, score_recording
 from sai_core.viewing.comparison import compare
-from sai_core.viewing.events import CONFUSION, FALSE_POSITIVE, MISS, error_events, peak_directions
+from sai_core.viewing.events import CONFUSION, FALSE_POSITIVE, MISS, error_events, join_errors, peak_directions
 from sai_core.viewing.player import unpack
 from tests.figures.scenes import blob, table_of, tables
 
@@ -76,10 +78,76 @@ def test_a_comparison_holds_the_metrics_own_figures():
     assert result.scores["micro"] == figures["micro"]
     scores = score_recording(labels, predictions)
     found = scores.detection_iou[result.prediction_row] >= 0.5
-    n_missed = int(np.sum(result.events[0.5].kind != FALSE_POSITIVE))
+    n_missed = int(np.sum(result.errors[0.5].kind != FALSE_POSITIVE))
     assert n_missed == len(labels) - int(found.sum())
     assert np.all(result.angle_deg[result.soft_iou > 0.5] < 15)
     header, arrays = unpack(result.encode())
     assert header["scores"] == result.scores
     np.testing.assert_array_equal(arrays["label"], result.label_row)
-    assert {"e0.25.frame", "e0.5.kind", "e0.75.prediction"} <= set(arrays)
+    assert {"e0.25.frame", "e0.5.kind", "e0.75.prediction", "j0.25.first", "j0.75.score"} <= set(arrays)
+    np.testing.assert_array_equal(arrays["j0.5.frames"], result.events[0.5].frames)
+
+
+def test_errors_of_one_source_are_one_event():
+    """Missed for six frames with a gap of three; then after four frames; another class, another place, a confusion."""
+    frames = [0, 1, 2, 6, 7, 8, 13]
+    rows = [source(k, 0, 355 + k) for k in frames]  # over the seam
+    rows += [source(k, 3, 100 + k) for k in (2, 3)] + [source(1, 0, 200)]
+    labels = table_of("r", rows)
+    predictions = table_of("r", [source(2, 5, 100, score=0.4), source(3, 5, 101, score=0.6)])
+    found = join_errors(error_events(labels, predictions, [], [], []), labels, predictions)
+    events = list(zip(found.first, found.last, found.kind, found.category, found.taken_for, found.frames, strict=True))
+    assert events == [
+        (0, 8, MISS, 0, -1, 6),
+        (1, 1, MISS, 0, -1, 1),
+        (2, 3, CONFUSION, 3, 5, 2),
+        (13, 13, MISS, 0, -1, 1),
+    ]
+    assert found.score[2] == 0.6
+    assert np.isnan(found.score[[0, 1, 3]]).all()
+    assert great_circle_deg(found.azimuth_deg[0], found.elevation_deg[0], 180 - 359.5, -0.5) < 1
+
+
+@st.composite
+def _walks(draw):
+    """Rows of sources that come and go and wander, some of one class."""
+    rows = []
+    for _ in range(draw(st.integers(0, 4))):
+        x, category = draw(st.floats(0, 359)), draw(st.integers(0, 1))
+        for frame in sorted(draw(st.sets(st.integers(0, 14), max_size=10))):
+            x += draw(st.floats(-8, 8))
+            rows.append((frame, category, x % 360))
+    return rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(_walks(), _walks(), st.integers(0, 5), st.randoms(use_true_random=False))
+def test_every_error_is_in_one_event_whatever_the_order(missed, extra, gap, random):
+    def joined(missed, extra):
+        labels = table_of("r", [source(k, c, x) for k, c, x in missed])
+        predictions = table_of("r", [source(k, c, x, score=0.5) for k, c, x in extra])
+        errors = error_events(labels, predictions, [], [], [])
+        return errors, labels, join_errors(errors, labels, predictions, gap_frames=gap)
+
+    errors, labels, events = joined(missed, extra)
+    assert events.event_of.shape == errors.frame.shape
+    assert events.frames.sum() == len(errors)
+    azimuth, elevation, _ = peak_directions(labels)
+    for event in range(len(events)):
+        members = np.flatnonzero(events.event_of == event)
+        frames = errors.frame[members]
+        assert events.frames[event] == members.size > 0
+        assert (frames.min(), frames.max()) == (events.first[event], events.last[event])
+        assert np.all(np.diff(frames) >= 1)
+        assert np.all(np.diff(frames) <= gap + 1)
+        assert np.unique(errors.kind[members]).tolist() == [events.kind[event]]
+        if events.kind[event] != FALSE_POSITIVE:
+            rows = errors.label_row[members]
+            assert np.unique(labels.category_id[rows]).tolist() == [events.category[event]]
+            steps = great_circle_deg(azimuth[rows[:-1]], elevation[rows[:-1]], azimuth[rows[1:]], elevation[rows[1:]])
+            assert np.all(steps <= 20 + 1e-6)
+    random.shuffle(missed)
+    random.shuffle(extra)
+    again = joined(missed, extra)[2]
+    for name in ("first", "last", "kind", "category", "taken_for", "frames"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(events, name))

@@ -35,7 +35,7 @@ def test_arrays_are_aligned_to_eight_bytes():
 
 
 def test_other_bytes_are_refused():
-    with pytest.raises(InputError, match="no player container"):
+    with pytest.raises(InputError, match="not a player container"):
         player.unpack(b"PNG.........")
 
 

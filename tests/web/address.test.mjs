@@ -8,13 +8,16 @@ const LAYOUTS = ["A", "B", "AB"];
 const VIEW = {
   frame: 251,
   camera: { x: 355.5, y: 60.2, z: 4 },
+  gaze: { yaw: -120.5, pitch: 33.3, fov: 75 },
+  looking: true,
   max: "predA",
   layout: "AB",
   isolate: { table: "L", category: 8, instance: 3 },
   loop: [20, 27],
   overlay: "ac.beamformer",
 };
-const PLAIN = { frame: 0, camera: { x: 180, y: 90, z: 1 }, max: null, isolate: null, loop: null, overlay: "none" };
+const SEEN = { camera: { x: 180, y: 90, z: 1 }, gaze: null, looking: false };
+const PLAIN = { frame: 0, ...SEEN, max: null, isolate: null, loop: null, overlay: "none" };
 
 test("a view comes back from its address", () => {
   for (const view of [VIEW, PLAIN, { ...PLAIN, layout: "B", isolate: { table: "A", category: 0, instance: -1 } }]) {
@@ -26,7 +29,8 @@ test("a view comes back from its address", () => {
 
 test("an address without a moment says nothing, a bare frame the whole canvas", () => {
   assert.equal(readView("?rec=x", LAYOUTS, SIZE), null);
-  const { overlay, ...rest } = PLAIN;
+  const { overlay, looking, ...rest } = PLAIN;
+  assert.equal(looking, false);
   assert.equal(overlay, "none");
   assert.deepEqual(readView("?frame=0", LAYOUTS, SIZE), rest);
 });
@@ -34,7 +38,8 @@ test("an address without a moment says nothing, a bare frame the whole canvas", 
 test("whatever an address holds, the view is one", () => {
   const odd = [
     "frame=-3", "frame=abc", "frame=1e9", "frame=", "frame=Infinity&view=z0", "view=_____", "view=sL.1", "view=r5",
-    "view=x1e400_y-7_z4", "view=z99_x%00_yNaN_l__proto___sQ.1.2_r9.3_oac.%3C_p%3Cb%3E",
+    "view=g1e400*0*90", "view=g", "view=g720.5*-95*1", "view=g1**90", "view=g1*2", "view=g-1e99*90.01*130_wx",
+    "view=x1e400_y-7_z4", "view=z99_x%00_yNaN_l__proto___s9.1.2_r9.3_oac.%3C_p%3Cb%3E",
   ];
   for (const query of odd) {
     const view = readView(`?${query}`, LAYOUTS, SIZE);
@@ -42,6 +47,8 @@ test("whatever an address holds, the view is one", () => {
     const { x, y, z } = view.camera;
     assert.ok(x >= 0 && x < 360 && z >= 1 && z <= 24, query);
     assert.ok(y >= 90 / z && y <= 180 - 90 / z, query);
+    const { yaw, pitch, fov } = view.gaze || { yaw: 0, pitch: 0, fov: 90 };
+    assert.ok(fov >= 30 && fov <= 120 && Math.abs(pitch) <= 90 && yaw >= -180 && yaw < 180, query);
     assert.equal(view.layout, undefined);
     assert.equal(view.isolate, null);
     assert.equal(view.loop, null);

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { direction, pointOf, settled, shortest, valueAt, wrap, zoomed } from "../../pages/components/web/geometry.js";
-import { smallestAt } from "../../pages/components/web/sources.js";
-import { boxOf } from "../../pages/components/web/desk_drawing.js";
+import {
+  angleBetween, direction, pointOf, settled, shortest, valueAt, wrap, zoomed,
+} from "../../pages/components/web/geometry.js";
+import { smallestAt, Sources } from "../../pages/components/web/sources.js";
+import { boxOf } from "../../pages/components/web/desk_shapes.js";
 import { SIZE } from "./helpers.mjs";
 
 test("azimuth 0 is in the middle and grows to the left", () => {
@@ -71,4 +73,22 @@ test("a box drawn over the seam has its left edge right of its right one", () =>
   assert.deepEqual(boxOf(place(370, 20), place(350, 10), 360), [350, 10, 10, 20]);
   const [left, , right] = boxOf(place(0, 0), place(400, 10), 360); // all columns, none twice
   assert.equal(wrap(Math.floor(right) + 1, 360), Math.floor(left));
+});
+
+test("the source that is meant is under the pointer or near it, over the seam too; far away none is", () => {
+  const angle = angleBetween({ azimuth: 175, elevation: 0 }, { azimuth: -175, elevation: 0 });
+  assert.ok(Math.abs(angle - 10) < 1e-9);
+  const columns = { L: { frame: [0, 0], category: [1, 2], instance: [0, 0], azimuth: [-178, 40], elevation: [0, 60] } };
+  const meant = (azimuth, elevation) => {
+    const said = [], sources = new Sources(/** @type {any} */ ({
+      cursor: pointOf(azimuth, elevation, SIZE), size: SIZE, frame: 0, shown: [], blockOf: () => null,
+      scene: { tables: ["L"], columns }, readout: { flash: (text) => said.push(text) }, prefs: { floor: "0" },
+    }));
+    let row = -1;
+    sources.isolateRow = (table, k) => (row = k);
+    sources.takeSource();
+    assert.equal(said.length, row < 0 ? 1 : 0);
+    return row;
+  };
+  assert.deepEqual([meant(170, 5), meant(60, 55), meant(-90, 0), meant(0, -80)], [0, 1, -1, -1]);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import {
-  brighten, compose, lutPixels, overBands, paintEnergy, paintLattice, paintOver, paintResidual,
+  brighten, compose, latticeLevels, lutPixels, overBands, paintEnergy, paintLattice, paintOver, paintResidual,
 } from "../../pages/components/web/painting.js";
 
 const GREY = lutPixels(Array.from({ length: 256 }, (_, v) => v.toString(16).padStart(2, "0").repeat(3)).join(""));
@@ -39,20 +39,43 @@ test("energies, residuals and layers over a picture", () => {
   assert.equal(out[1] >>> 24, 255);
 });
 
+// a step is 1 dB and 255 is the loudest value; the reference of the maximum is 5 dB below it
+const LATTICE = {
+  start: 4, stop: 7, points: 2, bands: 3, step_db: 1, ceiling_db: -20,
+  references_db: { max: -25, median: -30, low: -25, mid: -25, high: -35, 0: -25 },
+  values: Uint8Array.from([250, 0, 250, 220, 0, 0, 235, 230, 245, 240, 235, 255, 0, 0, 150, 140, 0, 0]),
+};
+const NONE = GREY[0]; // black where there is no picture below
+const byteAt = (out) => [...out].map((v) => v & 255);
+
 test("bands of the acoustic map", () => {
   assert.equal(overBands([3, 1, 9], "max"), 9);
   assert.equal(overBands([3, 1, 9], "median"), 3);
   assert.equal(overBands([3, 1, 9], "1"), 1);
-  const lattice = {
-    start: 4, stop: 6, points: 2, bands: 3, loudness: Float32Array.from([1, 0.5]),
-    values: Uint8Array.from([0, 0, 0, 0, 0, 0, 10, 200, 20, 100, 30, 40]),
-  };
+  assert.deepEqual([...latticeLevels(LATTICE, 5, "max")], [245, 255]);
+  assert.deepEqual([...latticeLevels(LATTICE, 5, "median")], [235, 240]);
+  assert.deepEqual([...latticeLevels(LATTICE, 5, "mid")], [245, 240]);
+  assert.deepEqual([...latticeLevels(LATTICE, 5, "0")], [235, 230]);
+});
+
+test("acoustic levels in decibels below the reference; nothing below the range", () => {
   const out = new Uint32Array(3), index = Uint16Array.from([1, 0, 1]);
-  const style = { lut: GREY, mode: "max", fixed: false, opacity: 1 };
-  paintLattice(out, lattice, 5, index, style);
-  assert.deepEqual([...out].map((v) => v & 255), [200, 30, 200]);
-  paintLattice(out, lattice, 5, index, { ...style, fixed: true }); // a quiet frame stays quiet
-  assert.deepEqual([...out].map((v) => v & 255), [100, 15, 100]);
-  paintLattice(out, lattice, 5, index, { ...style, mode: "rgb" });
-  assert.deepEqual([out[0] & 255, (out[0] >> 8) & 255, (out[0] >> 16) & 255], [200, 100, 40]);
+  const style = { lut: GREY, mode: "max", fixed: true, rangeDb: 20, opacity: 1, fade: false };
+  paintLattice(out, LATTICE, 4, index, style);
+  assert.deepEqual([...out], [NONE, 0xffffffff, NONE]); // 30 dB below is not drawn, 0 dB is the end of the scale
+  paintLattice(out, LATTICE, 4, index, { ...style, rangeDb: 60 });
+  assert.deepEqual(byteAt(out), [127, 255, 127]);
+  paintLattice(out, LATTICE, 6, index, style);
+  assert.deepEqual([...out], [NONE, NONE, NONE]); // 100 dB down
+  paintLattice(out, LATTICE, 6, index, { ...style, fixed: false });
+  assert.deepEqual([...out], [NONE, NONE, NONE]); // and not lifted by as much as that
+  const quiet = { ...LATTICE, values: LATTICE.values.map((v) => v && v - 35) };
+  paintLattice(out, quiet, 4, index, style);
+  assert.deepEqual([...out], [NONE, NONE, NONE]);
+  paintLattice(out, quiet, 4, index, { ...style, fixed: false });
+  assert.deepEqual(byteAt(out), [0, 255, 0]); // a quiet frame on its own scale
+  paintLattice(out, LATTICE, 5, index, { ...style, mode: "rgb" });
+  assert.deepEqual([out[1] & 255, (out[1] >> 8) & 255, (out[1] >> 16) & 255], [63, 191, 191]);
+  paintLattice(out, LATTICE, 4, index, { ...style, fade: true, rangeDb: 60 });
+  assert.deepEqual([...out].map((v) => v >>> 24), [202, 255, 202]); // faint levels let the picture through
 });

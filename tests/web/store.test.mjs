@@ -21,6 +21,21 @@ test("the least recently used block goes first, the neighbourhood of the cursor 
   assert.deepEqual([store.blocks.size, store.bytes, store.generation], [0, 0, generation + 1]);
 });
 
+test("a frame that came alone is shown until its block is here", () => {
+  const store = new Store();
+  store.still = { index: 2, start: 47, stop: 48 };
+  store.stillOf = 2;
+  assert.equal(store.showing(2, 47), store.still);
+  assert.equal(store.showing(2, 46), undefined);
+  assert.equal(store.has(2), false); // the block is still wanted, and nothing is played without it
+  store.add(block(2), 2);
+  assert.equal(store.showing(2, 47).bytes, 10);
+  assert.equal(store.still, null);
+  store.still = { index: 3, start: 60, stop: 61 };
+  store.clear();
+  assert.deepEqual([store.still, store.stillOf], [null, -1]);
+});
+
 test("lattices are bounded", () => {
   const store = new Store(100, 2, 3);
   for (let k = 0; k < 6; k++) store.addLattice(`ac.uplam.${k}`, {});

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import {
+  ALL_EVENTS, keptEvents, readFilter, sortedEvents, writtenFilter,
+} from "../../pages/components/web/events.js";
 import { jobOf, wantedBlocks } from "../../pages/components/web/requests.js";
 import { firstAt, neighbourError, rowsAt } from "../../pages/components/web/sources.js";
-import { errorRuns, laneRuns, TimeAxis } from "../../pages/components/web/timeline.js";
+import { laneRuns, TimeAxis } from "../../pages/components/web/timeline.js";
 
 test("rows of a frame by bisection", () => {
   const frames = [0, 0, 2, 2, 2, 9];
@@ -33,13 +36,32 @@ test("frames of a class become runs, sources of one class together", () => {
   assert.deepEqual(runs.get(2), [[0, 1]]);
 });
 
-test("errors of a kind and class become runs", () => {
-  const events = { frame: [0, 1, 1, 5], kind: [0, 0, 1, 0] };
-  assert.deepEqual(errorRuns(events, () => 3), [
-    { kind: 0, c: 3, from: 0, to: 2 },
-    { kind: 1, c: 3, from: 1, to: 2 },
-    { kind: 0, c: 3, from: 5, to: 6 },
-  ]);
+const EVENTS = {
+  first: [0, 3, 3, 9, 20], last: [4, 3, 5, 9, 39], kind: [0, 1, 2, 1, 0], category: [1, 1, 2, 4, 4],
+  taken_for: [-1, -1, 4, -1, -1], frames: [5, 1, 2, 1, 12], score: [NaN, 0.2, 0.9, 0.6, NaN],
+  azimuth: [0, 0, 0, 0, 0], elevation: [0, 0, 0, 0, 0],
+};
+
+test("events are filtered by kind, class, length and score, and sorted", () => {
+  const kept = (filter, floor = 0) => keptEvents(EVENTS, { ...ALL_EVENTS, ...filter }, floor);
+  assert.deepEqual(kept({}), [0, 1, 2, 3, 4]);
+  assert.deepEqual(kept({ kinds: "0" }), [0, 4]);
+  assert.deepEqual(kept({ kinds: "" }), []);
+  assert.deepEqual(kept({ category: 4 }), [2, 3, 4]); // what was taken for it too
+  assert.deepEqual(kept({ least: 3 }), [0, 2, 4]);
+  assert.deepEqual(kept({ score: "0.5..2" }), [0, 2, 3, 4]); // what was missed has no score
+  assert.deepEqual(kept({ kinds: "12", score: "0..0.5" }), [1]);
+  assert.deepEqual(kept({}, 0.5), [0, 2, 3, 4]); // what is not drawn is no false positive
+  assert.deepEqual(sortedEvents(EVENTS, kept({}), "frames"), [4, 0, 2, 1, 3]);
+  assert.deepEqual(sortedEvents(EVENTS, kept({}), "score"), [2, 3, 1, 0, 4]);
+});
+
+test("a filter goes into the address and comes back", () => {
+  const filter = { kinds: "02", category: 4, least: 5, score: "0.3..2", order: "frames" };
+  assert.deepEqual(readFilter(writtenFilter(filter)), filter);
+  assert.equal(writtenFilter({ ...ALL_EVENTS }), "");
+  const nonsense = ["", "9*1*1**time", "0*x*1**time", "0*1*1**<b>", "0*1*1*a*time"];
+  for (const text of nonsense) assert.equal(readFilter(text), null);
 });
 
 test("the time axis keeps what is under the pointer, stays inside, and follows the cursor", () => {

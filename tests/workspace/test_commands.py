@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from sai_core.cli import main
 from sai_core.dataset import open_data_root
 from sai_core.workspace import SetFacts, StoredSet, Workspace, workspace
+from sai_core.workspace.importing import import_set
 from tests.figures.scenes import write_root
 
 RECORDING = "fold4_room23_mix001"
@@ -186,3 +188,96 @@ def test_a_workspace_is_no_data_root(root: Path, capsys: pytest.CaptureFixture[s
     found = open_data_root(workspace().path)
     assert found.recordings == ()
     assert "is a workspace" in found.problems[0]
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize("kind", ["predictions", "labels"])
+def test_an_exported_set_is_imported_with_what_it_was_made_from(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, as_zip: bool
+) -> None:
+    stored = kept(root, "theirs", kind, note="a note", made_by="predict" if kind == "predictions" else "label")
+    out = tmp_path / ("away.zip" if as_zip else "away")
+    call(capsys, "sets", "export", "theirs", "--kind", kind, "--out", str(out))
+    said, err = call(capsys, "sets", "import", str(out), "--data", str(root), "--quiet", "--json")
+    facts = json.loads(said)
+    assert (facts["name"], facts["kind"], facts["made_by"], facts["note"]) == (
+        "away",
+        kind,
+        stored.facts.made_by,
+        "a note",
+    )
+    again = workspace().find(kind, "away")
+    assert set(again.files_by_split) == set(stored.files_by_split)
+    for key, file in again.files_by_split.items():
+        assert file.read_bytes() == stored.files_by_split[key].read_bytes()
+    assert again.facts.id != stored.facts.id
+    assert not err
+    _, err = call(capsys, "sets", "import", str(out), "--name", "away", code=2)
+    assert "already" in err
+
+
+def test_an_import_tells_what_it_leaves_out_and_keeps_nothing_when_it_fails(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    _, err = call(capsys, "sets", "import", str(theirs), code=2)
+    assert "no annotation file" in err
+    prediction = next((root / "predictions").rglob(f"{RECORDING}*.json"))
+    shutil.copy(prediction, theirs / f"{RECORDING}.json")
+    shutil.copy(prediction, theirs / "fold4_room1_mix009.json")
+    (theirs / "fold4_room1_mix010.json").write_text("{ broken")
+    _, err = call(capsys, "sets", "import", str(theirs), "--data", str(root), "--name", "good", "--quiet")
+    assert "Left out: fold4_room1_mix010.json" in err
+    assert "1 of 2 recordings are not in the data root" in err
+    assert set(workspace().find("predictions", "good").files) == {RECORDING, "fold4_room1_mix009"}
+    label = next((root / "labels_dev").rglob("*.json"))
+    shutil.copy(label, theirs / "fold4_room1_mix011_std.json")
+    _, err = call(capsys, "sets", "import", str(theirs), code=2)
+    assert "2 files are predictions" in err
+    assert "1 are labels" in err
+    call(capsys, "sets", "import", str(theirs), "--kind", "labels", "--name", "their labels", "--quiet")
+    assert set(workspace().find("labels", "their labels").files) == {"fold4_room1_mix011"}
+    (theirs / f"{RECORDING}.json").unlink()
+    before = sorted(p.name for p in workspace().path.rglob("*"))
+    _, err = call(
+        capsys, "sets", "import", str(theirs), "--kind", "predictions", "--data", str(root), "--name", "none", code=2
+    )
+    assert "none of its 1 recordings" in err
+    assert sorted(p.name for p in workspace().path.rglob("*")) == before
+
+
+def test_one_name_in_two_sub_folders_is_said(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label = next((root / "labels_dev").rglob(f"{RECORDING}*.json*"))
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        for place in ("x", "y"):
+            archive.write(label, f"{place}/{label.name}")
+    _, err = call(capsys, "sets", "import", str(tmp_path / "two.zip"), "--quiet")
+    assert f"1 recording name is in several sub-folders ({RECORDING} in x, y)" in err
+
+
+def test_a_passing_copy_is_not_kept_as_the_place_that_a_set_came_from(root: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    shutil.copy(next((root / "predictions").rglob(f"{RECORDING}*.json")), theirs / f"{RECORDING}.json")
+    for origin in ("", "theirs.zip"):
+        made = import_set(workspace(), theirs, name=f"from {origin or 'there'}", origin=origin)
+        assert made.stored.facts.options["imported_from"] == (origin or str(theirs))
+
+
+def test_a_zip_cannot_write_elsewhere(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prediction = next((root / "predictions").rglob(f"{RECORDING}*.json"))
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as archive:
+        archive.write(prediction, f"set/{RECORDING}.json")
+        for name in ("../../outside.json", "/outside.json", "set/../../outside.json", "C:/outside.json"):
+            archive.writestr(zipfile.ZipInfo(name), prediction.read_bytes())
+        link = zipfile.ZipInfo("set/linked.json")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    _, err = call(capsys, "sets", "import", str(tmp_path / "odd.zip"), "--quiet")
+    assert "5 entries of odd.zip point elsewhere or are links" in err
+    assert set(workspace().find("predictions", "odd").files) == {RECORDING}
+    assert not list(tmp_path.rglob("outside*"))
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "odd.zip").read_bytes()[:-40])
+    _, err = call(capsys, "sets", "import", str(tmp_path / "cut.zip"), code=2)
+    assert "neither a folder nor a .zip" in err

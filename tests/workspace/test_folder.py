@@ -178,7 +178,7 @@ def test_a_job_goes_on_with_its_own_set_alone(place: Workspace) -> None:
     for changed, word in (
         ({"checkpoint_content": "2"}, "checkpoint"),
         ({"system_toml": "n"}, "system"),
-        ({"data": "/e"}, "data folder"),
+        ({"data": "/e"}, "data root"),
         ({"options": {"floor": 0.2}}, "floor"),
     ):
         with pytest.raises(InputError, match=f"made with another {word};"):

@@ -1,22 +1,16 @@
 // @ts-check
 // Drawing on the panorama: a region is moved, or drawn anew with a box, a free line, a brush.
 
+import { discAt, boxOf, edgeLine } from "./desk_shapes.js";
 import { shortest, valueAt, wrap } from "./geometry.js";
 
 /**
  * @typedef {import("./erp_view.js").Place} Place
  * @typedef {"move" | "box" | "lasso" | "brush" | "erase"} Tool
- * @typedef {{shape: string, box?: number[], points?: number[][], radius?: number, energy?: number}} Shape
+ * @typedef {import("./desk_shapes.js").Shape} Shape
  */
 
 const LEAST_STEP = 0.7, MOST_POINTS = 5000;
-
-/** Box between two places, at most all columns; `[left, top, right, bottom]`, left > right over the seam. */
-export function boxOf(/** @type {Place} */ a, /** @type {Place} */ b, /** @type {number} */ width) {
-  const left = Math.min(a.rawX, b.rawX), right = Math.max(a.rawX, b.rawX);
-  const end = right - left >= width - 1 ? left + width - 1 : right;
-  return [wrap(left, width), Math.min(a.y, b.y), wrap(end, width), Math.max(a.y, b.y)];
-}
 
 export class Drawing {
   /** @param {import("./desk.js").Desk} desk */
@@ -79,13 +73,14 @@ export class Drawing {
     return true;
   }
 
-  /** @param {Place} at */
-  drag(at) {
+  /** @param {Place} at @param {{enclose?: (points: number[][]) => number[][]}} view  In which it is drawn. */
+  drag(at, view) {
     const { stroke, tool } = this;
     if (!stroke) return;
     if (tool === "move") {
       const { from, shift } = stroke;
-      this.shift = { az: shift.az - Math.round(at.rawX - from.rawX), el: shift.el - Math.round(at.y - from.y) };
+      const az = shift.az - Math.round(at.rawX - from.rawX); // once around is where it was
+      this.shift = { az: Math.abs(az) > 180 ? shortest(az, 360) : az, el: shift.el - Math.round(at.y - from.y) };
     } else if (tool === "box") {
       this.shapes = [{ shape: "box", box: boxOf(stroke.from, at, this.desk.size.width) }];
     } else {
@@ -94,7 +89,10 @@ export class Drawing {
         points.push([at.x, at.y]);
         stroke.last = at;
       }
-      if (tool === "lasso" && points.length > 2) this.shapes = [{ shape: "lasso", points }];
+      if (tool === "lasso" && points.length > 2) {
+        const closed = view.enclose ? view.enclose(points) : points;
+        this.shapes = [{ shape: "lasso", points: closed, ...(closed === points ? {} : { line: points }) }];
+      }
     }
     this.desk.drawn();
   }
@@ -104,50 +102,31 @@ export class Drawing {
     this.desk.drawn();
   }
 
-  /** @param {import("./desk_panorama.js").Panorama} view @param {string} accent */
+  /** What was drawn, as the server takes it. */
+  get asked() {
+    return this.shapes.map(({ shape, box, points, radius, energy }) => ({ shape, box, points, radius, energy }));
+  }
+
+  /** @param {import("./desk_scene.js").Sight} view @param {string} accent */
   draw(view, accent) {
-    const { ctx, size, scale } = view;
-    ctx.fillStyle = accent;
+    const { ctx, onSphere, pointer } = view, { size } = this.desk;
     for (const shape of this.shapes) {
-      for (const k of view.copies(1)) {
-        const offset = k * size.width;
-        ctx.strokeStyle = accent;
-        ctx.lineWidth = 2;
-        if (shape.shape === "box") {
-          const [x0, y0, x1, y1] = shape.box, right = x1 < x0 ? x1 + size.width : x1;
-          const columns = Math.floor(right) + 1 - Math.floor(x0);
-          const rows = Math.floor(Math.min(y1, size.height - 1)) + 1 - Math.floor(y0);
-          ctx.beginPath();
-          ctx.rect(view.toX(Math.floor(x0) + offset), view.toY(Math.floor(y0)), columns * scale, rows * scale);
-          this.fill(ctx);
-          continue;
-        }
-        ctx.beginPath();
-        let x = shape.points[0][0];
-        for (const [px, py] of shape.points) {
-          x += shortest(px - x, size.width);
-          ctx.lineTo(view.toX(x + offset), view.toY(py));
-        }
-        if (shape.shape === "lasso") {
-          ctx.closePath();
-          this.fill(ctx);
-          continue;
-        }
-        if (shape.points.length === 1) ctx.lineTo(view.toX(x + offset) + 0.01, view.toY(shape.points[0][1])); // a dot
-        ctx.lineCap = ctx.lineJoin = "round";
-        ctx.lineWidth = 2 * shape.radius * scale;
-        ctx.globalAlpha = shape.shape === "erase" ? 0.5 : 0.25 + 0.4 * shape.energy;
-        ctx.strokeStyle = shape.shape === "erase" ? "#000" : accent;
-        ctx.stroke();
-        ctx.globalAlpha = 1;
-        ctx.lineCap = "butt";
+      ctx.fillStyle = ctx.strokeStyle = accent;
+      ctx.lineWidth = 2;
+      if (shape.shape === "box" || shape.shape === "lasso") {
+        view.trace([edgeLine(shape, size, onSphere)]);
+        this.fill(ctx);
+        continue;
       }
+      ctx.globalAlpha = shape.shape === "erase" ? 0.5 : 0.25 + 0.4 * shape.energy;
+      if (shape.shape === "erase") ctx.fillStyle = ctx.strokeStyle = "#000";
+      view.sweep(shape.points, shape.radius);
+      ctx.globalAlpha = 1;
     }
-    if (!this.paints || !view.pointer) return;
+    if (!this.paints || !pointer) return;
+    view.trace([discAt(pointer.rawX, pointer.y, this.radius, size)]);
     ctx.lineWidth = 1.5;
     ctx.strokeStyle = "#fff";
-    ctx.beginPath();
-    ctx.arc(view.toX(view.pointer.rawX), view.toY(view.pointer.y), this.radius * scale, 0, 7);
     ctx.stroke();
   }
 

@@ -14,12 +14,17 @@ const HELP = [
   ["D", "distance: type, Enter sets it"],
   ["P, Shift P", "split at this frame, into parts"],
   ["M", "merge into the chosen instance"],
+  ["I", "a new source: draw it, Enter"],
   ["G, H", "comment, tags"],
   ["Z, Y", "undo, redo (also Ctrl)"],
   ["N", "next item without a decision"],
+  ["J", "more like this, and back"],
   ["↓ ↑", "next, previous item"],
-  ["← →", "one frame back, on"],
+  ["← →", "one frame back, forward"],
   ["Space", "play the event"],
+  ["C", "hear its source alone, or all"],
+  ["Shift V", "look around, and back"],
+  ["Shift C", "two ears (headphones)"],
   ["V B S E Q", "move, box, lasso, brush, erase"],
   ["Shift + arrows", "move the region by 1°"],
   ["Enter, Esc", "apply, drop what was drawn"],
@@ -38,8 +43,11 @@ const PLAIN = {
   y: "redo",
   n: "unresolved",
   m: "merge",
+  i: "source",
+  j: "like",
   w: "layers",
   o: "others",
+  c: "alone",
   " ": "play",
   enter: "apply",
   escape: "clear",
@@ -135,6 +143,8 @@ export class Keys {
   meaning(k, shift) {
     const { desk } = this, { ref } = desk;
     if (k === "p") return () => desk.act(shift ? "splitParts" : "split");
+    if (k === "c" && shift) return () => desk.act("ears");
+    if (k === "v" && shift) return () => desk.act("around");
     if (k in PLAIN) {
       return () => {
         if (k === "escape") ref.help.hidden = true;

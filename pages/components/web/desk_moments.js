@@ -7,7 +7,7 @@ import { Pictures } from "./store.js";
 
 const COLUMNS = ["row", "frame", "category", "instance", "azimuth", "elevation", "peak", "distance", "score"];
 const METADATA = ["frame", "category", "azimuth", "elevation", "distance"];
-const MOST_PAGES = 16, MOST_BLOCKS = 60, MOST_PICTURES = 50;
+const MOST_PAGES = 40, MOST_BLOCKS = 140, MOST_PICTURES = 60;
 
 /** @typedef {{facts: any, moment: any, rows: Record<string, any>}} Page  What is known of an item. */
 
@@ -39,7 +39,7 @@ export class Moments {
   read({ header, arrays }) {
     /** @type {Record<string, any>} */
     const rows = {};
-    for (const t of [...header.tables, "W"]) {
+    for (const t of [...header.tables, "W", ...(arrays["P.frame"] ? ["P"] : [])]) {
       const table = Object.fromEntries(COLUMNS.map((name) => [name, arrays[`${t}.${name}`]]));
       table.at = new Map(Array.from(table.row, (row, k) => [row, k]));
       if (t === "W") table.target = arrays["W.target"];
@@ -50,6 +50,8 @@ export class Moments {
       this.decode(base, arrays[`base.${index}`]);
       this.decode(work, arrays[`work.${index}`]);
     }
+    for (const [index, name] of header.previews) this.decode(name, arrays[`preview.${index}`]);
+    header.still.forEach((name, k) => this.decode(name, arrays[k ? "work.still" : "base.still"]));
     if (header.spectrogram && arrays.spectrogram) {
       const { bins, columns, name } = header.spectrogram;
       this.blocks.set(name, levelPicture(arrays.spectrogram, columns, bins, this.desk.lut));
@@ -83,6 +85,12 @@ export class Moments {
     return moment.spectrogram ? [...blocks, moment.spectrogram.name] : blocks;
   }
 
+  /** Those, and the one frame that is there before them. */
+  kept(page) {
+    if (!page || !page.moment) return [];
+    return [...this.names(page), ...page.moment.still, ...page.moment.previews.map(([, name]) => name)];
+  }
+
   /** What of the item on the screen is not here, and not on its way. */
   missing() {
     const given = (/** @type {string} */ name) => (this.tries.get(name) || 0) >= 4;
@@ -105,7 +113,7 @@ export class Moments {
       if (this.loaded.size <= MOST_PAGES) break;
       if (!near.includes(id)) this.loaded.delete(id);
     }
-    const keep = new Set(near.flatMap((id) => this.names(this.loaded.get(id) || null)));
+    const keep = new Set(near.flatMap((id) => this.kept(this.loaded.get(id) || null)));
     for (const name of this.blocks.keys()) {
       if (this.blocks.size <= MOST_BLOCKS) break;
       if (!keep.has(name)) this.blocks.delete(name);
@@ -119,11 +127,29 @@ export class Moments {
 
   /**
    * Block of a frame: `base` as the files have it, `work` with the labels as they stand.
-   * @param {"base" | "work"} kind @returns {Block | null}
+   * `preview` what accepting would fill in.
+   * @param {"base" | "work" | "preview"} kind @returns {Block | null}
    */
   block(kind, page = this.desk.page, frame = this.desk.frame) {
-    const entry = this.entry(page, frame), block = entry && this.blocks.get(entry[kind === "base" ? 1 : 2]);
-    return block && frame >= block.start && frame < block.stop ? block : null;
+    if (kind === "preview") {
+      const index = page && page.moment ? Math.floor(frame / page.moment.block_frames) : -1;
+      const [, name] = (page && page.moment && page.moment.previews.find(([n]) => n === index)) || [];
+      return this.blocks.get(name) || null;
+    }
+    const entry = this.entry(page, frame), k = kind === "base" ? 0 : 1;
+    const holds = (block) => block && frame >= block.start && frame < block.stop;
+    const whole = entry && this.blocks.get(entry[1 + k]);
+    const still = page && page.moment && this.blocks.get(page.moment.still[k]);
+    return holds(whole) ? whole : holds(still) ? still : null;
+  }
+
+  /** Whether everything that the frame on the screen shows is there: regions, predictions and picture. */
+  drawn() {
+    const { desk } = this, { page, frame } = desk, entry = this.entry();
+    if (!entry || !this.block("work")) return false;
+    if (!entry[1]) return true;
+    const base = this.block("base"), name = `${entry[1]}:${frame}`;
+    return !!base && (!base.picture(frame) || !!(this.pictures.entries.get(name) || {}).bitmap) && !!page;
   }
 
   /** Patches of the labels that a decision would change, in the frame on the screen. */

@@ -1,38 +1,23 @@
 // @ts-check
-// The panorama of the review desk: picture, energy, regions of labels and systems, metadata, what is being drawn.
+// The panorama of the review desk: the whole canvas, with what the desk lays over it.
 
 import { ErpView } from "./erp_view.js";
-import { pointOf } from "./geometry.js";
-import { compose, paintOver, Raster } from "./painting.js";
+import { shortest } from "./geometry.js";
 
 const AZIMUTH_STEPS = [10, 30, 60], ELEVATION_STEPS = [15, 30];
-const BAND = "rgba(8,10,14,.75)";
-
-/**
- * @typedef {object} Style
- * @property {number} width
- * @property {number[]} [dash]
- * @property {number} [alpha]
- * @property {boolean} [targets]  Only what a decision would change.
- * @property {{dx: number, dy: number}} [shift]
- * @property {string} [color]
- * @property {(row: number, info: any, category: number) => string} [tag]
- * @property {boolean} [above]  The tag stands over the region, else on its upper edge.
- */
 
 export class Panorama extends ErpView {
   /** @param {import("./desk.js").Desk} desk @param {HTMLCanvasElement} canvas */
   constructor(desk, canvas) {
-    super(canvas, hostOf(desk), desk.size, { maxZoom: 16 });
+    super(canvas, deskHost(desk, () => this), desk.size, { maxZoom: 16 });
     this.desk = desk;
+    this.onSphere = false;
     /** @type {import("./erp_view.js").Place | null} */
     this.pointer = null;
-    this.heat = new Raster(desk.size);
-    this.field = new Uint8Array(desk.size.width * desk.size.height);
   }
 
   draw() {
-    const { ctx, desk, size, plot } = this, { theme, moment, drawing } = desk;
+    const { ctx, desk, size, plot } = this, { theme, scene } = desk;
     this.begin(theme.panel);
     const top = this.toY(0), bottom = this.toY(size.height), picture = desk.moments.picture();
     ctx.beginPath();
@@ -41,41 +26,12 @@ export class Panorama extends ErpView {
     ctx.fillStyle = "#14161c";
     ctx.fillRect(plot.x, top, plot.w, bottom - top);
     if (picture) this.blit(picture);
-    if (desk.showHeat && this.paintHeat()) this.blit(this.heat.canvas, { alpha: 0.62, smooth: false });
+    const energies = scene.energies();
+    if (energies) this.blit(energies.canvas, { smooth: false });
     this.scales(bottom);
-    if (desk.showOthers && moment) {
-      for (const table of moment.tables) {
-        if (table === "L") continue;
-        const score = (/** @type {number} */ v) => (Number.isFinite(v) ? v.toFixed(2) : "");
-        const tag = (k, info, category) => `${table} ${desk.short(category)} ${score(info.score[k])}`;
-        this.regions("base", table, { dash: [2, 3], width: 1.6, tag });
-      }
-    }
-    if (moment && moment.version) this.regions("base", "L", { dash: [6, 4], width: 1.2, alpha: 0.75 });
-    const tag = (k, info, category) => `${desk.short(category)} #${info.instance[k]}`;
-    this.regions("work", "W", { width: 1.5, tag, above: true });
-    const { az, el } = drawing.shift;
-    if (az || el) {
-      const shift = { dx: -az, dy: -el };
-      this.regions("work", "W", { width: 2.4, targets: true, shift, color: theme.accent });
-    }
-    this.metadata();
-    drawing.draw(this, theme.accent);
+    scene.draw(this);
     this.end();
-    if (picture) return;
-    ctx.fillStyle = "#c9ced8";
-    ctx.font = `12px ${theme.font}`;
-    ctx.textAlign = "left";
-    ctx.fillText(desk.pictureMessage(), 10, Math.max(top, 0) + 18);
-  }
-
-  paintHeat() {
-    const block = this.desk.moments.block("work");
-    if (!block) return false;
-    const peak = compose(block, this.desk.frame, 0, () => true, this.field, this.size.width);
-    paintOver(this.heat.pixels, this.field, this.desk.lut, 1, 1, false);
-    this.heat.flush();
-    return peak > 0;
+    if (!picture) desk.sayPicture(ctx, Math.max(top, 0));
   }
 
   /** @param {number} bottom Of the canvas on the screen. */
@@ -98,43 +54,7 @@ export class Panorama extends ErpView {
     ctx.shadowBlur = 0;
   }
 
-  /**
-   * Regions of a table in the frame on the screen.
-   * @param {"base" | "work"} kind @param {string} table @param {Style} style
-   */
-  regions(kind, table, { width, dash = [], alpha = 1, targets = false, shift, color, tag, above = false }) {
-    const { ctx, desk, plot } = this, block = desk.moments.block(kind), info = desk.rows[table];
-    if (!block || !info) return;
-    const number = kind === "work" ? 0 : desk.moment.tables.indexOf(table);
-    for (const p of block.frames[desk.frame - block.start]) {
-      const { table: of, row } = block.patch(p);
-      if (of !== number || row < 0) continue;
-      const k = info.at.get(row), isTarget = kind === "work" && k !== undefined && !!info.target[k];
-      if (targets && !isTarget) continue;
-      const category = k === undefined ? -1 : info.category[k], ink = color || desk.color(category);
-      ctx.globalAlpha = alpha;
-      this.trace(block.outlines[p], shift);
-      const thick = isTarget && !color ? width + 1.4 : width, halo = width + (isTarget ? 3.4 : 2) - thick;
-      this.stroke(ink, { band: BAND, halo, width: thick, dash, bandDash: dash });
-      ctx.globalAlpha = 1;
-      const best = tag && k !== undefined ? this.highest(block.outlines[p]) : null;
-      if (!best) continue;
-      ctx.font = `${isTarget ? 600 : 500} 11px ${desk.theme.font}`;
-      const words = tag(k, info, category), w = ctx.measureText(words).width + 8;
-      const x = Math.min(Math.max(best.x - w / 2, 2), plot.w - w - 2);
-      const y = Math.max(best.y - (above ? 19 : 5), 2) + (above ? 0 : 8);
-      ctx.fillStyle = "rgba(10,12,17,.86)";
-      ctx.fillRect(x, y, w, 15);
-      ctx.fillStyle = ink;
-      ctx.fillRect(x, y, 3, 15);
-      ctx.fillStyle = "#f2f4f8";
-      ctx.textAlign = "left";
-      ctx.textBaseline = "alphabetic";
-      ctx.fillText(words, x + 6, y + 11);
-    }
-  }
-
-  /** Highest point of a region that has room for a tag beside it. @param {Float32Array[]} lines */
+  /** @param {Float32Array[]} lines */
   highest(lines) {
     let best = null;
     for (const line of lines) {
@@ -148,26 +68,35 @@ export class Panorama extends ErpView {
     return best;
   }
 
-  metadata() {
-    const { ctx, desk, size } = this, m = desk.rows.M;
-    for (let k = 0; m && k < m.frame.length; k++) {
-      if (m.frame[k] !== desk.frame) continue;
-      const at = pointOf(m.azimuth[k], m.elevation[k], size), y = this.toY(at.y);
-      for (const copy of this.copies()) {
-        const x = this.toX(at.x + copy * size.width);
-        ctx.beginPath();
-        ctx.moveTo(x - 7, y);
-        ctx.lineTo(x + 7, y);
-        ctx.moveTo(x, y - 7);
-        ctx.lineTo(x, y + 7);
-        this.stroke(desk.color(m.category[k]), { band: "rgba(8,10,14,.85)", halo: 2, width: 2 });
+  /** @param {import("./geometry.js").Point} point */
+  spots({ x, y }) {
+    return this.copies().map((k) => ({ x: this.toX(x + k * this.size.width), y: this.toY(y) }));
+  }
+
+  /** @param {number[][]} points @param {number} radius */
+  sweep(points, radius) {
+    const { ctx, size, scale } = this;
+    ctx.lineCap = ctx.lineJoin = "round";
+    ctx.lineWidth = 2 * radius * scale;
+    for (const k of this.copies(1)) {
+      ctx.beginPath();
+      let x = points[0][0];
+      for (const [px, py] of points) {
+        x += shortest(px - x, size.width);
+        ctx.lineTo(this.toX(x + k * size.width), this.toY(py));
       }
+      if (points.length === 1) ctx.lineTo(this.toX(x + k * size.width) + 0.01, this.toY(points[0][1])); // a dot
+      ctx.stroke();
     }
+    ctx.lineCap = "butt";
   }
 }
 
-/** @param {import("./desk.js").Desk} desk @returns {import("./erp_view.js").Host} */
-function hostOf(desk) {
+/**
+ * What the desk does with the pointer on one of its views.
+ * @param {import("./desk.js").Desk} desk @param {() => any} view @returns {import("./erp_view.js").Host}
+ */
+export function deskHost(desk, view) {
   return {
     get camera() {
       return desk.view;
@@ -178,11 +107,13 @@ function hostOf(desk) {
     },
     focus: () => desk.focus(),
     press: (at) => desk.drawing.press(at),
-    drag: (at) => desk.drawing.drag(at),
+    drag: (at) => desk.drawing.drag(at, view()),
     release: () => desk.drawing.release(),
     hover: (at) => {
-      desk.pano.pointer = at;
-      if (desk.drawing.paints) desk.paint();
+      const { drawing } = desk, { canvas } = view();
+      view().pointer = at;
+      canvas.style.cursor = drawing.tool === "move" && at && drawing.isOnTarget(at) ? "move" : "";
+      if (drawing.paints) desk.paint();
     },
   };
 }

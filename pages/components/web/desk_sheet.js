@@ -1,7 +1,7 @@
 // @ts-check
 // Text of the review desk: list, facts, decisions, what is saved. Everything goes in as text, never as HTML.
 
-import { countsWith, MOVES, openRows } from "./review_queue.js";
+import { countsWith, openRows, PASSING } from "./review_queue.js";
 import { clock } from "./words.js";
 
 export const CLASS_KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "0", "t", "l", "k"];
@@ -31,6 +31,92 @@ export class Sheet {
   constructor(desk) {
     this.desk = desk;
     this.noteTimer = undefined;
+    /** Elements of the list, and what each was made from. @type {Map<string, {node: HTMLElement, from: string}>} */
+    this.listed = new Map();
+    this.selected = "";
+    /** @type {import("./desk_listening.js").Evidence | null} */
+    this.evidence = null;
+  }
+
+  /** The list; only what has changed is made anew, for a key waits for it. */
+  rows(rows, selected, empty) {
+    const { list } = this.desk.ref, now = new Map();
+    for (const r of rows) {
+      const old = this.listed.get(r.id), from = JSON.stringify(r);
+      now.set(r.id, old && old.from === from ? old : { node: this.row(r), from });
+    }
+    const nodes = new Set(Array.from(now.values(), ({ node }) => node));
+    for (const node of Array.from(list.children)) if (!nodes.has(node)) node.remove();
+    let at = list.firstElementChild;
+    for (const node of nodes) {
+      if (node === at) at = at.nextElementSibling;
+      else list.insertBefore(node, at);
+    }
+    if (!rows.length) list.append(el("div", { class: "rv-none" }, empty));
+    for (const [id, { node }] of now) {
+      const is = String(id === selected);
+      if (node.getAttribute("aria-selected") !== is) node.setAttribute("aria-selected", is);
+    }
+    const node = (of) => (of.get(selected) || {}).node;
+    const moved = this.selected !== selected || node(now) !== node(this.listed);
+    this.listed = now;
+    this.selected = selected;
+    const here = now.get(selected);
+    list.setAttribute("aria-activedescendant", here ? here.node.id : "");
+    if (here && moved) here.node.scrollIntoView({ block: "nearest" });
+  }
+
+  row(r) {
+    const shown = r.alike ? r.alike.total : r.score;
+    return el(
+      "div",
+      {
+        class: "rv-item",
+        role: "option",
+        id: `rv-${r.id}`,
+        "data-item": r.id,
+        title: `${r.place}, frames ${r.start} to ${r.end}${r.alike ? `; ${r.alike.words}` : ""}`,
+      },
+      el(
+        "span",
+        { class: "a" },
+        el("i", { class: "dot", style: `background:${this.desk.color(r.category)}` }),
+        r.title,
+      ),
+      el(
+        "span",
+        { class: "s" },
+        r.status !== "open"
+          ? el("span", { class: `st ${r.status}` }, STATUS[r.status])
+          : el(
+              "span",
+              {},
+              el("span", { class: "meter" }, el("i", { style: `width:${Math.round(100 * shown)}%` })),
+              shown.toFixed(2),
+            ),
+      ),
+      el("span", { class: "b" }, `${r.class_name} · ${r.recording} · ${r.start}–${r.end}`),
+      r.alike && el("span", { class: "b" }, r.alike.words),
+    );
+  }
+
+  /**
+   * What a network makes of the source alone: the classes by their scores, the keys as ever; null for the usual order.
+   * @param {import("./desk_listening.js").Evidence | null} evidence
+   */
+  heard(evidence) {
+    const { classes, evidence: words } = this.desk.ref;
+    this.evidence = evidence;
+    classes.classList.toggle("scored", !!evidence);
+    for (const b of classes.children) {
+      const c = Number(b.dataset.class), share = evidence ? evidence.scores[c] : 0;
+      b.style.order = evidence ? String(evidence.order.indexOf(c)) : "";
+      b.style.setProperty("--share", `${Math.round(100 * share)}%`);
+      b.firstElementChild.textContent = evidence ? share.toFixed(2) : "";
+    }
+    const none = evidence && evidence.nothing >= 0.005 ? `; none of them ${evidence.nothing.toFixed(2)}` : "";
+    const said = evidence ? `Evidence, no decision: scores of ${evidence.by}${none}` : "";
+    if (words.textContent !== said) words.textContent = words.title = said;
   }
 
   render() {
@@ -46,6 +132,7 @@ export class Sheet {
         " left · ",
         `${n.done + n.unsure} of ${total} decided`,
         n.conflict ? ` · ${n.conflict} in conflict` : "",
+        d.alike ? " · like one item" : "",
       ),
       el(
         "div",
@@ -62,57 +149,20 @@ export class Sheet {
         el("i", { class: "conflict", style: share(n.conflict) }),
       ),
     );
-    const scroll = this.desk.ref.list.scrollTop;
-    this.desk.ref.list.replaceChildren(
-      ...rows.map((r) =>
-        el(
-          "div",
-          {
-            class: "rv-item",
-            role: "option",
-            id: `rv-${r.id}`,
-            "data-item": r.id,
-            "aria-selected": String(!!i && r.id === i.id),
-            title: `${r.place}, frames ${r.start} to ${r.end}`,
-          },
-          el(
-            "span",
-            { class: "a" },
-            el("i", { class: "dot", style: `background:${this.desk.color(r.category)}` }),
-            r.title,
-          ),
-          el(
-            "span",
-            { class: "s" },
-            r.status !== "open"
-              ? el("span", { class: `st ${r.status}` }, STATUS[r.status])
-              : el(
-                  "span",
-                  {},
-                  el("span", { class: "meter" }, el("i", { style: `width:${Math.round(100 * r.score)}%` })),
-                  r.score.toFixed(2),
-                ),
-          ),
-          el("span", { class: "b" }, `${r.class_name} · ${r.recording} · ${r.start}–${r.end}`),
-        ),
-      ),
-    );
-    this.desk.ref.list.scrollTop = scroll;
-    const here = this.desk.ref.list.querySelector("[aria-selected=true]");
-    this.desk.ref.list.setAttribute("aria-activedescendant", here ? here.id : "");
-    if (here) here.scrollIntoView({ block: "nearest" });
+    this.rows(rows, i ? i.id : "", d.empty);
     const listed = d.total - (d.rows.length - rows.length);
     this.desk.ref.more.textContent =
       d.total > d.rows.length
         ? `${d.first + 1} to ${d.first + rows.length} of ${listed}`
         : `${listed} item${listed === 1 ? "" : "s"} in this list`;
-    const mine = this.desk.waiting.filter((a) => !MOVES.includes(a.action) && a.reviewer === this.desk.reviewer).length,
+    const { waiting, reviewer } = this.desk;
+    const mine = waiting.filter((a) => !PASSING.includes(a.action) && a.reviewer === reviewer).length,
       others = this.desk.waiting.filter((a) => a.reviewer !== this.desk.reviewer);
     this.desk.ref.saved.textContent = [
       mine
         ? `${mine} not yet saved${this.desk.box.kept ? "" : " and lost if this tab is closed"}.`
         : d.saved
-          ? `${this.desk.told ? this.desk.told.replace(/\.?$/, ". ") : ""}Saved ${d.saved}.`
+          ? `${this.desk.outcome ? this.desk.outcome.replace(/\.?$/, ". ") : ""}Saved ${d.saved}.`
           : `Nothing decided by ${d.reviewer} yet.`,
       others.length
         ? `${others.length} of ${[...new Set(others.map((a) => a.reviewer))].join(", ")} wait for that name.`
@@ -134,12 +184,14 @@ export class Sheet {
           el(
             "button",
             { "data-class": String(k), title: `Make it ${c.name} (${CLASS_KEYS[k].toUpperCase()})` },
+            el("span", { class: "score" }),
             el("kbd", {}, CLASS_KEYS[k].toUpperCase()),
             el("i", { class: "dot", style: `background:${c.color}` }),
             c.short,
           ),
         ),
       );
+      this.heard(this.evidence);
     }
     if (!i) {
       this.desk.ref.head.replaceChildren(el("span", { class: "name" }, this.desk.current ? "Loading …" : d.empty));
@@ -162,8 +214,17 @@ export class Sheet {
     this.desk.ref.why.replaceChildren(
       `${i.reason} `,
       i.link && el("a", { href: i.link, target: "_blank", rel: "noopener" }, "Open in the Explorer"),
+      " ",
+      el(
+        "button",
+        { "data-act": "like", title: "The items of the same class, near in direction and alike in sound (J)" },
+        el("kbd", {}, "J"),
+        d.alike ? "Back to all" : "More like this",
+      ),
     );
-    this.desk.ref.acceptText.textContent = i.proposal;
+    const { fills } = this.desk;
+    const between = fills === null ? " Frames between filled in." : fills ? ` ${fills} between filled in.` : "";
+    this.desk.ref.acceptText.textContent = i.proposal + between;
     for (const v of ["accept", "reject", "unsure"]) {
       this.desk.root.querySelector(`[data-act=${v}]`).classList.toggle("is", i.own === v);
     }
@@ -254,7 +315,8 @@ export class Sheet {
       b.classList.toggle("on", b.dataset.tool === this.desk.drawing.tool);
       b.setAttribute("aria-pressed", b.dataset.tool === this.desk.drawing.tool);
     }
-    this.desk.ref.brushBox.hidden = !["brush", "erase"].includes(this.desk.drawing.tool);
+    this.desk.ref.lookBox.dataset.tool = this.desk.drawing.tool;
+    this.desk.ref.brushes.hidden = !this.desk.drawing.paints;
     this.desk.ref.energyBox.hidden = this.desk.drawing.tool !== "brush";
     this.desk.ref.radiusOut.textContent = `${this.desk.drawing.radius}°`;
     this.desk.ref.energyOut.textContent = this.desk.drawing.energy.toFixed(2);

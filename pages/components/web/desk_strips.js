@@ -133,6 +133,13 @@ export class Strips {
           }
         }
       }
+      if (desk.fills) {
+        this.points(desk.rows.P, band, y, x, () => {
+          ctx.strokeStyle = t.accent;
+          ctx.globalAlpha = 1;
+          return [size + 1, size + 1, 1];
+        });
+      }
       const w = desk.rows.W;
       if (w) {
         for (const pass of [0, 1]) {
@@ -162,7 +169,8 @@ export class Strips {
     } else {
       ctx.fillStyle = "#c9ced8";
       ctx.textAlign = "left";
-      ctx.fillText((desk.moment.messages || {}).audio || "No sound.", this.left + 8, y0 + h / 2);
+      const none = (desk.moment.messages || {}).audio || "No sound.";
+      ctx.fillText(desk.moment.spectrogram ? "Loading …" : none, this.left + 8, y0 + h / 2);
     }
     ctx.fillStyle = t.dim;
     ctx.textAlign = "left";

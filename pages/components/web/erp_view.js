@@ -14,9 +14,9 @@ import { clamp, settled, wrap, zoomed } from "./geometry.js";
  * @property {() => void} reset  Shows the whole canvas.
  * @property {() => void} focus
  * @property {(at: Place, event: PointerEvent) => boolean} [press]  Whether a drag is the host's own from here on.
- * @property {(at: Place) => void} [drag]  Of a drag that is the host's own.
+ * @property {(at: Place, event: PointerEvent) => void} [drag]  Of a drag that is the host's own.
  * @property {(at: Place | null, moved: boolean) => void} release  `null`: it was broken off.
- * @property {(at: Place | null) => void} hover
+ * @property {(at: Place | null, since?: number) => void} hover  `since`: time of the event.
  */
 
 export const NO_MARGIN = { left: 0, right: 0, top: 0, bottom: 0 };
@@ -99,25 +99,27 @@ export class ErpView {
 
   bind() {
     const { canvas, host } = this;
-    /** @type {{x: number, y: number, moved: boolean, own: boolean} | null} */
+    /** @type {{x: number, y: number, from: Place, moved: boolean, own: boolean} | null} */
     let drag = null;
     canvas.addEventListener("pointerdown", (e) => {
       if (e.button !== 0) return;
       canvas.setPointerCapture(e.pointerId);
       host.focus();
-      drag = { x: e.clientX, y: e.clientY, moved: false, own: !!host.press && host.press(this.under(e), e) };
+      const from = this.under(e);
+      drag = { x: e.clientX, y: e.clientY, from, moved: false, own: !!host.press && host.press(from, e) };
     });
     canvas.addEventListener("pointermove", (e) => {
       const at = this.under(e);
-      if (!drag || drag.own) host.hover(at.inside ? at : null);
+      if (!drag || drag.own) host.hover(at.inside ? at : null, e.timeStamp);
       if (!drag) return;
       const dx = e.clientX - drag.x, dy = e.clientY - drag.y;
       if (!drag.moved && !drag.own && Math.hypot(dx, dy) < 3) return;
+      const begins = !drag.moved;
       drag.moved = true;
-      if (drag.own) host.drag(at);
+      if (drag.own) host.drag(at, e);
       else {
         canvas.parentElement.classList.add("drag");
-        this.pan(-dx / this.scale, -dy / this.scale);
+        this.pull(e, drag.from, begins, dx, dy);
         drag.x = e.clientX;
         drag.y = e.clientY;
       }
@@ -135,8 +137,22 @@ export class ErpView {
     canvas.addEventListener("dblclick", () => host.reset());
     canvas.addEventListener("wheel", (e) => {
       e.preventDefault();
-      this.zoom(Math.exp(-e.deltaY * 0.0016), this.under(e));
+      this.roll(e);
     }, { passive: false });
+  }
+
+  /**
+   * The view follows the pointer.
+   * @param {PointerEvent} _event @param {Place} _from  Where the drag began.
+   * @param {boolean} _begins @param {number} dx @param {number} dy Screen pixels since the last time.
+   */
+  pull(_event, _from, _begins, dx, dy) {
+    this.pan(-dx / this.scale, -dy / this.scale);
+  }
+
+  /** @param {WheelEvent} event */
+  roll(event) {
+    this.zoom(Math.exp(-event.deltaY * 0.0016), this.under(event));
   }
 
   // ---------- drawing ----------
@@ -224,8 +240,9 @@ export class ErpView {
   /**
    * Closed lines of a region, on every copy in sight; a region of one point is a ring.
    * @param {Float32Array[]} lines @param {{dx: number, dy: number}} [shift] Canvas pixels.
+   * @param {boolean} [closed] Not of a line around a pole, which goes on in the next copy.
    */
-  trace(lines, { dx, dy } = { dx: 0, dy: 0 }) {
+  trace(lines, { dx, dy } = { dx: 0, dy: 0 }, closed = true) {
     const { ctx, size } = this;
     ctx.lineJoin = "round";
     ctx.beginPath();
@@ -235,7 +252,7 @@ export class ErpView {
         if (line.length > 2) {
           ctx.moveTo(this.toX(line[0] + offset), this.toY(line[1] + dy));
           for (let i = 2; i < line.length; i += 2) ctx.lineTo(this.toX(line[i] + offset), this.toY(line[i + 1] + dy));
-          ctx.closePath();
+          if (closed) ctx.closePath();
         } else {
           const x = this.toX(line[0] + offset), y = this.toY(line[1] + dy);
           ctx.moveTo(x + 4, y);
@@ -250,16 +267,24 @@ export class ErpView {
    * @param {string} ink
    * @param {{band: string, halo: number, width: number, dash?: number[], bandDash?: number[]}} style
    */
-  stroke(ink, { band, halo, width, dash = [], bandDash = [] }) {
-    const { ctx } = this;
-    ctx.setLineDash(bandDash);
-    ctx.strokeStyle = band;
-    ctx.lineWidth = width + halo;
-    ctx.stroke();
-    ctx.setLineDash(dash);
-    ctx.strokeStyle = ink;
-    ctx.lineWidth = width;
-    ctx.stroke();
-    ctx.setLineDash([]);
+  stroke(ink, style) {
+    banded(this.ctx, ink, style);
   }
+}
+
+/**
+ * Stroke a path over a band that sets it off.
+ * @param {CanvasRenderingContext2D} ctx @param {string} ink
+ * @param {{band: string, halo: number, width: number, dash?: number[], bandDash?: number[]}} style
+ */
+export function banded(ctx, ink, { band, halo, width, dash = [], bandDash = [] }) {
+  ctx.setLineDash(bandDash);
+  ctx.strokeStyle = band;
+  ctx.lineWidth = width + halo;
+  ctx.stroke();
+  ctx.setLineDash(dash);
+  ctx.strokeStyle = ink;
+  ctx.lineWidth = width;
+  ctx.stroke();
+  ctx.setLineDash([]);
 }

@@ -27,6 +27,16 @@ export function pointOf(azimuth, elevation, size) {
   return { x: (wrap(180 - azimuth, 360) / 360) * size.width, y: ((90 - elevation) / 180) * size.height };
 }
 
+/**
+ * Great-circle angle between two directions, degrees.
+ * @param {{azimuth: number, elevation: number}} a @param {{azimuth: number, elevation: number}} b
+ */
+export function angleBetween(a, b) {
+  const rad = Math.PI / 180, ea = a.elevation * rad, eb = b.elevation * rad;
+  const cosine = Math.sin(ea) * Math.sin(eb) + Math.cos(ea) * Math.cos(eb) * Math.cos((a.azimuth - b.azimuth) * rad);
+  return Math.acos(clamp(cosine, -1, 1)) / rad;
+}
+
 /** The way from one column to another that does not go around: in [-width / 2, width / 2). */
 export function shortest(/** @type {number} */ dx, /** @type {number} */ width) {
   return wrap(dx + width / 2, width) - width / 2;
@@ -36,7 +46,7 @@ export function shortest(/** @type {number} */ dx, /** @type {number} */ width) 
  * Whether a value of a patch is above zero under a point; patches may lie across the seam.
  * @param {{x0: number, y0: number, w: number, h: number, offset: number}} patch
  * @param {Uint8Array} values @param {Point} at @param {number} width
- * @returns {number} The value, 0 outside of the patch.
+ * @returns {number} The value, 0 outside the patch.
  */
 export function valueAt(patch, values, at, width) {
   const column = wrap(Math.floor(at.x) - patch.x0, width), row = Math.floor(at.y) - patch.y0;

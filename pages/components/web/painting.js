@@ -6,8 +6,11 @@ import { PATCH_FIELDS } from "./protocol.js";
 /**
  * @typedef {import("./geometry.js").Size} Size
  * @typedef {object} Lattice  Acoustic maps of a block of frames.
- * @property {Uint8Array} values  Frame after frame, band after band, point after point.
- * @property {Float32Array} loudness  Of each frame, relative to the recording's loudest.
+ * @property {Uint8Array} values  Frame after frame, band after band, point after point: levels, 255 for the loudest of
+ *   the recording, 0 for nothing.
+ * @property {number} step_db  Decibels of a level.
+ * @property {number} ceiling_db  What 255 stands for.
+ * @property {Record<string, number>} references_db  0 dB of the picture for each way of putting bands together.
  * @property {number} start
  * @property {number} stop
  * @property {number} points
@@ -121,27 +124,55 @@ export function overBands(/** @type {number[]} */ values, /** @type {string} */ 
   return values[Number(mode)];
 }
 
+/** Where every frame has its own scale it is lifted by so much at most: what is left of a silence stays dark. */
+export const MOST_LIFT_DB = 40;
+const THIRDS = ["low", "mid", "high"];
+
 /**
- * Acoustic maps of the lattice through the table that says which point each pixel shows.
+ * Levels of a frame over its bands, a byte for each point.
+ * @param {Lattice} lattice @param {number} frame @param {string} name `max`, `median`, a band's number, or a third.
+ */
+export function latticeLevels(lattice, frame, name) {
+  const { points, bands, values } = lattice, base = (frame - lattice.start) * bands * points, third = bands / 3;
+  const k = THIRDS.indexOf(name), [from, to] = k < 0 ? [0, bands] : [k * third, (k + 1) * third];
+  const out = new Uint8Array(points), each = new Array(to - from);
+  for (let n = 0; n < points; n++) {
+    for (let b = from; b < to; b++) each[b - from] = values[base + b * points + n];
+    out[n] = overBands(each, k < 0 ? name : "max");
+  }
+  return out;
+}
+
+/**
+ * The level that is 0 dB: the recording's reference, or the frame's own peak.
+ * @param {Lattice} lattice @param {string} name @param {Uint8Array} levels Of the frame. @param {boolean} fixed
+ */
+export function latticeTop(lattice, name, levels, fixed) {
+  const reference = 255 - (lattice.ceiling_db - lattice.references_db[name]) / lattice.step_db;
+  if (fixed) return reference;
+  return Math.max(levels.reduce((peak, v) => Math.max(peak, v), 0), reference - MOST_LIFT_DB / lattice.step_db);
+}
+
+/**
+ * Acoustic maps of the lattice through the table that says which point each pixel shows. What is below the range is not
+ * drawn at all.
  * @param {Uint32Array} out @param {Lattice} lattice
  * @param {number} frame @param {Uint16Array} index
- * @param {{lut: Uint32Array, mode: string, fixed: boolean, opacity: number}} style `fixed`: a quiet frame stays quiet.
+ * @param {{lut: Uint32Array, mode: string, fixed: boolean, rangeDb: number, opacity: number, fade?: boolean}} style
+ *   `fixed`: one scale for the recording; `fade`: over a picture, which faint levels let through.
  */
-export function paintLattice(out, lattice, frame, index, { lut, mode, fixed, opacity }) {
-  const { points, bands, values } = lattice, k = frame - lattice.start, base = k * bands * points;
-  const gain = fixed ? lattice.loudness[k] : 1, third = bands / 3;
-  const colours = new Uint32Array(points), each = new Array(bands);
+export function paintLattice(out, lattice, frame, index, { lut, mode, fixed, rangeDb, opacity, fade = true }) {
+  const { points } = lattice, span = rangeDb / lattice.step_db;
+  const colours = new Uint32Array(points).fill(fade ? 0 : lut[0]);
+  const shown = (mode === "rgb" ? THIRDS : [mode]).map((name) => {
+    const levels = latticeLevels(lattice, frame, name), top = latticeTop(lattice, name, levels, fixed);
+    return Uint8Array.from(levels, (v) => (v ? 255 * Math.min(Math.max((v - top) / span + 1, 0), 1) : 0));
+  });
   for (let n = 0; n < points; n++) {
-    for (let b = 0; b < bands; b++) each[b] = values[base + b * points + n] * gain;
-    if (mode === "rgb") {
-      const mean = (/** @type {number} */ from) => each.slice(from, from + third).reduce((s, v) => s + v, 0) / third;
-      const r = mean(0), g = mean(third), b = mean(2 * third);
-      const colour = (Math.round(b) << 16) | (Math.round(g) << 8) | Math.round(r);
-      colours[n] = withAlpha(colour, opacity * Math.min(1, Math.max(r, g, b) / 140));
-      continue;
-    }
-    const v = Math.min(255, Math.round(overBands(each, mode)));
-    colours[n] = withAlpha(lut[v], opacity * Math.min(1, 0.1 + v / 110));
+    const values = shown.map((part) => part[n]), v = Math.max(...values);
+    if (!v) continue;
+    const colour = mode === "rgb" ? (values[2] << 16) | (values[1] << 8) | values[0] : lut[v];
+    colours[n] = withAlpha(colour, opacity * (fade ? Math.min(1, v / 160) : 1));
   }
   for (let i = 0; i < out.length; i++) out[i] = colours[index[i]];
 }

@@ -2,12 +2,18 @@
 // One panel of the player: title, colour scale, axes, outlines, tags, crosshair.
 
 import { ErpView } from "./erp_view.js";
+import { pointOf, shortest } from "./geometry.js";
+import { gazeAt, traceEdge } from "./look_view.js";
 import { Raster } from "./painting.js";
+import { PanelHead } from "./panel_head.js";
+import { drawTags } from "./tags.js";
 
 export const MARGIN = { left: 32, right: 4, top: 1, bottom: 17 };
 const AZIMUTH_STEPS = [5, 10, 15, 30, 60, 90], ELEVATION_STEPS = [5, 10, 15, 30, 45];
 
 /**
+ * @typedef {import("./erp_view.js").Place} Place
+ * @typedef {import("./look_view.js").LookView} LookView
  * @typedef {object} Outline
  * @property {Float32Array[]} lines
  * @property {string} color
@@ -22,34 +28,21 @@ export class Panel extends ErpView {
   /** @param {import("./player.js").Player} player @param {string} kind */
   constructor(player, kind) {
     const canvas = document.createElement("canvas");
-    super(canvas, hostOf(player), player.size, { maxZoom: player.maxZoom, margin: MARGIN });
+    super(canvas, hostOf(player, kind), player.size, { maxZoom: player.maxZoom, margin: MARGIN });
     this.player = player;
     this.kind = kind;
-    this.box = document.createElement("div");
-    this.box.className = "panel";
-    this.box.dataset.kind = kind;
-    const head = document.createElement("div");
-    head.className = "ph";
-    this.key = document.createElement("button");
-    this.key.className = "k";
-    this.key.onclick = () => player.maximise(kind);
-    this.title = document.createElement("span");
-    this.title.className = "t";
-    this.sub = document.createElement("span");
-    this.sub.className = "s";
-    this.bar = document.createElement("canvas");
-    head.append(this.key, this.title, this.sub, this.bar);
-    canvas.setAttribute("role", "img");
-    this.box.append(head, canvas);
+    this.head = new PanelHead(player, kind, canvas);
+    this.head.title.onclick = () => lookAlone(player, kind);
     this.raster = new Raster(player.size);
   }
 
   /**
    * @param {number} x @param {number} y @param {number} width
    * @param {number} height Of the canvas, without the title.
+   * @param {number} spare Free width to the right, which a long title may use.
    */
-  place(x, y, width, height) {
-    Object.assign(this.box.style, { left: `${x}px`, top: `${y}px`, width: `${width}px` });
+  place(x, y, width, height, spare = 0) {
+    this.head.place(x, y, width, spare);
     this.resize(width, height);
   }
 
@@ -78,6 +71,9 @@ export class Panel extends ErpView {
       }
       if (tags) this.tags(outlines);
     }
+    const ring = player.hearing.ring();
+    if (ring) this.heard(ring);
+    if (player.lookOn) this.gaze(player.lookOn, light);
     if (player.cursor) this.cross(player.cursor, light);
     this.end();
     ctx.strokeStyle = theme.line;
@@ -105,13 +101,9 @@ export class Panel extends ErpView {
     for (const t of el) ctx.fillText(t.text, plot.x - 4, Math.min(Math.max(t.p, plot.y + 5), plot.y + plot.h - 5));
   }
 
-  // Tags stand beside their region, where they hide no earlier tag and as little as possible of other regions. A region
-  // over the seam is seen at both ends and named once, where more of it is in sight.
+  // A region over the seam is seen at both ends and named once, where more of it is in sight.
   tags(outlines) {
-    const { ctx, plot, player } = this, placed = [], regions = [], { width } = this.size, narrow = plot.w < 330;
-    ctx.font = `500 11px ${player.theme.font}`;
-    ctx.textBaseline = "middle";
-    ctx.textAlign = "left";
+    const { plot, player } = this, regions = [], { width } = this.size;
     for (const o of outlines) {
       if (!o.lines.length) continue;
       let x0 = 1e9, x1 = -1e9, y0 = 1e9, y1 = -1e9;
@@ -125,7 +117,8 @@ export class Panel extends ErpView {
       }
       let named = null, most = -1;
       for (const k of this.copies(1)) {
-        const r = { a: this.toX(x0 + k * width), b: this.toX(x1 + k * width), t: this.toY(y0), u: this.toY(y1), o };
+        const a = this.toX(x0 + k * width), b = this.toX(x1 + k * width);
+        const r = { a, b, t: this.toY(y0), u: this.toY(y1), o, named: false };
         if (r.b < plot.x || r.a > plot.x + plot.w || r.u < plot.y || r.t > plot.y + plot.h) continue;
         const seen = Math.min(r.b, plot.x + plot.w) - Math.max(r.a, plot.x);
         regions.push(r);
@@ -136,46 +129,88 @@ export class Panel extends ErpView {
       }
       if (named) named.named = true;
     }
-    const overlap = (x, y, w, h, a, t, b, u) =>
-      Math.max(0, Math.min(x + w, b) - Math.max(x, a)) * Math.max(0, Math.min(y + h, u) - Math.max(y, t));
-    for (const { a, b, t, u, o, named } of regions) {
-      const text = narrow ? o.brief : o.tag;
-      if (!named || !text || !o.tag) continue;
-      const w = Math.ceil(ctx.measureText(text).width) + 15, h = 17, m = (a + b) / 2;
-      const spots = [
-        [m - w / 2, t - h - 3],
-        [m - w / 2, u + 3],
-        [b + 3, (t + u - h) / 2],
-        [a - w - 3, (t + u - h) / 2],
-        [a, t - 2 * h - 5],
-        [b - w, u + h + 5],
-        [m - w / 2, t - 3 * h - 7],
-        [m - w / 2, u + 2 * h + 7],
-      ];
-      let best = null, least = 1e9;
-      for (const [sx, sy] of spots) {
-        const x = Math.min(Math.max(sx, plot.x + 2), plot.x + plot.w - w - 2);
-        const y = Math.min(Math.max(sy, plot.y + 2), plot.y + plot.h - h - 2);
-        let cost = Math.abs(x - sx) + Math.abs(y - sy);
-        for (const r of placed) cost += overlap(x, y, w, h, r.x, r.y, r.x + r.w, r.y + r.h) * 4;
-        for (const r of regions) cost += overlap(x, y, w, h, r.a, r.t, r.b, r.u) * 0.6;
-        if (cost < least) {
-          least = cost;
-          best = { x, y, w, h };
-          if (cost === 0) break;
-        }
-      }
-      if (least > 2500) continue; // better no tag than an unreadable heap: the list names every source
-      placed.push(best);
-      ctx.fillStyle = "rgba(12,14,20,.82)";
+    drawTags(this.ctx, plot, player.theme.font, regions);
+  }
+
+  // Where is listened to, and how wide: a tint of the side that is heard, stronger along its edge.
+  heard({ line, closed, at, dashed, side }) {
+    const { ctx, player, size, plot } = this;
+    if (side) {
+      ctx.save();
       ctx.beginPath();
-      ctx.roundRect(best.x, best.y, w, h, 3.5);
-      ctx.fill();
-      ctx.fillStyle = o.bright;
-      ctx.fillRect(best.x + 4, best.y + 4, 3, h - 8);
-      ctx.fillStyle = "#f4f5f7";
-      ctx.fillText(text, best.x + 11, best.y + h / 2 + 0.5);
+      for (const k of this.copies(1)) {
+        const first = this.toX(line[0] + k * size.width);
+        ctx.moveTo(first, this.toY(line[1]));
+        for (let i = 2; i < line.length; i += 2) ctx.lineTo(this.toX(line[i] + k * size.width), this.toY(line[i + 1]));
+        if (!closed) {
+          const y = this.toY(side === "up" ? 0 : size.height);
+          ctx.lineTo(this.toX(line[line.length - 2] + k * size.width), y);
+          ctx.lineTo(first, y);
+        }
+        ctx.closePath();
+      }
+      if (side === "out") ctx.rect(plot.x, plot.y, plot.w, plot.h);
+      ctx.clip("evenodd");
+      ctx.fillStyle = ctx.strokeStyle = player.theme.accent;
+      ctx.globalAlpha = 0.08;
+      ctx.fillRect(plot.x, plot.y, plot.w, plot.h);
+      ctx.globalAlpha = 0.22;
+      ctx.lineWidth = 18;
+      this.trace([line], undefined, closed);
+      ctx.stroke();
+      ctx.restore();
     }
+    const { x, y } = pointOf(at.azimuth, at.elevation, size);
+    const style = { band: "rgba(0,0,0,.55)", halo: 2, width: 1.8, dash: dashed ? [2, 4] : [] };
+    this.trace([line], undefined, closed);
+    this.stroke(player.theme.accent, style);
+    this.trace([Float32Array.of(x, y)]);
+    this.stroke(player.theme.accent, style);
+  }
+
+  /** Where one looks in the view around: its edge, and its middle. @param {LookView} view @param {boolean} light */
+  gaze(view, light) {
+    const { ctx, player, size, plot } = this, half = plot.w / 2 / this.scale, { x: at } = player.view;
+    const style = { band: light ? "rgba(255,255,255,.8)" : "rgba(0,0,0,.55)", halo: 1.8, width: 1.3 };
+    ctx.beginPath();
+    const toX = (/** @type {number} */ x) => this.toX(x), toY = (/** @type {number} */ y) => this.toY(y);
+    traceEdge(ctx, view.edge, size.width, toX, toY, [at - half, at + half]);
+    this.stroke(light ? player.theme.fg : "#fff", style);
+    const middle = pointOf(player.gaze.yaw, player.gaze.pitch, size);
+    ctx.beginPath();
+    for (const k of this.copies()) {
+      const x = toX(middle.x + k * size.width), y = toY(middle.y);
+      ctx.moveTo(x + 4, y);
+      ctx.arc(x, y, 4, 0, 7);
+    }
+    ctx.fillStyle = player.theme.accent;
+    ctx.fill();
+    this.stroke("#fff", style);
+  }
+
+  /** Whether a place is on the view's edge or middle, by which one takes hold of it. @param {Place} at */
+  onGaze(at) {
+    const view = this.player.lookOn;
+    if (!view) return false;
+    const { size } = this, { gaze } = this.player, { line } = view.edge, near = 6 / this.scale;
+    const middle = pointOf(gaze.yaw, gaze.pitch, size);
+    const off = (/** @type {number} */ x, /** @type {number} */ y) =>
+      Math.hypot(shortest(x - at.x, size.width), y - at.y);
+    if (off(middle.x, middle.y) < 1.5 * near) return true;
+    for (let i = 2; i < line.length; i += 2) {
+      // distance to the middle of a step is enough: steps are short
+      const dx = line[i] - line[i - 2], dy = line[i + 1] - line[i - 1];
+      const steps = Math.ceil(Math.hypot(dx, dy) / near);
+      for (let k = 0; k <= steps; k++) {
+        if (off(line[i - 2] + (dx * k) / steps, line[i - 1] + (dy * k) / steps) < near) return true;
+      }
+    }
+    return false;
+  }
+
+  /** The panel as a picture. */
+  picture() {
+    return this.canvas;
   }
 
   cross(c, light) {
@@ -220,38 +255,27 @@ export class Panel extends ErpView {
       ctx.fillText(line, plot.x + plot.w / 2, plot.y + plot.h / 2 + (i - (lines.length - 1) / 2) * 19),
     );
   }
-
-  // Colour scale in the title row.
-  legend(lut, ticks) {
-    const c = this.bar, dpr = window.devicePixelRatio || 1, theme = this.player.theme;
-    const w = lut ? 150 : 0, h = 20;
-    c.style.width = `${w}px`;
-    c.style.height = `${h}px`;
-    c.width = w * dpr;
-    c.height = h * dpr;
-    if (!lut) return;
-    const ctx = c.getContext("2d");
-    ctx.scale(dpr, dpr);
-    const x0 = 26, n = 98;
-    for (let i = 0; i < n; i++) {
-      const v = lut[Math.round((i / (n - 1)) * (lut.length - 1))];
-      ctx.fillStyle = `rgb(${v & 255},${(v >> 8) & 255},${(v >> 16) & 255})`;
-      ctx.fillRect(x0 + i, 6, 1.5, 8);
-    }
-    ctx.strokeStyle = theme.line;
-    ctx.strokeRect(x0 - 0.5, 5.5, n + 1.5, 9);
-    ctx.font = `10.5px ${theme.font}`;
-    ctx.fillStyle = theme.dim;
-    ctx.textBaseline = "middle";
-    ctx.textAlign = "right";
-    ctx.fillText(ticks[0], x0 - 4, 10.5);
-    ctx.textAlign = "left";
-    ctx.fillText(ticks[1], x0 + n + 5, 10.5);
-  }
 }
 
-/** @param {import("./player.js").Player} player @returns {import("./erp_view.js").Host} */
-function hostOf(player) {
+/**
+ * One of the small multiples becomes the system that is looked at.
+ * @param {import("./player.js").Player} player @param {string} kind
+ */
+function lookAlone(player, kind) {
+  if (player.layout !== "ALL" || !kind.startsWith("pred")) return false;
+  player.setLayout(kind.slice(-1));
+  return true;
+}
+
+/** @param {import("./player.js").Player} player @param {string} kind @returns {import("./erp_view.js").Host} */
+export function hostOf(player, kind) {
+  /** From the place that was taken hold of to where one looks. @type {{dx: number, dy: number} | null} */
+  let held = null;
+  let begins = false;
+  const turn = (/** @type {Place} */ at) => {
+    player.turn(gazeAt({ x: at.rawX + held.dx, y: at.y + held.dy }, player.size), begins);
+    begins = false;
+  };
   return {
     get camera() {
       return player.view;
@@ -259,9 +283,28 @@ function hostOf(player) {
     look: (camera) => player.look(camera),
     reset: () => player.resetView(),
     focus: () => player.focus(),
-    release: (at, moved) => {
-      if (!moved && at) player.sources.pick(at.inside ? at : null);
+    press: (at, event) => {
+      if (kind === "look" || !player.lookOn || !at.inside) return false;
+      const { gaze, size } = player, middle = pointOf(gaze.yaw, gaze.pitch, size);
+      if (event.shiftKey) held = { dx: 0, dy: 0 };
+      else if (!player.panels.get(kind).onGaze(at)) return false;
+      else held = { dx: shortest(middle.x - at.x, size.width), dy: middle.y - at.y };
+      begins = true;
+      if (event.shiftKey) turn(at);
+      return true;
     },
-    hover: (at) => player.hover(at),
+    drag: (at) => turn(at),
+    release: (at, moved) => {
+      const turned = !!held;
+      held = null;
+      if (turned || moved || !at || lookAlone(player, kind)) return;
+      if (at.inside && player.hearing.click(at)) return;
+      player.sources.pick(at.inside ? at : null);
+    },
+    hover: (at, since) => {
+      const panel = player.panels.get(kind);
+      if (kind !== "look") panel.canvas.style.cursor = at && panel.onGaze(at) ? "move" : "";
+      player.hover(at, since);
+    },
   };
 }

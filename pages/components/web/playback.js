@@ -2,6 +2,8 @@
 // Sound of consecutive blocks without gaps, and the clock that it gives: what is heard says which frame is shown.
 
 const AHEAD_S = 1.2; // how far sound is queued
+const JOINS_AFTER_S = 0.01; // when sound that is late joins in
+const LEAST_AHEAD_S = 0.05; // what must be queued of a lane that is relied upon
 
 /** @typedef {{frame0: number, t0: number, speed: number, fps: number}} Start  Where and when it was started. */
 
@@ -29,23 +31,113 @@ export function step(position, { loop, nFrames, has }) {
 
 /**
  * Sixteen-bit samples as a buffer of sound.
- * @param {BaseAudioContext} context @param {Int16Array} samples @param {number} rate
+ * @param {BaseAudioContext} context @param {Int16Array} samples Channel after channel. @param {number} rate
+ * @param {{first?: number, channels?: number, scale?: number}} [how] First sample that is taken; what full scale is.
  */
-export function bufferOf(context, samples, rate) {
-  const buffer = context.createBuffer(1, Math.max(samples.length, 1), rate), channel = buffer.getChannelData(0);
-  for (let i = 0; i < samples.length; i++) channel[i] = samples[i] / 32768;
+export function bufferOf(context, samples, rate, { first = 0, channels = 1, scale = 32767 / 32768 } = {}) {
+  const length = samples.length / channels, n = Math.max(length - first, 1), factor = scale / 32767;
+  const buffer = context.createBuffer(channels, n, rate);
+  for (let k = 0; k < channels; k++) {
+    const channel = buffer.getChannelData(k), from = k * length + first;
+    for (let i = 0; i < length - first; i++) channel[i] = samples[from + i] * factor;
+  }
   return buffer;
+}
+
+/**
+ * @typedef {object} Piece  Sound of a block.
+ * @property {number} start @property {number} stop  Frames.
+ * @property {Int16Array} samples @property {number} [channels] @property {number} [scale]
+ */
+
+/** Sound of consecutive blocks on its way to a node of the graph, by the clock of the {@link Sound} that it is of. */
+export class Lane {
+  /** @param {(frame: number) => Piece | null | undefined} pieceOf @param {() => AudioNode} input */
+  constructor(pieceOf, input) {
+    this.pieceOf = pieceOf;
+    this.input = input;
+    /** @type {AudioBufferSourceNode[]} */
+    this.sources = [];
+    this.next = 0;
+    /** What is queued without a gap, in seconds of the context. */
+    this.begins = this.ends = 0;
+  }
+
+  /** Whether it sounds now and goes on to do so. @param {number} now */
+  sounds(now) {
+    return this.begins <= now && this.ends > now + LEAST_AHEAD_S;
+  }
+
+  /** Queue the blocks at hand, a little ahead of what is heard. @param {Sound} sound */
+  pump({ context, from, rate }) {
+    while (true) {
+      const now = context.currentTime;
+      // what came too late is not played, and what follows joins in where it should be
+      this.next = Math.max(this.next, Math.floor(positionAt(now, from)));
+      const at = timeOf(this.next, from);
+      if (at > now + AHEAD_S) return;
+      const piece = this.pieceOf(this.next);
+      if (!piece || piece.samples.length === 0) return;
+      const { channels, scale } = piece, first = ((this.next - piece.start) * rate) / from.fps;
+      const source = context.createBufferSource();
+      source.buffer = bufferOf(context, piece.samples, rate, { first, channels, scale });
+      source.playbackRate.value = from.speed;
+      source.connect(this.input());
+      // at a time to come, so that it is exactly where it should be
+      const begins = at < now ? now + JOINS_AFTER_S : at;
+      if (begins > at) source.start(begins, (begins - at) * from.speed);
+      else source.start(at);
+      source.onended = () => {
+        this.sources = this.sources.filter((playing) => playing !== source);
+      };
+      this.sources.push(source);
+      if (begins > this.ends + 1e-6) this.begins = begins;
+      this.ends = timeOf(piece.stop, from);
+      this.next = piece.stop;
+    }
+  }
+
+  /** Let go of what is queued: something else is to sound here. @param {number} when It ends. */
+  drop(when) {
+    for (const source of this.sources) {
+      source.onended = () => source.disconnect();
+      source.stop(when);
+    }
+    this.sources = [];
+    this.next = this.begins = this.ends = 0;
+  }
+
+  /** @param {number} frame From which on it is to sound. */
+  stop(frame = 0) {
+    for (const source of this.sources) {
+      source.onended = null;
+      try {
+        source.stop();
+      } catch {
+        /* not started yet */
+      }
+      source.disconnect();
+    }
+    this.sources = [];
+    this.next = frame;
+    this.begins = this.ends = 0;
+  }
 }
 
 export class Sound {
   constructor() {
-    /** @type {AudioBufferSourceNode[]} */
-    this.sources = [];
     /** @type {AudioContext | null} */
     this.context = null;
     this.muted = false;
     this.turn = 0;
     this.from = { frame0: 0, t0: 0, speed: 1, fps: 10 };
+    this.rate = 0;
+    /** What is played beside the plain sound. @type {Lane[]} */
+    this.lanes = [];
+    this.plainLane = new Lane((frame) => {
+      const block = this.blockOf(frame);
+      return block && block.audio && { start: block.start, stop: block.stop, samples: block.audio };
+    }, () => this.plain);
   }
 
   /**
@@ -60,14 +152,8 @@ export class Sound {
     this.audible = audible;
     this.blockOf = blockOf;
     this.rate = rate;
-    this.next = frame;
     if (audible) {
-      // a context at the recordings' rate: no per-block resampling, hence no clicks at block borders
-      this.context ||= new AudioContext({ sampleRate: rate });
-      if (!this.gain) {
-        this.gain = this.context.createGain();
-        this.gain.connect(this.context.destination);
-      }
+      this.open(rate);
       this.gain.gain.value = this.muted ? 0 : 1;
       if (this.context.state !== "running") {
         await Promise.race([this.context.resume(), new Promise((resolve) => setTimeout(resolve, 400))]);
@@ -76,9 +162,25 @@ export class Sound {
       if (/** @type {string} */ (this.context.state) !== "running") this.audible = false; // refused: keep playing
     }
     this.from = { frame0: frame, t0: this.audible ? this.context.currentTime + 0.05 : this.now, speed, fps };
+    for (const lane of this.all) lane.stop(frame);
     this.running = true;
     this.pump();
     return true;
+  }
+
+  /** The context and the gains that everything goes through. @param {number} rate */
+  open(rate) {
+    // a context at the recordings' rate: no per-block resampling, hence no clicks at block borders
+    this.context ||= new AudioContext({ sampleRate: rate });
+    if (this.gain) return;
+    this.gain = this.context.createGain();
+    this.gain.connect(this.context.destination);
+    this.plain = this.context.createGain();
+    this.plain.connect(this.gain);
+  }
+
+  get all() {
+    return [this.plainLane, ...this.lanes];
   }
 
   get now() {
@@ -87,25 +189,8 @@ export class Sound {
 
   /** Queue the sound of the blocks at hand, a little ahead of what is heard. */
   pump() {
-    while (this.running && this.audible) {
-      const at = timeOf(this.next, this.from);
-      if (at > this.context.currentTime + AHEAD_S) return;
-      const block = this.blockOf(this.next);
-      if (!block || !block.audio || block.audio.length === 0) return;
-      const first = ((this.next - block.start) * this.rate) / this.from.fps;
-      const source = this.context.createBufferSource();
-      source.buffer = bufferOf(this.context, block.audio.subarray(first), this.rate);
-      source.playbackRate.value = this.from.speed;
-      source.connect(this.gain);
-      const late = this.context.currentTime - at;
-      if (late > 0) source.start(0, late * this.from.speed);
-      else source.start(at);
-      source.onended = () => {
-        this.sources = this.sources.filter((other) => other !== source);
-      };
-      this.sources.push(source);
-      this.next = block.stop;
-    }
+    if (!this.running || !this.audible) return;
+    for (const lane of this.all) lane.pump(this);
   }
 
   /** Position in frames (fractional) of what is heard now. */
@@ -124,16 +209,7 @@ export class Sound {
   stop() {
     this.running = false;
     this.turn += 1;
-    for (const source of this.sources) {
-      source.onended = null;
-      try {
-        source.stop();
-      } catch {
-        /* not started yet */
-      }
-      source.disconnect();
-    }
-    this.sources = [];
+    for (const lane of this.all) lane.stop();
   }
 
   close() {

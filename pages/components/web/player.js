@@ -1,15 +1,19 @@
 // @ts-check
 // The viewer of a recording: its state, and what holds its parts together.
 
-import { isAt, readView, replaceAddress, withView } from "./address.js";
+import { isAt, readView, replaceAddress, stepAddress, withView } from "./address.js";
 import { Controls, storedPrefs } from "./controls.js";
+import { ALL_EVENTS, EventList, MATCHING } from "./events.js";
+import { ahead, settledGaze } from "./gaze.js";
+import { Hearing } from "./hearing.js";
+import { firstLayout, layoutsOf, systemsIn } from "./layouts.js";
 import { levelPicture, lutPixels } from "./painting.js";
 import { Sound } from "./playback.js";
 import { inflate, unpack } from "./protocol.js";
 import { Readout } from "./readout.js";
 import { Requests } from "./requests.js";
 import { neighbourError, Sources } from "./sources.js";
-import { LAYOUTS, Stage } from "./stage.js";
+import { Stage } from "./stage.js";
 import { Store } from "./store.js";
 import { readTheme } from "./theme.js";
 import { Timeline } from "./timeline.js";
@@ -22,9 +26,16 @@ import { Transport } from "./transport.js";
 const lastFrames = new Map();
 
 export class Player {
-  /** @param {HTMLElement} host Element that Streamlit gives the component. */
-  constructor(host) {
+  /**
+   * @param {HTMLElement} host Element that Streamlit gives the component.
+   * @param {boolean} [embedded] In somebody else's page: keys count where the player has the focus, and the address is
+   *   not its own.
+   */
+  constructor(host, embedded = false) {
     this.host = host;
+    this.embedded = embedded;
+    /** Told of all that an address would hold, where there is none. */
+    this.moved = () => {};
     /** @type {any} */
     this.root = host.querySelector(".sx");
     this.root.player = this;
@@ -39,6 +50,7 @@ export class Player {
     this.readout = new Readout(this);
     this.stage = new Stage(this);
     this.controls = new Controls(this);
+    this.eventList = new EventList(this);
     this.lastFrames = lastFrames;
     this.maxZoom = 24;
     /** @type {any} */
@@ -52,8 +64,16 @@ export class Player {
     /** @type {string | null} */
     this.max = null;
     this.layout = "A";
+    /** Where one looks; null: nobody has turned yet. @type {import("./gaze.js").Gaze | null} */
+    this.turned = null;
+    /** The address as it will be written next is a step of the browser's history. */
+    this.newStep = false;
+    /** Chosen systems, `A`, `B`, `C`, ... @type {string[]} */
+    this.systemKeys = [];
     /** @type {import("./address.js").Source | null} */
     this.isolate = null;
+    /** What the address says of a source that is still being read. @type {{isolate: any, heard: any} | null} */
+    this.awaited = null;
     this.showTags = true;
     /** @type {import("./geometry.js").Point | null} */
     this.cursor = null;
@@ -61,23 +81,22 @@ export class Player {
     this.matches = {};
     /** @type {Record<string, any>} */
     this.status = {};
-    this.stats = { steps: [], sync: [], draws: 0, buffering: 0 };
+    this.stats = { steps: [], sync: [], steer: [], draws: 0, buffering: 0 };
     /** @type {Record<string, any>} */
     this.prefs = storedPrefs();
-    /** @type {Map<string, import("./panel.js").Panel>} */
+    this.hearing = new Hearing(this);
+    /** By kind; that of `look` is the view around. @type {Map<string, any>} */
     this.panels = new Map();
     this.timeline = new Timeline(this, this.ref.timeline);
     /** Kinds of the panels on the screen. @type {string[] | null} */
     this.visible = null;
-    /** Errors of the system in charge. @type {import("./sources.js").Events | null} */
-    this.events = null;
     /** Frame that is drawn, picture and all. */
     this.drawn = -1;
     /** @type {number | undefined} When the key was pressed whose frame is not drawn yet. */
     this.keyAt = undefined;
     this.firstPicture = 0;
     /** Address on arrival: what it names is shown first. */
-    this.arrival = location.search;
+    this.arrival = embedded ? "" : location.search;
     this.build();
   }
 
@@ -87,7 +106,13 @@ export class Player {
       this.undo.push(() => target.removeEventListener(type, fn, options));
     };
     this.undo = [];
-    listen(window, "keydown", (e) => this.controls.onKey(e));
+    // before the keys of the page that the player is embedded in
+    if (this.embedded) {
+      listen(window, "keydown", (e) => this.controls.onOwnKey(e), true);
+      // the wheel scrolls the page on its way over a player that nobody has clicked on
+      const passing = (e) => !this.root.matches(":focus-within") && e.stopPropagation();
+      this.root.addEventListener("wheel", passing, { capture: true, passive: true });
+    } else listen(window, "keydown", (e) => this.controls.onKey(e));
     // the address of a view that is about to be left must be that view's
     for (const type of ["pointerdown", "keydown", "pagehide"]) listen(window, type, () => this.flushUrl(), true);
     listen(window, "popstate", () => this.returned());
@@ -99,10 +124,19 @@ export class Player {
         if (!["help"].includes(b.dataset.act)) this.focus();
         return;
       }
+      if (!this.ref.hearMenu.hidden && !e.target.closest(".sx-hear")) this.hearing.openMenu(false);
       if (!this.ref.help.hidden && !e.target.closest(".sx-help")) this.ref.help.hidden = true;
       const row = e.target.closest("tr[data-k]");
       if (row) this.sources.isolateRow(row.dataset.t, Number(row.dataset.k));
+      const event = e.target.closest("tr[data-e]");
+      if (event) this.seek(this.eventList.joined.first[Number(event.dataset.e)]);
     });
+    for (const el of this.root.querySelectorAll("[data-filter]")) {
+      el.addEventListener("change", () => {
+        this.eventList.set(el.dataset.filter, el.value);
+        this.focus();
+      });
+    }
     for (const el of this.root.querySelectorAll("[data-pref]")) {
       el.addEventListener(el.type === "range" ? "input" : "change", () =>
         this.controls.setPref(el.dataset.pref, el.type === "range" ? Number(el.value) : el.value),
@@ -124,6 +158,7 @@ export class Player {
     this.requests.turn.close();
     this.sound.close();
     this.store.clear();
+    if (this.panels.has("look")) this.panels.get("look").close();
     cancelAnimationFrame(this.stage.raf);
     clearTimeout(this.requests.timer);
     clearTimeout(this.urlTimer);
@@ -153,34 +188,66 @@ export class Player {
     this.readout.showOnward(header.links || []);
     this.readout.note(header.error || "");
     this.status = header.status || {};
+    this.hearing.answered();
     for (const [name, data] of Object.entries(arrays)) {
       if (name.startsWith("block.")) this.requests.addBlock(data);
+      else if (name.startsWith("frame.")) this.requests.addBlock(data, true);
       else if (name === "spectrogram") this.setSpectrogram(unpack(data));
+      else if (this.hearing.take(name, data)) continue;
       else if (name.startsWith("matches.")) this.sources.setMatches(name.slice(8), unpack(data));
       else if (name === "lattice_index") this.latticeIndex = unpack(data).arrays.index;
       else if (name.startsWith("ac.")) this.requests.addLattice(name, data.slice());
     }
-    if (this.acousticKind) {
+    if (this.acousticKinds.length) {
       this.stage.paintTitles();
       this.stage.invalidate();
     }
+    this.hearing.show();
     this.readout.showScores();
+    if (!this.eventList.joined) this.eventList.paint();
+    if (this.scene.header.reading.length) this.stage.invalidate();
     this.requests.plan();
+  }
+
+  /**
+   * Why there is nothing to show of the labels or of a system; "" where there is.
+   * @param {string} t `L`, `A`, `B`, ...
+   */
+  missing(t) {
+    const { header } = this.scene, text = header.messages[t === "L" ? "labels" : t];
+    if (!header.reading.includes(t)) return text;
+    const { fraction } = this.status[`table.${t}`] || {};
+    return fraction > 0 ? `${text}, ${Math.floor(fraction * 100)} %` : `${text} …`;
+  }
+
+  // Why there is neither a label nor a prediction.
+  get nothing() {
+    const { reading, unreadable, messages } = this.scene.header;
+    if (reading.length) return "Labels and predictions are being read.";
+    return unreadable.map((t) => messages[t === "L" ? "labels" : t]).join(" ");
+  }
+
+  // Systems of the layout that have a panel: those that can be read, or are being read.
+  get panelled() {
+    const { header, tables } = this.scene;
+    return systemsIn(this.layout, this.systemKeys).filter((t) => tables.includes(t) || header.reading.includes(t));
   }
 
   loadScene({ header, arrays }, place) {
     const same = this.scene && this.scene.header.recording === header.recording;
-    const first = !this.scene;
-    this.transport.pause();
+    const first = !this.scene, media = same && this.scene.header.media === header.media;
+    // what has been read of labels and predictions comes in while it plays
+    if (media) this.transport.hold();
+    else this.transport.pause();
     this.flushUrl();
     this.place = place;
     this.size = { width: header.canvas[0], height: header.canvas[1] };
     this.fps = header.frame_rate_hz;
     this.view ||= this.whole;
-    this.stage.prepare();
+    this.stage.prepare(header);
     // a view that the address names (a link, or the browser's way back) is shown as it was
     const search = first ? this.arrival : this.atPlace ? location.search : "";
-    const asked = readView(search, Object.keys(LAYOUTS), this.size, this.maxZoom);
+    const keys = Object.keys(header.systems), asked = readView(search, layoutsOf(keys), this.size, this.maxZoom);
     const columns = {};
     for (const t of header.tables) {
       columns[t] = {};
@@ -195,26 +262,30 @@ export class Player {
     this.requests.decoding.clear();
     this.matches = {};
     this.requests.extras = {};
-    this.timeline.spectrogram = null;
-    this.timeline.errors = [];
-    this.isolate = null;
+    if (!media) this.timeline.spectrogram = null;
+    this.isolate = this.awaited = null;
     this.classes = new Map(header.classes.map((c) => [c.id, c]));
+    if (same) this.hearing.clear();
+    else this.hearing.reset();
+    if (!media) this.hearing.refused = this.hearing.earless = "";
+    if (!same) this.eventList.filter = { ...ALL_EVENTS };
+    this.eventList.load(null);
     this.luts = {};
     for (const [k, v] of Object.entries(header.luts)) this.luts[k] = lutPixels(v);
     if (!same && !first) this.frame = 0;
     if (asked && asked.frame !== undefined) this.frame = asked.frame;
-    else if (!same && lastFrames.has(header.recording)) this.frame = lastFrames.get(header.recording);
+    else if (!same && !this.embedded && lastFrames.has(header.recording)) this.frame = lastFrames.get(header.recording);
     this.frame = Math.min(Math.max(this.frame, 0), Math.max(0, this.nFrames - 1));
     if (!same) {
       this.loop = null;
       this.loopOn = false;
     }
-    const both = !!header.systems.B;
-    this.layout = !both ? "A" : this.hadBoth ? this.layout : "AB";
-    this.hadBoth = both;
+    const kept = keys.join() === this.systemKeys.join() && layoutsOf(keys).includes(this.layout);
+    this.systemKeys = keys;
+    if (!kept) this.layout = firstLayout(keys);
     this.restore(asked);
     this.audioMessage = header.has.audio ? "Preparing the spectrogram …" : header.messages.audio;
-    this.ref.name.textContent = header.recording;
+    this.ref.name.textContent = this.ref.name.title = header.recording;
     this.ref.badges.replaceChildren(
       ...header.badges.map(([text, kind, tip]) => {
         const el = document.createElement("span");
@@ -235,27 +306,45 @@ export class Player {
     );
     if (!header.colormaps.includes(this.prefs.cmap)) this.prefs.cmap = header.colormaps[0];
     this.timeline.load(this.scene);
+    this.readout.legendRow();
     this.controls.syncControls();
     this.stage.arrange();
     this.saveUrl(true);
   }
 
-  // Kind of acoustic map laid over the video, or "".
+  // Kind of acoustic map that is shown, or "".
   get acousticKind() {
-    const o = this.prefs.overlay, kind = o.startsWith("ac.") ? o.slice(3) : "";
-    return kind && this.scene && this.scene.header.acoustic.some((a) => a.kind === kind) ? kind : "";
+    const { overlay } = this;
+    return overlay.startsWith("ac.") ? overlay.slice(3) : "";
   }
 
-  // The chosen layer if this recording has it, else none.
+  // The chosen layer if this recording has it, else none. Where there is nothing but sound, the sound is shown.
   get overlay() {
-    const o = this.prefs.overlay, h = this.scene && this.scene.header;
-    if (!h || (o === "L" && !h.has.labels) || ((o === "A" || o === "B") && !h.systems[o])) return "none";
-    return o.startsWith("ac.") && !this.acousticKind ? "none" : o;
+    const o = this.prefs.overlay, { scene } = this;
+    if (!scene) return "none";
+    const acoustic = scene.header.acoustic.map((a) => `ac.${a.kind}`);
+    if (acoustic.includes(o)) return o;
+    if (!scene.header.has.video) return scene.tables.length || !acoustic.length ? "none" : acoustic[0];
+    return scene.tables.includes(o) ? o : "none";
+  }
+
+  // Kinds of acoustic maps that are on the screen, that over the video first.
+  get acousticKinds() {
+    const kinds = [this.acousticKind, this.lookOn ? this.lookOn.acousticKind : ""];
+    return [...new Set(kinds)].filter(Boolean);
+  }
+
+  // The view around, while it is on the screen.
+  get lookOn() {
+    return this.visible && this.visible.includes("look") ? this.panels.get("look") : null;
   }
 
   get lattice() {
-    const kind = this.acousticKind,
-      l = kind && this.latticeIndex ? this.store.lattices.get(`ac.${kind}.${this.blockAt(this.frame)}`) : null;
+    return this.latticeOf(this.acousticKind);
+  }
+
+  latticeOf(kind) {
+    const l = kind && this.latticeIndex ? this.store.lattices.get(`ac.${kind}.${this.blockAt(this.frame)}`) : null;
     return l && this.frame >= l.start && this.frame < l.stop ? l : null;
   }
 
@@ -264,34 +353,37 @@ export class Player {
   }
 
   blockOf(frame) {
-    return this.store.get(this.blockAt(frame));
+    return this.store.showing(this.blockAt(frame), frame);
   }
 
-  setSpectrogram({ header, arrays }) {
+  /** @param {import("./protocol.js").Container} what @param {string} heard Direction or source that it is of. */
+  setSpectrogram({ header, arrays }, heard = "") {
     inflate(arrays.values).then((values) => {
       const { n_bins: bins, n_columns: columns, n_frames: frames, max_hz: top } = header;
       const words = top >= 1000 ? `${(top / 1000).toFixed(0)} kHz` : `${top} Hz`;
-      this.timeline.spectrogram = { canvas: null, frames, top: words, values, columns, bins };
+      const spectrogram = { canvas: null, frames, top: words, values, columns, bins, heard };
+      this.timeline[heard ? "directed" : "spectrogram"] = spectrogram;
       this.paintSpectrogram();
     });
   }
 
   paintSpectrogram() {
-    const s = this.timeline.spectrogram;
-    s.canvas = levelPicture(s.values, s.columns, s.bins, this.luts[this.prefs.cmap]);
+    for (const s of [this.timeline.spectrogram, this.timeline.directed]) {
+      if (s) s.canvas = levelPicture(s.values, s.columns, s.bins, this.luts[this.prefs.cmap]);
+    }
     this.timeline.dirty = true;
     this.stage.invalidate();
   }
 
-  // Errors of the system in charge (A in the side-by-side view) at the chosen IoU.
+  // The system whose errors are shown: the first on the screen that can be read; "" where none can.
   get lead() {
-    return this.layout === "B" ? "B" : "A";
+    return this.shown[0] || "";
   }
 
   get shown() {
     return !this.scene
       ? []
-      : (this.layout === "AB" ? ["A", "B"] : [this.layout]).filter((t) => this.scene.tables.includes(t));
+      : systemsIn(this.layout, this.systemKeys).filter((t) => this.scene.tables.includes(t));
   }
 
   step(n) {
@@ -336,20 +428,28 @@ export class Player {
   }
 
   jumpError(direction) {
-    const e = this.events;
-    if (!e || !e.frame.length) {
+    const { joined, starts } = this.eventList;
+    if (!joined || !starts.length) {
       this.readout.flash(
-        !this.scene.header.has.labels || !this.shown.length
-          ? "Errors need labels and a prediction set."
-          : e
-            ? "No errors at this threshold."
-            : "Matching is still running.",
+        !joined
+          ? this.errorsMissing
+          : joined.first.length
+            ? "The filter under Errors leaves no event."
+            : "No errors at this IoU.",
       );
       return;
     }
-    const at = neighbourError(e.frame, this.frame, direction);
-    if (at >= 0) this.seek(e.frame[at]);
-    else this.readout.flash(direction > 0 ? "No error after this frame." : "No error before this frame.");
+    const at = neighbourError(starts, this.frame, direction);
+    if (at >= 0) this.seek(starts[at]);
+    else this.readout.flash(direction > 0 ? "No error begins after this frame." : "No error begins before this frame.");
+  }
+
+  // Why there are no errors to show.
+  get errorsMissing() {
+    if (this.scene.header.reading.length) return "Errors are found when labels and predictions have been read.";
+    if (!this.scene.header.has.labels || !this.lead) return "Errors need labels and a prediction set.";
+    const { state, text } = this.status[this.lead] || {};
+    return state === "error" ? text : MATCHING;
   }
 
   setLoop(a, b) {
@@ -378,6 +478,26 @@ export class Player {
     this.saveUrl();
   }
 
+  // Where one looks from inside the sphere; the sound for two ears turns with it.
+  get gaze() {
+    return this.turned || ahead();
+  }
+
+  /**
+   * Look elsewhere, or see more or less at once.
+   * @param {Partial<import("./gaze.js").Gaze>} gaze  What changes.
+   * @param {boolean} begins  A gesture begins: Back returns to what was seen before it.
+   */
+  turn(gaze, begins = false) {
+    if (begins) {
+      this.flushUrl();
+      this.newStep = true;
+    }
+    this.turned = settledGaze({ ...this.gaze, ...gaze });
+    this.stage.invalidate();
+    this.saveUrl();
+  }
+
   zoomAt(factor) {
     const panel = this.panels.get(this.visible[0]);
     if (panel) panel.zoom(factor);
@@ -390,30 +510,57 @@ export class Player {
   }
 
   order() {
-    return LAYOUTS[this.layout].flat();
+    return this.stage.order();
   }
 
-  hover(at) {
+  // Several systems are on the screen.
+  get sideBySide() {
+    return this.shown.length > 1;
+  }
+
+  /** @param {string} layout */
+  setLayout(layout) {
+    this.layout = layout;
+    this.max = null;
+    this.sources.refreshErrors();
+    this.controls.syncControls();
+    this.stage.arrange();
+    this.saveUrl();
+  }
+
+  hover(at, since) {
     this.cursor = at;
+    this.hearing.hover(at, since);
     this.readout.showProbe();
     this.stage.invalidate();
   }
 
   // ---------- the address ----------
   get atPlace() {
-    return isAt(location.search, this.place);
+    return !this.embedded && isAt(location.search, this.place);
   }
 
   /** @param {import("./address.js").View | null} asked */
   restore(asked) {
     if (!asked) return;
     this.view = asked.camera;
+    this.turned = asked.gaze;
     this.max = asked.max;
     this.loop = asked.loop && asked.loop[1] <= this.nFrames ? asked.loop : null;
     this.loopOn = !!this.loop;
-    this.isolate = asked.isolate && this.scene.tables.includes(asked.isolate.table) ? asked.isolate : null;
-    if (asked.layout && this.hadBoth) this.layout = asked.layout;
+    this.eventList.filter = asked.filter || { ...ALL_EVENTS };
+    this.eventList.refresh();
+    const { isolate, heard } = asked, { tables, header } = this.scene;
+    this.isolate = isolate && tables.includes(isolate.table) ? isolate : null;
+    this.awaited = isolate && header.reading.includes(isolate.table) ? { isolate, heard } : null;
+    if (this.awaited) this.readout.flash("The chosen source is shown and heard once it has been read.");
+    else if (isolate && !this.isolate) {
+      this.readout.flash(`The chosen source is not there. ${this.missing(isolate.table) || ""}`);
+    }
+    if (asked.layout) this.layout = asked.layout;
     if (asked.overlay) this.prefs.overlay = asked.overlay;
+    this.hearing.restore(asked.heard || null);
+    if (asked.looking !== undefined) this.prefs.look = asked.looking;
   }
 
   // Back or Forward: to another moment of this view at once; to another view when its scene comes.
@@ -422,7 +569,7 @@ export class Player {
     clearTimeout(this.urlTimer);
     this.urlTimer = 0;
     if (!this.scene || !this.atPlace) return;
-    const asked = readView(location.search, Object.keys(LAYOUTS), this.size, this.maxZoom);
+    const asked = readView(location.search, layoutsOf(this.systemKeys), this.size, this.maxZoom);
     this.transport.pause();
     this.restore(asked);
     this.timeline.dirty = true;
@@ -437,6 +584,10 @@ export class Player {
   }
 
   saveUrl(now = false) {
+    if (this.embedded) {
+      this.moved();
+      return;
+    }
     if (this.urlTimer && !now) return;
     clearTimeout(this.urlTimer);
     this.urlTimer = 0;
@@ -446,11 +597,13 @@ export class Player {
       return;
     }
     if (this.dead || !this.scene || !this.atPlace) return;
-    const { frame, max, isolate, overlay } = this;
-    const layout = this.hadBoth ? this.layout : undefined, loop = this.loopOn ? this.loop : null;
-    replaceAddress(
-      withView(location.href, { frame, camera: this.view, max, layout, isolate, loop, overlay }, this.size),
-    );
+    const { frame, max, overlay } = this, { filter } = this.eventList;
+    const { isolate, heard } = this.awaited || { isolate: this.isolate, heard: this.hearing.heard };
+    const gaze = this.turned, looking = !!this.prefs.look;
+    const layout = this.systemKeys.length > 1 ? this.layout : undefined, loop = this.loopOn ? this.loop : null;
+    const view = { frame, camera: this.view, gaze, looking, max, layout, isolate, loop, overlay, filter, heard };
+    (this.newStep ? stepAddress : replaceAddress)(withView(location.href, view, this.size));
+    this.newStep = false;
   }
 
   // ---------- colours ----------

@@ -47,7 +47,8 @@ export function unpack(bytes) {
 
 /** @param {Uint8Array} bytes @returns {Promise<Uint8Array>} */
 export async function inflate(bytes) {
-  const stream = new Blob([/** @type {any} */ (bytes)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  // a Blob would be handed to another process first
+  const stream = new Response(/** @type {any} */ (bytes)).body.pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 

@@ -2,23 +2,28 @@
 // Text and tables beside the panels: clock, the point under the pointer, pairs of the frame, scores, legend, keys.
 
 import { openPage, withFrame } from "./address.js";
+import { ERROR_MARKS } from "./events.js";
 import { direction, valueAt } from "./geometry.js";
-import { overBands } from "./painting.js";
+import { latticeLevels, latticeTop } from "./painting.js";
 import { clock, ERROR_KINDS } from "./words.js";
 
 const HELP = [
-  ["← →", "one frame back, on"],
+  ["← →", "one frame back, forward"],
   ["Shift ← →", "ten frames"],
   ["Space", "play, pause"],
   ["Home End", "first, last frame"],
-  ["N P", "next, previous error (also E, Shift E)"],
+  ["N P", "next, previous error: where an event begins (also E, Shift E)"],
   ["+ −", "zoom (also the wheel); drag pans, across the seam too"],
   ["0", "whole sphere (also a double click)"],
   ["M", "merged map or a single source"],
   ["Esc", "back to all sources, all panels"],
-  ["1 … 6", "one panel alone, and back"],
+  ["1 … 9", "one panel only, and back"],
   ["O", "outlines and tags"],
+  ["V", "look around: a view from inside the sphere (drag turns it, the wheel sets how much is seen)"],
   ["S", "save the panels as a picture"],
+  ["A W", "hear all directions; where you point (again, or a click: hold it)"],
+  ["T R", "hear this source alone; everything but it"],
+  ["B H", "next beam; two ears (headphones)"],
   ["L", "loop the marked region on, off"],
   ["[ ]", "start, end of the region (Shift+drag on the timeline marks it)"],
   ["?", "this list"],
@@ -29,6 +34,7 @@ export class Readout {
   constructor(player) {
     this.player = player;
     this.probeKey = this.pairKey = this.scoreKey = this.onwardKey = "";
+    this.standing = this.flashing = "";
     this.flashTimer = undefined;
   }
 
@@ -41,6 +47,7 @@ export class Readout {
     this.text(this.player.ref.frame, `frame ${this.player.frame} of ${this.player.nFrames}`);
     this.showProbe();
     this.showPairs();
+    this.player.eventList.mark();
   }
 
   /**
@@ -86,20 +93,19 @@ export class Readout {
       rows.push(["Azimuth", `${az > 0 ? "+" : ""}${n(az, 1)}°`], ["Elevation", `${el > 0 ? "+" : ""}${n(el, 1)}°`]);
       if (this.player.scene.tables.includes("L")) rows.push(["Label", e("L").toFixed(2)]);
       for (const t of this.player.shown) {
-        rows.push([this.player.layout === "AB" ? `Pred. ${t}` : "Prediction", e(t).toFixed(2)]);
+        rows.push([this.player.sideBySide ? `Pred. ${t}` : "Prediction", e(t).toFixed(2)]);
       }
       const lattice = this.player.lattice;
       if (lattice && this.player.prefs.bands !== "rgb") {
-        const { points, bands } = lattice, frame = this.player.frame - lattice.start;
-        const first = frame * bands * points + this.player.latticeIndex[i];
-        const values = Array.from({ length: bands }, (_, b) => lattice.values[first + b * points] / 255);
-        const gain = this.player.prefs.scale === "fixed" ? lattice.loudness[frame] : 1;
-        rows.push(["Acoustic", (overBands(values, this.player.prefs.bands) * gain).toFixed(2)]);
+        const { bands: mode, scale } = this.player.prefs;
+        const levels = latticeLevels(lattice, this.player.frame, mode), level = levels[this.player.latticeIndex[i]];
+        const below = (level - latticeTop(lattice, mode, levels, scale === "fixed")) * lattice.step_db;
+        rows.push(["Acoustic", level ? `${below > 0 ? "+" : ""}${n(below, 0)} dB` : "silent"]);
       }
       const names = new Set(), { scene, frame, size } = this.player, block = this.player.blockOf(frame);
       for (const q of block ? block.patchesOf(frame) : []) {
         if (!this.player.sources.isShown(q) || !(valueAt(q, block.values, c, size.width) > 0)) continue;
-        const t = scene.tables[q.table], whose = t === "L" ? "label" : this.player.layout === "AB" ? t : "pred.";
+        const t = scene.tables[q.table], whose = t === "L" ? "label" : this.player.sideBySide ? t : "pred.";
         names.add(`${this.player.classes.get(scene.columns[t].category[q.row]).name} (${whose})`);
       }
       rows.push(["Class", [...names].join(", ") || "none", "w"]);
@@ -126,7 +132,7 @@ export class Readout {
 
   showPairs() {
     const { columns, tables } = this.player.scene, F = (v, d) => (isFinite(v) ? v.toFixed(d) : "–"), body = [];
-    const both = this.player.layout === "AB", L = columns.L;
+    const both = this.player.sideBySide, L = columns.L;
     for (const t of this.player.shown.length ? this.player.shown : [null]) {
       const m = t && this.player.matches[t], P = t && columns[t], seenL = new Set(), seenP = new Set(),
         e = t && this.player.sources.eventsOf(t);
@@ -209,7 +215,8 @@ export class Readout {
         }
       }
     }
-    const key = this.player.frame + JSON.stringify(body) + JSON.stringify(this.player.isolate);
+    const { nothing } = this.player;
+    const key = this.player.frame + JSON.stringify([body, this.player.isolate, nothing]);
     if (key === this.pairKey) return;
     this.pairKey = key;
     const box = this.player.ref.pairs;
@@ -217,9 +224,9 @@ export class Readout {
     if (!body.length) {
       const d = document.createElement("div");
       d.className = "empty";
-      d.textContent = !tables.length
-        ? "Neither labels nor predictions of this recording are at hand."
-        : "No source is labelled or predicted in this frame.";
+      d.textContent = tables.length
+        ? "No source is labelled or predicted in this frame."
+        : nothing || "This recording has neither labels nor predictions.";
       box.replaceChildren(d);
       return;
     }
@@ -267,7 +274,7 @@ export class Readout {
         td.className = "err";
         if (b.err !== undefined) {
           const i = document.createElement("i");
-          i.textContent = ["○", "✕", "◆"][b.err];
+          i.textContent = ERROR_MARKS[b.err];
           i.style.color = `var(--error-${b.err})`;
           td.append(i);
         }
@@ -280,10 +287,51 @@ export class Readout {
     box.replaceChildren(table);
   }
 
+  // What there is no panel for, and where it would be looked for.
+  showMissing() {
+    const { header, tables } = this.player.scene, { reading } = header;
+    const annotated = ["L", ...this.player.systemKeys].filter((t) => !reading.includes(t)); // those have a panel
+    const lines = [header.messages.video, ...annotated.map((t) => this.player.missing(t))].filter(Boolean);
+    if (!this.player.systemKeys.length && tables.length < 2) lines.push("No prediction set is chosen.");
+    const text = lines.join("\n");
+    this.text(this.player.ref.missing, text);
+    this.player.ref.missing.hidden = !text;
+  }
+
+  /**
+   * A system in the frame that is shown: in signs, and in words.
+   * @param {string} t @returns {[string, string]}
+   */
+  frameFigures(t) {
+    const { player } = this, { scene, sources, frame } = player, m = player.matches[t];
+    if (!scene.tables.includes(t)) {
+      const { unreadable, reading } = scene.header;
+      const brief = reading.includes(t) ? "being read" : unreadable.includes(t) ? "cannot be read" : "no predictions";
+      return [brief, player.missing(t)];
+    }
+    const guesses = sources.rows(t).filter((row) => sources.scored(t, row)).length;
+    if (!scene.tables.includes("L")) return [`${guesses} predicted`, ""];
+    if (!m) return ["matching …", ""];
+    const rows = sources.rows("L"), least = Number(player.prefs.threshold);
+    const iou = rows.map((row) => (m.byLabel.has(row) ? m.pairs.iou[m.byLabel.get(row)] : 0));
+    const found = iou.filter((v) => v >= least).length, e = sources.eventsOf(t);
+    let wrong = 0;
+    for (let i = sources.firstEvent(e); i < e.frame.length && e.frame[i] === frame; i++) {
+      if (e.kind[i] === 2 || (e.kind[i] === 1 && sources.scored(t, e.prediction[i]))) wrong += 1;
+    }
+    if (!rows.length) return [`✕ ${wrong}`, `no label, ${wrong} wrong predictions`];
+    const mean = (iou.reduce((sum, v) => sum + v, 0) / rows.length).toFixed(2);
+    return [
+      `IoU ${mean} · ${found}/${rows.length} · ✕ ${wrong}`,
+      `soft IoU ${mean} on average of the labels, ${found} of ${rows.length} found, ${wrong} wrong predictions`,
+    ];
+  }
+
   showScores() {
     if (!this.player.scene) return;
+    this.showMissing();
     const box = this.player.ref.scores, h = this.player.scene.header,
-      systems = ["A", "B"].filter((t) => h.systems[t]);
+      systems = this.player.systemKeys;
     const key = JSON.stringify([this.player.status, systems, Object.keys(this.player.matches), this.player.scene.id]);
     if (key === this.scoreKey) return;
     this.scoreKey = key;
@@ -294,11 +342,12 @@ export class Readout {
       return d;
     };
     if (!systems.length || !h.has.labels) {
-      box.replaceChildren(
-        empty(!h.has.labels ? "Scores need labels of this recording." : "Choose a prediction set to see its scores."),
-      );
+      const labels = h.reading.includes("L") ? this.player.missing("L") : "Scores need labels of this recording.";
+      box.classList.add("vain");
+      box.replaceChildren(empty(!h.has.labels ? labels : "Choose a prediction set to see its scores."));
       return;
     }
+    box.classList.remove("vain");
     const out = [];
     const table = document.createElement("table"), head = table.createTHead().insertRow(), tb = table.createTBody();
     for (const t of ["", "mAP", "AP25", "AP50", "AP75", "r"]) {
@@ -309,7 +358,7 @@ export class Readout {
     for (const t of systems) {
       const m = this.player.matches[t], st = this.player.status[t] || {};
       if (!m && !this.player.scene.tables.includes(t)) {
-        out.push(empty(`${t}: no predictions for this recording.`));
+        out.push(empty(`${t}: ${this.player.missing(t)}`)); // no file, or one that cannot be read
         continue;
       }
       if (!m) {
@@ -328,7 +377,7 @@ export class Readout {
         out.push(d);
         continue;
       }
-      for (const kind of ["macro", "micro"]) {
+      for (const kind of systems.length > 2 ? ["macro"] : ["macro", "micro"]) {
         const tr = tb.insertRow(), s = m.header.scores[kind];
         tr.insertCell().textContent = (systems.length > 1 ? `${t} ` : "") + kind;
         for (const k of ["mAP", "AP25", "AP50", "AP75", "pearson_r"]) {
@@ -373,7 +422,8 @@ export class Readout {
       this.player.timeline.mark(x, k, 6, 6, { ...th });
       return c;
     };
-    const errors = this.player.hadBoth ? ERROR_KINDS.map((n) => `${n} (${this.player.lead})`) : ERROR_KINDS;
+    const { lead, systemKeys } = this.player, whose = systemKeys.length > 1 && lead ? ` (${lead})` : "";
+    const errors = ERROR_KINDS.map((n) => `${n}${whose}`);
     box.replaceChildren(
       make(bar(""), "label"),
       make(bar("p"), "prediction"),
@@ -397,14 +447,26 @@ export class Readout {
     box.replaceChildren(h, dl);
   }
 
+  /** What stands there until something else does; what flashes is in front of it. @param {string} text */
   note(text) {
-    this.text(this.player.ref.note, text);
-    this.player.ref.note.classList.toggle("show", !!text);
+    this.standing = text;
+    this.showNote();
   }
 
+  /** Say something for as long as it takes to read it. @param {string} text */
   flash(text) {
-    this.note(text);
+    this.flashing = text;
+    this.showNote();
     clearTimeout(this.flashTimer);
-    this.flashTimer = setTimeout(() => this.note(""), 1800);
+    this.flashTimer = setTimeout(() => {
+      this.flashing = "";
+      this.showNote();
+    }, Math.max(1800, 55 * text.length));
+  }
+
+  showNote() {
+    const text = this.flashing || this.standing;
+    this.text(this.player.ref.note, text);
+    this.player.ref.note.classList.toggle("show", !!text);
   }
 }

@@ -67,8 +67,9 @@ export class Requests {
       this.timer = setTimeout(() => this.send([], want), 700);
       return;
     }
-    // the first picture first: extras come with a later request
-    if (hereMissing) this.send(blocks.slice(0, 1), []);
+    // the first picture first: its frame alone, where the block is not at hand; extras come with a later request
+    const alone = !player.playing && store.stillOf !== blocks[0];
+    if (hereMissing) this.send(blocks.slice(0, 1), alone ? [`frame.${player.frame}`] : []);
     else this.send(blocks.slice(0, 2), want);
   }
 
@@ -77,19 +78,24 @@ export class Requests {
     const { player } = this, { scene, status, store } = player, want = [];
     const failed = (name) => (status[name] || {}).state === "error";
     const { has } = scene.header;
+    want.push(...player.hearing.wanted(here, player.blockAt(player.nFrames - 1)));
     if (has.audio && !player.timeline.spectrogram && !(this.extras.spectrogram > 3)) want.push("spectrogram");
-    for (const t of ["A", "B"]) {
+    for (const t of player.systemKeys) {
       const both = scene.tables.includes(t) && scene.tables.includes("L");
       if (both && !player.matches[t] && !failed(t)) want.push(`matches.${t}`);
     }
-    const kind = player.acousticKind;
-    if (!kind || failed(`ac.${kind}`)) return want;
-    if (!player.latticeIndex) want.push("lattice_index");
+    for (const t of scene.header.reading) want.push(`table.${t}`);
+    const kinds = player.acousticKinds.filter((kind) => !failed(`ac.${kind}`));
     const last = player.blockAt(player.nFrames - 1);
+    const empty = (kind) => (status[`ac.${kind}`] || {}).frames === 0;
+    if (kinds.some((kind) => !empty(kind)) && !player.latticeIndex) want.push("lattice_index");
     for (const d of [0, 1, -1, 2]) {
-      const name = `ac.${kind}.${here + d}`, inside = here + d >= 0 && here + d <= last;
-      if (inside && !store.lattices.has(name) && !this.decoding.has(name) && !(this.extras[name] > 400)) {
-        want.push(name);
+      for (const kind of kinds) {
+        const { frames = player.nFrames } = status[`ac.${kind}`] || {}, from = (here + d) * player.blockFrames;
+        const name = `ac.${kind}.${here + d}`, inside = here + d >= 0 && here + d <= last && from < frames;
+        if (inside && !store.lattices.has(name) && !this.decoding.has(name) && !(this.extras[name] > 400)) {
+          want.push(name);
+        }
       }
     }
     return want;
@@ -112,19 +118,22 @@ export class Requests {
     this.timer = setTimeout(() => this.plan(), 12500);
   }
 
-  addBlock(data) {
-    const generation = this.player.store.generation;
+  /** @param {Uint8Array} data @param {boolean} alone  A frame ahead of its block. */
+  addBlock(data, alone = false) {
+    const { store } = this.player, { generation } = store;
     const copy = data.slice();
-    const index = unpack(copy).header.index;
-    if (this.decoding.has(index) || this.player.store.has(index)) return;
-    this.decoding.add(index);
+    const { index } = unpack(copy).header, name = alone ? `frame.${index}` : index;
+    if (this.decoding.has(name) || store.has(index)) return;
+    this.decoding.add(name);
+    if (alone) store.stillOf = index;
     Block.decode(copy).then((block) => {
-      this.decoding.delete(index);
-      if (generation !== this.player.store.generation || block.mode !== this.player.prefs.mode) return;
-      this.player.store.add(block, this.player.blockAt(this.player.frame));
+      this.decoding.delete(name);
+      if (generation !== store.generation || block.mode !== this.player.prefs.mode) return;
+      if (!alone) store.add(block, this.player.blockAt(this.player.frame));
+      else if (!store.has(index)) store.still = block;
       if (this.player.frame >= block.start && this.player.frame < block.stop) {
         this.player.stage.invalidate(true);
-        this.player.transport.resume();
+        if (!alone) this.player.transport.resume();
       }
       this.player.warm();
       this.player.sound.pump();
@@ -139,7 +148,7 @@ export class Requests {
     inflate(arrays.values).then((values) => {
       this.decoding.delete(name);
       if (generation !== this.player.store.generation) return;
-      this.player.store.addLattice(name, { ...header, values, loudness: arrays.loudness });
+      this.player.store.addLattice(name, { ...header, values });
       this.player.stage.invalidate(true);
       this.plan();
     });

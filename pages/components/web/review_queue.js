@@ -13,6 +13,8 @@
  * @property {string} [note]
  * @property {string} [stamp]
  * @property {string} [seen]  Newest line about the item that the reviewer knew.
+ * @property {string} [base]  Item that was on the screen when a source was added.
+ * @property {number} [category]
  * @property {string | null} [next]  Item that was shown in its place.
  * @property {boolean} [later]
  * @property {any} [shapes]
@@ -45,6 +47,10 @@ export const LEAVING = ["open", "mine", "conflict"];
 export const NOTES = ["comment", "tag"];
 export const STEPS = ["undo", "redo"];
 export const MOVES = ["next", "previous", "unresolved"];
+/** Other lists: of what is like an item, and back. */
+export const LISTS = ["like", "unlike"];
+/** What is no decision: nothing is lost with it. */
+export const PASSING = [...MOVES, ...LISTS];
 
 /**
  * Decisions that the server has not confirmed, oldest first. Kept in the browser's storage until it has, so that
@@ -82,7 +88,7 @@ export class Outbox {
 
   /** @param {Action} action */
   keep(action) {
-    if (MOVES.includes(action.action)) return;
+    if (PASSING.includes(action.action)) return;
     const kept = { ...action, held: undefined, note: undefined, later: undefined }; // found out anew
     try {
       this.storage.setItem(this.prefix + action.uid, JSON.stringify(kept));
@@ -123,7 +129,7 @@ export function replay({ undo, redo }, waiting) {
   /** Line that will be the newest, by item. @type {Map<string, string>} */
   const newest = new Map();
   for (const a of waiting) {
-    if (a.held || MOVES.includes(a.action)) continue;
+    if (a.held || PASSING.includes(a.action)) continue;
     let { item } = a;
     if (STEPS.includes(a.action)) {
       const moved = (a.action === "undo" ? done : back).pop();

@@ -1,7 +1,10 @@
 // @ts-check
 // Which annotations are looked at: rows of a frame, the single source and what it is matched with, errors.
 
-import { valueAt } from "./geometry.js";
+import { angleBetween, direction, valueAt } from "./geometry.js";
+
+/** A source this near to the pointer is the one that is meant. */
+const NEAR_DEG = 25;
 
 /**
  * @typedef {import("./protocol.js").Block} Block
@@ -43,11 +46,11 @@ export function smallestAt(block, frame, at, width, accept) {
 }
 
 /**
- * Number of the error before or after a frame; -1 when there is none.
- * @param {ArrayLike<number>} frames @param {number} frame @param {number} direction
+ * Number of the event that begins before or after a frame; -1 when there is none.
+ * @param {ArrayLike<number>} frames @param {number} frame @param {number} by
  */
-export function neighbourError(frames, frame, direction) {
-  const at = firstAt(frames, direction > 0 ? frame + 1 : frame) - (direction > 0 ? 0 : 1);
+export function neighbourError(frames, frame, by) {
+  const at = firstAt(frames, by > 0 ? frame + 1 : frame) - (by > 0 ? 0 : 1);
   return at >= 0 && at < frames.length ? at : -1;
 }
 
@@ -81,6 +84,8 @@ export class Sources {
 
   setIsolate(source) {
     this.player.isolate = source;
+    this.player.awaited = null;
+    this.player.hearing.sourceChanged();
     this.player.controls.syncControls();
     this.player.stage.invalidate(true);
     this.player.saveUrl();
@@ -99,6 +104,35 @@ export class Sources {
     const [t, r] = all[(at + 1) % all.length];
     this.player.isolate = null;
     this.isolateRow(t, r);
+  }
+
+  // The source that is meant: what lies under the pointer or near it; without a pointer the next of the frame.
+  takeSource() {
+    const { player } = this, { cursor, size, scene, frame } = player, block = player.blockOf(frame);
+    if (!cursor) {
+      this.cycleSource();
+      return;
+    }
+    const under = block && smallestAt(block, frame, cursor, size.width, (q) => this.isShown(q));
+    if (under) {
+      this.isolateRow(scene.tables[under.table], under.row);
+      return;
+    }
+    const here = direction(cursor, size);
+    let nearest = null, least = NEAR_DEG;
+    for (const t of scene.tables) {
+      if (t !== "L" && !player.shown.includes(t)) continue;
+      const { azimuth, elevation } = scene.columns[t];
+      for (const row of this.rows(t)) {
+        const away = angleBetween(here, { azimuth: azimuth[row], elevation: elevation[row] });
+        if (this.scored(t, row) && away < least) {
+          least = away;
+          nearest = { t, row };
+        }
+      }
+    }
+    if (nearest) this.isolateRow(nearest.t, nearest.row);
+    else player.readout.flash("No source here: point at one, or click one, and then press again.");
   }
 
   isIsolated(table, row) {
@@ -167,16 +201,18 @@ export class Sources {
     return { frame: a[`${p}frame`], kind: a[`${p}kind`], label: a[`${p}label`], prediction: a[`${p}prediction`] };
   }
 
+  // Errors of a system joined to events.
+  joinedOf(system) {
+    const m = this.player.matches[system];
+    if (!m) return null;
+    const p = `j${this.player.prefs.threshold}.`;
+    const named = Object.entries(m.pairs).filter(([name]) => name.startsWith(p));
+    return Object.fromEntries(named.map(([name, column]) => [name.slice(p.length), column]));
+  }
+
   refreshErrors() {
     if (this.player.theme) this.player.readout.legendRow();
-    const e = this.eventsOf(this.player.lead);
-    this.player.events = e;
-    if (!e) {
-      this.player.timeline.setErrors(null, () => 0);
-      return;
-    }
-    const L = this.player.scene.columns.L, P = this.player.scene.columns[this.player.lead];
-    this.player.timeline.setErrors(e, (i) => (e.label[i] >= 0 ? L.category[e.label[i]] : P.category[e.prediction[i]]));
+    this.player.eventList.load(/** @type {any} */ (this.joinedOf(this.player.lead)));
   }
 
   // First error of the frame under the cursor, or where it would be.

@@ -63,6 +63,10 @@ export class Store {
     this.blocks = new Map();
     /** @type {Map<string, any>} */
     this.lattices = new Map();
+    /** A frame that came alone, ahead of its block. @type {Block | null} */
+    this.still = null;
+    /** Block of which a frame has come alone; -1 for none. */
+    this.stillOf = -1;
     this.pictures.clear();
     this.bytes = 0;
     this.generation += 1;
@@ -83,6 +87,11 @@ export class Store {
     return this.blocks.has(index);
   }
 
+  /** What shows a frame: its block, or the frame that came alone. @param {number} index @param {number} frame */
+  showing(index, frame) {
+    return this.get(index) || (this.still && this.still.start === frame ? this.still : undefined);
+  }
+
   /** @param {Block} block @param {number} keep Number of the block under the cursor: it and its neighbours stay. */
   add(block, keep) {
     const old = this.blocks.get(block.index);
@@ -90,11 +99,12 @@ export class Store {
     this.blocks.delete(block.index);
     this.blocks.set(block.index, block);
     this.bytes += block.bytes;
-    for (const [index, other] of this.blocks) {
+    if (this.stillOf === block.index) this.still = null;
+    for (const [index, kept] of this.blocks) {
       if (this.bytes <= this.maxBytes) break;
       if (Math.abs(index - keep) <= 2) continue;
       this.blocks.delete(index);
-      this.bytes -= other.bytes;
+      this.bytes -= kept.bytes;
     }
   }
 

@@ -18,7 +18,8 @@ function luminance([r, g, b]) {
 /** @param {HTMLElement} root */
 export function readTheme(root) {
   const style = getComputedStyle(root);
-  const get = (/** @type {string} */ name, /** @type {string} */ other) => style.getPropertyValue(name).trim() || other;
+  const get = (/** @type {string} */ name, /** @type {string} */ otherwise) =>
+    style.getPropertyValue(name).trim() || otherwise;
   const fg = get("--st-text-color", "#222"), bg = get("--st-background-color", "#fff");
   const accent = get("--st-primary-color", "#4c8dff"), f = rgb(fg), b = rgb(bg), a = rgb(accent);
   const mix = (/** @type {number} */ t) => `rgb(${f.map((v, i) => Math.round(v * t + b[i] * (1 - t))).join(",")})`;
@@ -27,6 +28,7 @@ export function readTheme(root) {
     dark, fg, bg, accent,
     dim: mix(0.7), line: mix(0.18), faint: mix(0.06), mark: `rgba(${a.join(",")},.16)`,
     panel: get("--st-secondary-background-color", "#eee"),
+    ground: rgb(get("--st-secondary-background-color", "#eee")),
     onAccent: luminance(a) > 0.47 ? "#0b0e14" : "#ffffff",
     font: get("--st-font", "sans-serif"),
     errors: dark ? ["#f5b83d", "#ff6b6b", "#c08bff"] : ["#955800", "#cf222e", "#7a3fd0"],

@@ -5,7 +5,7 @@ import { clock } from "./words.js";
 
 const GUTTER = 92, RULER = 17, SPECTROGRAM = 46, TIME_RIGHT = 10;
 
-/** @typedef {{kind: number, c: number, from: number, to: number}} ErrorRun  Frames of errors of one kind and class. */
+/** @typedef {{kind: number, c: number, from: number, to: number}} ErrorRun  An event: errors of one kind and class. */
 
 /**
  * Runs of frames in which a class occurs, by class.
@@ -21,28 +21,6 @@ export function laneRuns(frame, category) {
     lanes.set(category[i], runs);
   }
   return lanes;
-}
-
-/**
- * Runs of errors of one kind and class, in the order in which they begin.
- * @param {{frame: ArrayLike<number>, kind: ArrayLike<number>}} events @param {(i: number) => number} categoryOf
- */
-export function errorRuns(events, categoryOf) {
-  /** @type {Map<string, ErrorRun>} */
-  const open = new Map();
-  /** @type {ErrorRun[]} */
-  const runs = [];
-  for (let i = 0; i < events.frame.length; i++) {
-    const frame = events.frame[i], kind = events.kind[i], c = categoryOf(i);
-    const run = open.get(`${kind} ${c}`);
-    if (run && frame <= run.to) run.to = Math.max(run.to, frame + 1);
-    else {
-      const fresh = { kind, c, from: frame, to: frame + 1 };
-      open.set(`${kind} ${c}`, fresh);
-      runs.push(fresh);
-    }
-  }
-  return runs;
 }
 
 const LEAST_SPAN = 20; // frames
@@ -97,6 +75,8 @@ export class Timeline {
     this.axis = new TimeAxis(1);
     /** @type {any} */
     this.spectrogram = null;
+    /** Of a direction or a source. @type {any} */
+    this.directed = null;
     /** @type {ErrorRun[]} */
     this.errors = [];
     this.layer = document.createElement("canvas"); // everything but the cursor
@@ -119,9 +99,9 @@ export class Timeline {
     this.dirty = true;
   }
 
-  /** @param {import("./sources.js").Events | null} events @param {(i: number) => number} categoryOf */
-  setErrors(events, categoryOf) {
-    this.errors = events ? errorRuns(events, categoryOf) : [];
+  /** @param {ErrorRun[]} errors Events, in the order in which they begin. */
+  setErrors(errors) {
+    this.errors = errors;
     this.dirty = true;
   }
 
@@ -153,6 +133,10 @@ export class Timeline {
   get wanted() {
     const n = Math.max(this.lanes.length, 3);
     return RULER + SPECTROGRAM + 12 + n * (n <= 5 ? 19 : n <= 8 ? 15 : 11.5);
+  }
+  // Height below which the names of the lanes run into each other.
+  get least() {
+    return RULER + SPECTROGRAM + 12 + this.lanes.length * 9;
   }
   get laneHeight() {
     return this.lanes.length ? Math.min(24, (this.specTop - RULER - 5) / this.lanes.length) : 0;
@@ -266,7 +250,7 @@ export class Timeline {
     }
     ctx.stroke();
     // lanes
-    const systems = player.shown; // keys of shown systems, e.g. ["A"]
+    const systems = player.shown.length > 3 ? [player.lead] : player.shown; // more would be hairlines
     this.lanes.forEach((lane, i) => {
       const y = RULER + i * lh;
       ctx.strokeStyle = theme.faint;
@@ -316,9 +300,12 @@ export class Timeline {
       ctx.font = `12.5px ${theme.font}`;
       ctx.textAlign = "center";
       ctx.fillText(
-        "No labels and no predictions: choose a prediction set above, or add labels_dev/<split>/<recording>_std.json.",
+        player.nothing ||
+          "No labels and no predictions: choose a prediction set above, or add " +
+            "labels_dev/<split>/<recording>_std.json.",
         (left + right) / 2,
         (RULER + this.specTop) / 2,
+        right - left - 20,
       );
     }
     // spectrogram
@@ -326,10 +313,11 @@ export class Timeline {
     ctx.textAlign = "right";
     ctx.fillStyle = theme.dim;
     ctx.font = `10.5px ${theme.font}`;
-    if (this.spectrogram) {
-      const image = this.spectrogram.canvas, per = image.width / this.spectrogram.frames;
+    const { title, ready } = player.hearing.spectrogram, shown = ready ? this.directed : this.spectrogram;
+    if (shown) {
+      const image = shown.canvas, per = image.width / shown.frames;
       ctx.imageSmoothingEnabled = true;
-      const a = Math.max(0, this.axis.from), b = Math.min(this.axis.to, this.spectrogram.frames);
+      const a = Math.max(0, this.axis.from), b = Math.min(this.axis.to, shown.frames);
       if (b > a) {
         ctx.drawImage(
           image,
@@ -343,9 +331,10 @@ export class Timeline {
           SPECTROGRAM,
         );
       }
-      ctx.fillText(this.spectrogram.top, left - 6, top + 5);
+      ctx.fillText(shown.top, left - 6, top + 5);
       ctx.fillText("0 Hz", left - 6, top + SPECTROGRAM - 5);
       ctx.fillText("Sound", left - 6, top + SPECTROGRAM / 2);
+      if (title) this.plate(title, left + 5, top + 5);
     } else {
       ctx.textAlign = "center";
       ctx.fillText(player.audioMessage, (left + right) / 2, top + SPECTROGRAM / 2);
@@ -362,6 +351,18 @@ export class Timeline {
       ctx.globalAlpha = 1;
     }
     this.dirty = false;
+  }
+
+  // Words on the spectrogram: of what it is.
+  plate(text, x, y) {
+    const ctx = this.layer.getContext("2d"), width = ctx.measureText(text).width + 10;
+    ctx.fillStyle = "rgba(12,14,20,.82)";
+    ctx.beginPath();
+    ctx.roundRect(x, y, width, 16, 3.5);
+    ctx.fill();
+    ctx.fillStyle = "#f4f5f7";
+    ctx.textAlign = "left";
+    ctx.fillText(text, x + 5, y + 8.5);
   }
 
   draw() {

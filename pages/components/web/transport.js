@@ -56,6 +56,13 @@ export class Transport {
     this.player.saveUrl();
   }
 
+  // Wait for the block that is played, without an end to playing.
+  hold() {
+    if (!this.player.playing) return;
+    this.waiting = true;
+    this.player.sound.stop();
+  }
+
   resume() {
     if (this.player.playing && this.waiting) {
       this.waiting = false;
@@ -96,6 +103,7 @@ export class Transport {
       return;
     }
     this.player.sound.pump();
+    this.player.hearing.tick();
     if (frame !== this.player.frame) {
       this.player.frame = frame;
       this.player.timeline.follow(frame);

@@ -254,7 +254,7 @@ def read_training_log(run: str | Path) -> TrainingLog:
     path = path / "metrics.csv" if path.is_dir() else path
     try:
         if path.stat().st_size > _MAX_LOG_BYTES:
-            raise InputError(f"{path}: is larger than 64 MB; that is no training log.")
+            raise InputError(f"{path}: is larger than 64 MB; that is not a training log.")
         with open(path, encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except OSError as error:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.annotations import AnnotationTable, read_annotations
+from sai_core.annotations.reading import problem_at_sight
 from sai_core.dataset import (
     DataRoot,
     FrameSource,
@@ -215,6 +216,12 @@ def find_system(text: str | Path, root: DataRoot, recording: Recording) -> Syste
     if recording.name not in chosen.files:
         raise InputError(f"{chosen.folder}: holds no predictions for {recording.name}; expected {recording.name}.json.")
     return system_of_set(chosen, recording.name)
+
+
+def check_files(recording: Recording, systems: Sequence[System]) -> list[str]:
+    """What is wrong with the labels and predictions of a recording, as far as it shows before they are read."""
+    paths = [recording.label_path, *(system.path for system in systems)]
+    return [problem for path in paths if path is not None and (problem := problem_at_sight(path))]
 
 
 def rename(systems: Sequence[System], titles: Sequence[str]) -> list[System]:

@@ -228,7 +228,7 @@ def check_frame(material: Material, frame: int) -> None:
         )
     if not 0 <= frame < material.n_frames:
         raise InputError(
-            f"{material.place}: frame {frame} is outside of the recording; choose 0 to {material.n_frames - 1}."
+            f"{material.place}: frame {frame} is outside the recording; choose 0 to {material.n_frames - 1}."
         )
 
 

@@ -115,8 +115,8 @@ class PaperStyle:
         check_known("Colour map", self.colormap, SEQUENTIAL)
         if self.font not in SHIPPED_FONTS and self.font not in installed_fonts():
             near = difflib.get_close_matches(self.font, installed_fonts(), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}" if near else f"choose for example {', '.join(SHIPPED_FONTS)}"
-            raise InputError(f"Font {self.font!r} is not installed; {hint}.")
+            hint = f"did you mean {near[0]}?" if near else f"choose for example {', '.join(SHIPPED_FONTS)}."
+            raise InputError(f"Font {self.font!r} is not installed; {hint}")
 
     @property
     def dark(self) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sai_core.annotations.names import recording_name
-from sai_core.dataset.layout import is_split_name, label_name, prediction_name
+from sai_core.dataset.layout import PREDICTIONS_FOLDER, is_split_name, kind_of_folder, label_name, prediction_name
 from sai_core.dataset.root import is_set_file
 from sai_core.errors import InputError
 
@@ -21,16 +21,17 @@ _NAMES = {"label": label_name, "prediction": prediction_name}
 
 
 def find_pairs(
-    labels: str | os.PathLike[str], predictions: str | os.PathLike[str], *, told: list[str] | None = None
+    labels: str | os.PathLike[str], predictions: str | os.PathLike[str], *, notes: list[str] | None = None
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Label and prediction files by recording name.
 
     Parameters
     ----------
     labels, predictions : path
-        A folder, searched with all its sub-folders, or one file. Two files are one recording whatever their names
+        A folder, searched with all its sub-folders, or one file. Of a data root the folders of labels alone are
+        searched for labels, and ``predictions`` alone for predictions. Two files are one recording whatever their names
         are. Both may be the same folder: a file is never taken for the label of itself.
-    told : list of str, optional
+    notes : list of str, optional
         Gets a sentence for each choice that was made: files of several folders taken together, or left out because
         another file is of the same recording.
 
@@ -48,9 +49,9 @@ def find_pairs(
     if label_path.is_file() and prediction_path.is_file():
         name = recording_name(prediction_path)
         return {name: label_path}, {name: prediction_path}
-    told = [] if told is None else told
-    found_predictions = _find(prediction_path, "prediction", told)
-    found_labels = _find(label_path, "label", told, others=frozenset(found_predictions.values()))
+    notes = [] if notes is None else notes
+    found_predictions = _find(prediction_path, "prediction", notes)
+    found_labels = _find(label_path, "label", notes, others=frozenset(found_predictions.values()))
     # a folder that holds predictions only, given twice, has no labels
     for name in set(found_labels) & set(found_predictions):
         if os.path.samefile(found_labels[name], found_predictions[name]):
@@ -69,22 +70,50 @@ def find_labels(path: str | os.PathLike[str]) -> dict[str, Path]:
     return _find(Path(path), "label", [])
 
 
+def find_annotations(path: str | os.PathLike[str]) -> tuple[dict[str, Path], list[str]]:
+    """Files of labels or predictions by recording name, and sentences about what was chosen.
+
+    Names of both sides count; those of labels first where a folder holds both of a recording.
+
+    Raises
+    ------
+    InputError
+        A path that does not exist, a folder without any such file, or two equally good files of one recording.
+    """
+    choices: list[str] = []
+    found: dict[str, Path] = {}
+    problem: InputError | None = None
+    for side in ("label", "prediction"):
+        try:
+            files = _find(Path(path), side, choices)
+        except InputError as error:
+            problem = problem or error
+            continue
+        for name, file in files.items():
+            if name in found and found[name] != file:
+                choices.append(f"{name}: {found[name]} is used, and {file} is left out.")
+            found.setdefault(name, file)
+    if not found and problem is not None:
+        raise problem
+    return dict(sorted(found.items())), choices
+
+
 _STORE_FILES: Final = frozenset({"began.json", "store.json"})
 """Marks of a store of raw detections (:mod:`sai_core.detections.raw`)."""
 
 
-def _find(path: Path, side: str, told: list[str], *, others: frozenset[Path] = frozenset()) -> dict[str, Path]:
+def _find(path: Path, side: str, notes: list[str], *, others: frozenset[Path] = frozenset()) -> dict[str, Path]:
     parse = _NAMES[side]
     if path.is_file():
         parsed = parse(path.name)
         if parsed is None:
-            raise InputError(f"{path}: is no {side} file; its name must end in .json or .json.gz.")
+            raise InputError(f"{path}: is not a {side} file; its name must end in .json or .json.gz.")
         return {parsed[0]: path}
     if not path.is_dir():
         raise InputError(f"{path}: there is no such file or folder; give the {side} files or their folder.")
     best: dict[str, tuple[int, int, Path]] = {}
     elsewhere: list[tuple[Path, Path]] = []
-    for file, depth in _files(path):
+    for file, depth in _files(path, side):
         parsed = parse(file.name)
         if parsed is None or _of_the_other_side(parsed[0], side) or is_set_file(file):
             continue
@@ -104,13 +133,13 @@ def _find(path: Path, side: str, told: list[str], *, others: frozenset[Path] = f
         raise InputError(f"{path}: holds no {side} file (NAME.json or NAME.json.gz); check the folder.")
     if elsewhere:
         used, left_out = elsewhere[0]
-        more = f", and {len(elsewhere) - 1} more likewise" if len(elsewhere) > 1 else ""
+        more = f", and {len(elsewhere) - 1} more of the same kind" if len(elsewhere) > 1 else ""
         of_another = "" if used.parent == left_out.parent else " of another folder"
-        told.append(f"{side}s: {used} is used, and {left_out}{of_another} is left out{more}.")
+        notes.append(f"{side}s: {used} is used, and {left_out}{of_another} is left out{more}.")
     folders = sorted({file.parent for _, _, file in best.values()})
     if side == "prediction" and len(folders) > 1 and not all(is_split_name(folder.name) for folder in folders):
         shown = ", ".join(str(folder) for folder in folders[:4]) + (", ..." if len(folders) > 4 else "")
-        told.append(f"predictions: files of {len(folders)} folders are taken together as one system ({shown}).")
+        notes.append(f"predictions: files of {len(folders)} folders are taken together as one system ({shown}).")
     return {name: best[name][2] for name in sorted(best)}
 
 
@@ -119,7 +148,17 @@ def _of_the_other_side(name: str, side: str) -> bool:
     return name.lower().endswith("_std" if side == "prediction" else "_inference")
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, int]]:
+def _on_this_side(folders: list[str], files: list[str], side: str) -> tuple[list[str], list[str]]:
+    """Sub-folders and files of a data root in which one side lies; all of any other folder."""
+    if not any(kind_of_folder(name) for name in folders):
+        return folders, files
+    labels = [name for name in folders if kind_of_folder(name) == "labels"]
+    predictions = [name for name in folders if name.lower() == PREDICTIONS_FOLDER]
+    ours, theirs = (labels, predictions) if side == "label" else (predictions, labels)
+    return (ours, []) if ours else ([name for name in folders if name not in theirs], files)
+
+
+def _files(folder: Path, side: str) -> Iterator[tuple[Path, int]]:
     """Files below a folder, sorted, with their depth; linked folders are entered once.
 
     Stores of raw detections, which ``predict`` keeps beside its submission files, are passed over.
@@ -134,8 +173,10 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
         if not _STORE_FILES.isdisjoint(files):
             folders.clear()
             continue
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
         depth = len(Path(current).relative_to(folder).parts)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if depth == 0:
+            folders[:], files = _on_this_side(folders, files, side)
         for file in sorted(files):
             if not file.startswith("."):
                 yield Path(current) / file, depth

@@ -1,34 +1,33 @@
 """Evaluate recordings: tables or files in, figures out; one process or several.
 
-``score_recording`` is the unit of work: it knows one recording and one revision and gives
-:class:`~sai_core.metrics.evaluation.scores.RecordingScores`; ``evaluate`` runs it over a set and merges.
+:func:`~sai_core.metrics.evaluation.recording.score_recording` is the unit of work: it knows one recording and one
+revision; ``evaluate`` runs it over a set and merges. What can be known of files beforehand is looked at before anything
+is computed, and told at once; scores of files are kept (:mod:`sai_core.metrics.evaluation.score_store`), so that what
+was finished before an interruption is not done again.
 """
 
 from __future__ import annotations
 
-import gzip
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from sai_core.annotations.reading import read_annotations
+from sai_core.annotations.reading import problem_at_sight, read_annotations
 from sai_core.annotations.table import AnnotationTable
 from sai_core.annotations.writing import MAX_SUBMISSION_BYTES
-from sai_core.errors import EnvironmentProblem, InputError
-from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.metrics.evaluation.map_cache import cached_maps_0630
-from sai_core.metrics.evaluation.scores import Evaluation, RecordingScores, as_revision, distance_ape, merge, soft_hits
-from sai_core.metrics.evaluation.scoring_0402 import score_recording_0402
-from sai_core.metrics.official.pairing_0630 import assign_pairs, group_keys
-from sai_core.metrics.official.rendering_0630 import render_table_0630
-from sai_core.metrics.official.revisions import REVISIONS, Revision, base_revision, is_soft
+from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError, told_at_once
+from sai_core.metrics.evaluation.recording import check_revision, score_recording, submission_bytes
+from sai_core.metrics.evaluation.score_store import ScoreStore
+from sai_core.metrics.evaluation.scores import Evaluation, Failure, RecordingScores, as_revision, merge
+from sai_core.metrics.official.revisions import Revision, base_revision, is_soft
 from sai_core.progress import Progress, no_progress, part_of
-from sai_core.taxonomy import N_CLASSES
 from sai_core.threads import worker_pool
 
 Source = AnnotationTable | str | os.PathLike[str]
@@ -44,6 +43,7 @@ def evaluate(
     count_missing_recordings: bool = False,
     allow_large: bool = False,
     use_cache: bool = True,
+    keep_going: bool = False,
 ) -> Evaluation:
     """Evaluate predictions against labels.
 
@@ -65,7 +65,10 @@ def evaluate(
     allow_large : bool
         Accept prediction files above 20 MB, which the official evaluators since 2026-05-18 refuse.
     use_cache : bool
-        Keep rendered label maps on disk and read annotations through their cache.
+        Keep rendered label maps and the scores of files on disk, and read annotations through their cache.
+    keep_going : bool
+        A recording that cannot be scored is one of the result's ``failures``, and the others go on; only where none
+        can be scored is that an error. Otherwise the first one is.
 
     Returns
     -------
@@ -74,7 +77,8 @@ def evaluate(
     Raises
     ------
     InputError
-        A file that cannot be read or breaks a rule of the revision, an unknown revision, no recording in common.
+        Before anything is computed, all of it at once: files that are missing, unreadable, no JSON, or larger than
+        allowed; an unknown revision, no recording in common. While computing: a file that breaks a rule.
 
     See Also
     --------
@@ -90,6 +94,7 @@ def evaluate(
         count_missing_recordings=count_missing_recordings,
         allow_large=allow_large,
         use_cache=use_cache,
+        keep_going=keep_going,
     )[0]
 
 
@@ -103,6 +108,7 @@ def evaluate_revisions(
     count_missing_recordings: bool = False,
     allow_large: bool = False,
     use_cache: bool = True,
+    keep_going: bool = False,
 ) -> list[Evaluation]:
     """Evaluate by several revisions; those of the soft metric share one matching. Options as :func:`evaluate`.
 
@@ -117,10 +123,14 @@ def evaluate_revisions(
         As :func:`evaluate`.
     """
     for revision in revisions:
-        _check_revision(revision)
+        check_revision(revision)
     names, warnings = _common_recordings(labels, predictions, count_missing_recordings)
     chosen = {name: predictions.get(name, AnnotationTable.empty(name)) for name in names}
+    limited = not allow_large and any(is_soft(r) for r in revisions)
+    if problems := find_problems({n: labels[n] for n in names}, chosen, limited=limited):
+        raise InputError(told_at_once(problems))
     bases = list(dict.fromkeys(base_revision(r) for r in revisions))
+    failures: dict[Revision, list[Failure]] = {base: [] for base in bases}
     scored = {
         base: score_recordings(
             labels,
@@ -128,19 +138,82 @@ def evaluate_revisions(
             revision=base,
             workers=workers,
             progress=part_of(progress, k / len(bases), (k + 1) / len(bases)),
-            allow_large=allow_large,
+            allow_large=True,
             use_cache=use_cache,
+            failures=failures[base] if keep_going else None,
         )
         for k, base in enumerate(bases)
     }
+    for base in bases:
+        if names and not scored[base]:
+            raise InputError(
+                f"None of the {len(names)} recordings could be scored; the first: {failures[base][0].error}"
+            )
     return [
-        merge((as_revision(s, r) for s in scored[base_revision(r)]), revision=r, warnings=warnings) for r in revisions
+        merge(
+            (as_revision(s, r) for s in scored[base_revision(r)]),
+            revision=r,
+            warnings=warnings,
+            failures=failures[base_revision(r)],
+        )
+        for r in revisions
     ]
 
 
-def _check_revision(revision: str) -> None:
-    if revision not in REVISIONS:
-        raise InputError(f"Unknown revision {revision!r}; use one of {', '.join(REVISIONS)}.")
+def by_size(labels: Mapping[str, Path], predictions: Mapping[str, Path]) -> list[str]:
+    """Recordings that have both, the largest files first: every n-th of them is a fair share of the work."""
+    names = sorted(labels.keys() & predictions.keys())
+    return sorted(names, key=lambda name: -_size(labels[name]) - _size(predictions[name]))
+
+
+def _size(source: Source) -> int:
+    """Bytes of a file; 0 for a table and for a file that is not there, which its reader will tell."""
+    return 0 if isinstance(source, AnnotationTable) or not os.path.exists(source) else os.path.getsize(source)
+
+
+_SHOWN: Final[int] = 20
+"""Files that one sentence names."""
+
+
+def find_problems(labels: Mapping[str, Source], predictions: Mapping[str, Source], *, limited: bool) -> list[str]:
+    """What is wrong with files of an evaluation, as far as it shows without reading them through.
+
+    Parameters
+    ----------
+    labels, predictions : mapping of recording name to AnnotationTable or path
+    limited : bool
+        The official limit of 20 MB on prediction files holds.
+
+    Returns
+    -------
+    list of str
+        One sentence each; all files above the limit share one.
+    """
+    problems: list[str] = []
+    large: list[str] = []
+    for files, is_limited in ((labels, False), (predictions, limited)):
+        for source in files.values():
+            if isinstance(source, AnnotationTable):
+                continue
+            path = Path(source)
+            if problem := problem_at_sight(path):
+                problems.append(problem)
+            elif is_limited:
+                try:
+                    size = submission_bytes(path)
+                except InputError as error:
+                    problems.append(str(error))
+                else:
+                    if size > MAX_SUBMISSION_BYTES:
+                        large.append(f"{path}: {size / 2**20:.1f} MB")
+    if large:
+        holders = "1 prediction file holds" if len(large) == 1 else f"{len(large)} prediction files hold"
+        shown = ", ".join(large[:_SHOWN]) + (f" and {len(large) - _SHOWN} more" if len(large) > _SHOWN else "")
+        problems.append(
+            f"{holders} more JSON than the 20 MB that the official evaluator accepts ({shown}); compress what is to be "
+            "submitted (verb compress) or allow large files."
+        )
+    return problems
 
 
 def _common_recordings(
@@ -152,13 +225,13 @@ def _common_recordings(
     warnings = []
     if without_predictions and count_missing:
         warnings.append(
-            f"{_listed(without_predictions)} without predictions: all labels there are counted as missed, which the "
-            "official evaluator does not do."
+            f"{_listed(without_predictions)} without predictions: all their labels are counted as missed, which the "
+            f"official evaluator does not do."
         )
     elif without_predictions:
         warnings.append(
-            f"{_listed(without_predictions)} without predictions: left out with all labels there, as by the official "
-            "evaluator; they can be counted as missed on request."
+            f"{_listed(without_predictions)} without predictions: left out with all their labels, as the official "
+            f"evaluator does; on request they count as missed."
         )
     if without_labels:
         warnings.append(f"{_listed(without_labels)} without labels: left out.")
@@ -199,17 +272,19 @@ def score_recordings(
     allow_large: bool = False,
     use_cache: bool = True,
     class_agnostic: bool = False,
+    failures: list[Failure] | None = None,
 ) -> list[RecordingScores]:
     """Scores of every recording of ``predictions``, sorted by name; options as in :func:`evaluate`.
 
-    With ``class_agnostic`` all annotations are taken for class 0, and so matched across classes.
+    With ``class_agnostic`` all annotations are taken for class 0, and so matched across classes. With ``failures``, a
+    recording that cannot be scored goes there, and the others go on.
 
     Raises
     ------
     InputError
         As :func:`evaluate`; also for a recording of ``predictions`` that ``labels`` lacks.
     """
-    _check_revision(revision)
+    check_revision(revision)
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}.")
     jobs = []
@@ -217,20 +292,32 @@ def score_recordings(
         if name not in labels:
             raise InputError(f"{name}: has no labels.")
         jobs.append(_Job(name, labels[name], predictions[name], revision, allow_large, use_cache, class_agnostic))
-    results = []
-    for scores in _run(jobs, min(workers, len(jobs)), progress):
-        results.append(scores)
-        progress(len(results) / len(jobs), f"{len(results)} of {len(jobs)} recordings")
+    results: list[RecordingScores] = []
+    outcomes = _run(jobs, min(workers, len(jobs)), progress, keep_going=failures is not None)
+    for done, outcome in enumerate(outcomes, start=1):
+        if isinstance(outcome, RecordingScores):
+            results.append(outcome)
+        elif failures is not None:
+            failures.append(outcome)
+        failed = f", {done - len(results)} failed" if done > len(results) else ""
+        progress(done / len(jobs), f"{done} of {len(jobs)} recordings{failed}")
+    if failures is not None:
+        failures.sort(key=lambda f: f.recording)
     return sorted(results, key=lambda s: s.recording)
 
 
-def _run(jobs: list[_Job], workers: int, progress: Progress) -> Iterator[RecordingScores]:
+def _run(
+    jobs: list[_Job], workers: int, progress: Progress, *, keep_going: bool
+) -> Iterator[RecordingScores | Failure]:
+    run = _try_job if keep_going else _score_job
     if workers <= 1:
         for k, job in enumerate(jobs):
-            yield _score_job(job, part_of(progress, k / len(jobs), (k + 1) / len(jobs)))
+            yield run(job, part_of(progress, k / len(jobs), (k + 1) / len(jobs)))
         return
     with worker_pool(workers) as pool:
-        waiting = {pool.submit(_score_job, job) for job in jobs}
+        # the largest first, so that no worker is left alone with one at the end
+        largest_first = sorted(jobs, key=lambda job: -_size(job.labels) - _size(job.predictions))
+        waiting = {pool.submit(run, job) for job in largest_first}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -238,165 +325,69 @@ def _run(jobs: list[_Job], workers: int, progress: Progress) -> Iterator[Recordi
                     yield future.result()
         except BrokenProcessPool as error:
             raise EnvironmentProblem(
-                "A worker process ended unexpectedly, perhaps for want of memory; use fewer workers."
+                "A worker process ended unexpectedly, perhaps because memory ran out; use fewer workers. What was "
+                "finished is kept."
             ) from error
         finally:
             for future in waiting:
                 future.cancel()
 
 
+@cache
+def _kept() -> ScoreStore:
+    """What is kept on disk; this process remembers nothing of it."""
+    return ScoreStore(memory_entries=0)
+
+
+def _try_job(job: _Job, progress: Progress = no_progress) -> RecordingScores | Failure:
+    try:
+        return _score_job(job, progress)
+    except CancelledError:
+        raise
+    except SaiError as error:
+        return Failure(job.name, str(error), isinstance(error, EnvironmentProblem))
+
+
 def _score_job(job: _Job, progress: Progress = no_progress) -> RecordingScores:
-    labels = _load(job.labels, job, "labels")
-    predictions = _load(job.predictions, job, "predictions")
+    part = part_of(progress, 0.0, 0.999)
+    if (
+        job.use_cache
+        and not isinstance(job.labels, AnnotationTable)
+        and not isinstance(job.predictions, AnnotationTable)
+    ):
+        _check_limit(Path(job.predictions), job)
+        files = Path(job.labels), Path(job.predictions)
+        if job.class_agnostic:
+            return _kept().class_agnostic(*files, recording=job.name, revision=job.revision, progress=part)
+        return _kept().result(*files, recording=job.name, revision=job.revision, progress=part).scores
+    labels = _load(job.labels, job)
+    if not isinstance(job.predictions, AnnotationTable):
+        _check_limit(Path(job.predictions), job)
+    predictions = _load(job.predictions, job)
     if job.class_agnostic:
         labels, predictions = (replace(t, category_id=np.zeros(len(t), np.int16)) for t in (labels, predictions))
     return score_recording(
-        labels,
-        predictions,
-        recording=job.name,
-        revision=job.revision,
-        use_cache=job.use_cache,
-        progress=part_of(progress, 0.0, 0.999),
+        labels, predictions, recording=job.name, revision=job.revision, use_cache=job.use_cache, progress=part
     )
 
 
-def _load(source: Source, job: _Job, side: str) -> AnnotationTable:
-    strict = is_soft(job.revision)
-    if isinstance(source, AnnotationTable):
-        return source
-    path = Path(source)
-    if strict and side == "predictions" and not job.allow_large:
+def _check_limit(path: Path, job: _Job) -> None:
+    if is_soft(job.revision) and not job.allow_large:
         size = submission_bytes(path)
         if size > MAX_SUBMISSION_BYTES:
             raise InputError(
                 f"{path}: holds {size / 2**20:.1f} MB of JSON, and the official evaluator accepts at most 20 MB; "
                 "compress the submission (verb compress) or allow large files."
             )
+
+
+def _load(source: Source, job: _Job) -> AnnotationTable:
+    if isinstance(source, AnnotationTable):
+        return source
     return read_annotations(
-        path, recording=job.name, check_canvas=strict, unknown_classes="drop", use_cache=job.use_cache
-    )
-
-
-def submission_bytes(path: Path) -> int:
-    """Size of a prediction file as the official evaluator would open it: unpacked.
-
-    The official limit is on the plain JSON; a ``.gz`` beside it is a convenience of ours, and counts by what is
-    packed in it.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
-    """
-    try:
-        with open(path, "rb") as stream:
-            if stream.read(2) != b"\x1f\x8b":
-                return os.path.getsize(path)
-        size = 0
-        with gzip.open(path) as packed:
-            while size <= MAX_SUBMISSION_BYTES and (block := packed.read(1 << 20)):
-                size += len(block)
-        return size
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from error
-
-
-def score_recording(
-    labels: AnnotationTable,
-    predictions: AnnotationTable,
-    *,
-    recording: str | None = None,
-    revision: Revision = "2026-06-30",
-    use_cache: bool = True,
-    progress: Progress = no_progress,
-) -> RecordingScores:
-    """Score one recording.
-
-    Parameters
-    ----------
-    labels, predictions : AnnotationTable
-        Coordinates on the label grid; classes 0..12.
-    recording : str, optional
-        Name in the result; by default that of ``labels``.
-    revision : str
-        Which official evaluator: one of :data:`sai_core.metrics.REVISIONS`.
-    use_cache : bool
-        Keep the rendered label maps on disk.
-    progress : Progress
-        Told while it lasts.
-
-    Returns
-    -------
-    RecordingScores
-
-    Raises
-    ------
-    InputError
-        Coordinates outside [0, 360] x [0, 180], except by 2026-04-02; an unknown revision.
-    """
-    name = labels.recording if recording is None else recording
-    _check_revision(revision)
-    if missing := int(np.isnan(predictions.score).sum()):
-        sentence = (
-            f"{missing} of {len(predictions)} annotations have no score, and count with 0 as the evaluator takes them."
-        )
-        predictions = replace(predictions, notes=predictions.notes.with_note("missing_score", sentence))
-    if not is_soft(revision):
-        return score_recording_0402(labels, predictions, recording=name, progress=progress)
-    for table, side in ((labels, "labels"), (predictions, "predictions")):
-        check_canvas(table, f"{name} ({side})")
-    label_maps = cached_maps_0630(labels, use_cache=use_cache, progress=part_of(progress, 0.0, 0.8))
-    prediction_maps = render_table_0630(predictions, progress=part_of(progress, 0.8, 1.0))
-    pairs = assign_pairs(label_maps, prediction_maps, group_keys(labels), group_keys(predictions))
-
-    n = len(predictions)
-    assigned, iou = np.full(n, -1, np.int64), np.zeros(n)
-    assigned[pairs.prediction], iou[pairs.prediction] = pairs.label, pairs.iou
-    return RecordingScores(
-        recording=name,
-        revision=revision,
-        n_labels=np.bincount(labels.category_id, minlength=N_CLASSES),
-        n_detections=np.bincount(predictions.category_id, minlength=N_CLASSES),
-        detection_frame=predictions.frame,
-        detection_category=predictions.category_id,
-        detection_index=np.arange(n),
-        detection_score=np.nan_to_num(predictions.score, nan=0.0),
-        detection_iou=iou,
-        detection_label=assigned,
-        detection_hit=soft_hits(iou, assigned, revision),
-        label_frame=labels.frame,
-        label_category=labels.category_id,
-        label_index=np.arange(len(labels)),
-        pair_frame=labels.frame[pairs.label],
-        pair_category=labels.category_id[pairs.label],
-        pair_label=pairs.label,
-        pair_prediction=pairs.prediction,
-        pair_pearson=pairs.pearson,
-        pair_distance_ape=distance_ape(labels.distance_cm[pairs.label], predictions.distance_cm[pairs.prediction]),
-        notes_of_labels=labels.notes,
-        notes_of_predictions=predictions.notes,
-    )
-
-
-def check_canvas(table: AnnotationTable, what: str) -> None:
-    """Refuse coordinates that the evaluator of 2026-06-30 refuses.
-
-    Raises
-    ------
-    InputError
-        A coordinate outside [0, 360] x [0, 180].
-    """
-    limit = (ERP_WIDTH, ERP_HEIGHT)
-    if not table.n_points:
-        return
-    # column by column: NumPy's min over the long axis of an (n, 2) array takes thirty times as long
-    if all(v.min() >= 0 and v.max() <= end for v, end in zip(table.points_xy.T, limit, strict=True)):
-        return
-    outside = (table.points_xy < 0) | (table.points_xy > limit) | np.isnan(table.points_xy)
-    point, axis = (int(v) for v in np.argwhere(outside)[0])
-    polygon = int(np.searchsorted(table.point_offsets, point, side="right")) - 1
-    index = int(np.searchsorted(table.polygon_offsets, polygon, side="right")) - 1
-    raise InputError(
-        f"{what}: annotation {index}, {'xy'[axis]} is {table.points_xy[point, axis]:g}, outside [0, {limit[axis]}]; "
-        "the evaluator of 2026-06-30 refuses such a file."
+        source,
+        recording=job.name,
+        check_canvas=is_soft(job.revision),
+        unknown_classes="drop",
+        use_cache=job.use_cache,
     )

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, point_blocks
 from sai_core.cache import Cache
 from sai_core.metrics.official.rendering_0630 import SparseMaps, render_table_0630
 from sai_core.progress import Progress, no_progress
@@ -68,6 +68,7 @@ def _key(table: AnnotationTable) -> str:
     digest.update(struct.pack("<QQQ", len(table), len(table.point_offsets), table.n_points))
     for offsets in (table.polygon_offsets, table.point_offsets):
         digest.update(np.ascontiguousarray(offsets).reshape(-1).data)
-    for values in (table.points_xy, table.energy):
-        digest.update(np.ascontiguousarray(values, dtype=np.float32).reshape(-1).data)
+    for values_of in (table.xy_of, table.energy_of):
+        for _, points in point_blocks(table):
+            digest.update(np.ascontiguousarray(values_of(points), dtype=np.float32).reshape(-1).data)
     return digest.hexdigest()

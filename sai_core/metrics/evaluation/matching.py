@@ -130,7 +130,7 @@ def match_recording(
     prediction, label = false[false_at], missed[missed_at]
     apart = great_circle_deg(*(v[label] for v in label_direction), *(v[prediction] for v in prediction_direction))
     allowed = (apart <= angle_deg) & (labels.category_id[label] != predictions.category_id[prediction])
-    chosen = _assign(labels.frame[label], label, prediction, apart, allowed)
+    chosen = least_cost_pairs(labels.frame[label], label, prediction, apart, allowed)
     return RecordingMatches(
         pairs.label,
         pairs.prediction,
@@ -157,7 +157,7 @@ def _others(n: int, taken: Int64) -> Int64:
     return np.flatnonzero(left)
 
 
-def _assign(
+def least_cost_pairs(
     group: npt.NDArray[np.integer], row: Int64, column: Int64, cost: Float64, allowed: npt.NDArray[np.bool_]
 ) -> Int64:
     """Positions of the chosen pairs among the candidates: per group as many as possible, then the least total cost.
@@ -270,7 +270,7 @@ def spatial_matches(
     allowed = angle <= angle_deg  # False for NaN
     if same_class:
         allowed &= labels.category_id[label] == predictions.category_id[prediction]
-    chosen = _assign(labels.frame[label], label, prediction, np.nan_to_num(angle, nan=_FORBIDDEN), allowed)
+    chosen = least_cost_pairs(labels.frame[label], label, prediction, np.nan_to_num(angle, nan=_FORBIDDEN), allowed)
     label, prediction = label[chosen], prediction[chosen]
     missed, false = _others(len(labels), label), _others(len(predictions), prediction)
     label_direction = region_peak_direction(labels)

@@ -19,13 +19,14 @@ from cachetools import LRUCache
 
 from sai_core.annotations.notes import FileNotes
 from sai_core.annotations.reading import read_annotations
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, point_blocks
 from sai_core.annotations.writing import MAX_SUBMISSION_BYTES
 from sai_core.cache import Cache, content_of, key_of
 from sai_core.entry_file import Entry
 from sai_core.errors import InputError
-from sai_core.metrics.evaluation.evaluate import score_recording, score_recordings, submission_bytes
 from sai_core.metrics.evaluation.matching import SpatialMatches, spatial_matches
+from sai_core.metrics.evaluation.oracles import OracleColumns, Overlaps, RecordingOracle
+from sai_core.metrics.evaluation.recording import score_recording, submission_bytes
 from sai_core.metrics.evaluation.scores import RecordingScores, as_revision
 from sai_core.metrics.official.directions import annotation_point_offsets
 from sai_core.metrics.official.revisions import REVISIONS, Revision, base_revision, is_soft
@@ -36,6 +37,9 @@ Container = TypeVar("Container", RecordingScores, SpatialMatches)
 
 _cache: Final = Cache("scores", 3)
 """Its version is to be raised when scores, or what is kept of them, change."""
+
+_oracle_cache: Final = Cache("oracles", 2)
+"""Overlaps of changed predictions; its version is to be raised when a kind of error, or rendering, changes."""
 
 _MEMORY_ENTRIES: Final[int] = 1024
 """Recordings kept in memory, of all systems together: some 100 kB each for a minute."""
@@ -100,16 +104,28 @@ def result_of_tables(
 
 def _energy_sums(table: AnnotationTable) -> Float64:
     offsets = annotation_point_offsets(table)
-    total = np.concatenate([[0.0], np.cumsum(table.energy[: offsets[-1]] if len(table) else [])])
-    return total[offsets[1:]] - total[offsets[:-1]]
+    sums = np.zeros(len(table))
+    for rows, points in point_blocks(table):
+        filled = rows.start + np.flatnonzero(np.diff(offsets[rows.start : rows.stop + 1]))
+        if len(filled):
+            sums[filled] = np.add.reduceat(table.energy_of(points), offsets[filled] - points.start)
+    return sums
 
 
 class ScoreStore:
-    """Results by the content of their files; in memory and in the cache, for several threads."""
+    """Results by the content of their files; in memory and in the cache, for several threads.
 
-    def __init__(self, *, use_disk: bool = True) -> None:
+    Parameters
+    ----------
+    use_disk : bool
+        Keep them in the cache.
+    memory_entries : int
+        Recordings kept in memory; 0 for none.
+    """
+
+    def __init__(self, *, use_disk: bool = True, memory_entries: int = _MEMORY_ENTRIES) -> None:
         self._use_disk = use_disk
-        self._items: LRUCache[str, RecordingResult | RecordingScores] = LRUCache(_MEMORY_ENTRIES)
+        self._items: LRUCache[str, RecordingResult | RecordingScores] = LRUCache(memory_entries)
         self._lock = threading.Lock()
 
     def result(
@@ -132,19 +148,29 @@ class ScoreStore:
         """
         key = _key("result", label_path, prediction_path, recording, revision)
         base = base_revision(revision)
-        found = self._get(key)
-        if isinstance(found, RecordingResult):
-            return _judged(found, revision)
-        result = _load_result(key) if self._use_disk else None
+        result = self._known(key)
         if result is None:
-            labels, predictions = _tables(label_path, prediction_path, recording, base)
+            labels, predictions = read_pair(label_path, prediction_path, recording=recording, revision=base)
             result = result_of_tables(labels, predictions, recording=recording, revision=base, progress=progress)
             if submission_bytes(prediction_path) > MAX_SUBMISSION_BYTES:
                 result = replace(result, oversized=True)
             if self._use_disk:
                 _save_result(key, result)
-        self._put(key, result)
+            self._put(key, result)
         return _judged(result, revision)
+
+    def find(
+        self, label_path: Path, prediction_path: Path, *, recording: str, revision: Revision
+    ) -> RecordingResult | None:
+        """Result of one recording if it is known; None where it would have to be computed.
+
+        Raises
+        ------
+        InputError
+            A file that cannot be read, to be known by its content.
+        """
+        result = self._known(_key("result", label_path, prediction_path, recording, revision))
+        return None if result is None else _judged(result, revision)
 
     def class_agnostic(
         self,
@@ -170,14 +196,55 @@ class ScoreStore:
         entry = _cache.get(key) if self._use_disk else None
         scores = None if entry is None else _container(RecordingScores, entry, "scores")
         if scores is None:
-            labels, predictions = _tables(label_path, prediction_path, recording, base)
-            scores = score_recordings(
-                {recording: labels}, {recording: predictions}, revision=base, class_agnostic=True, progress=progress
-            )[0]
+            labels, predictions = read_pair(label_path, prediction_path, recording=recording, revision=base)
+            labels, predictions = (replace(t, category_id=np.zeros(len(t), np.int16)) for t in (labels, predictions))
+            scores = score_recording(labels, predictions, recording=recording, revision=base, progress=progress)
             if self._use_disk:
                 _cache.put(key, _columns(scores, "scores"), _facts(scores))
         self._put(key, scores)
         return as_revision(scores, revision)
+
+    def _known(self, key: str) -> RecordingResult | None:
+        found = self._get(key)
+        if isinstance(found, RecordingResult):
+            return found
+        result = _load_result(key) if self._use_disk else None
+        if result is not None:
+            self._put(key, result)
+        return result
+
+    def oracle(self, label_path: Path, prediction_path: Path, *, recording: str, revision: Revision) -> RecordingOracle:
+        """A recording whose errors can be put right; what was rendered for it before is not rendered again.
+
+        :meth:`keep_oracle` keeps what it has rendered since.
+
+        Raises
+        ------
+        InputError
+            As :meth:`result`; also for revision 2026-04-02, whose matching is another.
+        """
+        if not is_soft(revision):
+            raise InputError(f"Errors are put right by the soft matching, which revision {revision} does not have.")
+        key = _key("oracle", label_path, prediction_path, recording, revision)
+        entry = _oracle_cache.get(key) if self._use_disk else None
+
+        def tables() -> tuple[AnnotationTable, AnnotationTable]:
+            return read_pair(label_path, prediction_path, recording=recording, revision=base_revision(revision))
+
+        if entry is None:
+            columns = OracleColumns.of(*tables())
+            return RecordingOracle(recording, columns, tables, key=key, use_cache=self._use_disk)
+        columns = OracleColumns(**{f.name: entry.arrays[f.name] for f in fields(OracleColumns)})
+        overlaps = Overlaps(*(entry.arrays[f"overlaps.{f.name}"] for f in fields(Overlaps)))
+        return RecordingOracle(recording, columns, tables, overlaps, key=key, use_cache=self._use_disk)
+
+    def keep_oracle(self, oracle: RecordingOracle) -> None:
+        """Keep what an oracle of :meth:`oracle` has rendered; nothing where it has rendered nothing."""
+        if not self._use_disk or not oracle.has_rendered:
+            return
+        columns: dict[str, npt.NDArray[Any]] = {f.name: getattr(oracle.columns, f.name) for f in fields(OracleColumns)}
+        columns |= {f"overlaps.{f.name}": getattr(oracle.overlaps, f.name) for f in fields(Overlaps)}
+        _oracle_cache.put(oracle.key, columns)
 
     def _get(self, key: str) -> RecordingResult | RecordingScores | None:
         with self._lock:
@@ -185,7 +252,8 @@ class ScoreStore:
 
     def _put(self, key: str, value: RecordingResult | RecordingScores) -> None:
         with self._lock:
-            self._items[key] = value
+            if self._items.maxsize:
+                self._items[key] = value
 
 
 def _key(kind: str, label_path: Path, prediction_path: Path, recording: str, revision: Revision) -> str:
@@ -199,12 +267,28 @@ def _judged(result: RecordingResult, revision: Revision) -> RecordingResult:
     return replace(result, scores=as_revision(result.scores, revision))
 
 
-def _tables(
-    label_path: Path, prediction_path: Path, recording: str, revision: Revision
+def read_pair(
+    label_path: Path, prediction_path: Path, *, recording: str, revision: Revision, use_cache: bool = True
 ) -> tuple[AnnotationTable, AnnotationTable]:
+    """Labels and predictions of a recording as they are scored: annotation indices of scores are rows of these.
+
+    Parameters
+    ----------
+    label_path, prediction_path : Path
+    recording : str
+    revision : str
+        The soft ones refuse coordinates beside the canvas.
+    use_cache : bool
+        Read through the cache of annotations.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read or breaks a rule of the revision.
+    """
     strict = is_soft(revision)
     labels, predictions = (
-        read_annotations(path, recording=recording, check_canvas=strict, unknown_classes="drop")
+        read_annotations(path, recording=recording, check_canvas=strict, unknown_classes="drop", use_cache=use_cache)
         for path in (label_path, prediction_path)
     )
     return labels, predictions

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from sai_core.annotations.notes import NO_NOTES, FileNotes, notes_json, summarise_notes
 from sai_core.errors import InputError
+from sai_core.geometry import FRAME_RATE_HZ
 from sai_core.metrics.official.average_precision import average_precision_0630, interpolated_precision_coco
 from sai_core.metrics.official.revisions import (
     REVISIONS,
@@ -258,6 +259,24 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A recording that could not be scored.
+
+    Attributes
+    ----------
+    recording : str
+    error : str
+        Why, in one sentence.
+    machine_at_fault : bool
+        Memory or disk, not one of its files.
+    """
+
+    recording: str
+    error: str
+    machine_at_fault: bool = False
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Figures of a set of recordings by one revision.
 
@@ -281,6 +300,8 @@ class Evaluation:
     left_out : mapping
         For ``"labels"`` and ``"predictions"``: how many annotations the readers left out, and of which classes
         (:func:`sai_core.annotations.notes.notes_json`).
+    failures : tuple of Failure
+        Recordings that could not be scored: they are not in the figures, with all their labels.
     """
 
     revision: Revision
@@ -291,6 +312,7 @@ class Evaluation:
     recordings: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     left_out: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    failures: tuple[Failure, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Figures as the JSON object of the command line; undefined is None."""
@@ -332,7 +354,11 @@ class Evaluation:
         }
 
     def _remarks(self) -> dict[str, Any]:
-        return {"left_out": dict(self.left_out), "warnings": list(self.warnings)}
+        return {
+            "left_out": dict(self.left_out),
+            "warnings": list(self.warnings),
+            "failures": [{"recording": f.recording, "error": f.error} for f in self.failures],
+        }
 
     def ap_at(self, row: Figures) -> dict[str, float]:
         """AP by column name (``AP25``, ...) at the thresholds that have one; NaN = undefined."""
@@ -361,7 +387,7 @@ def ordered(scores: Iterable[RecordingScores]) -> list[RecordingScores]:
     in_order = sorted(scores, key=lambda s: s.recording)
     for before, after in pairwise(in_order):
         if before.recording == after.recording:
-            raise InputError(f"{before.recording}: was given twice; give each recording once.")
+            raise InputError(f"{before.recording}: is given twice; give each recording once.")
         if before.revision != after.revision:
             raise InputError(f"Scores of the revisions {before.revision} and {after.revision} cannot be merged.")
     return in_order
@@ -401,7 +427,12 @@ def _joined(scores: Sequence[RecordingScores], name: str) -> npt.NDArray[Any]:
 
 
 def merge(
-    scores: Iterable[RecordingScores], *, revision: Revision | None = None, warnings: Sequence[str] = ()
+    scores: Iterable[RecordingScores],
+    *,
+    revision: Revision | None = None,
+    warnings: Sequence[str] = (),
+    failures: Sequence[Failure] = (),
+    judge_ties: bool = True,
 ) -> Evaluation:
     """Figures of a set from the scores of its recordings.
 
@@ -413,7 +444,11 @@ def merge(
     revision : str, optional
         That of the scores; tells an empty set's, which is 2026-06-30 by default.
     warnings : sequence of str
-        Sentences to keep; those about what the readers left out and about ties are added.
+        Sentences to keep; those about failures, about what the readers left out and about ties are added.
+    failures : sequence of Failure
+        Recordings that belong to the set and could not be scored.
+    judge_ties : bool
+        Look for ties that could move a figure, which takes as long as the figures; without, none is warned of.
 
     Returns
     -------
@@ -432,11 +467,34 @@ def merge(
         "predictions": [(s.recording, s.notes_of_predictions) for s in in_order],
     }
     sentences = [sentence for side, notes in sides.items() for sentence in summarise_notes(notes, what=side)]
+    if failures:
+        n = len(failures)
+        sentence = f"{n} of {n + len(in_order)} recordings could not be scored and "
+        sentence += ("is" if n == 1 else "are") + " left out of the figures with all labels there."
+        warnings = [sentence, *warnings]
+    ties = _tie_warning(in_order, evaluation) if judge_ties else ()
     return replace(
         evaluation,
-        warnings=(*warnings, *sentences, *_tie_warning(in_order, evaluation)),
+        failures=tuple(failures),
+        warnings=(*warnings, *_other_data(in_order, evaluation), *sentences, *ties),
         left_out={side: notes_json(notes) for side, notes in sides.items()},
     )
+
+
+def _other_data(scores: Sequence[RecordingScores], evaluation: Evaluation) -> list[str]:
+    """One sentence where nothing is found and predictions go on long after the labels: names alone may agree."""
+    if evaluation.macro.mean_ap > 0 or not evaluation.micro.n_labels:
+        return []
+    ends = [(s.recording, s.label_frame.max(initial=-1), s.detection_frame.max(initial=-1)) for s in scores]
+    late = [(name, labels, found) for name, labels, found in ends if labels >= 0 and found > labels + FRAME_RATE_HZ]
+    if not late:
+        return []
+    name, labels, found = late[0]
+    return [
+        f"Every score is 0, and in {len(late)} of {len(scores)} recording{'s' * (len(scores) != 1)} predictions go on "
+        f"for more than a second after the last label ({name}: labels to frame {labels}, predictions to frame "
+        f"{found}): are these predictions of other data?"
+    ]
 
 
 def _merge(scores: Sequence[RecordingScores], revision: Revision) -> Evaluation:

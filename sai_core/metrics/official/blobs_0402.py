@@ -114,16 +114,16 @@ class Box(NamedTuple):
         """Whether it holds columns on both sides of the seam."""
         return self.left + self.width > ERP_WIDTH
 
-    def union(self, other: Box, *, margin: int = 0) -> Box:
+    def union(self, box: Box, *, margin: int = 0) -> Box:
         """Smallest box around both, with ``margin`` more pixels on every side (up to the whole canvas)."""
-        top = max(min(self.top, other.top) - margin, 0)
-        bottom = min(max(self.bottom, other.bottom) + margin, ERP_HEIGHT)
+        top = max(min(self.top, box.top) - margin, 0)
+        bottom = min(max(self.bottom, box.bottom) + margin, ERP_HEIGHT)
         # from either left edge, whichever way round is shorter
-        apart = (other.left - self.left) % ERP_WIDTH
-        left, width = self.left, max(self.width, apart + other.width)
+        apart = (box.left - self.left) % ERP_WIDTH
+        left, width = self.left, max(self.width, apart + box.width)
         apart = (ERP_WIDTH - apart) % ERP_WIDTH
-        if max(other.width, apart + self.width) < width:
-            left, width = other.left, max(other.width, apart + self.width)
+        if max(box.width, apart + self.width) < width:
+            left, width = box.left, max(box.width, apart + self.width)
         width += 2 * margin
         if width >= ERP_WIDTH:
             return Box(top, bottom, 0, ERP_WIDTH)

@@ -12,10 +12,12 @@ Two readings of a canvas point as a direction are in use, and each function here
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.annotations.table import AnnotationTable
+from sai_core.annotations.table import AnnotationTable, point_blocks
 from sai_core.geometry import ERP_HEIGHT, pixel_to_direction
 
 Int64 = npt.NDArray[np.int64]
@@ -27,30 +29,43 @@ def annotation_point_offsets(table: AnnotationTable) -> Int64:
     return table.point_offsets[table.polygon_offsets]
 
 
+# tables are frozen, so what was found stays true for as long as the object lives
+_strongest: WeakKeyDictionary[AnnotationTable, Int64] = WeakKeyDictionary()
+
+
 def strongest_points(table: AnnotationTable) -> Int64:
     """Index of the strongest point of each annotation, the first of equals; -1 for an annotation without points."""
+    known = _strongest.get(table)
+    if known is not None:
+        return known
     offsets = annotation_point_offsets(table)
     result = np.full(len(table), -1, dtype=np.int64)
-    filled = np.flatnonzero(np.diff(offsets))
-    if len(filled):
-        starts = offsets[filled]
+    for rows, points in point_blocks(table):
+        filled = rows.start + np.flatnonzero(np.diff(offsets[rows.start : rows.stop + 1]))
+        if not len(filled):
+            continue
+        energy, starts = table.energy_of(points), offsets[filled] - points.start
         owner = np.repeat(np.arange(len(filled)), np.diff(offsets)[filled])
-        energy = table.energy[starts[0] : offsets[-1]]
-        best = np.flatnonzero(energy == np.maximum.reduceat(energy, starts - starts[0])[owner])
+        best = np.flatnonzero(energy == np.maximum.reduceat(energy, starts)[owner])
         _, first = np.unique(owner[best], return_index=True)
-        result[filled] = best[first] + starts[0]
+        result[filled] = best[first] + points.start
+    result.flags.writeable = False
+    _strongest[table] = result
     return result
 
 
 def whole_pixel_regions(table: AnnotationTable) -> npt.NDArray[np.bool_]:
     """Whether all coordinates of an annotation are whole numbers, shape (n,); False without points."""
     offsets = annotation_point_offsets(table)
+    if table.surely_whole:
+        return np.diff(offsets) > 0
     result = np.zeros(len(table), dtype=np.bool_)
-    filled = np.flatnonzero(np.diff(offsets))
-    if len(filled):
-        x, y = table.points_xy.T
-        whole = (x == np.floor(x)) & (y == np.floor(y))
-        result[filled] = np.logical_and.reduceat(whole, offsets[filled])
+    for rows, points in point_blocks(table):
+        filled = rows.start + np.flatnonzero(np.diff(offsets[rows.start : rows.stop + 1]))
+        if len(filled):
+            x, y = table.xy_of(points).T
+            whole = (x == np.floor(x)) & (y == np.floor(y))
+            result[filled] = np.logical_and.reduceat(whole, offsets[filled] - points.start)
     return result
 
 
@@ -72,7 +87,7 @@ def region_peak_direction(table: AnnotationTable) -> tuple[Float64, Float64]:
     found = point >= 0
     azimuth, elevation = np.full((2, len(table)), np.nan)
     shift = np.where(whole_pixel_regions(table), 0.5, 0.0)[found]
-    x, y = table.points_xy[point[found]].T
+    x, y = table.xy_of(point[found]).T
     azimuth[found], elevation[found] = pixel_to_direction(x + shift, y + shift)
     return azimuth, elevation
 
@@ -83,6 +98,6 @@ def official_peak_angles_rad(table: AnnotationTable) -> tuple[Float64, Float64]:
     NaN for an annotation without points.
     """
     point = strongest_points(table)
-    xy = np.where((point >= 0)[:, None], table.points_xy[point] if table.n_points else np.nan, np.nan)
-    xy = np.broadcast_to(xy, (len(table), 2))
+    xy = np.full((len(table), 2), np.nan)
+    xy[point >= 0] = table.xy_of(point[point >= 0])
     return np.deg2rad(xy[:, 0] - 180.0), np.deg2rad(90.0 - xy[:, 1] / (ERP_HEIGHT - 1) * 180.0)

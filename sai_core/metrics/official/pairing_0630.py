@@ -135,7 +135,7 @@ def _paired_entries(
     a: SparseMaps, b: SparseMaps, index_a: Int64, index_b: Int64
 ) -> Iterator[tuple[slice, Int64, Int64, Float64, Float64]]:
     """Chunks of pairs: the non-zero pixels of ``a`` (pair in the chunk, count per pair), values of ``a`` and ``b``."""
-    dense = np.zeros(_CHUNK_PAIRS * N_PIXELS)
+    dense = np.zeros(min(_CHUNK_PAIRS, len(index_a)) * N_PIXELS)
     for start in range(0, len(index_a), _CHUNK_PAIRS):
         chunk = slice(start, min(start + _CHUNK_PAIRS, len(index_a)))
         # neighbouring pairs mostly share no map of b, so each pair gets a row of its own
@@ -196,10 +196,9 @@ def optimal_pairs(index_prediction: Int64, group: Int64, iou: Float64) -> Int64:
     edges = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(group)]])
     starts, stops = (edges[:-1], edges[1:]) if len(group) else (edges[:0], edges[:0])
     chosen = np.zeros(len(group), np.bool_)
-    chosen[starts[stops - starts == 1]] = True
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if stop - start == 1:
-            continue
+    single = stops - starts == 1
+    chosen[starts[single]] = True
+    for start, stop in zip(starts[~single].tolist(), stops[~single].tolist(), strict=True):
         n_labels = int(np.count_nonzero(index_prediction[start:stop] == index_prediction[start]))
         matrix = iou[start:stop].astype(np.float32).reshape(-1, n_labels)
         rows, columns = linear_sum_assignment(-matrix)

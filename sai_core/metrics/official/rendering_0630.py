@@ -33,6 +33,7 @@ their values).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,7 +45,7 @@ import numpy.typing as npt
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay, QhullError
 
-from sai_core.annotations.table import AnnotationTable, gather_ranges
+from sai_core.annotations.table import AnnotationTable, gather_ranges, point_blocks
 from sai_core.errors import InputError
 from sai_core.progress import Progress, no_progress
 
@@ -60,14 +61,23 @@ _NEEDLE: Final[float] = 1e-4
 there is larger than the slack of its own test, and only itself can reproduce that."""
 
 _NEAR_NEEDLE: Final[float] = 0.1
-"""How far outside of a needle (in barycentric units) a pixel cannot be taken for inside by rounding: the weights of
+"""How far outside a needle (in barycentric units) a pixel cannot be taken for inside by rounding: the weights of
 scipy are off by less than a millionth of themselves down to needles of relative area 1e-10."""
 
 _ON_NEEDLE: Final[float] = 1e-6
 """For needles without any area: pixels this near to their line, in their longest edges, are left to scipy."""
 
-_REPORT_POLYGONS: Final[int] = 200
-"""Polygons between two reports of progress: less than half a second."""
+_REPORT_POLYGONS: Final[int] = 25
+"""Polygons between two reports of progress: some 20 ms, after which a job gives way (sai_core.jobs)."""
+
+_BLOCK_POINTS: Final[int] = 1 << 20
+"""Points that are unpacked and rendered at once; with what is made of them some 150 MB."""
+
+_KNOWN_PLANS: Final[int] = 20_000
+"""Plans that are kept from block to block, for regions that come again: some 4 kB each."""
+
+_LONG_KEY: Final[int] = 1024
+"""Bytes of points from which a region is known by their hash."""
 
 _CHUNK_TRIANGLES: Final[int] = 60_000
 """Triangles handled in one go; keeps the temporary arrays at a few megabytes."""
@@ -134,13 +144,17 @@ class SparseMaps:
         return cls(np.zeros(1, np.int64), np.zeros(0, np.uint16), np.zeros(0), np.zeros(0, np.bool_))
 
 
-def render_table_0630(table: AnnotationTable, *, progress: Progress = no_progress) -> SparseMaps:
+def render_table_0630(
+    table: AnnotationTable, *, plans: Plans | None = None, progress: Progress = no_progress
+) -> SparseMaps:
     """Maps of all annotations of a recording.
 
     Parameters
     ----------
     table : AnnotationTable
         Coordinates on the label grid; order of polygons and points as in the file.
+    plans : dict, optional
+        Triangulations by points, kept between calls: for regions that are rendered again with other energies.
     progress : Progress
         Told every few hundred polygons; dense regions take 2 ms each.
 
@@ -150,9 +164,42 @@ def render_table_0630(table: AnnotationTable, *, progress: Progress = no_progres
         One map per annotation, in the table's order. An annotation without points, or whose region is smaller than
         the 3.6-pixel grid, has an empty map.
     """
-    n = len(table)
-    polygon_owner = np.repeat(np.arange(n), np.diff(table.polygon_offsets))
-    return _render(table.points_xy, table.energy, table.point_offsets, polygon_owner, n, progress)
+    known: Plans = {} if plans is None else plans
+    n_polygons = len(table.point_offsets) - 1
+    parts: list[SparseMaps] = []
+    for rows, points in point_blocks(table, most=_BLOCK_POINTS):
+        first, last = (int(table.polygon_offsets[i]) for i in (rows.start, rows.stop))
+        counts = np.diff(table.polygon_offsets[rows.start : rows.stop + 1])
+        parts.append(
+            _render(
+                table.xy_of(points),
+                table.energy_of(points),
+                table.point_offsets[first : last + 1] - points.start,
+                np.repeat(np.arange(len(counts)), counts),
+                len(counts),
+                known,
+                progress,
+                done=(first, n_polygons),
+            )
+        )
+        if plans is None and len(known) > _KNOWN_PLANS:
+            known = {}
+    return _joined(parts)
+
+
+def _joined(parts: list[SparseMaps]) -> SparseMaps:
+    """Maps of consecutive annotations as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return SparseMaps.empty()
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    return SparseMaps(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.painted for part in parts]),
+    )
 
 
 def render_map_0630(
@@ -252,6 +299,10 @@ class _Plan:
     """Set where scipy's own interpolator must be used; the arrays are empty then."""
 
 
+Plans = dict[bytes, _Plan]
+"""Plans of polygons by the bytes of their scaled points, or, of many points, by their hash."""
+
+
 @dataclass
 class _Pending:
     """Triangulated polygons that wait for their pixels."""
@@ -268,25 +319,35 @@ def _render(
     point_offsets: Int64,
     polygon_owner: Int64,
     n: int,
+    known: Plans | None = None,
     progress: Progress = no_progress,
+    *,
+    done: tuple[int, int] | None = None,
 ) -> SparseMaps:
-    """Render polygons ``point_offsets`` that belong to annotations ``polygon_owner`` (rising)."""
+    """Render polygons ``point_offsets`` that belong to annotations ``polygon_owner`` (rising).
+
+    ``done``: how many polygons were rendered before, and how many there are in all, for reports.
+    """
     scaled = scale_points(points_xy, point_offsets)
     value = energy.astype(np.float32).astype(np.float64)
     bounds = point_offsets.tolist()
-    plans: dict[bytes, _Plan] = {}
+    before, total = done or (0, len(bounds) - 1)
+    known = {} if known is None else known
+    plans: Plans = {}
     pending = _Pending()
     keys: list[bytes | None] = []
     for polygon, (start, stop) in enumerate(pairwise(bounds)):
         if polygon % _REPORT_POLYGONS == 0:
-            progress(polygon / len(bounds), f"{polygon} of {len(bounds) - 1} regions rendered")
+            progress((before + polygon) / (total + 1), f"{before + polygon} of {total} regions rendered")
         if start == stop:
             keys.append(None)
             continue
         points = scaled[start:stop]
         key = points.tobytes()
+        if len(key) > _LONG_KEY:  # gigabytes of points are not kept to tell a few repeated regions
+            key = hashlib.blake2b(key, digest_size=32).digest()
         keys.append(key)
-        if key in plans:
+        if key in known or key in plans:
             continue
         plan = _prepare(points, key, pending)
         # triangulated polygons leave a mark, which _resolve fills
@@ -295,8 +356,10 @@ def _render(
             plans.update(_resolve(pending))
             pending = _Pending()
     plans.update(_resolve(pending))
+    # only now: marks of a call that was stopped must not be taken for plans
+    known.update(plans)
 
-    used = [(p, key, plans[key]) for p, key in enumerate(keys) if key is not None]
+    used = [(p, key, known[key]) for p, key in enumerate(keys) if key is not None]
     owners = polygon_owner[[p for p, _, _ in used]] if used else np.zeros(0, np.int64)
     painted = np.ones(n, np.bool_)
     painted[owners[[not plan.painted for _, _, plan in used]] if used else owners] = False

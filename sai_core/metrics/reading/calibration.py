@@ -145,8 +145,9 @@ def score_bin(score: Float64, edges: Float64) -> Int64:
 
 
 def _wilson(share: Float64, n: Int64) -> tuple[Float64, Float64]:
-    """Wilson score interval of a share of ``n``; NaN where n is 0."""
+    """Wilson score interval of a share of ``n``, which always holds the share; NaN where n is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = (share + _Z_95**2 / (2 * n)) / (1 + _Z_95**2 / n)
         half = _Z_95 / (1 + _Z_95**2 / n) * np.sqrt(share * (1 - share) / n + _Z_95**2 / (4 * n * n))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # at shares of 0 and 1 rounding would put a bound past the share
+    return np.minimum(np.clip(centre - half, 0, 1), share), np.maximum(np.clip(centre + half, 0, 1), share)

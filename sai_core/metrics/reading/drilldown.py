@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -49,6 +49,7 @@ PAIR: Final[int] = 6
 ONLY_FIRST: Final[int] = 7
 ONLY_SECOND: Final[int] = 8
 TAKEN_FOR: Final[int] = 9
+ONLY: Final[int] = 10
 
 KIND_NAMES: Final[tuple[str, ...]] = (
     "found",
@@ -61,6 +62,7 @@ KIND_NAMES: Final[tuple[str, ...]] = (
     "found by the first only",
     "found by the second only",
     "taken for another class",
+    "found by no other system",
 )
 """What is wrong, by code. WRONG_CLASS: a detection that points at a label of another class; TAKEN_FOR: that label."""
 
@@ -90,6 +92,8 @@ class Moments:
         What it costs the figure (module docstring); NaN where nothing is lost by it.
     label, prediction : int64, shape (n,)
         Annotation indices; -1 without.
+    copies : int64, shape (n,)
+        Rows that were joined (:func:`copies_joined`), 1 for one of its own.
     """
 
     recording: npt.NDArray[np.object_]
@@ -104,6 +108,7 @@ class Moments:
     hurt: Float64
     label: Int64
     prediction: Int64
+    copies: Int64
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -145,10 +150,11 @@ def _moments(recording: str, frame: npt.ArrayLike, **columns: npt.ArrayLike) -> 
         column("hurt", math.nan, np.float64),
         column("label", -1, np.int64),
         column("prediction", -1, np.int64),
+        column("copies", 1, np.int64),
     )
 
 
-def _of_detections(result: RecordingResult, index: npt.NDArray[np.integer[Any]], **more: npt.ArrayLike) -> Moments:
+def of_detections(result: RecordingResult, index: npt.NDArray[np.integer[Any]], **more: npt.ArrayLike) -> Moments:
     """Rows of the detections at some positions of the scored ones."""
     scores = result.scores
     return _moments(
@@ -163,7 +169,7 @@ def _of_detections(result: RecordingResult, index: npt.NDArray[np.integer[Any]],
     )
 
 
-def _of_labels(result: RecordingResult, label: Int64, frame: npt.ArrayLike, **more: npt.ArrayLike) -> Moments:
+def of_labels(result: RecordingResult, label: Int64, frame: npt.ArrayLike, **more: npt.ArrayLike) -> Moments:
     """Rows of labels, by their annotation indices."""
     return _moments(result.recording, frame, value=result.label_energy[label], label=label, **more)
 
@@ -181,6 +187,32 @@ def join(parts: Sequence[Moments]) -> Moments:
     if not parts:
         return _moments("", [])
     return Moments(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Moments)})
+
+
+def copies_joined(moments: Moments) -> Moments:
+    """Rows of the copies of one label as one: the official labelling code writes a region once per part.
+
+    Copies follow each other in the file and have recording, frame, class and energy in common; here all else that is
+    shown, too. The evaluator counts each, so figures and costs stay those of one; ``copies`` says how many there are.
+    """
+    of_label = (moments.label >= 0) & ~np.isnan(moments.value) & (moments.kind != PAIR)
+    # as text, in which undefined equals undefined; energies of copies differ in the last digits of their sums
+    columns = [getattr(moments, f.name).tolist() for f in fields(Moments) if f.name not in ("label", "prediction")]
+    rows = [tuple(f"{v:.9g}" if isinstance(v, float) else v for v in row) for row in zip(*columns, strict=True)]
+    last: dict[tuple[object, ...], tuple[int, int]] = {}
+    kept, copies = np.ones(len(moments), np.bool_), moments.copies.copy()
+    for k in np.argsort(moments.label, kind="stable").tolist():
+        if not of_label[k]:
+            continue
+        first, before = last.get(rows[k], (k, -2))
+        label = int(moments.label[k])
+        if label == before + 1:
+            kept[k] = False
+            copies[first] += copies[k]
+        else:
+            first = k
+        last[rows[k]] = (first, label)
+    return replace(moments, copies=copies).take(kept)
 
 
 def stretches(moments: Moments, *, gap_frames: int = 2) -> Moments:
@@ -396,7 +428,7 @@ def ap_moments(
         columns = list(range(len(THRESHOLDS[revision])))
     else:
         columns = [threshold_column(revision, threshold)]
-    if_absent, if_right, if_found = _losses(in_order, row, columns)
+    if_absent, if_right, if_found = losses_of(in_order, row, columns)
     label_column = columns[0] if is_soft(revision) else 0
     # a label that a detection overlaps, though too little, is that detection's moment
     parts, start = [], 0
@@ -422,7 +454,7 @@ def ap_moments(
         kind[(iou > 0) & (iou >= missed_at)] = DUPLICATE
         cost = np.where((kind == SMALL_OVERLAP)[:, None], if_right[start:stop][index], if_absent[start:stop][index])
         parts.append(
-            _of_detections(
+            of_detections(
                 result,
                 index,
                 kind=kind,
@@ -435,8 +467,25 @@ def ap_moments(
     return join(parts).sorted()
 
 
-def _losses(results: Sequence[RecordingResult], row: Row, columns: list[int]) -> tuple[Float64, Float64, Float64]:
-    """Cost of each detection (concatenated, one column per threshold) and of a missed label of each class (mean)."""
+def losses_of(results: Sequence[RecordingResult], row: Row, columns: list[int]) -> tuple[Float64, Float64, Float64]:
+    """What detections and missed labels cost a figure.
+
+    Parameters
+    ----------
+    results : sequence of RecordingResult
+        Sorted by recording.
+    row : {"class", "macro", "micro"}
+        Which figure's ranking counts.
+    columns : list of int
+        Thresholds of the revision, by position.
+
+    Returns
+    -------
+    if_absent, if_right : float64, shape (n_detections, n_columns)
+        Of each detection of the recordings, one recording after the other (:class:`ApLosses`).
+    if_found : float64, shape (13,)
+        Of a missed label of each class, mean of the thresholds.
+    """
     scores = [r.scores for r in results]
     revision = scores[0].revision
     single = is_soft(revision)
@@ -490,7 +539,7 @@ def _missed(
     index = scores.label_index[left]
     category = scores.label_category[left].astype(np.int64)
     partner = _at(of_label, index)
-    return _of_labels(
+    return of_labels(
         result,
         index,
         scores.label_frame[left],
@@ -530,7 +579,7 @@ def label_moments(
         )
         kind = np.where(hit, FOUND, np.where(np.nan_to_num(iou) > 0, SMALL_OVERLAP, MISSED))
         parts.append(
-            _of_labels(
+            of_labels(
                 result,
                 index,
                 scores.label_frame[chosen],
@@ -590,7 +639,7 @@ def detection_moments(
         kind[(iou >= threshold) & ~hit] = DUPLICATE
         kind[hit] = FOUND
         parts.append(
-            _of_detections(
+            of_detections(
                 result,
                 index,
                 kind=kind,
@@ -721,7 +770,7 @@ def confusion_moments(
         if prediction_category is None:
             chosen = matches.missed_category == label_category
             frame, index = matches.missed_frame[chosen], matches.missed[chosen]
-            parts.append(_of_labels(result, index, frame, category=label_category or 0, kind=MISSED))
+            parts.append(of_labels(result, index, frame, category=label_category or 0, kind=MISSED))
             continue
         if label_category is None:
             chosen = matches.false_category == prediction_category
@@ -790,21 +839,57 @@ def difference_moments(
         By label energy. ``kind`` is ONLY_FIRST or ONLY_SECOND; ``iou`` and ``score`` are those of the system that
         finds the label; ``hurt`` is undefined.
     """
+    sides = ((first, second, ONLY_FIRST), (second, first, ONLY_SECOND))
+    return join(
+        [
+            only_moments(mine, [theirs], category_id=category_id, threshold=threshold, kind=kind)
+            for mine, theirs, kind in sides
+        ]
+    ).sorted()
+
+
+def only_moments(
+    mine: Sequence[RecordingResult],
+    others: Sequence[Sequence[RecordingResult]],
+    *,
+    category_id: int | None = None,
+    threshold: float = 0.5,
+    kind: int = ONLY,
+) -> Moments:
+    """Labels that one system finds at an IoU threshold and none of others does, in recordings that all have.
+
+    Parameters
+    ----------
+    mine : sequence of RecordingResult
+        Of the one system.
+    others : sequence of sequences of RecordingResult
+        Of each other system.
+    category_id : int, optional
+        One class only.
+    threshold : float
+        IoU.
+    kind : int
+        What the moments are called, by :data:`KIND_NAMES`.
+
+    Returns
+    -------
+    Moments
+        By label energy; ``iou`` and ``score`` are those of the system, ``hurt`` is undefined.
+    """
+    by_name = [{r.recording: r for r in results} for results in others]
     parts = []
-    second_by_name = {r.recording: r for r in second}
-    for in_first in sorted(first, key=lambda r: r.recording):
-        in_second = second_by_name.get(in_first.recording)
-        if in_second is None:
+    for result in sorted(mine, key=lambda r: r.recording):
+        theirs = [known[result.recording] for known in by_name if result.recording in known]
+        if len(theirs) < len(by_name):
             continue
-        hits = _true_positives(in_first, threshold), _true_positives(in_second, threshold)
-        labels = [r.scores.detection_label[hit] for r, hit in zip((in_first, in_second), hits, strict=True)]
-        for kind, result, mine, theirs in ((ONLY_FIRST, in_first, 0, 1), (ONLY_SECOND, in_second, 1, 0)):
-            scores = result.scores
-            detection = hits[mine][~np.isin(labels[mine], labels[theirs])]
-            if category_id is not None:
-                detection = detection[scores.detection_category[detection] == category_id]
-            value = result.label_energy[scores.detection_label[detection]]
-            parts.append(_of_detections(result, detection, kind=kind, value=value))
+        scores, detection = result.scores, _true_positives(result, threshold)
+        for rival in theirs:
+            found = rival.scores.detection_label[_true_positives(rival, threshold)]
+            detection = detection[~np.isin(scores.detection_label[detection], found)]
+        if category_id is not None:
+            detection = detection[scores.detection_category[detection] == category_id]
+        value = result.label_energy[scores.detection_label[detection]]
+        parts.append(of_detections(result, detection, kind=kind, value=value))
     return join(parts).sorted()
 
 

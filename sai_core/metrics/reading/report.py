@@ -1,4 +1,4 @@
-"""Figures as text: the table of the command line."""
+"""Figures as text: the tables of the command line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from sai_core.metrics.evaluation.scores import Evaluation, Figures
 from sai_core.metrics.official.revisions import is_soft
+from sai_core.metrics.reading.tables import Table
 
 
 def evaluation_table(evaluation: Evaluation) -> str:
     """Per-class table with macro and micro rows, the revision named; undefined figures are dashes.
+
+    Recordings that could not be scored follow it, a line each with the reason.
 
     Parameters
     ----------
@@ -20,7 +23,7 @@ def evaluation_table(evaluation: Evaluation) -> str:
     Returns
     -------
     str
-        Lines of equal width, without a final line end.
+        Lines of equal width (but for those of failures), without a final line end.
     """
     n = len(evaluation.recordings)
     title = f"revision {evaluation.revision} · {n} recording{'' if n == 1 else 's'}"
@@ -35,7 +38,35 @@ def evaluation_table(evaluation: Evaluation) -> str:
     averages = [_cells(evaluation, row) for row in (evaluation.macro, evaluation.micro)]
     averages[0][1:3] = ["", ""]  # means have no counts of their own
     averages[0][-1 if soft else -2] = ""
-    return "\n".join([title, *_aligned([head, None, *body, None, *averages])])
+    failed = [f"failed  {failure.recording}: {failure.error}" for failure in evaluation.failures]
+    title += f" · {len(failed)} failed" if failed else ""
+    return "\n".join([title, *_aligned([head, None, *body, None, *averages]), *failed])
+
+
+def table_text(table: Table) -> str:
+    """Any table for a terminal: title, aligned columns with their groups, note.
+
+    Parameters
+    ----------
+    table : Table
+        Summary rows are set off by a rule; undefined figures are dashes.
+
+    Returns
+    -------
+    str
+        Without a final line end.
+    """
+    head = [[table.row_title, *(column.title for column in table.columns)]]
+    if any(column.group for column in table.columns):
+        groups = [column.group for column in table.columns]
+        shown = [group if k == 0 or groups[k - 1] != group else "" for k, group in enumerate(groups)]
+        head.insert(0, ["", *shown])
+    body: list[list[str] | None] = []
+    for k, name in enumerate(table.rows):
+        if table.summary_rows and k == len(table.rows) - table.summary_rows:
+            body.append(None)
+        body.append([name, *(table.text(k, c, dash="-") for c in range(len(table.columns)))])
+    return "\n".join([table.title, *_aligned([*head, None, *body]), *([table.note] if table.note else [])])
 
 
 def _cells(evaluation: Evaluation, row: Figures) -> list[str]:

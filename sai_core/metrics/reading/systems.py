@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.errors import CancelledError, SaiError
+from sai_core.dataset import Recording, after_the_end
+from sai_core.errors import CancelledError, EnvironmentProblem, SaiError
 from sai_core.metrics.evaluation.score_store import RecordingResult, ScoreStore
-from sai_core.metrics.evaluation.scores import Evaluation, Figures, RecordingScores, merge
+from sai_core.metrics.evaluation.scores import Evaluation, Failure, Figures, RecordingScores, merge
 from sai_core.metrics.official.revisions import Revision, is_soft
 from sai_core.metrics.reading.diagnostics import (
     PairErrors,
@@ -38,14 +39,19 @@ class SystemResult:
         Evaluator.
     results : tuple of RecordingResult
         Sorted by recording.
-    problems : tuple of str
-        Recordings that could not be scored, one sentence each.
+    failures : tuple of Failure
+        Recordings that could not be scored.
     """
 
     name: str
     revision: Revision
     results: tuple[RecordingResult, ...]
-    problems: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why recordings could not be scored, one sentence each."""
+        return tuple(failure.error for failure in self.failures)
 
     @cached_property
     def evaluation(self) -> Evaluation:
@@ -58,7 +64,14 @@ class SystemResult:
                 f"{files} over 20 MB ({large[0]}{', ...' if len(large) > 1 else ''}), which the official evaluator "
                 "refuses; the figures are what it would give without that limit."
             )
-        return merge(self.scores, revision=self.revision, warnings=warnings)
+        return merge(self.scores, revision=self.revision, warnings=warnings, failures=self.failures)
+
+    def after_the_end(self, recordings: Mapping[str, Recording]) -> list[str]:
+        """Predictions after the end of their recordings, which may be of other data: the first, and how many more."""
+        found = (after_the_end(recordings[r.recording], self.name, r.scores.detection_frame) for r in self.results)
+        late = list(filter(None, found))
+        more = len(late) - 1
+        return late[:1] + ([f"{more} more recording{'s' * (more != 1)} of {self.name} likewise."] if more > 0 else [])
 
     @property
     def scores(self) -> list[RecordingScores]:
@@ -104,8 +117,11 @@ def score_system(
     *,
     revision: Revision = "2026-06-30",
     progress: Progress = no_progress,
+    on_result: Callable[[RecordingResult | Failure], object] = lambda result: None,
 ) -> SystemResult:
     """Score the recordings that have both labels and predictions; what is in the store is not computed again.
+
+    Small files come first, so that there is something to see soon.
 
     Parameters
     ----------
@@ -118,27 +134,53 @@ def score_system(
         One of :data:`sai_core.metrics.REVISIONS`.
     progress : Progress
         Told after each recording and within it; may raise CancelledError.
+    on_result : callable
+        Gets what became of each recording as soon as it is known.
 
     Returns
     -------
     SystemResult
-        A recording whose files cannot be scored is left out and told in ``problems``.
+        A recording whose files cannot be scored is left out and told in ``failures``.
     """
-    names = sorted(set(labels) & set(predictions))
-    results, problems = [], []
+    both = set(labels) & set(predictions)
+    names = sorted(both, key=lambda n: (size_of(labels[n]) + size_of(predictions[n]), n))
+    results: list[RecordingResult] = []
+    failures: list[Failure] = []
     for recording, share in _shares(names, progress):
         try:
-            results.append(
-                store.result(
-                    labels[recording], predictions[recording], recording=recording, revision=revision, progress=share
-                )
+            result = store.result(
+                labels[recording], predictions[recording], recording=recording, revision=revision, progress=share
             )
         except CancelledError:
             raise
         except SaiError as error:
-            problems.append(str(error))
+            failures.append(Failure(recording, str(error), isinstance(error, EnvironmentProblem)))
+            on_result(failures[-1])
+        else:
+            results.append(result)
+            on_result(result)
         share(1.0, "")
-    return SystemResult(name, revision, tuple(results), tuple(problems))
+    return in_order(name, revision, results, failures)
+
+
+def in_order(
+    name: str, revision: Revision, results: Iterable[RecordingResult], failures: Iterable[Failure]
+) -> SystemResult:
+    """A system's results sorted by recording, in whatever order they were computed."""
+    return SystemResult(
+        name,
+        revision,
+        tuple(sorted(results, key=lambda r: r.recording)),
+        tuple(sorted(failures, key=lambda f: f.recording)),
+    )
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where it has gone, which its reader will tell."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def class_agnostic_of_system(

@@ -106,9 +106,11 @@ class Window:
         """Rows and columns."""
         return max(self.y1 - self.y0, 0), max(self.x1 - self.x0, 0)
 
-    def clip(self, other: Window) -> Window:
+    def clip(self, window: Window) -> Window:
         """Intersection (possibly empty)."""
-        return Window(max(self.x0, other.x0), min(self.x1, other.x1), max(self.y0, other.y0), min(self.y1, other.y1))
+        return Window(
+            max(self.x0, window.x0), min(self.x1, window.x1), max(self.y0, window.y0), min(self.y1, window.y1)
+        )
 
     def shifted(self, columns: int) -> Window:
         """Moved sideways."""

@@ -37,7 +37,7 @@ class Patch:
     Attributes
     ----------
     x0, y0 : int
-        Upper left pixel; x0 may lie outside of the picture (taken modulo its width).
+        Upper left pixel; x0 may lie outside the picture (taken modulo its width).
     rgb : uint8, shape (h, w, 3)
         Premultiplied colour.
     keep : uint8, shape (h, w, 1)
@@ -382,8 +382,8 @@ class Stage:
         dark = np.zeros(where.shape[:2], dtype=np.float32)
         for x, y in spots:
             square = (where[..., 0] - np.float32(x)) ** 2 + (where[..., 1] - np.float32(y)) ** 2
-            one = 0.46 * np.exp(-square / (2 * 0.13**2)) + 0.10 * np.exp(-square / (2 * 0.22**2))
-            dark = np.maximum(dark, np.where(square < _SHADOW_M**2, one, 0))
+            shadow = 0.46 * np.exp(-square / (2 * 0.13**2)) + 0.10 * np.exp(-square / (2 * 0.22**2))
+            dark = np.maximum(dark, np.where(square < _SHADOW_M**2, shadow, 0))
         return dark[..., None]
 
     def _render_background(self, shell: Shell, shapes: Sequence[Shape]) -> tuple[ByteArray, Float32Array, Float32Array]:

@@ -118,17 +118,17 @@ class Shell:
         length, width, height = self._room.size_m
         u = ((np.arange(shape[1]) + 0.5) / shape[1])[None, :].astype(np.float32)
         v = ((np.arange(shape[0]) + 0.5) / shape[0])[:, None].astype(np.float32)
-        one = np.ones((shape[0], shape[1]), dtype=np.float32)
+        ones = np.ones((shape[0], shape[1]), dtype=np.float32)
         if surface < 4:
-            z = (1 - v) * height * one
+            z = (1 - v) * height * ones
             if surface == 0:
-                return 0 * one, u * width * one, z
+                return 0 * ones, u * width * ones, z
             if surface == 1:
-                return length * one, (1 - u) * width * one, z
+                return length * ones, (1 - u) * width * ones, z
             if surface == 2:
-                return (1 - u) * length * one, 0 * one, z
-            return u * length * one, width * one, z
-        return u * length * one, v * width * one, (0.0 if surface == 4 else height) * one
+                return (1 - u) * length * ones, 0 * ones, z
+            return u * length * ones, width * ones, z
+        return u * length * ones, v * width * ones, (0.0 if surface == 4 else height) * ones
 
     def _lit(self, surface: int, shape: tuple[int, ...], light: Light) -> Float32Array:
         """Light on a surface: lamp by distance and angle, ambient, dim edges. Shape (h, w, 3)."""

@@ -128,7 +128,7 @@ class StageConfig(Settings):
     ] = "maps"
     cells: Annotated[Literal[1, 2, 4, 8], about("coarse to fine: no fewer than the stage before")] = 1
     steps: Annotated[int, about("of the stage", ge=0)] = 1000
-    batch: Annotated[int, about("frames a step", label="Batch size", ge=1)] = 64
+    batch: Annotated[int, about("frames per step", label="Batch size", ge=1)] = 64
     rate: Annotated[float, about("of the network", label="Learning rate", gt=0)] = 2e-3
     kernel_rate: Annotated[float, about("learning rate of the kernels", gt=0)] = 5e-3
     average: Annotated[float, about("decay of the running mean of the weights; 0 for none", ge=0, lt=1)] = 0.999
@@ -143,9 +143,9 @@ class StageConfig(Settings):
 class TrainingConfig(Settings):
     """All settings of a run."""
 
-    seed: Annotated[int, about("of all random choices", ge=0)] = 1
-    threads: Annotated[int, about("of torch on a CPU", ge=1)] = 1
-    checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0)] = 3.0
+    seed: Annotated[int, about("seed of all random choices", ge=0)] = 1
+    threads: Annotated[int, about("threads of torch on a CPU", ge=1)] = 1
+    checkpoint_minutes: Annotated[float, about("time between checkpoints", unit="min", ge=0)] = 3.0
     validate_every: Annotated[int, about("steps between validations", ge=1)] = 1000
     validation_frames: Annotated[int, about("frames of a validation", ge=1)] = 2048
     data: DataConfig = field(default_factory=DataConfig)

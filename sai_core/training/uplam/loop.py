@@ -136,8 +136,9 @@ def train(
     return folder.last if lived.stopped else folder.path / WEIGHTS_FILE
 
 
-def check(config: TrainingConfig, inputs: RunInputs) -> None:
+def faults(config: TrainingConfig, inputs: RunInputs) -> list[SaiError]:
     """Nothing but the settings can be wrong: the frames are simulated."""
+    return []
 
 
 def train_run(

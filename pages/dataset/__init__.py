@@ -1,0 +1,1 @@
+"""Dataset: all recordings of a set, and what they add up to."""

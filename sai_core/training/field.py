@@ -1,0 +1,582 @@
+"""Training of the field decoder (:mod:`sai_core.detector.field`): 32 channels teach four, no label is needed.
+
+In
+    Simulated scenes by seed and number, or recordings with 32 channels (``eigen_dev``), real ones too. The label
+    recipe gives the intensity field of every frame; the four UpLAM capsules are what the network hears.
+Out
+    ``best.safetensors`` in the run folder, for ``predict --field``.
+
+The loss is a Huber loss of the logarithm where it matters for a label, and, for directions that are drawn where the
+true field is strong, soft IoU and correlation of the regions that label code forms of the true and of the predicted
+field (:mod:`sai_core.labelling.differentiable`), which are what is scored.
+
+Rendering a scene costs more than hearing it. The twelve turns of the tetrahedron of the four capsules bring all 32 onto
+one another (to one degree), so one rendering is heard in several of them: another scene for a lattice that has none of
+these symmetries.
+
+What a step sees is a function of (seed, epoch, step), so a run that was killed and resumed makes the same steps as one
+that was not. Scenes heard before are kept in the run folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from itertools import permutations
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sai_core.acoustics.audio_input import AudioInput
+from sai_core.acoustics.features import choose_device
+from sai_core.dataset import Recording, open_data_root
+from sai_core.detector.field import LEAST_INTENSITY, N_MATRICES, FieldNetwork, matrices_of, save_field
+from sai_core.detector.losses import roi_overlap_loss
+from sai_core.errors import InputError, SaiError
+from sai_core.files import atomic_write, content_hash
+from sai_core.geometry import N_LATTICE, UPLAM_CAPSULES, em32_positions_m, fibonacci_lattice_deg
+from sai_core.labelling.differentiable import region_images
+from sai_core.labelling.intensity import intensity_maps
+from sai_core.progress import Progress, no_progress
+from sai_core.runs.checkpoint import load_state, parts_of, save_state
+from sai_core.runs.folder import RunFolder
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect, kind_of, split_config
+from sai_core.runs.lifecycle import Life, life
+from sai_core.settings import build, read_toml
+from sai_core.threads import use_torch_threads
+from sai_core.training.config import FieldTraining
+
+FloatArray = npt.NDArray[np.float32]
+
+COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "field", "region", "rms", "iou", "rate")
+"""Of ``metrics.csv``; ``rms``: RMS error of ln intensity where the true one is above 3e-4; ``iou``: mean soft IoU of
+regions of the true and of the predicted field at the same direction."""
+
+MATTERS: Final[float] = 3e-4
+"""Intensity from which on the field decides what a region looks like."""
+
+_STEP_DEG: Final[int] = 4
+"""Rows and columns of the canvas that the regions of the loss are looked at: the evaluator looks at every 3.6."""
+
+_TURN_DEG: Final[float] = 4.0
+"""Standard deviation of the drawn directions about a lattice point: a detector is a few degrees off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What four capsules hear of one recording, and the field that 32 capsules give.
+
+    Attributes
+    ----------
+    matrices : float32, shape (frames, 27, 16)
+        :func:`sai_core.detector.field.field_matrices`.
+    field : float32, shape (frames, 484)
+        Natural logarithm of the label recipe's intensity, at least ``ln 1e-5``.
+    """
+
+    matrices: FloatArray
+    field: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.field)
+
+
+@lru_cache(maxsize=1)
+def array_turns() -> npt.NDArray[np.int64]:
+    """Channel orders of a turned scene, shape (12, 32); the first is none.
+
+    Channel ``c`` of the turned recording is channel ``order[c]`` of the recording: what the capsule nearest to there
+    heard. The 32 capsules have the twelve turns of the tetrahedron that the four are (to 1.0 degree, 0.2 on average).
+    """
+    capsules = em32_positions_m()
+    four = capsules[list(UPLAM_CAPSULES)]
+    orders = []
+    for places in permutations(range(4)):
+        left, _, right = np.linalg.svd(four.T @ four[list(places)])
+        turn = (left @ right).T
+        if np.linalg.det(turn) > 0:
+            orders.append((capsules @ turn.T @ capsules.T).argmax(axis=0))
+    return np.stack(orders)
+
+
+def hear(capsules: npt.NDArray[np.floating] | AudioInput, turns: Sequence[int] = (0,)) -> list[Heard]:
+    """What four capsules hear, and the field of all 32, in some turns of the array.
+
+    Parameters
+    ----------
+    capsules : (samples, 32) at 24 kHz, or an AudioInput with 32 channels
+    turns : sequence of int
+        Rows of :func:`array_turns`.
+    """
+    samples = capsules.read(0, len(capsules)) if isinstance(capsules, AudioInput) else capsules
+    rate = capsules.facts.file_rate_hz if isinstance(capsules, AudioInput) else None
+    found = []
+    for turn in turns:
+        turned = np.ascontiguousarray(samples[:, array_turns()[turn]])
+        # the recording itself where it is not turned: its bands are known
+        field = intensity_maps(capsules if turn == 0 else turned, device="cpu")
+        matrices = matrices_of(turned[:, list(UPLAM_CAPSULES)], file_rate_hz=rate)
+        found.append(Heard(matrices, np.log(np.maximum(field, LEAST_INTENSITY)).astype(np.float32)))
+    return found
+
+
+def hear_scene(index: int, settings: FieldTraining, turns: Sequence[int] = (0,)) -> list[Heard]:
+    """One simulated scene, without picture and labels."""
+    from sai_core.simulation.audio import render_audio
+    from sai_core.simulation.scene import draw_scene
+
+    scene = draw_scene(settings.seed, index, seconds=settings.seconds, recording=f"field_{index}")
+    return hear(np.ascontiguousarray(render_audio(scene).capsules.T), turns)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> FieldTraining:
+    """Read a recipe and apply ``key=value`` overrides.
+
+    Raises
+    ------
+    InputError
+        No such file, not TOML, unknown or impossible settings.
+    """
+    file = kind_of("field").recipe(str(path))
+    return config_from(read_toml(file, overrides), str(file))
+
+
+def config_from(raw: Mapping[str, object], source: str) -> FieldTraining:
+    """Typed settings from plain dictionaries."""
+    settings: FieldTraining = build(FieldTraining, raw, source)
+    return settings
+
+
+def faults(settings: FieldTraining, inputs: RunInputs) -> list[SaiError]:
+    """What would make a new run fail at its start: nothing to learn from, no such device."""
+
+    def device() -> None:
+        with at_field("device"):
+            choose_device(inputs.device)
+
+    return collect(lambda: _recordings(settings, inputs), device)
+
+
+def _recordings(settings: FieldTraining, inputs: RunInputs) -> list[Recording]:
+    if not settings.scenes and not inputs.data_roots:
+        raise FieldError("data", "a field is learned from simulated scenes (scenes=N) or from 32 channels (--data).")
+    found: list[Recording] = []
+    with at_field("data"):
+        for place in inputs.data_roots:
+            root = open_data_root(place)
+            there = [recording for recording in root.recordings if recording.eigen_path is not None]
+            if not there:
+                raise InputError(f"{root.path}: there is no 32-channel audio (eigen_dev) to learn the field from.")
+            found += there
+    if settings.held_out > 0 and settings.scenes + len(found) < 2:
+        raise FieldError(
+            "data", "one scene or recording alone cannot be learned from and measured; give more, or held_out=0."
+        )
+    return found
+
+
+def train_run(
+    config: FieldTraining | None,
+    run: Path,
+    inputs: RunInputs,
+    *,
+    resume: bool,
+    progress: Progress,
+    say: Callable[[str], object],
+) -> str:
+    """:func:`train`, as :class:`sai_core.runs.kinds.Trainer` has it."""
+    path, figures = train(
+        config,
+        run,
+        data_roots=inputs.data_roots,
+        device=inputs.device,
+        resume=resume,
+        progress=progress,
+        say=say,
+    )
+    if figures is None:
+        return f"{path}: nothing was held out to measure it"
+    return f"{path}: RMS error of ln intensity {figures.rms:.3f}, soft IoU of regions {figures.iou:.3f} (held out)"
+
+
+def train(
+    config: FieldTraining | None,
+    run: Path,
+    *,
+    data_roots: Sequence[Path] = (),
+    device: str = "auto",
+    resume: bool = False,
+    progress: Progress = no_progress,
+    say: Callable[[str], object] = lambda sentence: None,
+) -> tuple[Path, Figures | None]:
+    """Hear scenes and recordings, learn their fields; ``RUN/best.safetensors`` is the result.
+
+    Parameters
+    ----------
+    config : FieldTraining, optional
+        Not needed on ``resume``.
+    run : Path
+        Folder of the run; see :mod:`sai_core.runs.folder`.
+    data_roots : sequence of Path
+        With 32-channel audio, beside the scenes; on ``resume`` those of the run when left out.
+    device : str
+    resume : bool
+    progress : Progress
+    say : callable
+        Told, in a sentence each, what was not as it should be.
+
+    Returns
+    -------
+    path : Path
+        Of the weights with the best held-out regions (the last state if nothing was held out).
+    figures : Figures or None
+
+    Raises
+    ------
+    InputError
+        Nothing to learn from; a run in the folder already or running; nothing to resume.
+    EnvironmentProblem
+        The folder cannot be written, the device is not there.
+    SaiError
+        The loss is not finite.
+    """
+    folder = RunFolder(Path(run), columns=COLUMNS)
+    inputs = RunInputs(data_roots=tuple(data_roots), device=device)
+    if resume:
+        folder.config()
+    else:
+        if config is None:
+            raise InputError("a new run needs settings.")
+        folder.refuse_old()
+        for error in faults(config, inputs):
+            raise error
+    with folder.held():
+        if resume:
+            source = str(folder.path / "config.json")
+            raw, kept = split_config(folder.config(), source)
+            config = config_from(raw, source)
+            inputs = replace(inputs, data_roots=inputs.data_roots or kept.data_roots)
+        assert config is not None
+        chosen = choose_device(device)
+        use_torch_threads(config.threads)
+        if not resume:
+            folder.begin({"kind": "field", **asdict(config), **inputs.as_dict()})
+        with life(folder, progress, epochs=config.epochs, message="hearing scenes") as lived:
+            parts = _hear_all(folder.path, config, _recordings(config, inputs), lived)
+            trainer = _Trainer(config, folder, parts, chosen, lived)
+            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
+            if note:
+                say(note)
+            trainer.run()
+            return folder.best if folder.best.exists() else folder.last, trainer.best_figures
+    return folder.last, None
+
+
+def _hear_all(run: Path, config: FieldTraining, recordings: Sequence[Recording], lived: Life) -> list[list[Heard]]:
+    """The turns of each scene and recording."""
+    total = config.scenes + len(recordings)
+    parts: list[list[Heard]] = []
+    for index in range(config.scenes):
+        turns = _turns(config, index)
+        made_of = [config.seed, config.seconds, index, turns]
+        parts.append(_kept(run, made_of, partial(hear_scene, index, config, turns)))
+        lived.preparing(0.3 * len(parts) / total, f"scene {index + 1} of {config.scenes}")
+    for recording in recordings:
+        assert recording.eigen_path is not None
+        audio, turns = recording.eigen_path, _turns(config, len(parts))
+        made_of = [content_hash(audio), turns]
+        parts.append(_kept(run, made_of, partial(hear, AudioInput(audio, channels=32), turns)))
+        lived.preparing(0.3 * len(parts) / total, f"field of {recording.name}")
+    return parts
+
+
+def _turns(config: FieldTraining, index: int) -> list[int]:
+    rng = np.random.default_rng((config.seed, 8, index))
+    return [0, *sorted((1 + rng.permutation(11)[: config.turns - 1]).tolist())]
+
+
+def _kept(run: Path, made_of: list[object], make: Callable[[], list[Heard]]) -> list[Heard]:
+    """What was heard before, from the run folder, or heard now."""
+    key = hashlib.blake2b(json.dumps([1, *made_of]).encode(), digest_size=8).hexdigest()
+    path = Path(run) / "examples" / f"{key}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            matrices, field = stored["matrices"].astype(np.float32), stored["field"].astype(np.float32)
+        if matrices.shape == (*field.shape[:2], N_MATRICES, 16) and field.shape[2:] == (N_LATTICE,):
+            return [Heard(*turn) for turn in zip(matrices, field, strict=True)]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        pass
+    made = make()
+    # a logarithm in half precision is 0.4 % of the intensity off
+    field = np.stack([heard.field for heard in made]).astype(np.float16)
+    matrices = np.stack([heard.matrices for heard in made])
+    with atomic_write(path) as stream:
+        np.savez(stream, matrices=matrices, field=field)
+    return [Heard(*turn) for turn in zip(matrices, field.astype(np.float32), strict=True)]
+
+
+class Figures(NamedTuple):
+    """What a field network is worth on what it did not learn from.
+
+    Attributes
+    ----------
+    rms : float
+        RMS error of ln intensity where the true intensity is above :data:`MATTERS`.
+    iou : float
+        Mean soft IoU of peak-normalised regions of the true and the predicted field, at directions where the true
+        field is strong.
+    """
+
+    rms: float
+    iou: float
+
+
+def draw_directions(field: Tensor, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Directions where sources may be: lattice points, the stronger the likelier, a few degrees off.
+
+    Parameters
+    ----------
+    field : float Tensor, shape (n, 484)
+        True log-intensity.
+    rng : numpy Generator
+    count : int
+        A frame.
+
+    Returns
+    -------
+    row : int64 Tensor, shape (m,)
+        Frame of each direction. Frames without any intensity of :data:`MATTERS` have none.
+    azimuth_deg, elevation_deg : float64 Tensor, shape (m,)
+    """
+    strength = np.exp(field.detach().cpu().double().numpy())
+    strength[strength < MATTERS] = 0.0
+    chosen = rng.random((len(strength), count))
+    total = strength.cumsum(axis=1)
+    some = total[:, -1] > 0
+    points = (
+        np.stack(
+            [np.searchsorted(line, share * line[-1], side="right") for line, share in zip(total, chosen, strict=True)]
+        )
+        .clip(max=N_LATTICE - 1)
+        .reshape(len(strength), count)
+    )
+    azimuth, elevation = (angle[points] for angle in fibonacci_lattice_deg())
+    off = rng.normal(0.0, _TURN_DEG, (2, *points.shape))
+    elevation = np.clip(elevation + off[0], -89.0, 89.0)
+    azimuth = azimuth + off[1] / np.cos(np.radians(elevation))
+    row = np.repeat(np.arange(len(strength)), count).reshape(points.shape)[some].ravel()
+    made = (torch.from_numpy(angle[some].ravel()).to(field.device) for angle in (azimuth, elevation))
+    return (torch.from_numpy(row).to(field.device), *made)
+
+
+def field_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Huber loss of log-intensities (n, 484), weighted by how much a label shows of the stronger of the two."""
+    with torch.no_grad():
+        shown = torch.maximum(predicted, target).exp() / MATTERS
+        weight = 0.02 + shown.clamp(max=3.0)
+    loss = F.huber_loss(predicted, target, reduction="none")
+    return (weight * loss).sum() / weight.sum()
+
+
+class _Trainer:
+    def __init__(
+        self,
+        config: FieldTraining,
+        folder: RunFolder,
+        parts: Sequence[Sequence[Heard]],
+        device: torch.device,
+        lived: Life,
+    ) -> None:
+        self.config, self.folder, self.device, self.lived = config, folder, device, lived
+        # whole scenes are held out: neighbouring frames are nearly the same
+        every = max(2, round(1 / config.held_out)) if config.held_out > 0 else len(parts) + 1
+        self.held = [turns[0] for k, turns in enumerate(parts) if k % every == every - 1 and len(turns[0])]
+        self.taught = [p for k, turns in enumerate(parts) if k % every != every - 1 for p in turns if len(p)]
+        if not self.taught:
+            raise InputError("no scene or recording is long enough to learn from; 0.1 s are needed.")
+        torch.manual_seed(config.seed % 2**32)
+        self.model = FieldNetwork(config.model).to(device)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+        self.length = min(config.piece_frames, max(len(p) for p in self.taught))
+        frames = sum(len(p) for p in self.taught)
+        self.per_epoch = max(1, frames // (self.length * config.batch))
+        self.step, self.validated, self.seconds = 0, 0, 0.0
+        self.best_figures: Figures | None = None
+        self.losses: list[tuple[float, float]] = []
+
+    def run(self) -> None:
+        """Train to the end, or until it is asked to stop."""
+        config = self.config
+        saved = time.monotonic()
+        if not self.folder.last.exists():
+            self._save()
+        while self.validated < config.epochs:
+            epoch = self.validated
+            while self.step < (epoch + 1) * self.per_epoch:
+                self._train_step(epoch)
+                if self.folder.stop_wanted() and self.step < config.epochs * self.per_epoch:
+                    self._save()
+                    self.lived.stopped = True
+                    return
+                if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
+            self._validate(epoch)
+            self.validated, self.losses = epoch + 1, []
+            self._save()
+            saved = time.monotonic()
+
+    def _rate(self, step: int) -> float:
+        total = self.per_epoch * self.config.epochs
+        rise = max(1, round(0.05 * total))
+        if step < rise:
+            return self.config.rate * (step + 1) / rise
+        return self.config.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, total - rise))))
+
+    def _batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, np.random.Generator]:
+        rng = np.random.default_rng((self.config.seed, epoch, step))
+        lengths = np.array([len(p) for p in self.taught])
+        rows = rng.choice(len(self.taught), size=self.config.batch, p=lengths / lengths.sum())
+        matrices = np.zeros((self.config.batch, self.length, N_MATRICES, 16), dtype=np.float32)
+        field = np.full((self.config.batch, self.length, N_LATTICE), np.log(LEAST_INTENSITY), dtype=np.float32)
+        for k, row in enumerate(rows.tolist()):
+            part = self.taught[row]
+            start = int(rng.integers(max(len(part) - self.length, 0) + 1))
+            piece = slice(start, min(start + self.length, len(part)))
+            matrices[k, : piece.stop - start] = part.matrices[piece]
+            field[k, : piece.stop - start] = part.field[piece]
+        return torch.from_numpy(matrices).to(self.device), torch.from_numpy(field).to(self.device), rng
+
+    def _train_step(self, epoch: int) -> None:
+        config, total = self.config, self.per_epoch * self.config.epochs
+        started = time.monotonic()
+        rate = self._rate(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        matrices, target, rng = self._batch(epoch, self.step - epoch * self.per_epoch)
+        predicted, target = self.model(matrices).flatten(0, 1), target.flatten(0, 1)
+        field = field_loss(predicted, target)
+        region = predicted.new_zeros(())
+        if config.overlap > 0:
+            row, azimuth, elevation = draw_directions(target, rng, config.regions)
+            images = [region_images(x[row].exp(), azimuth, elevation, step=_STEP_DEG) for x in (predicted, target)]
+            region = roi_overlap_loss(*images)
+        loss = field + config.overlap * region
+        if not bool(torch.isfinite(loss)):
+            raise SaiError(
+                f"{self.folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start again."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.losses.append((float(field.detach()), float(region.detach())))
+        self.step += 1
+        took = time.monotonic() - started
+        self.seconds += took
+        mean = np.mean(self.losses, axis=0)
+        self.lived.tell(
+            0.3 + 0.7 * self.step / total,
+            f"epoch {epoch + 1} of {config.epochs}: loss {mean[0]:.3f}, regions {mean[1]:.3f}",
+            epoch=epoch,
+            step=self.step,
+            steps=total,
+            frames_per_s=config.batch * self.length / max(took, 1e-9),
+            eta_s=(total - self.step) * self.seconds / self.step,
+            rates={"all": rate},
+        )
+
+    def _validate(self, epoch: int) -> None:
+        started = time.monotonic()
+        figures = measure(self.model, self.held, seed=self.config.seed) if self.held else None
+        self.seconds += time.monotonic() - started
+        base = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 2)}
+        field, region = np.mean(self.losses, axis=0).tolist()
+        total = field + self.config.overlap * region
+        losses = {"total": total, "field": field, "region": region}
+        self.folder.append({**base, "kind": "train", **losses, "rate": self._rate(self.step - 1)})
+        if figures is not None:
+            self.folder.append({**base, "kind": "validation", "rms": figures.rms, "iou": figures.iou})
+        if figures is None or self.best_figures is None or figures.iou > self.best_figures.iou:
+            self.best_figures = figures
+            found = {} if figures is None else {"rms": f"{figures.rms:.4f}", "iou": f"{figures.iou:.4f}"}
+            settings = json.dumps(asdict(self.config))
+            notes = {"epoch": str(epoch), "seed": str(self.config.seed), "training": settings, **found}
+            save_field(self.model, self.folder.best, notes=notes, half=True)
+
+    def _save(self) -> None:
+        tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        for index, state in sorted(self.optimiser.state_dict()["state"].items()):
+            tensors |= {f"optimiser/{index}/{k}": v for k, v in state.items()}
+        header = {
+            "step": str(self.step),
+            "epoch": str(self.validated),
+            "seconds": repr(self.seconds),
+            "losses": json.dumps(self.losses),
+            "best": json.dumps(self.best_figures),
+        }
+        save_state(self.folder, tensors, header)
+
+    def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+        """Take up what :meth:`_save` wrote."""
+        self.step, self.validated = int(header["step"]), int(header["epoch"])
+        self.seconds = float(header["seconds"])
+        self.losses = [(float(a), float(b)) for a, b in json.loads(header["losses"])]
+        best = json.loads(header["best"])
+        self.best_figures = None if best is None else Figures(float(best[0]), float(best[1]))
+        parts = parts_of(tensors, "model", "optimiser")
+        self.model.load_state_dict(parts["model"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in parts["optimiser"].items():
+            index, _, name = key.partition("/")
+            state.setdefault(int(index), {})[name] = value
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+@torch.no_grad()
+def measure(model: FieldNetwork, heard: Sequence[Heard], *, seed: int) -> Figures:
+    """Measure a network on whole recordings.
+
+    Parameters
+    ----------
+    model : FieldNetwork
+    heard : sequence of Heard
+    seed : int
+        Of the directions at which regions are compared.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    squares, n, overlaps = 0.0, 0, []
+    for index, part in enumerate(heard):
+        # long recordings piece by piece; what the layers miss at the ends of a piece is a frame in a hundred
+        for first in range(0, len(part), 200):
+            target = torch.from_numpy(part.field[first : first + 200]).to(device)
+            predicted = model(torch.from_numpy(part.matrices[None, first : first + 200]).to(device))[0]
+            there = target > math.log(MATTERS)
+            squares += float((predicted - target)[there].square().sum())
+            n += int(there.sum())
+            row, azimuth, elevation = draw_directions(target, np.random.default_rng((seed, 7, index, first)), 1)
+            if len(row):
+                a, b = (
+                    region_images(x[row].exp(), azimuth, elevation, step=_STEP_DEG).flatten(1)
+                    for x in (predicted, target)
+                )
+                shape_a, shape_b = (x / x.amax(dim=1, keepdim=True).clamp(min=1e-6) for x in (a, b))
+                overlaps.append(
+                    torch.minimum(shape_a, shape_b).sum(dim=1)
+                    / torch.maximum(shape_a, shape_b).sum(dim=1).clamp(min=1e-6)
+                )
+    model.train()
+    iou = float(torch.cat(overlaps).mean()) if overlaps else math.nan
+    return Figures(math.sqrt(squares / n) if n else math.nan, iou)
