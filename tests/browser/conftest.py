@@ -200,8 +200,12 @@ def read(page: Page, expression: str) -> Any:
 
 
 def wait_for(page: Page, condition: str, *, timeout: float = 30_000) -> None:
-    """Wait until an expression in which ``p`` is the player holds."""
-    page.wait_for_function(f"() => {{ const p = {PLAYER}; return {condition}; }}", timeout=timeout)
+    """Wait until there is a player, and an expression in which ``p`` is the player holds.
+
+    Between two recordings the page may for a moment have none.
+    """
+    player = PLAYER.replace(").", ")?.")
+    page.wait_for_function(f"() => {{ const p = {player}; return p && ({condition}); }}", timeout=timeout)
 
 
 def settle(page: Page, *, timeout: float = 120_000) -> None:
