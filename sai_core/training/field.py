@@ -20,6 +20,7 @@ that was not. Scenes heard before are kept in the run folder.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -61,10 +62,16 @@ FloatArray = npt.NDArray[np.float32]
 
 COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "field", "region", "rms", "iou", "rate")
 """Of ``metrics.csv``; ``rms``: RMS error of ln intensity where the true one is above 3e-4; ``iou``: mean soft IoU of
-regions of the true and of the predicted field at the same direction."""
+regions of the true and of the predicted field at the same direction, both after the calibration of that epoch."""
 
 MATTERS: Final[float] = 3e-4
 """Intensity from which on the field decides what a region looks like."""
+
+LEVEL: Final[float] = -7.5
+"""Logarithm of the intensity that a calibration turns about: 5.5e-4, where most of a region is."""
+
+_SCALES: Final[tuple[float, ...]] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3)
+_SHIFTS: Final[tuple[float, ...]] = (-0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8)
 
 _STEP_DEG: Final[int] = 4
 """Rows and columns of the canvas that the regions of the loss are looked at: the evaluator looks at every 3.6."""
@@ -499,7 +506,7 @@ class _Trainer:
 
     def _validate(self, epoch: int) -> None:
         started = time.monotonic()
-        figures = measure(self.model, self.held, seed=self.config.seed) if self.held else None
+        network, line, figures = self._measured()
         self.seconds += time.monotonic() - started
         base = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 2)}
         field, region = np.mean(self.losses, axis=0).tolist()
@@ -513,7 +520,18 @@ class _Trainer:
             found = {} if figures is None else {"rms": f"{figures.rms:.4f}", "iou": f"{figures.iou:.4f}"}
             settings = json.dumps(asdict(self.config))
             notes = {"epoch": str(epoch), "seed": str(self.config.seed), "training": settings, **found}
-            save_field(self.model, self.folder.best, notes=notes, half=True)
+            if line is not None:
+                notes["calibration"] = json.dumps(line._asdict())
+            save_field(network, self.folder.best, notes=notes, half=True)
+
+    def _measured(self) -> tuple[FieldNetwork, Calibration | None, Figures | None]:
+        """The network on the line chosen on every other recording held out, and what it is worth on the others."""
+        chosen, others = self.held[::2], self.held[1::2]
+        if not others:
+            return self.model, None, measure(self.model, chosen, seed=self.config.seed) if chosen else None
+        line = calibrate(look(self.model, chosen, seed=self.config.seed))
+        network = calibrated(self.model, line)
+        return network, line, measure(network, others, seed=self.config.seed)
 
     def _save(self) -> None:
         tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
@@ -544,7 +562,63 @@ class _Trainer:
         self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
 
 
+class Look(NamedTuple):
+    """What a network says of frames that it did not learn from, and directions at which regions are compared.
+
+    Attributes
+    ----------
+    predicted, target : float Tensor, shape (n, 484)
+        Log-intensities.
+    row : int64 Tensor, shape (m,)
+        Frame of each direction.
+    azimuth_deg, elevation_deg : float64 Tensor, shape (m,)
+    """
+
+    predicted: Tensor
+    target: Tensor
+    row: Tensor
+    azimuth_deg: Tensor
+    elevation_deg: Tensor
+
+
 @torch.no_grad()
+def look(model: FieldNetwork, heard: Sequence[Heard], *, seed: int) -> list[Look]:
+    """What a network says of whole recordings; the directions are a function of the seed and of the recordings."""
+    device = next(model.parameters()).device
+    model.eval()
+    looks = []
+    for index, part in enumerate(heard):
+        # long recordings piece by piece; what the layers miss at the ends of a piece is a frame in a hundred
+        for first in range(0, len(part), 200):
+            target = torch.from_numpy(part.field[first : first + 200]).to(device)
+            predicted = model(torch.from_numpy(part.matrices[None, first : first + 200]).to(device))[0]
+            places = draw_directions(target, np.random.default_rng((seed, 7, index, first)), 1)
+            looks.append(Look(predicted, target, *places))
+    model.train()
+    return looks
+
+
+@torch.no_grad()
+def figures_of(looks: Sequence[Look], scale: float = 1.0, shift: float = 0.0) -> Figures:
+    """Errors of looks, their logarithms scaled about :data:`LEVEL` and shifted first."""
+    squares, n, overlaps = 0.0, 0, []
+    for predicted, target, row, azimuth, elevation in looks:
+        changed = (LEVEL + shift + scale * (predicted - LEVEL)).clamp(min=math.log(LEAST_INTENSITY))
+        there = target > math.log(MATTERS)
+        squares += float((changed - target)[there].square().sum())
+        n += int(there.sum())
+        if len(row):
+            a, b = (
+                region_images(x[row].exp(), azimuth, elevation, step=_STEP_DEG).flatten(1) for x in (changed, target)
+            )
+            shape_a, shape_b = (x / x.amax(dim=1, keepdim=True).clamp(min=1e-6) for x in (a, b))
+            overlaps.append(
+                torch.minimum(shape_a, shape_b).sum(dim=1) / torch.maximum(shape_a, shape_b).sum(dim=1).clamp(min=1e-6)
+            )
+    iou = float(torch.cat(overlaps).mean()) if overlaps else math.nan
+    return Figures(math.sqrt(squares / n) if n else math.nan, iou)
+
+
 def measure(model: FieldNetwork, heard: Sequence[Heard], *, seed: int) -> Figures:
     """Measure a network on whole recordings.
 
@@ -555,28 +629,31 @@ def measure(model: FieldNetwork, heard: Sequence[Heard], *, seed: int) -> Figure
     seed : int
         Of the directions at which regions are compared.
     """
-    device = next(model.parameters()).device
-    model.eval()
-    squares, n, overlaps = 0.0, 0, []
-    for index, part in enumerate(heard):
-        # long recordings piece by piece; what the layers miss at the ends of a piece is a frame in a hundred
-        for first in range(0, len(part), 200):
-            target = torch.from_numpy(part.field[first : first + 200]).to(device)
-            predicted = model(torch.from_numpy(part.matrices[None, first : first + 200]).to(device))[0]
-            there = target > math.log(MATTERS)
-            squares += float((predicted - target)[there].square().sum())
-            n += int(there.sum())
-            row, azimuth, elevation = draw_directions(target, np.random.default_rng((seed, 7, index, first)), 1)
-            if len(row):
-                a, b = (
-                    region_images(x[row].exp(), azimuth, elevation, step=_STEP_DEG).flatten(1)
-                    for x in (predicted, target)
-                )
-                shape_a, shape_b = (x / x.amax(dim=1, keepdim=True).clamp(min=1e-6) for x in (a, b))
-                overlaps.append(
-                    torch.minimum(shape_a, shape_b).sum(dim=1)
-                    / torch.maximum(shape_a, shape_b).sum(dim=1).clamp(min=1e-6)
-                )
-    model.train()
-    iou = float(torch.cat(overlaps).mean()) if overlaps else math.nan
-    return Figures(math.sqrt(squares / n) if n else math.nan, iou)
+    return figures_of(look(model, heard, seed=seed))
+
+
+class Calibration(NamedTuple):
+    """Line that a network's logarithms are put on: ``LEVEL + shift + scale * (x - LEVEL)``.
+
+    A network that is unsure says less than what is there, and a label begins at a threshold: level and contrast count.
+    """
+
+    scale: float
+    shift: float
+
+
+def calibrate(looks: Sequence[Look]) -> Calibration:
+    """The line with the best regions (soft IoU), of a grid; the nearest to none where several are as good."""
+    lines = [Calibration(scale, shift) for scale in _SCALES for shift in _SHIFTS]
+    lines.sort(key=lambda line: abs(line.scale - 1.0) + abs(line.shift))
+    found = [figures_of(looks, *line).iou for line in lines]
+    return lines[int(np.argmax(found))] if not np.isnan(found).any() else Calibration(1.0, 0.0)
+
+
+def calibrated(model: FieldNetwork, line: Calibration) -> FieldNetwork:
+    """A copy of a network that says what the line makes of what it said."""
+    copied = copy.deepcopy(model)
+    with torch.no_grad():
+        copied.out.weight.mul_(line.scale)
+        copied.out.bias.sub_(LEVEL).mul_(line.scale).add_(LEVEL + line.shift)
+    return copied

@@ -113,6 +113,32 @@ def test_training_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert total[-1] < 0.6 * total[0]
 
 
+def test_a_network_that_says_too_little_is_put_right() -> None:
+    """The line undoes a known error, is folded into the weights, and leaves a network alone that is right."""
+    rng = np.random.default_rng(3)
+    matrices = hear(waves(30.0, 10.0, 4))[0].matrices
+    lattice = directions_to_vectors(*fibonacci_lattice_deg())
+    peaks = [lattice @ directions_to_vectors(float(rng.uniform(-180, 180)), 0.0) for _ in range(4)]
+    target = torch.from_numpy(np.stack([np.log(3e-3) + 12.0 * (peak - 1.0) for peak in peaks])).float()
+    target = target.clamp(min=float(np.log(1e-5)))
+    weak = field.LEVEL + 0.7 * (target - 0.4 - field.LEVEL)
+    places = draw_directions(target, rng, 1)
+    line = field.calibrate([field.Look(weak, target, *places)])
+    assert line.scale > 1.0
+    assert line.shift > 0.0
+    before, after = (field.figures_of([field.Look(weak, target, *places)], *x) for x in ((1.0, 0.0), line))
+    assert after.iou > before.iou + 0.05
+    assert field.calibrate([field.Look(target, target, *places)]) == (1.0, 0.0)
+
+    torch.manual_seed(0)
+    network = FieldNetwork(TINY.model)
+    packed = torch.from_numpy(matrices[None])
+    with torch.no_grad():
+        expected = field.LEVEL + line.shift + line.scale * (network(packed) - field.LEVEL)
+        found = field.calibrated(network, line)(packed)
+    torch.testing.assert_close(found, expected.clamp(min=float(np.log(1e-5))))
+
+
 def test_recordings_teach_too_and_faults_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
