@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import unquote
 
+from sai_core import permissions
 from sai_core.errors import EnvironmentProblem, InputError
 
 PRIVATE_UMASK: Final[int] = 0o077
@@ -48,7 +49,8 @@ def user_path(text: str | os.PathLike[str], *, what: str = "path") -> Path:
     ------
     InputError
         A NUL byte, text that cannot be a file name, a name or path that is too long, an unknown user behind ``~``, a
-        ``file://`` address of another machine.
+        ``file://`` address of another machine; where the app is for several people, a path outside of what they may
+        open (:mod:`sai_core.permissions`).
     """
     given = os.fspath(text)
     if "\x00" in given:
@@ -71,6 +73,7 @@ def user_path(text: str | os.PathLike[str], *, what: str = "path") -> Path:
             path = path.expanduser()
         except RuntimeError as error:
             raise InputError(f"{plain}: there is no such user on this machine; give the folder itself.") from error
+    permissions.check_path(path)
     return path
 
 
@@ -133,10 +136,13 @@ def atomic_write(path: Path, mode: str = "wb", *, private: bool = False) -> Iter
 
     Raises
     ------
+    InputError
+        The person that this is done for may not write there (:mod:`sai_core.permissions`).
     EnvironmentProblem
         The folder cannot be written or the disk is full.
     """
     path = Path(path)
+    permissions.check_write(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
+from sai_core import permissions
 from sai_core.errors import CancelledError, SaiError
+from sai_core.permissions import Action
 from sai_core.progress import Progress
 from sai_core.threads import start_thread
 
@@ -82,6 +84,9 @@ class Job(Generic[Result]):
         What is done, for those who watch.
     when_cancelled : str
         Sentence for a job that was cancelled while it ran: what of it stays.
+    needs : str
+        What somebody must be allowed to do who starts, cancels or removes it (:mod:`sai_core.permissions`). The work
+        is done for whoever asked for it first; what needs more than looking is kept in the audit log.
 
     Attributes
     ----------
@@ -99,10 +104,17 @@ class Job(Generic[Result]):
     """
 
     def __init__(
-        self, work: Callable[[Progress], Result], *, title: str = "", when_cancelled: str = "Stopped."
+        self,
+        work: Callable[[Progress], Result],
+        *,
+        title: str = "",
+        when_cancelled: str = "Stopped.",
+        needs: Action = "look",
     ) -> None:
+        self.title, self.needs = title, needs
+        self.check("start")
+        self._person = permissions.person()
         self.number = next(_numbers)
-        self.title = title
         self.state: JobState = "queued"
         self.fraction = 0.0
         self.text = _WAITING
@@ -146,8 +158,30 @@ class Job(Generic[Result]):
             return None
         return self.seconds * (1 - self.fraction) / self.fraction
 
+    def check(self, what: str) -> None:
+        """Make sure that the running code may do something to the job.
+
+        Raises
+        ------
+        InputError
+            It may not.
+        """
+        permissions.check(self.needs, what, self.title)
+
     def cancel(self) -> None:
-        """Ask it to stop: one that waits ends at once, one that runs at its next report."""
+        """Ask it to stop: one that waits ends at once, one that runs at its next report.
+
+        Raises
+        ------
+        InputError
+            Who asks may not start it, either.
+        """
+        self.check("cancel")
+        if self.needs != "look":
+            permissions.record("cancel", self.title, "done")
+        self._cancel_now()
+
+    def _cancel_now(self) -> None:
         with self._lock:
             self._cancel.set()
             if self.state == "queued":
@@ -193,8 +227,12 @@ class Job(Generic[Result]):
     def _run(self) -> None:
         """Do the work; nothing that it raises leaves this."""
         assert self._work is not None
+        with permissions.acting_as(self._person):
+            self._do(self._work)
+
+    def _do(self, work: Callable[[Progress], Result]) -> None:
         try:
-            result = self._work(self.report)
+            result = work(self.report)
         except CancelledError as error:
             ending: tuple[JobState, Result | None, str] = ("cancelled", None, str(error))
         except BaseException as error:  # a bug, or an exit of a library's, must not leave a bar that never ends
@@ -202,8 +240,13 @@ class Job(Generic[Result]):
         else:
             # also when it was cancelled meanwhile: the work is done, and its files are there
             ending = ("done", result, "")
+        state, result_or_none, sentence = ending
+        if self.needs != "look":
+            try:
+                permissions.record("start", self.title, f"{state}: {sentence}" if sentence else state)
+            except SaiError as error:  # its begin is in the log; that its end is not must be seen by somebody
+                _log.error("%s: %s", self.title, error)
         with self._lock:
-            state, result_or_none, sentence = ending
             self._end(state, result=result_or_none, error=sentence)
 
     def _end(self, state: JobState, *, result: Result | None = None, error: str = "") -> None:
@@ -280,6 +323,7 @@ class JobQueue:
         when_cancelled: str = "Stopped.",
         reuse: Reuse = "any",
         wanted_by: Hashable = None,
+        needs: Action = "look",
     ) -> Job[Result]:
         """The job that answers a question: the one that is there, or a new one at the end of the queue.
 
@@ -296,7 +340,15 @@ class JobQueue:
         wanted_by : hashable, optional
             Who asks, if they may change their mind: their next question takes the place of this one, and a job that
             nobody wants any longer is cancelled and forgotten. Left out, the job runs to its end.
+        needs : str
+            As for :class:`Job`.
+
+        Raises
+        ------
+        InputError
+            Who asks may not do what it needs.
         """
+        permissions.check(needs, "start", title)
         with self._lock:
             job = self.find(key)
             if job is not None and not job.active:
@@ -305,20 +357,29 @@ class JobQueue:
             elif job is not None and job.cancelling and reuse != "any":
                 job = None
             if job is None:
-                job = Job(work, title=title, when_cancelled=when_cancelled)
+                job = Job(work, title=title, when_cancelled=when_cancelled, needs=needs)
                 self.add(key, job)
             self._wish(job, wanted_by)
             return cast("Job[Result]", job)
 
     def add(self, key: Hashable, job: Job[Any]) -> None:
         """Put a job that has been made at the end of the queue, whatever else there is of its key."""
+        if job.needs != "look":
+            permissions.record("start", job.title, "begun")
         with self._lock:
             self._jobs[job.number] = (key, job)
             self._waiting.append(job)
             self._dispatch()
 
     def remove(self, job: Job[Any]) -> None:
-        """Take a job that has ended off the list, so that its question is a new one; an active one stays."""
+        """Take a job that has ended off the list, so that its question is a new one; an active one stays.
+
+        Raises
+        ------
+        InputError
+            Who asks may not start it, either.
+        """
+        job.check("remove")
         with self._lock:
             if not job.active:
                 self._jobs.pop(job.number, None)
@@ -340,7 +401,7 @@ class JobQueue:
             return
         if before._wanted_anyway or any(wish is before for wish in self._wishes.values()):
             return
-        before.cancel()
+        before._cancel_now()
         # not to be found by its key from now on, whether or not it hears of the end
         self._jobs.pop(before.number, None)
 

@@ -33,6 +33,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any, Final, Generic, TypeVar
 
+from sai_core import permissions
+
 Item = TypeVar("Item")
 
 BLAS_VARIABLES: Final[tuple[str, ...]] = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -48,8 +50,14 @@ _before = 1
 
 
 def start_thread(work: Callable[..., object], *arguments: object, name: str) -> threading.Thread:
-    """Run something in a thread that does not keep the program from ending."""
-    thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
+    """Run something, for whom the caller works for, in a thread that does not keep the program from ending."""
+    somebody = permissions.person()
+
+    def run() -> None:
+        with permissions.acting_as(somebody):
+            work(*arguments)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     return thread
 

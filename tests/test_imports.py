@@ -13,7 +13,18 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "progress", "geometry", "taxonomy", "settings", "installation", "shards"),
+    (
+        "errors",
+        "permissions",
+        "access",
+        "files",
+        "progress",
+        "geometry",
+        "taxonomy",
+        "settings",
+        "installation",
+        "shards",
+    ),
     ("jobs", "cache", "entry_file", "environment", "threads", "checkpoints"),
     ("dataset", "annotations", "detections"),
     ("acoustics", "labelling", "detector", "teacher", "listener"),
