@@ -38,13 +38,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--to",
         metavar="FORMAT",
         default="",
-        help="label, submission, coco, masks, dcase, parquet, " + ", ".join(FORMATS),
+        help="label, submission, coco, masks, dcase, parquet, rerun, " + ", ".join(FORMATS),
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder (parquet: the file)")
     parser.add_argument("--min-score", metavar="S", type=float, default=0.0, help="leave out predictions below (0)")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="data root, for names of sounds and for pictures")
     parser.add_argument(
-        "--pictures", action="store_true", help="with --to masks: the picture of each frame; needs --data"
+        "--pictures", action="store_true", help="with --to masks or rerun: the picture of each frame; needs --data"
     )
     parser.add_argument(
         "--regions",

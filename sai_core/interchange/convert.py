@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from sai_core.annotations import (
     write_submission_json,
 )
 from sai_core.annotations.reading import read_annotations_with_report
-from sai_core.dataset import Recording, open_frames
+from sai_core.dataset import FrameSource, Recording, open_frames
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import InputError, check_known, told_at_once
 from sai_core.files import atomic_write
@@ -30,6 +31,7 @@ from sai_core.interchange.columns import annotation_columns
 from sai_core.interchange.formats import FORMATS as TIMING_FORMATS
 from sai_core.interchange.formats import MAX_CHARACTERS, read_timings
 from sai_core.interchange.masks import picture_name, write_coco_masks
+from sai_core.interchange.rerun import UNKNOWN_DISTANCE_M, sdk, write_rerun
 from sai_core.interchange.timings import apply_timings, timings_of
 from sai_core.metrics.reading.seld import rows_of_table
 from sai_core.progress import Progress, no_progress
@@ -42,6 +44,7 @@ TARGETS: Final[dict[str, str]] = {
     "dcase": "DCASE CSV",
     **{f.name: f.title for f in TIMING_FORMATS.values()},
     "parquet": "Parquet, one row an annotation (pandas, polars, DuckDB)",
+    "rerun": "Rerun, canvas and room frame by frame (with its SDK)",
 }
 """What can be written, by the name that the verb takes."""
 
@@ -49,8 +52,10 @@ _SUFFIXES: Final[dict[str, str]] = {
     "label": "_std.json",
     "dcase": ".csv",
     "parquet": ".parquet",
+    "rerun": ".rrd",
     **{f.name: f.suffix for f in TIMING_FORMATS.values()},
 }
+_WITH_PICTURES: Final[tuple[str, ...]] = ("masks", "rerun")
 _JPEG_QUALITY: Final[int] = 92
 
 
@@ -122,7 +127,7 @@ def convert_files(
     recordings : mapping of str to Recording, optional
         For the name of the sound that a file of events belongs to, and for pictures.
     pictures : bool
-        Write the picture of every frame with an annotation, for masks.
+        With the picture of every frame that has an annotation: as files beside masks, within a recording of Rerun.
     progress : Progress
 
     Raises
@@ -134,8 +139,10 @@ def convert_files(
     check_known("Format", target, tuple(TARGETS))
     if not 0 <= min_score <= 1:
         raise InputError(f"The lowest score must lie between 0 and 1, got {min_score}.")
-    if pictures and target != "masks":
-        raise InputError("Pictures go with masks alone; choose the format masks.")
+    if pictures and target not in _WITH_PICTURES:
+        raise InputError(f"Pictures go with {' and '.join(_WITH_PICTURES)} alone; choose one of them.")
+    if target == "rerun":
+        sdk()
     done = Converted()
     if target == "parquet":
         _parquet(files, out, min_score, done, progress)
@@ -151,9 +158,12 @@ def convert_files(
             recording = (recordings or {}).get(name)
             if pictures and recording is None:
                 raise InputError(f"{name}: is not in the data root; pictures are taken from its video.")
-            _write(rows, target, targets[name], name, min_score, recording, done)
+            if target == "rerun":
+                _rerun(rows, targets[name], min_score, recording if pictures else None, done)
+            else:
+                _write(rows, target, targets[name], name, min_score, recording, done)
             done.files[name] = targets[name]
-            if pictures and recording is not None:
+            if target == "masks" and pictures and recording is not None:
                 assert isinstance(rows, AnnotationTable)
                 done.n_pictures += _pictures(recording, rows, out / "images")
     progress(1.0, f"{len(done.files)} file{'s' * (len(done.files) != 1)}")
@@ -310,18 +320,44 @@ def _parquet(files: Mapping[str, Path], out: Path, min_score: float, done: Conve
     progress(1.0, f"{table.num_rows:,} rows")
 
 
-def _pictures(recording: Recording, table: AnnotationTable, folder: Path) -> int:
+def _rerun(
+    rows: AnnotationTable | DcaseMetadata, path: Path, min_score: float, recording: Recording | None, done: Converted
+) -> None:
+    name = path.stem
+    if isinstance(rows, DcaseMetadata):
+        raise InputError(f"{name}: metadata have directions and no regions; Rerun is written from labels, predictions.")
+    kept = rows.take(~(rows.score < min_score))
+    _left_out(len(rows) - len(kept), f"below a score of {min_score:g}", name, done)
+    with ExitStack() as stack:
+        source = None if recording is None else stack.enter_context(_opened(recording))
+        pictures = None if source is None else partial(_jpeg, source)
+        written = write_rerun(kept, path, pictures=pictures)
+    _left_out(written.n_without_region, "without a pixel", name, done)
+    if n := written.n_without_distance:
+        done.notes.append(f"{name}: {n} annotation{'s' * (n != 1)} without a distance put at {UNKNOWN_DISTANCE_M:g} m.")
+
+
+def _opened(recording: Recording) -> FrameSource:
     source = open_frames(recording)
     if source is None:
         raise InputError(f"{recording.name}: has no video and no frames to take pictures from.")
-    folder.mkdir(parents=True, exist_ok=True)
+    return source
+
+
+def _jpeg(source: FrameSource, frame: int) -> bytes | None:
+    if frame >= source.n_frames:
+        return None
+    _, data = cv2.imencode(".jpg", source.frame(frame)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return bytes(data)
+
+
+def _pictures(recording: Recording, table: AnnotationTable, folder: Path) -> int:
     n = 0
-    with source:
+    with _opened(recording) as source:
+        folder.mkdir(parents=True, exist_ok=True)
         for frame in np.unique(table.frame).tolist():
-            if frame >= source.n_frames:
-                continue
-            _, data = cv2.imencode(".jpg", source.frame(frame)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            with atomic_write(folder / picture_name(recording.name, frame)) as stream:
-                stream.write(data.tobytes())
-            n += 1
+            if (data := _jpeg(source, frame)) is not None:
+                with atomic_write(folder / picture_name(recording.name, frame)) as stream:
+                    stream.write(data)
+                n += 1
     return n
