@@ -438,6 +438,8 @@ def frame(scene: Scene) -> None:
         )
         + f"<span>{len(changes)} of {recording.n_frames} frames change</span></div>"
     )
+    for sentence in change.after.notes.sentences():
+        st.caption(f"In this frame {sentence}")
 
 
 def _panel(title: str, picture: Any) -> str:

@@ -200,11 +200,16 @@ def write_video(
         with tempfile.TemporaryDirectory(prefix="sai-video-") as folder:
             # the index goes to the front in a second pass over a named file, so that a browser can start at once
             draft = Path(folder) / "draft.mp4"
-            _encode(draft, canvas, material, sound, start, stop, options, progress)
+            silent = _encode(draft, canvas, material, sound, start, stop, options, progress)
             with open(draft, "rb") as source, atomic_write(path) as target:
                 shutil.copyfileobj(source, target, 1 << 20)
     progress(1.0, f"{stop - start} frames")
-    notes = [*material.problems, *([sound_problem] if sound_problem else []), *(sound.notes() if sound else ())]
+    notes = [
+        *material.problems,
+        *([sound_problem] if sound_problem else []),
+        *(sound.notes() if sound else ()),
+        *silent,
+    ]
     for there, sentence in (
         (recording.has_video, "No video: the RGB panel is empty."),
         (sound is not None or bool(sound_problem), "No audio: the video is silent."),
@@ -291,9 +296,12 @@ def _encode(
     stop: int,
     options: VideoOptions,
     progress: Progress,
-) -> None:
+) -> tuple[str, ...]:
+    """Write the file; gives a sentence where the sound could not be read to its end."""
     import av
     from av.error import FFmpegError
+
+    lost = _Lost()
 
     def pictures() -> Iterator[Picture | None]:
         for k in range(start, stop):
@@ -336,7 +344,7 @@ def _encode(
                         output.mux(packet)
                     if sound is not None:
                         written = _add_sound(
-                            output, audio, sound, start, number + 1, written, last=start + number + 1 == stop
+                            output, audio, sound, start, number + 1, written, lost, last=start + number + 1 == stop
                         )
                     progress(0.05 + 0.94 * (number + 1) / (stop - start), f"frame {number + 1} of {stop - start}")
             for stream in (video, audio):
@@ -345,9 +353,32 @@ def _encode(
                         output.mux(packet)
     except FFmpegError as error:
         raise EnvironmentProblem(f"The video cannot be encoded ({error}); check the disk's space and PyAV.") from error
+    return lost.sentences()
 
 
-def _add_sound(output: Any, stream: Any, sound: Sound, start: int, n_frames: int, written: int, *, last: bool) -> int:
+@dataclass
+class _Lost:
+    """Sound that could not be read while the video was written: silence is in its place."""
+
+    samples: int = 0
+    first: int = 0
+    why: str = ""
+
+    def add(self, first: int, stop: int, why: str) -> None:
+        if not self.samples:
+            self.first, self.why = first, why
+        self.samples += stop - first
+
+    def sentences(self) -> tuple[str, ...]:
+        if not self.samples:
+            return ()
+        begin, length = self.first / RATE_HZ, self.samples / RATE_HZ
+        return (f"{self.why} {length:.1f} s of the video are silent, the first at {begin:.1f} s.",)
+
+
+def _add_sound(
+    output: Any, stream: Any, sound: Sound, start: int, n_frames: int, written: int, lost: _Lost, *, last: bool
+) -> int:
     """Encode the sound up to the end of the pictures so far; gives the samples written in all."""
     import av
 
@@ -359,8 +390,9 @@ def _add_sound(output: Any, stream: Any, sound: Sound, start: int, n_frames: int
     begin = start * RATE_HZ // FRAME_RATE_HZ
     try:
         samples = sound.read(begin + written, begin + end)
-    except InputError:  # the file has gone or changed since it was opened
+    except InputError as error:  # the file has gone or changed since it was opened
         samples = np.zeros((sound.channels, end - written), dtype=np.float32)
+        lost.add(written, end, str(error))
     for first in range(0, samples.shape[1], _AUDIO_FRAME):
         piece = np.ascontiguousarray(samples[:, first : first + _AUDIO_FRAME])
         frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=_LAYOUT_OF[sound.channels])

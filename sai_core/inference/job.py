@@ -35,7 +35,7 @@ from sai_core.workspace import SetFacts, StoredSet, check_name, clean_name, work
 
 if TYPE_CHECKING:
     from sai_core.acoustics.visibility import Recipe
-    from sai_core.annotations import DcaseMetadata
+    from sai_core.annotations import AnnotationTable, DcaseMetadata
 
 RAW_FOLDER = "raw"
 """Sub-folder of the output folder with the stores of raw detections."""
@@ -139,7 +139,8 @@ class RecordingResult:
         One sentence, when it failed.
     n_frames, n_candidates, n_annotations : int
     note : str
-        What was done to its audio: resampled, cut off, bands that it does not hold; "" if nothing was.
+        What was done to its audio (resampled, cut off, bands that it does not hold), and regions that are not what the
+        system asks for; "" if there is nothing of that.
     seconds : float
         Of work; a recording that was there already takes next to none.
     machine_at_fault : bool
@@ -388,7 +389,7 @@ def predict_recordings(
             else:
                 table = run_prepared(ready, settings)
                 write_submission_json(table, path)
-                result = replace(result, path=path, n_annotations=len(table))
+                result = _with_table(result, path, table)
         except CancelledError:
             raise
         except SaiError as error:
@@ -405,11 +406,16 @@ def predict_recordings(
             table = run_prepared(ready, chosen)
             path = request.out / f"{ready.raw.recording}.json"
             write_submission_json(table, path)
-            results[index] = replace(results[index], path=path, n_annotations=len(table))
+            results[index] = _with_table(results[index], path, table)
             on_result(index, results[index])
     for sentence in summarise_notes(teacher_notes, what="teacher"):
         on_note(sentence)
     return tuple(results)
+
+
+def _with_table(result: RecordingResult, path: Path, table: AnnotationTable) -> RecordingResult:
+    note = " ".join(filter(None, (result.note, *table.notes.sentences())))
+    return replace(result, path=path, n_annotations=len(table), note=note)
 
 
 def _is_weights(teacher: Path) -> bool:

@@ -28,13 +28,14 @@ to its peak: an annotation that the evaluator renders as nothing can only be a f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from sai_core.annotations.notes import NO_NOTES
 from sai_core.annotations.table import AnnotationTable
 from sai_core.detections.table import Detections
 from sai_core.errors import InputError
@@ -77,6 +78,8 @@ class Regions:
         Canvas coordinates in [0, 360] x [0, 180], label grid.
     energy : float64, shape (n_points,)
         In [0, 1].
+    not_formed : int64, shape (m,)
+        Those of ``rows`` that label code could form no region for and that have the detector's own instead, rising.
     """
 
     rows: Int64
@@ -84,6 +87,7 @@ class Regions:
     point_offsets: Int64
     points_xy: Float64
     energy: Float64
+    not_formed: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return int(self.rows.shape[0])
@@ -445,6 +449,13 @@ def to_annotations(
         raise InputError(f"{recording}: the regions of some tracks are missing.")
     polygon_index, polygon_offsets = _gathered(regions.polygon_offsets, at)
     point_index, point_offsets = _gathered(regions.point_offsets, polygon_index)
+    notes = NO_NOTES
+    if n := int(np.isin(tracks.detection, regions.not_formed).sum()):
+        notes = notes.with_note(
+            "not_formed",
+            f"the field is too weak for a region of {n} of {len(tracks)} annotations; "
+            "they have the detector's own energies.",
+        )
     return AnnotationTable(
         recording,
         tracks.frame,
@@ -456,6 +467,7 @@ def to_annotations(
         point_offsets,
         regions.points_xy[point_index],
         regions.energy[point_index],
+        notes=notes,
     )
 
 

@@ -818,10 +818,11 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
         full_energy=full if s.full_frame == "fallback" else None,
         hull_margin_deg=s.hull_margin_deg,
     )
-    if formed is not None:
-        # where the field is too weak for any region, the detector's own map is what there is
-        regions = joined_regions([formed, regions])
-    return replace(regions, rows=rows)
+    if formed is None:
+        return replace(regions, rows=rows)
+    # where the field is too weak for any region, the detector's own map is what there is
+    not_formed = rows[at] if s.vote_iou < 1.0 else at
+    return replace(joined_regions([formed, regions]), rows=rows, not_formed=not_formed)
 
 
 def annotate(

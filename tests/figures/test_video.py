@@ -140,6 +140,27 @@ def test_a_part_starts_with_its_own_sound(recording: Recording, system: System, 
     assert first + int(np.argmax(np.abs(samples))) / rate == pytest.approx(CLICK_S - 1.3, abs=0.002)
 
 
+def test_a_sound_that_goes_while_it_is_written_is_silence_that_is_said(
+    recording: Recording, system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = video.Plain.read
+    failed: list[tuple[int, int]] = []
+
+    def read(self: video.Plain, start: int, stop: int) -> npt.NDArray[np.float32]:
+        if stop > video.RATE_HZ:
+            failed.append((start, stop))
+            raise InputError("a.wav: has gone.")
+        return plain(self, start, stop)
+
+    monkeypatch.setattr(video.Plain, "read", read)
+    report = write_video(recording, system, tmp_path / "part.mp4", options=VideoOptions(stop=20))
+    assert report.has_sound
+    (sentence,) = (note for note in report.notes if "silent" in note)
+    seconds, begins = sum(b - a for a, b in failed) / video.RATE_HZ, failed[0][0] / video.RATE_HZ
+    assert seconds + begins == pytest.approx(2.0)
+    assert sentence == f"a.wav: has gone. {seconds:.1f} s of the video are silent, the first at {begins:.1f} s."
+
+
 def test_h264_and_aac_that_every_player_takes(written: Path) -> None:
     with av.open(str(written)) as container:
         picture, audio = container.streams.video[0], container.streams.audio[0]

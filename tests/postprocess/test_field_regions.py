@@ -15,7 +15,9 @@ from sai_core.errors import InputError
 from sai_core.labelling.regions import official_regions, standardise
 from sai_core.metrics.official.rendering_0630 import render_map_0630
 from sai_core.postprocess import PipelineSettings, prepare, run_prepared
+from sai_core.postprocess.facts import centre_directions
 from sai_core.postprocess.field_regions import field_regions
+from sai_core.postprocess.pipeline import candidates, select_tracks
 from tests.labelling.test_differentiable import a_field
 from tests.postprocess.raws import make_raw
 
@@ -77,6 +79,20 @@ def test_a_store_keeps_the_field_and_the_export_needs_it(tmp_path: Path) -> None
     table = run_prepared(prepare(silent), by_field)
     np.testing.assert_array_equal(table.points_xy, other.points_xy)
     np.testing.assert_array_equal(table.energy, other.energy)
+    assert table.notes.sentences()[0].startswith(f"the field is too weak for a region of {len(table)} of {len(table)} ")
+    # and where that is so in a part of the frames alone, it is counted
+    half = np.where(np.arange(6)[:, None] < 3, field, np.float16(np.log(1e-5)))
+    ready, unvoted = prepare(replace(kept, field=half)), replace(by_field, vote_iou=1.0)
+    chosen_from = candidates(ready, unvoted)
+    shown = select_tracks(chosen_from, unvoted).detection
+    azimuth, elevation = centre_directions(chosen_from.detections.boxes_xyxy[shown])
+    places, _ = field_regions(half, chosen_from.detections.frame[shown], azimuth, elevation)
+    n = len(shown) - len(places)
+    assert 0 < n < len(shown)
+    assert run_prepared(ready, unvoted).notes.sentences() == (
+        f"the field is too weak for a region of {n} of {len(shown)} annotations; they have the detector's own energies.",
+    )
+    assert not other.notes.sentences()
     with pytest.raises(InputError, match="needs raw detections with a field"):
         run_prepared(prepare(replace(raw, field=field[:0])), by_field)
 
