@@ -31,6 +31,8 @@ _KEY: Final[bytes] = b'"segmentation":'
 _SPACE: Final[int] = b" "[0]
 _WORTH_IT_BYTES: Final[int] = 16 << 20
 """Text from which on the compiled code is worth being loaded (a second, once a process): as long in the slow way."""
+_slow_bytes = 0
+"""Read in the slow way by this process: a hundred small files are worth it as one large file is."""
 
 
 class Decimals(NamedTuple):
@@ -54,7 +56,14 @@ class Points(NamedTuple):
 
 def at_hand(n_bytes: int) -> bool:
     """Whether a text of such a size is to be read here."""
-    return (n_bytes >= _WORTH_IT_BYTES or "numba" in sys.modules) and _numbers.compiled() is not None
+    worth_it = n_bytes + _slow_bytes >= _WORTH_IT_BYTES or "numba" in sys.modules
+    return worth_it and _numbers.compiled() is not None
+
+
+def count_slow(n_bytes: int) -> None:
+    """Count text that was small enough to be read without compiled code (:func:`at_hand`)."""
+    global _slow_bytes
+    _slow_bytes += n_bytes
 
 
 def cut_out(text: bytes, start: int, end: int) -> tuple[bytes, tuple[int, int]] | None:

@@ -43,7 +43,7 @@ from sai_core.annotations._decode import (
     explain_batch,
     explain_label,
 )
-from sai_core.annotations._points import at_hand, cut_out, parse
+from sai_core.annotations._points import at_hand, count_slow, cut_out, parse
 from sai_core.annotations._scan import DocumentScanner, Run, Value, duplicate_key, show
 from sai_core.annotations._source import MAX_BYTES, ByteSource, stat_regular_file
 from sai_core.annotations.names import recording_name
@@ -321,6 +321,8 @@ def _read_items(
             fast = plain.wanted and at_hand(max(source.size, source.text_bytes))
             if not fast or not plain.note(_read_plain(event, range(start, stop), decoder, builder)):
                 _read_slowly(path, event, range(start, stop), decoder, builder)
+                if plain.wanted and not fast:
+                    count_slow(event.ends[stop - 1] - event.starts[start])
             _check_size(path, builder)
         coco.check_one_recording(path, builder.video_ids)
         progress(source.fraction, f"{builder.n_annotations} annotations")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -263,3 +264,26 @@ def test_a_large_table_stays_packed_until_all_of_it_is_asked_for(monkeypatch: py
     assert table.nbytes == before + 24 * n
     with pytest.raises(AttributeError):
         table.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_many_small_files_are_worth_the_compiled_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_points, "_WORTH_IT_BYTES", 100_000)
+    monkeypatch.setattr(_points, "_slow_bytes", 0)
+    monkeypatch.setattr(_points, "sys", SimpleNamespace(modules={}))
+    slow: list[Path] = []
+    plain = reading._read_slowly
+
+    def read_slowly(path: Path, *args: Any) -> None:
+        slow.append(path)
+        plain(path, *args)
+
+    monkeypatch.setattr(reading, "_read_slowly", read_slowly)
+    text = _document([[[["1.5", "2", "0.25"]] * 1000]] * 4)
+    paths = [tmp_path / f"{k}.json" for k in range(6)]
+    for path in paths:
+        path.write_text(text)
+        read_annotations(path, use_cache=False, check_canvas=False)
+    # each is too small by itself; together those before it are not
+    assert 30_000 < len(text) < 60_000
+    assert slow == paths[: len(slow)]
+    assert 1 <= len(slow) < len(paths)

@@ -90,7 +90,8 @@ def test_a_store_keeps_the_field_and_the_export_needs_it(tmp_path: Path) -> None
     n = len(shown) - len(places)
     assert 0 < n < len(shown)
     assert run_prepared(ready, unvoted).notes.sentences() == (
-        f"the field is too weak for a region of {n} of {len(shown)} annotations; they have the detector's own energies.",
+        f"the field is too weak for a region of {n} of {len(shown)} annotations; "
+        "they have the detector's own energies.",
     )
     assert not other.notes.sentences()
     with pytest.raises(InputError, match="needs raw detections with a field"):
