@@ -27,15 +27,19 @@ import queue
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any, Final, Generic, TypeVar
 
 from sai_core import permissions
+from sai_core.errors import EnvironmentProblem
 
 Item = TypeVar("Item")
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
 
 BLAS_VARIABLES: Final[tuple[str, ...]] = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Read once, when NumPy or SciPy load their BLAS."""
@@ -256,3 +260,39 @@ def worker_pool(workers: int, *, then: Callable[[], None] | None = None) -> Proc
     arguments: tuple[Any, ...] = (then,)
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker, initargs=arguments)
+
+
+def as_they_come(
+    run: Callable[[Task], Outcome], jobs: Iterable[Task], workers: int, *, size: Callable[[Task], float]
+) -> Iterator[Outcome]:
+    """What a function makes of jobs in worker processes, in the order in which they are done.
+
+    Parameters
+    ----------
+    run : callable
+        Importable by name; jobs and outcomes go from process to process.
+    jobs : iterable
+    workers : int
+    size : callable
+        Of a job: the largest are begun first, so that no worker is left alone with one at the end.
+
+    Raises
+    ------
+    EnvironmentProblem
+        A worker was killed. What a job raises is raised here, too; jobs that were not begun are given up then.
+    """
+    with worker_pool(workers) as pool:
+        waiting = {pool.submit(run, job) for job in sorted(jobs, key=lambda job: -size(job))}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise EnvironmentProblem(
+                "A worker process ended unexpectedly, perhaps because memory ran out; use fewer workers. What was "
+                "finished is kept."
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -272,6 +272,7 @@ class _More:
             self._predictions,
             name=self._args.predictions.name,
             revision=revision,
+            workers=self._args.workers,
             progress=_progress(self._args, f"budget {revision}"),
         )
         described["budget"] = budget.to_json()

@@ -377,6 +377,11 @@ def test_what_is_kept_is_not_rendered_again(
         # the verb gives the same, and its table
         where = ["--labels", str(tmp_path / "labels"), "--predictions", str(tmp_path / "predictions")]
         assert main(["evaluate", *where, "--budget", "--json", str(tmp_path / "out.json")]) == 0
+    # rendered by two processes with nothing kept before: the same to the last bit, and nothing left for this one
+    monkeypatch.setenv("SAI_CACHE_DIR", str(tmp_path / "another"))
+    with monkeypatch.context() as patch:
+        patch.setattr("sai_core.metrics.evaluation.oracles.render_table_0630", never)
+        assert budget_of_files(ScoreStore(), labels, predictions, workers=2).to_json() == first.to_json()
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["budget"]["kinds"] == first.to_json()["kinds"]
     assert written["budget"]["as_it_is"]["mAP"] == written["macro"]["mAP"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +26,7 @@ from sai_core.metrics.evaluation.score_store import ScoreStore
 from sai_core.metrics.evaluation.scores import Evaluation, Failure, RecordingScores, as_revision, merge
 from sai_core.metrics.official.revisions import Revision, base_revision, is_soft
 from sai_core.progress import Progress, no_progress, part_of
-from sai_core.threads import worker_pool
+from sai_core.threads import as_they_come
 
 Source = AnnotationTable | str | os.PathLike[str]
 
@@ -314,23 +312,7 @@ def _run(
         for k, job in enumerate(jobs):
             yield run(job, part_of(progress, k / len(jobs), (k + 1) / len(jobs)))
         return
-    with worker_pool(workers) as pool:
-        # the largest first, so that no worker is left alone with one at the end
-        largest_first = sorted(jobs, key=lambda job: -_size(job.labels) - _size(job.predictions))
-        waiting = {pool.submit(run, job) for job in largest_first}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise EnvironmentProblem(
-                "A worker process ended unexpectedly, perhaps because memory ran out; use fewer workers. What was "
-                "finished is kept."
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+    yield from as_they_come(run, jobs, workers, size=lambda job: _size(job.labels) + _size(job.predictions))
 
 
 @cache

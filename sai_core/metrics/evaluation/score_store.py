@@ -238,6 +238,11 @@ class ScoreStore:
         overlaps = Overlaps(*(entry.arrays[f"overlaps.{f.name}"] for f in fields(Overlaps)))
         return RecordingOracle(recording, columns, tables, overlaps, key=key, use_cache=self._use_disk)
 
+    @property
+    def keeps_on_disk(self) -> bool:
+        """Whether what is made here is found by other processes, too."""
+        return self._use_disk
+
     def keep_oracle(self, oracle: RecordingOracle) -> None:
         """Keep what an oracle of :meth:`oracle` has rendered; nothing where it has rendered nothing."""
         if not self._use_disk or not oracle.has_rendered:

@@ -33,6 +33,7 @@ from sai_core.metrics.reading.drilldown import Moments, Row
 from sai_core.metrics.reading.tables import Column, Source, Table
 from sai_core.progress import Progress, no_progress, part_of
 from sai_core.taxonomy import CLASS_NAMES, N_CLASSES, class_name
+from sai_core.threads import as_they_come
 
 Float64 = npt.NDArray[np.float64]
 Kinds = tuple[ErrorKind, ...]
@@ -65,6 +66,9 @@ test set has 265,000."""
 
 _OPENING: Final[float] = 0.1
 """Share of the time in which files are opened."""
+
+_RENDERED: Final[float] = 0.8
+"""The same until workers have rendered what is new."""
 
 REST_MEANING: Final[str] = "regions too small or too coarse for their label's energies"
 """What is lost when all kinds are right."""
@@ -272,6 +276,7 @@ def budget_of_files(
     name: str = "",
     revision: Revision = "2026-06-30",
     warnings: Sequence[str] = (),
+    workers: int = 1,
     progress: Progress = no_progress,
 ) -> Budget:
     """Budget of files; regions that the store knows are not rendered again.
@@ -283,26 +288,63 @@ def budget_of_files(
         Files by recording name; those that are in both count.
     name, revision, warnings, progress
         As :func:`budget_of`.
+    workers : int
+        Processes that render changed regions, where the store keeps on disk what they make.
 
     Raises
     ------
     InputError
         As :func:`budget_of`, or a file that cannot be read.
+    EnvironmentProblem
+        A worker was killed.
     """
     _check_soft(revision)
     names = sorted(set(labels) & set(predictions))
-    oracles = []
+    oracles: dict[str, RecordingOracle] = {}
+
+    def open_(recording: str) -> None:
+        oracles[recording] = store.oracle(
+            labels[recording], predictions[recording], recording=recording, revision=revision
+        )
+
     for k, recording in enumerate(names):
         progress(_OPENING * k / len(names), f"{recording}: opening ({k + 1} of {len(names)})")
-        oracles.append(store.oracle(labels[recording], predictions[recording], recording=recording, revision=revision))
+        open_(recording)
+    new = [recording for recording in names if not len(oracles[recording].overlaps)]
+    begin = _OPENING
+    if min(workers, len(new)) > 1 and store.keeps_on_disk:
+        begin = _RENDERED
+        jobs = [(labels[r], predictions[r], r, revision) for r in new]
+        done = as_they_come(_render, jobs, min(workers, len(new)), size=lambda job: job[1].stat().st_size)
+        for k, recording in enumerate(done, start=1):
+            share = _OPENING + (_RENDERED - _OPENING) * k / len(new)
+            progress(share, f"{recording}: correcting errors ({k} of {len(new)})")
+            open_(recording)
     try:
         return budget_of(
-            oracles, name=name, revision=revision, warnings=warnings, progress=part_of(progress, _OPENING, 1.0)
+            list(oracles.values()),
+            name=name,
+            revision=revision,
+            warnings=warnings,
+            progress=part_of(progress, begin, 1.0),
         )
     finally:
         # also what was rendered before a stop
-        for oracle in oracles:
+        for oracle in oracles.values():
             store.keep_oracle(oracle)
+
+
+def _render(job: tuple[Path, Path, str, Revision]) -> str:
+    """In a worker: render all that a recording's budget needs, and keep it on disk; gives the recording."""
+    labels, predictions, recording, revision = job
+    store = ScoreStore(memory_entries=0)
+    oracle = store.oracle(labels, predictions, recording=recording, revision=revision)
+    for kinds in combinations_of(ERROR_KINDS):
+        oracle.scores(kinds, revision=revision)
+    for kind in ERROR_KINDS:
+        oracle.touched(kind)
+    store.keep_oracle(oracle)
+    return recording
 
 
 def budget_table(budget: Budget) -> Table:
