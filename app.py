@@ -14,9 +14,10 @@ from starlette.middleware import Middleware
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
 
-from pages.components import address
+from pages.components import address, identity
 from pages.components.guard import Guard, exposure
 from pages.components.text import plain
+from sai_core import permissions
 from sai_core.environment import check_torch_pair
 from sai_core.threads import limit_blas
 
@@ -27,6 +28,7 @@ def main() -> None:
     icon = str(Path(__file__).parent / "pages" / "components" / "icon.png")
     st.set_page_config(page_title="SAI Explorer", page_icon=icon, layout="wide")
     st.logo(icon, size="large")
+    identity.gate()  # before anything else: nobody without a role gets further
 
     pages = [
         st.Page("pages/home/page.py", title="Home", icon=":material/home:", default=True),
@@ -41,6 +43,8 @@ def main() -> None:
         st.Page("pages/label/page.py", title="Label audio", url_path="label", icon=":material/graphic_eq:"),
         st.Page("pages/doctor/page.py", title="Doctor", url_path="doctor", icon=":material/stethoscope:"),
     ]
+    if permissions.enforced():
+        pages.append(st.Page("pages/account/page.py", title="Account", url_path="account", icon=":material/person:"))
 
     st.cache_resource(limit_blas, show_spinner=False)()
     # Python's 5 ms: a page that asks for a picture would wait so long after every packet while a prediction runs
@@ -87,6 +91,6 @@ if __name__ == "__main__":
 else:
     # a folder named "pages" makes a fresh server look in it for pages of an older kind, until st.navigation is called
     PagesManager.uses_pages_directory = False
-    if reason := exposure():
+    if reason := identity.install() or exposure():
         sys.exit(reason)
     app = App(Path(__file__), middleware=[Middleware(Guard)])

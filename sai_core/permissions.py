@@ -88,6 +88,7 @@ class _Rules:
 
 _rules: _Rules | None = None
 _acting: ContextVar[Person | None] = ContextVar("sai_person", default=None)
+_opened: ContextVar[tuple[Path, ...]] = ContextVar("sai_opened", default=())
 _PROGRAM: Final[Person] = Person(name="", role="program", actions=frozenset(ACTIONS), paths=True, roots=(Path("/"),))
 
 
@@ -135,6 +136,16 @@ def acting_as(somebody: Person | None) -> Iterator[None]:
         yield
     finally:
         _acting.reset(token)
+
+
+@contextmanager
+def opening(folder: Path) -> Iterator[None]:
+    """What runs inside may also open what lies in a folder that the program made: temporary files of an upload."""
+    token = _opened.set((*_opened.get(), folder))
+    try:
+        yield
+    finally:
+        _opened.reset(token)
 
 
 @contextmanager
@@ -238,7 +249,7 @@ def check_path(path: Path) -> None:
     if len(path.parts) <= 1 and path.name not in ("", "..") and not os.path.lexists(path):
         return
     target = _real(path)
-    if within(target, (*somebody.roots, *somebody.places)):
+    if within(target, (*somebody.roots, *somebody.places, *_opened.get())):
         return
     if somebody.problem:
         raise NotAllowedError(somebody.problem)

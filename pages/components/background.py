@@ -8,6 +8,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pages.components.text import plain
+from sai_core import permissions
 from sai_core.jobs import Job, JobQueue
 
 _WORTH_AN_ESTIMATE_S: Final[float] = 10.0
@@ -40,7 +41,7 @@ def ready(job: Job[Any], *, title: str = "", button: str = "Cancel", again: JobQ
     if job.state == "done":
         return True
     st.error(plain(job.error))
-    if again is not None:
+    if again is not None and permissions.allowed(job.needs):
         st.button("Try again", key=f"again_{job.number}", icon=":material/refresh:", on_click=again.remove, args=(job,))
     return False
 
@@ -63,7 +64,7 @@ def _watch(jobs: tuple[Job[Any], ...], title: str, button: str) -> None:
         parts.append(f"{len(jobs) - 1} more waiting")
     line = st.container(horizontal=True, vertical_alignment="center", gap="small")
     line.progress(current.fraction, plain(" · ".join(parts)))
-    if button:
+    if button and all(permissions.allowed(job.needs) for job in jobs):
         line.button(
             button,
             key=f"stop_{jobs[0].number}",

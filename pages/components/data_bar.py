@@ -8,11 +8,12 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, sources
+from pages.components import address, roles, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain, shown
+from sai_core import permissions
 from sai_core.dataset import DataRoot, demo_root
-from sai_core.dataset.browse import Folder, better_roots, list_folder
+from sai_core.dataset.browse import Folder, allowed_folders, better_roots, list_folder
 from sai_core.errors import SaiError
 from sai_core.files import user_path
 from sai_core.workspace import label_sets, workspace
@@ -146,6 +147,7 @@ def _root_field(demo: str) -> str:
         name=keys.ROOT,
         default=demo,
         on_change=_chosen,
+        disabled=not permissions.paths_allowed(),
         help="A folder in the official layout: labels_dev, mic_dev, video_dev ... Any part of it is enough. "
         "Paste a path as it is: quotes, `~` and `file://` are understood.",
     )
@@ -231,8 +233,9 @@ def _browser(path: str) -> None:
             listing = list_folder(at)
         except SaiError as error:
             st.markdown(f":red[{plain(error)}]")
-            st.button("Home folder", key="browse_home", on_click=_go_into, args=(str(Path.home()),))
+            _places()
             return
+        _places()
         here = str(listing.here.path)
         st.caption(plain(here) + _badge(listing.here))
         by_path = {str(folder.path): folder for folder in listing.folders}
@@ -269,6 +272,20 @@ def _browser(path: str) -> None:
             )
             if listing.here.kind == "predictions":
                 st.button("Add as predictions", key="browse_add", on_click=add_predictions, args=(here,))
+
+
+def _places() -> None:
+    """Where to begin to look: the folders that the app opens, or the home folder."""
+    try:
+        folders = allowed_folders()
+    except SaiError:  # told already
+        return
+    with st.container(horizontal=True, gap="small"):
+        for number, folder in enumerate(folders):
+            label = plain(folder.name or folder)
+            st.button(label, key=f"browse_place_{number}", help=plain(folder), on_click=_go_into, args=(str(folder),))
+        if not folders:
+            st.button("Home folder", key="browse_home", on_click=_go_into, args=(str(Path.home()),))
 
 
 def _badge(folder: Folder) -> str:
@@ -376,13 +393,13 @@ def _predictions_field() -> tuple[str, ...]:
 
 
 def _weights() -> None:
-    address.text_field(
+    roles.path_in_address(
         "UpLAM weights",
         name=keys.UPLAM_WEIGHTS,
         placeholder="the weights that ship",
         help="For the acoustic map over the video: the official UpLAM.pth or a file trained here.",
     )
-    address.text_field(
+    roles.path_in_address(
         "LAM-32 weights",
         name=keys.LAM32_WEIGHTS,
         placeholder="lam_32_ch.pth",

@@ -6,9 +6,11 @@ talk to it through the user's browser:
 * A request whose ``Host`` is not of the list (``server.allowedHosts`` in ``.streamlit/config.toml``: 127.0.0.1,
   localhost, ::1) is refused, whatever it asks for. Else a site could let its own name point to 127.0.0.1 (DNS
   rebinding) and be taken for the app. Ports do not matter, so that forwarded ones work.
-* A server that listens on more than this computer's own address answers nobody, unless ``SAI_OPEN=1`` says that this is
-  meant: whoever can reach it can do everything.
+* A server that listens on more than this computer's own address answers nobody, unless people sign in
+  (:mod:`pages.components.identity`), or ``SAI_OPEN=1`` says that this is meant: whoever can reach it can do everything.
 * A websocket, and any request that sends something, must come from a page of this very address.
+* Where people sign in, what a browser may send through the websocket is what the pages send: no wish to throw away
+  the caches, the queues of jobs among them, or to end the server.
 * Pages of other sites may not show the app in a frame, and the browser fetches nothing from elsewhere for a page of
   the app (Content Security Policy), whatever a file name or a label says.
 
@@ -23,7 +25,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from google.protobuf.message import DecodeError
 from streamlit import config
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+from sai_core import permissions
+from sai_core.access import ROLES_VARIABLE
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -43,7 +50,12 @@ _READING: Final[frozenset[str]] = frozenset(("GET", "HEAD", "OPTIONS"))
 def exposure() -> str:
     """Why nobody is answered, in one sentence: others can reach the server, which nobody has said is meant; else ""."""
     address = str(config.get_option("server.address") or "0.0.0.0").strip("[]")
-    if os.environ.get(OPEN_VARIABLE) == "1" or address == "localhost" or address.startswith("unix://"):
+    if (
+        permissions.enforced()
+        or os.environ.get(OPEN_VARIABLE) == "1"
+        or address == "localhost"
+        or address.startswith("unix://")
+    ):
         return ""
     try:
         if ipaddress.ip_address(address).is_loopback:
@@ -52,7 +64,8 @@ def exposure() -> str:
         pass
     return (
         f"The app would listen at {address}, where others can reach it and everybody may do everything; leave "
-        f"server.address at 127.0.0.1, with a proxy before it (docs/serving.md), or set {OPEN_VARIABLE}=1 to allow it."
+        "server.address at 127.0.0.1, with a proxy before it, or let people sign in, each with a role "
+        f"({ROLES_VARIABLE}; docs/serving.md), or set {OPEN_VARIABLE}=1 to allow it."
     )
 
 
@@ -141,7 +154,33 @@ class Guard:
                 message = {**message, "headers": [*kept, *own]}
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        listen = _only_what_pages_send(receive) if scope["type"] == "websocket" and permissions.enforced() else receive
+        await self.app(scope, listen, send_with_headers)
+
+
+_SENT_BY_PAGES: Final[frozenset[str | None]] = frozenset(
+    ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "load_git_info")
+)
+
+
+def _only_what_pages_send(receive: Receive) -> Receive:
+    """Messages of a browser without those that no page of the app sends."""
+
+    async def listen() -> Message:
+        while True:
+            message = await receive()
+            data = message.get("bytes")
+            if message["type"] != "websocket.receive" or not data:
+                return message
+            wish = BackMsg()
+            try:
+                wish.ParseFromString(data)
+            except DecodeError:
+                return message  # Streamlit ends such a connection
+            if wish.WhichOneof("type") in _SENT_BY_PAGES:
+                return message
+
+    return listen
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, reason: str) -> None:

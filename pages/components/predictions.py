@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from pages.components import address, background
+from pages.components import address, background, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core import permissions
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
@@ -61,6 +62,7 @@ def checkpoint_facts(path: Path) -> CheckpointFacts:
     InputError
         No such file, or not a checkpoint of a kind that the program knows.
     """
+    permissions.check_path(path)  # never inside of what is cached
     try:
         status = path.stat()
     except OSError as error:
@@ -93,7 +95,9 @@ class Trained:
 
 def trained_checkpoints() -> dict[str, Trained]:
     """Best weights of the detectors of the Train page's runs folder, the newest run first."""
-    folder = user_path(str(st.session_state.get(keys.TRAIN_FOLDER) or launch.default_runs_folder()))
+    folder = launch.default_runs_folder()
+    if permissions.paths_allowed():
+        folder = user_path(str(st.session_state.get(keys.TRAIN_FOLDER) or folder))
     found = {}
     for run in watch.list_runs(folder):
         weights = run.path / "best.safetensors"
@@ -151,7 +155,7 @@ def offer(root: DataRoot, *, key: str) -> None:
         return
     n = len(able)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        if st.button(
+        if roles.button(
             f"Predict {n} recording{'s' * (n != 1)} with track A",
             key=f"predict_offer_{key}",
             icon=":material/network_node:",

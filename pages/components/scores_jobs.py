@@ -323,7 +323,7 @@ def report(
         found = gather_report(root, recordings, systems, options, store=score_store(), progress=progress)
         return as_html(found) if ending == "html" else as_pdf(found)
 
-    return later().submit(key, work, title=f"Report ({ending.upper()})")
+    return later().submit(key, work, title=f"Report ({ending.upper()})", needs="make")
 
 
 def intervals(selection: Selection, system: SystemResult, *, n: int, seed: int) -> Job[BootstrapResult]:

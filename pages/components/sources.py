@@ -59,6 +59,10 @@ def _scanned(path: str) -> DataRoot:
 
 
 @st.cache_resource(ttl=2, max_entries=32, show_spinner=False)
+def _with_sets(path: str, predictions: tuple[str, ...], labels: str) -> DataRoot:
+    return with_sets(_scanned(path), labels=labels, extra=predictions)
+
+
 def data_root(path: str, predictions: tuple[str, ...] = (), labels: str = "") -> DataRoot:
     """What a folder holds, with the workspace's sets; looked at again after some seconds, so that new files appear.
 
@@ -75,12 +79,13 @@ def data_root(path: str, predictions: tuple[str, ...] = (), labels: str = "") ->
     InputError
         As :func:`sai_core.dataset.open_data_root` and :func:`sai_core.workspace.with_sets`; the app may not open it.
     """
+    # never inside of what is cached: a hit would let through what was opened for somebody else, or under older rules
     always = (demo_root(), workspace().path)
-    root = _scanned(str(check_allowed(path, always=always)))
+    opened = str(check_allowed(path, always=always))
     for entry in (*predictions, labels):
         if os.sep in entry:
             check_allowed(entry, always=always)
-    return with_sets(root, labels=labels, extra=predictions)
+    return _with_sets(opened, predictions, labels)
 
 
 @st.cache_resource(show_spinner=False)

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address
+from pages.components import address, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain, shown
 from sai_core.dataset import DataRoot
@@ -206,7 +206,7 @@ def _views(root: DataRoot, marks: Marks) -> None:
         for number, (name, view) in enumerate(sorted(marks.views.items())):
             with st.container(horizontal=True, gap="small", vertical_alignment="center"):
                 st.button(plain(name), key=f"dataset_view_{number}", width="stretch", on_click=_open_view, args=(view,))
-                st.button(
+                roles.button(
                     "",
                     key=f"dataset_unview_{number}",
                     icon=":material/delete:",
@@ -216,7 +216,7 @@ def _views(root: DataRoot, marks: Marks) -> None:
                     args=(root, name, None),
                 )
         name = st.text_input("Name", key=keys.DATASET_VIEW_NAME, placeholder="name of this view")
-        st.button(
+        roles.button(
             "Save this view",
             key="dataset_save_view",
             type="primary",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import streamlit as st
 
-from pages.components import address
+from pages.components import address, roles
 from pages.components import state_keys as keys
 from pages.components.set_survey import Seen
 from pages.components.text import plain, shown
@@ -241,7 +241,7 @@ def _marks(root: DataRoot, seen: Seen, which: list[int]) -> None:
         tag = st.text_input("Tag", key=f"dataset_tag_{key}", placeholder="bad, look again").strip()
         tags = [text.strip() for text in tag.split(",") if text.strip()]
         with st.container(horizontal=True, gap="small"):
-            st.button(
+            roles.button(
                 f"Tag {count}",
                 key="dataset_tag_add",
                 type="primary",
@@ -252,7 +252,7 @@ def _marks(root: DataRoot, seen: Seen, which: list[int]) -> None:
             )
         present = sorted({mark for k in which for mark in table.marks[k].tags}, key=str.casefold)
         for number, present_tag in enumerate(present):
-            st.button(
+            roles.button(
                 f"Remove {plain(present_tag)}",
                 key=f"dataset_untag_{number}",
                 icon=":material/close:",
@@ -266,7 +266,7 @@ def _marks(root: DataRoot, seen: Seen, which: list[int]) -> None:
             note = st.text_area(
                 "Note", value=before, key=f"dataset_note_{key}", placeholder="what you want to remember"
             )
-            st.button(
+            roles.button(
                 "Save note",
                 key="dataset_note_save",
                 disabled=note.strip() == before,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from pages.components import background, scores_jobs
+from pages.components import background, roles, scores_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common
@@ -128,7 +128,8 @@ def _scores(root: DataRoot, kind: str) -> tuple[tuple[Any, ...], str, Draw] | Jo
 
 def _training() -> tuple[tuple[Any, ...], str, Draw] | None:
     prefix = keys.FIGURES_CURVES
-    folder = st.text_input(
+    roles.note_on_paths()
+    folder = roles.path_field(
         "Run folder",
         key=f"{prefix}run",
         persist_state="session",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, background, scores_jobs
+from pages.components import address, background, roles, scores_jobs
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common
@@ -164,8 +164,9 @@ def _all_at_once(
         persist_state="session",
         width=190,
     )
-    folder = line.text_input(
+    folder = roles.path_field(
         "Folder (empty: download)",
+        place=line,
         key=f"{prefix}folder",
         persist_state="session",
         placeholder="outside the data root",
@@ -176,7 +177,8 @@ def _all_at_once(
     name = f"{common.safe_name('gallery', system.name)}.{'pdf' if packing == 'pdf' else 'zip'}"
     shop = common.workshop()
     job: Job[bytes] | None = shop.find(key)
-    if line.button("Make all classes", icon=":material/auto_awesome_mosaic:", disabled=bool(job and job.active)):
+    busy = bool(job and job.active)
+    if roles.button("Make all classes", place=line, icon=":material/auto_awesome_mosaic:", disabled=busy):
         try:
             path = common.output_file(folder, name, root)
         except SaiError as error:
@@ -198,7 +200,7 @@ def _all_at_once(
                 write_gallery(data, path)
             return data
 
-        job = shop.submit(key, work, title="Gallery", reuse="active")
+        job = shop.submit(key, work, title="Gallery", reuse="active", needs="make")
         job.wait(0.3)
     if job is None or not background.ready(job):
         return

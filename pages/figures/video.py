@@ -9,7 +9,7 @@ from typing import Final
 
 import streamlit as st
 
-from pages.components import background
+from pages.components import background, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.figures import common, sound
@@ -58,7 +58,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
         with st.expander("Maps"):
             mode, scale = common.choose_maps(prefix)
             colormap = common.choose_colormap(prefix)
-        folder = st.text_input(
+        folder = roles.path_field(
             "Folder (empty: download)",
             key=f"{prefix}folder",
             persist_state="session",
@@ -85,7 +85,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
         key = ("video", str(root.path), system.title, repr(options), file_signatures(paths), folder.strip(), mark)
         shop = common.workshop()
         job: Job[VideoReport] | None = shop.find(key)
-        go = st.button(
+        go = roles.button(
             f"Make the video ({(stop - start) / FRAME_RATE_HZ:.1f} s)",
             type="primary",
             icon=":material/movie:",
@@ -103,7 +103,7 @@ def draw(root: DataRoot, recording: Recording, systems: list[PredictionSet], n_f
             def work(progress: Progress) -> VideoReport:
                 return write_video(recording, system, path, options=options, heard=heard, progress=progress)
 
-            job = shop.submit(key, work, title="Video", reuse="active")
+            job = shop.submit(key, work, title="Video", reuse="active", needs="make")
             job.wait(0.3)
         if job is None:
             st.info(

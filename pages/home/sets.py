@@ -11,9 +11,10 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, background, data_bar
+from pages.components import address, background, data_bar, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core import permissions
 from sai_core.dataset import DataRoot
 from sai_core.dataset.browse import check_allowed
 from sai_core.errors import InputError, SaiError
@@ -154,7 +155,7 @@ def _one(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
         tags = st.text_input("Tags", value=", ".join(facts.tags), key=f"sets_tags_{key}", placeholder="paper, ablation")
         wanted = tuple(tag.strip() for tag in tags.split(",") if tag.strip())
         with st.container(horizontal=True, gap="small"):
-            st.button(
+            roles.button(
                 "Save",
                 key="sets_save",
                 type="primary",
@@ -169,8 +170,8 @@ def _one(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
                         "Deletes the raw detections of this set. Tune and *What the network saw* need them; predicting "
                         "again makes them anew. The predictions themselves stay."
                     )
-                    st.button("Delete raw detections", key="sets_drop", on_click=_drop_raw, args=(here, stored))
-            st.button(
+                    roles.button("Delete raw detections", key="sets_drop", on_click=_drop_raw, args=(here, stored))
+            roles.button(
                 "Move to trash", key="sets_trash", icon=":material/delete:", on_click=_to_trash, args=(here, stored)
             )
 
@@ -218,7 +219,7 @@ def _several(chosen: list[StoredSet]) -> None:
         else:
             st.caption("Two sets of predictions, or two of labels, can be compared.")
         here = workspace()
-        st.button(
+        roles.button(
             f"Move {len(chosen)} sets to trash", icon=":material/delete:", on_click=_to_trash, args=(here, *chosen)
         )
 
@@ -255,6 +256,8 @@ def _do(work: Any) -> None:
 
 
 def _export(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
+    if not permissions.paths_allowed():  # it goes into a folder that is named
+        return
     with st.popover("Export", icon=":material/download:"):
         formats = [_AS_IT_IS, *(t for t in TARGETS if t not in ("label", "submission"))]
         target = st.selectbox(
@@ -275,7 +278,7 @@ def _export(root: DataRoot, here: Workspace, stored: StoredSet) -> None:
         )
         pictures = target == "masks" and st.checkbox("With the picture of each frame", key="sets_out_pictures")
         raw = stored.has_raw and target == _AS_IT_IS and st.checkbox("With raw detections", key="sets_out_raw")
-        st.button(
+        roles.button(
             "Write",
             key="sets_write",
             icon=":material/save:",
@@ -302,7 +305,7 @@ def _write(
         notes = failed + done.notes[:5] + ([f"{len(done.notes) - 5} more remarks."] if len(done.notes) > 5 else [])
         return " ".join([f"{stored.name}: {n} file{'s' * (n != 1)} written to {place}.", *notes])
 
-    st.session_state[keys.SETS_JOB] = _jobs().submit(object(), work, title=f"Export of {stored.name}")
+    st.session_state[keys.SETS_JOB] = _jobs().submit(object(), work, title=f"Export of {stored.name}", needs="make")
 
 
 def _show_job() -> None:
@@ -329,9 +332,9 @@ def _import(root: DataRoot, here: Workspace) -> None:
         # forms send what was typed with the click, also what has not been left yet
         with st.form("sets_import_form", border=False):
             sent = st.file_uploader(".zip file from this computer", type="zip", key="sets_import_file")
-            path = st.text_input("or folder or .zip file on the server", key="sets_import_path")
+            path = roles.path_field("or folder or .zip file on the server", key="sets_import_path")
             name = st.text_input("Name", key="sets_import_name", placeholder="as the folder or file")
-            if st.form_submit_button("Import", icon=":material/upload:"):
+            if roles.button("Import", form=True, icon=":material/upload:"):
                 _start_import(root, here, sent, path.strip(), name.strip())
 
 
@@ -361,10 +364,11 @@ def _start_import(root: DataRoot, here: Workspace, sent: Any, path: str, name: s
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / file_name
             copy.write_bytes(content)
-            return _outcome(import_set(here, copy, name=name, root=root, origin=file_name, progress=progress))
+            with permissions.opening(Path(folder)):
+                return _outcome(import_set(here, copy, name=name, root=root, origin=file_name, progress=progress))
 
     what = sent.name if sent is not None else path
-    st.session_state[keys.SETS_JOB] = _jobs().submit(object(), work, title=f"Import of {what}")
+    st.session_state[keys.SETS_JOB] = _jobs().submit(object(), work, title=f"Import of {what}", needs="make")
     st.rerun()
 
 
@@ -401,10 +405,10 @@ def _trash(here: Workspace) -> None:
                 st.markdown(what, width="stretch")
                 for label, act in (("Restore", _restore), ("Delete", _delete)):
                     key = f"sets_{label.lower()}_{number}"
-                    st.button(label, key=key, type="tertiary", on_click=act, args=(here, thrown))
+                    roles.button(label, key=key, type="tertiary", on_click=act, args=(here, thrown))
         with st.popover("Empty the trash", icon=":material/delete_forever:"):
             st.write("Deletes all of these for good.")
-            st.button("Delete them all", key="sets_empty", on_click=_empty, args=(here,))
+            roles.button("Delete them all", key="sets_empty", on_click=_empty, args=(here,))
 
 
 def _restore(here: Workspace, thrown: Trashed) -> None:

@@ -10,10 +10,11 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, data_bar, sources
+from pages.components import address, background, data_bar, roles, sources
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.components.viewer import viewer
+from sai_core import permissions
 from sai_core.dataset import DataRoot, PredictionSet, Recording
 from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
@@ -129,13 +130,13 @@ def _offer_simulation() -> None:
         options = SimulationOptions(seed=1, seconds=10.0, labels=False, video_wh=(960, 480))
         simulate_dataset(workspace().ready("simulated"), options, recordings=2, progress=progress)
 
-    if st.button(
+    if roles.button(
         "Simulate two recordings of 10 s",
         key="label_simulate",
         icon=":material/auto_awesome:",
         help="With 32 and 4 channels, ambisonics, metadata and video, without labels; kept in the workspace.",
     ):
-        queue.submit(str(target), work, title="Simulating", reuse="unfailed")
+        queue.submit(str(target), work, title="Simulating", reuse="unfailed", needs="make")
         st.rerun()
 
 
@@ -196,16 +197,18 @@ def _form(root: DataRoot, recording: Recording, ready: Sequence[Recording]) -> N
         replace_older = options.checkbox(
             "Replace older files of this set", key=keys.LABEL_REPLACE, persist_state="session"
         )
-        with st.expander("Save elsewhere"):
-            folder = st.text_input(
-                "Output folder",
-                key=keys.LABEL_FOLDER,
-                persist_state="session",
-                placeholder="the workspace",
-                help="Outside the data root. The files are <split>/<recording>_std.json in it.",
-            ).strip()
+        folder = ""
+        if permissions.paths_allowed():
+            with st.expander("Save elsewhere"):
+                folder = st.text_input(
+                    "Output folder",
+                    key=keys.LABEL_FOLDER,
+                    persist_state="session",
+                    placeholder="the workspace",
+                    help="Outside the data root. The files are <split>/<recording>_std.json in it.",
+                ).strip()
         n = len(chosen)
-        go = st.button(
+        go = roles.button(
             "Make the label" if n == 1 else f"Make {n} labels",
             type="primary",
             icon=":material/graphic_eq:",
@@ -262,6 +265,7 @@ def _submit(
         title=f"Labelling {recording.name}",
         when_cancelled="Cancelled; no file was written.",
         reuse="active",
+        needs="make",
     )
 
 

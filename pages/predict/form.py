@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
-from pages.components import address, predictions, sources
+from pages.components import address, predictions, roles, sources
 from pages.components import state_keys as keys
 from pages.components.data_bar import say_problems
 from pages.components.text import plain, shown
+from sai_core import permissions
 from sai_core.dataset import DataRoot, Recording
 from sai_core.errors import SaiError
 from sai_core.files import user_path
@@ -48,7 +49,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
     able = _say_what_is_missing(recordings, network.facts)
     with st.expander("Options", icon=":material/tune:"):
         options = _options(network.facts)
-        folder = st.text_input(
+        folder = roles.path_field(
             "Output folder",
             key=keys.PREDICT_FOLDER,
             persist_state="session",
@@ -69,7 +70,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
         disabled=bool(folder),
         help="The predictions are kept in the workspace as a set of this name, and appear on all pages at once.",
     ).strip()
-    pressed = st.button(
+    pressed = roles.button(
         f"Predict {len(able)} recording{'s' * (len(able) != 1)}",
         type="primary",
         icon=":material/play_arrow:",
@@ -80,7 +81,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
         return None
     from sai_core.inference.engine import InputOptions
 
-    weights = str(st.session_state.get(keys.PREDICT_WEIGHTS, "") or "").strip()
+    weights = str(st.session_state.get(keys.PREDICT_WEIGHTS, "") or "").strip() if permissions.paths_allowed() else ""
     magnitude = str(options["magnitude"])
     inputs = None
     if magnitude != _MAGNITUDES[0]:
@@ -166,16 +167,19 @@ def _network() -> _Network | None:
     elif keys.PREDICT_CHECKPOINT not in st.session_state and st.query_params.get(keys.PREDICT_PATH):
         # a link that names a file means that file, whatever comes with the program
         st.session_state[keys.PREDICT_CHECKPOINT] = OTHER
+    if not permissions.paths_allowed() and st.session_state.get(keys.PREDICT_CHECKPOINT) == OTHER:
+        del st.session_state[keys.PREDICT_CHECKPOINT]
+        st.warning("The link names a file of its own, which may not be named here; a network of this app is chosen.")
     name = left.selectbox(
         "Network",
-        [*shipped, *trained, OTHER],
+        [*shipped, *trained, *([OTHER] if permissions.paths_allowed() else [])],
         key=keys.PREDICT_CHECKPOINT,
         persist_state="session",
         format_func=lambda n: shown(trained[n].title) if n in trained else _shipped_title(n),
     )
     path, text = trained[name].weights if name in trained else shipped.get(name), ""
     if path is None:
-        text = address.text_field(
+        text = roles.path_in_address(
             "Checkpoint file",
             name=keys.PREDICT_PATH,
             placeholder="/path/to/energy_seg_best.pth",
@@ -237,7 +241,7 @@ def _teacher() -> tuple[Path, Path | None]:
     InputError
         What was typed is no path.
     """
-    text = st.text_input(
+    text = roles.path_field(
         "Teacher",
         key=keys.PREDICT_TEACHER,
         persist_state="session",
@@ -249,7 +253,7 @@ def _teacher() -> tuple[Path, Path | None]:
     teacher = user_path(text, what="teacher") if text else SHIPPED_TEACHER
     if not teacher.is_file() or teacher.suffix.lower() == ".safetensors":
         return teacher, None
-    scaler = st.text_input(
+    scaler = roles.path_field(
         "Teacher's scaler",
         key=keys.PREDICT_SCALER,
         persist_state="session",
@@ -340,8 +344,9 @@ def _options(facts: CheckpointFacts) -> dict[str, object]:
         persist_state="session",
         help="Half precision: faster on processors that support it; scores change in the second digit.",
     )
-    c.text_input(
+    roles.path_field(
         "UpLAM weights",
+        place=c,
         key=keys.PREDICT_WEIGHTS,
         persist_state="session",
         placeholder="the weights that ship",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from pages.components import address, background, predictions
+from pages.components import address, background, predictions, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from sai_core.errors import SaiError
@@ -62,16 +62,18 @@ def _job(job: PredictionJob) -> None:
             width="stretch",
         )
         if job.active:
-            head.button(
+            roles.button(
                 "Cancel",
+                place=head,
                 key=f"predict_cancel_{job.number}",
                 icon=":material/close:",
                 on_click=job.cancel,
                 type="tertiary",
             )
         elif job.state != "done":
-            head.button(
+            roles.button(
                 "Resume",
+                place=head,
                 key=f"predict_again_{job.number}",
                 icon=":material/play_arrow:",
                 on_click=_again,
@@ -94,8 +96,9 @@ def _job(job: PredictionJob) -> None:
         foot.caption(f":material/folder: {plain(request.out)}", width="stretch")
         if not job.active:
             # far from where Cancel was: a second click there must not take the job away
-            foot.button(
+            roles.button(
                 "Remove",
+                place=foot,
                 key=f"predict_remove_{job.number}",
                 icon=":material/delete:",
                 help="Removes the job from this list; its files stay.",

@@ -14,6 +14,7 @@ from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.review import jobs, panels
 from pages.review.session import show_desk
+from sai_core import permissions
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.files import user_path
@@ -125,6 +126,16 @@ def _choose_systems(bar: DeltaGenerator, root: DataRoot) -> list[PredictionSet]:
 
 
 def _reviewer(bar: DeltaGenerator) -> str | None:
+    somebody = permissions.person()
+    if somebody is not None:  # who signed in, and nobody else
+        bar.caption(f":material/person: {plain(somebody.name)}", width="content", help="Decisions are kept under it.")
+        if not permissions.allowed("decide"):
+            st.info("You can look at everything here; what you decide is not kept: that needs the role reviewer.")
+        try:
+            return check_reviewer(somebody.name)
+        except SaiError as error:
+            st.error(plain(error))
+            return None
     try:
         default = check_reviewer(getpass.getuser())
     except (OSError, KeyError, SaiError):

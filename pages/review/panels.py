@@ -15,10 +15,11 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, predictions
+from pages.components import address, background, predictions, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.review import jobs
+from sai_core import permissions
 from sai_core.dataset import DataRoot, PredictionSet
 from sai_core.errors import SaiError
 from sai_core.progress import Progress
@@ -41,7 +42,7 @@ from sai_core.review.export import ExportReport, RevisedScores
 from sai_core.review.history import History, Policy
 from sai_core.review.known import KnownItems
 from sai_core.review.queue import MOMENT, left_out
-from sai_core.review.store import write_review_file
+from sai_core.review.store import review_lines
 from sai_core.runs.kinds import LABELS_OPTION
 from sai_core.taxonomy import class_name
 from sai_core.workspace import workspace
@@ -248,7 +249,7 @@ def review_file(bar: DeltaGenerator, default: Path | ServerReview) -> tuple[str,
     """Draw where the review file is; gives the chosen path ("" for the usual place), and the popover for more."""
     box = bar.popover("File", icon=":material/database:", help="Review file, import, log")
     with box:
-        text = address.text_field(
+        text = roles.path_in_address(
             "Review file",
             name=keys.REVIEW_FILE,
             placeholder=str(default),
@@ -303,10 +304,12 @@ def _known(store: ReviewStore, reviewer: str) -> None:
         width=120,
     )
     line = st.container(horizontal=True)
-    if line.button("Mix them in" if not share else "Mix in these instead", icon=":material/shuffle:"):
+    words = "Mix them in" if not share else "Mix in these instead"
+    if roles.button(words, needs="decide", place=line, icon=":material/shuffle:"):
         known.start(store, reviewer, share=percent / 100, seed=int(number))
         st.rerun()
-    if share and line.button(f"Stop: {share:.0%} are mixed in", icon=":material/stop:"):
+    words = f"Stop: {share:.0%} are mixed in"
+    if share and roles.button(words, needs="decide", place=line, icon=":material/stop:"):
         known.start(store, reviewer, share=0, seed=seed)
         st.rerun()
     if rows := known.report(history):
@@ -364,10 +367,15 @@ def _decide_all_buttons(desk: Desk, items: list[Item], filters: Filters, key: tu
         "unsure": f"Unsure about all {n}",
     }
     for verdict, words in names.items():
-        if st.button(words, key=f"{keys.REVIEW_ALL}_{verdict}", width="stretch"):
+        if roles.button(words, needs="decide", key=f"{keys.REVIEW_ALL}_{verdict}", width="stretch"):
             work = partial(_decide_all_of, desk, verdict, filters)
             jobs.outcomes().submit(
-                key, work, title="Deciding", reuse="active", when_cancelled="Stopped; nothing was decided."
+                key,
+                work,
+                title="Deciding",
+                reuse="active",
+                when_cancelled="Stopped; nothing was decided.",
+                needs="decide",
             )
             st.rerun()
     st.caption("Items that are already decided are left alone. Undo (Z) reverts all of them at once.")
@@ -394,14 +402,15 @@ def _importing(store: ReviewStore) -> None:
         max_upload_size=_MAX_UPLOAD_MB,
         help="Decisions that are already here are not added again.",
     )
-    path = st.text_input("or its path on this machine", key=keys.REVIEW_IMPORT_PATH).strip()
-    if st.button("Import", disabled=upload is None and not path):
+    path = roles.path_field("or its path on this machine", key=keys.REVIEW_IMPORT_PATH).strip()
+    if roles.button("Import", disabled=upload is None and not path):
         try:
             if upload is not None:
                 with tempfile.TemporaryDirectory(prefix="sai-review-") as folder:
                     copy = Path(folder) / "upload"
                     copy.write_bytes(upload.getbuffer())
-                    report = store.import_file(copy)
+                    with permissions.opening(Path(folder)):
+                        report = store.import_file(copy)
             else:
                 report = store.import_file(path)
             names = ", ".join(report.reviewers) or "nobody"
@@ -420,7 +429,7 @@ def _export(root: DataRoot, systems: list[PredictionSet], store: ReviewStore, re
         help="The corrected labels of all recordings are kept in the workspace under this name, with the "
         "differences and the log; every page can use them as ground truth.",
     ).strip()
-    folder = st.text_input(
+    folder = roles.path_field(
         "Folder",
         key=keys.REVIEW_FOLDER,
         persist_state="session",
@@ -440,7 +449,7 @@ def _export(root: DataRoot, systems: list[PredictionSet], store: ReviewStore, re
     mine = line.checkbox("Only my decisions", key=keys.REVIEW_ONLY, persist_state="session")
     older = bool(folder) and line.checkbox("Replace an older export", key=keys.REVIEW_REPLACE)
     key = ("export", store.name)
-    if st.button("Export", type="primary", icon=":material/save:"):
+    if roles.button("Export", type="primary", icon=":material/save:"):
         history, only = store.history(), reviewer if mine else None
 
         def work(progress: Progress) -> tuple[str, ExportReport]:
@@ -452,7 +461,7 @@ def _export(root: DataRoot, systems: list[PredictionSet], store: ReviewStore, re
             stored, report = keep_label_set(root, history, name, policy=policy, reviewer=only, progress=progress)
             return stored.name, report
 
-        jobs.outcomes().submit(key, work, title="Exporting", reuse="active")
+        jobs.outcomes().submit(key, work, title="Exporting", reuse="active", needs="make")
     _follow(key, lambda made: _exported(root, systems, *made))
 
 
@@ -547,8 +556,5 @@ def _statistics(store: ReviewStore) -> None:
         kappa = "undefined" if row["kappa"] is None else f"{row['kappa']:.2f}"
         first, second = row["reviewers"]
         st.markdown(plain(f"{first} and {second}: {row['n_items']} items in common, Cohen's kappa {kappa}"))
-    with tempfile.TemporaryDirectory(prefix="sai-review-") as folder:
-        path = Path(folder) / "review.jsonl"
-        write_review_file(store.entries(), path)
-        data = path.read_bytes()
+    data = "".join(review_lines(store.entries()))
     st.download_button("Download the log", data, "review.jsonl", "application/jsonl", icon=":material/download:")

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, data_bar, predictions, scores_jobs, set_survey, text
+from pages.components import address, background, data_bar, predictions, roles, scores_jobs, set_survey, text
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.scores import embedding, export, label_sets, moments, views
@@ -437,7 +437,7 @@ def _reports(
 
         job = scores_jobs.report(root, recordings, systems, options, ending, wanted=False)
         if job is None:
-            st.button(f"Make it as {ending.upper()}", on_click=begin, icon=":material/article:", width="stretch")
+            roles.button(f"Make it as {ending.upper()}", on_click=begin, icon=":material/article:", width="stretch")
         elif background.ready(job, button="Stop", again=scores_jobs.later()):
             st.download_button(
                 f"Download {ending.upper()}",

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import streamlit as st
 
-from pages.components import address, background
+from pages.components import address, background, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.train import run_list
+from sai_core import permissions
 from sai_core.dataset import demo_root
 from sai_core.environment import TorchFacts, probe_torch
 from sai_core.errors import SaiError
@@ -188,8 +189,9 @@ def form(folder: Path) -> None:
         help="Name of the run's folder: letters, digits and . _ -, and one / to group runs.",
     )
     wrong("name")
-    st.button(
+    roles.button(
         "Start training",
+        needs="train",
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
@@ -199,8 +201,9 @@ def form(folder: Path) -> None:
     )
     for _, sentence in faults:
         st.error(plain(sentence))
-    st.button(
+    roles.button(
         "Check and estimate the time",
+        needs="train",
         icon=":material/timer:",
         width="stretch",
         key="train_check",
@@ -261,7 +264,7 @@ def _check(folder: Path, kind: TrainingKind) -> None:
     def work(progress: Progress) -> Outlook:
         return look_ahead_apart(spec, folder / name, progress=progress)
 
-    _outlooks().submit(_question(spec), work, title="Checking the run", reuse="active")
+    _outlooks().submit(_question(spec), work, title="Checking the run", reuse="active", needs="train")
 
 
 def _outlook(spec: LaunchSpec, run: Path) -> None:
@@ -307,7 +310,7 @@ def _all_settings(kind: TrainingKind) -> None:
 
 
 def _recipe(kind: TrainingKind) -> None:
-    options = [*kind.recipes, _OTHER_FILE]
+    options = [*kind.recipes, *([_OTHER_FILE] if permissions.paths_allowed() else [])]
     if st.session_state.get(keys.TRAIN_RECIPE) not in (None, *options):
         del st.session_state[keys.TRAIN_RECIPE]
     proposal = _proposal() if kind.name == "detector" else None

@@ -11,7 +11,7 @@ from typing import Final
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address
+from pages.components import address, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.train import charts, form, run_list
@@ -170,8 +170,10 @@ def _button(
         except SaiError as error:
             st.session_state[keys.TRAIN_SAID] = ("error", str(error))
 
-    bar.button(
+    roles.button(
         label,
+        needs="train",
+        place=bar,
         icon=f":material/{icon}:",
         key=f"train_do_{label}",
         on_click=click,

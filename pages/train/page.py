@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.components import address
+from pages.components import address, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.train import form, live, run_list, table
+from sai_core import permissions
 from sai_core.runs import watch
 
 
@@ -26,14 +27,19 @@ def main() -> None:
             st.session_state[keys.TRAIN_PANEL] = form.RUNS if runs else form.NEW
         if st.session_state[keys.TRAIN_PANEL] == table.TABLE and len(runs) < 2:
             st.session_state[keys.TRAIN_PANEL] = form.RUNS
+        may_train = permissions.allowed("train")
+        panels = (form.RUNS, table.TABLE if len(runs) > 1 else None, form.NEW if may_train else None)
+        if st.session_state[keys.TRAIN_PANEL] not in panels:
+            st.session_state[keys.TRAIN_PANEL] = form.RUNS
         panel = bar.segmented_control(
             "Panel",
-            (form.RUNS, table.TABLE, form.NEW) if len(runs) > 1 else (form.RUNS, form.NEW),
+            tuple(name for name in panels if name is not None),
             required=True,
             key=keys.TRAIN_PANEL,
             persist_state="session",
             label_visibility="collapsed",
         )
+        roles.note("train")
         if panel == form.NEW:
             form.form(folder)
         elif runs and panel == form.RUNS:
@@ -46,6 +52,9 @@ def main() -> None:
             form.preview(folder)
             return
         if not runs:
+            if not may_train:
+                st.info(f"There is no run in {plain(folder)} yet.")
+                return
             st.info(
                 f"There is no run in {plain(folder)} yet. Start one under **New run**, or on the command line with "
                 "`python -m sai_core train detector --run <folder>`; both are shown here."

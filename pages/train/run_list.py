@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from pages.components import address
 from pages.components import state_keys as keys
 from pages.components.text import plain
+from sai_core import permissions
 from sai_core.errors import SaiError
 from sai_core.files import user_path
 from sai_core.runs import launch, watch
@@ -35,6 +36,8 @@ _SHOWN: Final[int] = 40
 def choose_folder(bar: DeltaGenerator) -> Path:
     """Draw the **Runs folder** popover."""
     default = str(launch.default_runs_folder())
+    if not permissions.paths_allowed():
+        return Path(default).absolute()
     with bar.popover("Runs folder", icon=":material/folder_open:"):
         text = address.text_field(
             "Runs folder",

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.components import roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.train import form, run_list
@@ -132,7 +133,7 @@ def _notes_of(runs: list[RunSummary]) -> None:
         )
         tags = [tag.strip() for tag in text.split(",") if tag.strip()]
         with st.container(horizontal=True, gap="small"):
-            st.button(
+            roles.button(
                 "Save",
                 key="train_table_save",
                 type="primary",
@@ -146,9 +147,10 @@ def _notes_of(runs: list[RunSummary]) -> None:
                     + ("this folder" if only is not None else f"these {len(runs)} folders")
                     + ", weights included. Other files in it stay."
                 )
-                st.button(
+                roles.button(
                     "Delete this run" if only is not None else f"Delete these {len(runs)} runs",
                     key="train_table_delete",
+                    needs="train",
                     icon=":material/delete_forever:",
                     help="This cannot be undone.",
                     on_click=_delete,

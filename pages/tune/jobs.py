@@ -59,7 +59,7 @@ class Bench:
             with self.tuning_set.background():
                 return work(self.tuning_set, progress)
 
-        return self.jobs.submit(key, calmly, title=title, reuse=reuse)
+        return self.jobs.submit(key, calmly, title=title, reuse=reuse, needs="make")
 
 
 @st.cache_resource(ttl=5, max_entries=16, show_spinner=False)

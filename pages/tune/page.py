@@ -10,7 +10,7 @@ from uuid import uuid4
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, data_bar, predictions
+from pages.components import address, background, data_bar, predictions, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain
 from pages.tune import jobs, sliders, views
@@ -65,7 +65,7 @@ def main() -> None:
 
 def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
     # an added folder may hold raw detections alone, from which no submission was written yet
-    added = tuple(entry for entry in data_bar.predictions_added() if os.sep in entry)
+    added = tuple(entry for entry in data_bar.predictions_added() if os.sep in entry and _may_be_opened(entry))
     folders = (*(str(s.folder) for s in root.prediction_sets), *added)
     sets = jobs.raw_sets(root, str(root.path), folders)
     if not sets:
@@ -122,13 +122,13 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
             width=220,
         )
         with st.popover("System", icon=":material/settings_input_component:"):
-            file = st.text_input(
+            file = roles.path_field(
                 "A system of your own, from a file",
                 key=keys.TUNE_SYSTEM_FILE,
                 persist_state="session",
                 placeholder="path of a .toml file; overrides the list",
             ).strip()
-            teacher = st.text_input(
+            teacher = roles.path_field(
                 "Teacher",
                 key=keys.TUNE_TEACHER,
                 persist_state="session",
@@ -167,6 +167,13 @@ def _choose(bar: DeltaGenerator, root: DataRoot) -> Choice | None:
     if st.session_state.get(keys.TUNE_LOADED) != mark or not sliders.values():
         sliders.load(system, mark=mark)
     return Choice(root, raw, scopes[scope], system, systems, teacher_path)
+
+
+def _may_be_opened(entry: str) -> bool:
+    try:
+        return bool(user_path(entry))
+    except SaiError:  # told under Data
+        return False
 
 
 def _system_of(raw: RawSet, names: list[str]) -> str:

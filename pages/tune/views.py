@@ -14,7 +14,7 @@ import cv2
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.components import address, background, plotting
+from pages.components import address, background, plotting, roles
 from pages.components import state_keys as keys
 from pages.components.text import plain, shown
 from pages.tune import charts, jobs, sliders, tables
@@ -156,7 +156,7 @@ def heat(scene: Scene) -> None:
             scene.bench.background(key, work, title="Heat map")
 
         # a callback, since a run of the page that the next click cuts short would forget the button
-        st.button("Compute the heat map", icon=":material/grid_on:", key=f"{keys.TUNE_HEAT}_go", on_click=compute)
+        roles.button("Compute the heat map", icon=":material/grid_on:", key=f"{keys.TUNE_HEAT}_go", on_click=compute)
         return
     if not background.ready(job, button="Stop"):
         return
@@ -210,7 +210,7 @@ def _asked(
         scene.bench.background(key, work, title=title)
         st.session_state[memory] = key
 
-    place.button(button[0], icon=button[1], type="primary", on_click=begin)
+    roles.button(button[0], place=place, icon=button[1], type="primary", on_click=begin)
     return scene.bench.jobs.find(st.session_state.get(memory, key))
 
 
@@ -334,7 +334,14 @@ def fuse(scene: Scene) -> None:
     def begin() -> None:
         scene.bench.background(key, work, title="Fusion")
 
-    right.button("Search weights", icon=":material/join:", type="primary", on_click=begin, disabled=len(chosen) < 2)
+    roles.button(
+        "Search weights",
+        place=right,
+        icon=":material/join:",
+        type="primary",
+        on_click=begin,
+        disabled=len(chosen) < 2,
+    )
     job = scene.bench.jobs.find(key)
     if job is None:
         st.caption(
@@ -369,7 +376,7 @@ def fuse(scene: Scene) -> None:
         scene.bench.background(kept, keep, title="Fusing")
         st.session_state[keys.TUNE_FUSION] = kept
 
-    st.button("Keep as a prediction set", icon=":material/save:", on_click=begin_keeping)
+    roles.button("Keep as a prediction set", icon=":material/save:", on_click=begin_keeping)
     writing = scene.bench.jobs.find(st.session_state.get(keys.TUNE_FUSION))
     if writing is not None and background.ready(writing, button="Stop"):
         stored, report = writing.value
@@ -521,7 +528,7 @@ def save(scene: Scene) -> None:
         st.caption(plain(f"A TOML file in {folder}; predict, systems, tune and this page find it by its name."))
         message: tuple[bool, str] | None = st.session_state.pop(keys.TUNE_SAID, None)
         with st.container(horizontal=True):
-            st.button("Save", icon=":material/save:", type="primary", on_click=_save, args=(scene.system, folder))
+            roles.button("Save", icon=":material/save:", type="primary", on_click=_save, args=(scene.system, folder))
             try:
                 text = system_toml(scene.system.with_settings(scene.settings, name=name))
                 st.download_button(
@@ -533,7 +540,7 @@ def save(scene: Scene) -> None:
             (st.success if message[0] else st.error)(plain(message[1]))
     with right.container(border=True):
         st.markdown("**Export the submission**")
-        folder_text = st.text_input(
+        folder_text = roles.path_field(
             "Folder",
             value=str(Path.home() / "sai-submissions" / _file_name(scene.system.name)),
             key=keys.TUNE_FOLDER,
@@ -542,7 +549,8 @@ def save(scene: Scene) -> None:
         n = len(scene.bench.tuning_set)
         again = st.checkbox("Replace files with these names", key=keys.TUNE_REPLACE)
         key = ("export", folder_text, again, scene.settings.part("candidates", "select", "export"))
-        if st.button(
+        roles.note_on_paths()
+        if roles.button(
             f"Export {n} file{'s' * (n > 1)}", icon=":material/upload_file:", disabled=not folder_text, type="primary"
         ):
             root, settings = scene.root.path, scene.settings

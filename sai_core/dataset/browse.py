@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from sai_core import permissions
 from sai_core.dataset.layout import PREDICTIONS_FOLDER, kind_of_folder, prediction_name
 from sai_core.errors import InputError
 from sai_core.files import resolved, user_path
@@ -65,6 +66,18 @@ class Listing:
 
 
 def allowed_folders() -> tuple[Path, ...]:
+    """Folders to look for data in, from ``SAI_FOLDERS``, else the roots of the file of roles; empty: any.
+
+    Raises
+    ------
+    InputError
+        One of them is not absolute.
+    """
+    somebody = permissions.person()
+    return _named_folders() or tuple(resolved(root) for root in (somebody.roots if somebody is not None else ()))
+
+
+def _named_folders() -> tuple[Path, ...]:
     """Folders that the app may open, from ``SAI_FOLDERS``; empty: any.
 
     Raises
@@ -73,7 +86,8 @@ def allowed_folders() -> tuple[Path, ...]:
         One of them is not absolute.
     """
     names = [name for name in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if name.strip()]
-    folders = [user_path(name, what=FOLDERS_VARIABLE) for name in names]
+    with permissions.as_program():  # whoever runs the app has named them
+        folders = [user_path(name, what=FOLDERS_VARIABLE) for name in names]
     for folder in folders:
         if not folder.is_absolute():
             raise InputError(f"{FOLDERS_VARIABLE}: {folder} is not an absolute path; correct it and restart the app.")
@@ -95,7 +109,7 @@ def check_allowed(path: str | os.PathLike[str], *, always: Iterable[Path] = ()) 
         It lies outside the folders of ``SAI_FOLDERS``, or is no path at all.
     """
     target = resolved(user_path(path))
-    allowed = allowed_folders()
+    allowed = _named_folders()
     if allowed and not any(target.is_relative_to(resolved(folder)) for folder in (*allowed, *always)):
         raise InputError(
             f"{target}: this app opens only folders in {' and '.join(map(str, allowed))} ({FOLDERS_VARIABLE}); "

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from sai_core import permissions
 from sai_core.dataset.layout import IMAGE_SUFFIXES, KIND_WORDS, KINDS, kind_of_folder, label_name, media_name
 from sai_core.dataset.root import DataRoot, open_data_root
 from sai_core.errors import InputError
@@ -80,6 +81,7 @@ def check_output(
     for place in dict.fromkeys((Path(os.path.abspath(target)), real)):
         _check_place(target, place, folder=folder, makes_labels=makes_labels)
     _check_permission(target, real if folder and real.exists() else real.parent)
+    permissions.check_write(target)
     return target
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from sai_core import permissions
 from sai_core.annotations.notes import FileNotes, summarise_notes
 from sai_core.dataset import Recording, describe
 from sai_core.dataset.outputs import check_output
@@ -474,6 +475,7 @@ class PredictionJob(Job[tuple[RecordingResult, ...]]):
             self._predict,
             title=f"Prediction by {request.checkpoint.stem}",
             when_cancelled="Cancelled; what is finished stays, and the same request continues from there.",
+            needs="make",
         )
         self.request = request
         self.results: dict[int, RecordingResult] = {}
@@ -521,8 +523,14 @@ class PredictionQueue(JobQueue):
         Raises
         ------
         InputError
-            As :func:`check_request`; or the same output folder is being written by another job.
+            As :func:`check_request`; or the same output folder is being written by another job; or who asks may start
+            nothing, or not open or write what the request names (:mod:`sai_core.permissions`).
         """
+        permissions.check("make", "predict", str(request.data))
+        for path in (request.data, request.checkpoint, request.teacher, request.teacher_scaler, request.weights):
+            if path is not None:
+                permissions.check_path(path)
+        permissions.check_write(request.out)
         check_request(request)
         with self._lock:
             running = self.find(request.out)

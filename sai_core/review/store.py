@@ -20,8 +20,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,8 +29,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select
 
+from sai_core import permissions
 from sai_core.errors import InputError
-from sai_core.files import atomic_write, user_path
+from sai_core.files import atomic_write, resolved, user_path
 from sai_core.review.databases import (
     DATABASE_VARIABLE,
     LOG,
@@ -243,7 +244,8 @@ class ReviewStore:
             tuple(tags),
         )
         entry = entry_from_json(draft.to_json(), where="decision")
-        with self._lock, self._database.writing() as connection:
+        about = f"{self.name}: {split}/{recording} {item}" if split else f"{self.name}: {recording} {item}"
+        with permissions.recorded("decide", action, about), self._writing_as(entry.reviewer) as connection:
             known = self._find(connection, entry.uid)
             if known is not None:
                 return known
@@ -258,6 +260,35 @@ class ReviewStore:
                 entry = replace(entry, time_utc=later.strftime(TIME_FORMAT))
             connection.execute(insert(LOG), _row_of(entry))
         return entry
+
+    @contextmanager
+    def _writing_as(self, reviewer: str = "") -> Iterator[Connection]:
+        """The log, to be added to by a person, under their own name and nobody else's.
+
+        Raises
+        ------
+        InputError
+            The name is another's, or the file is none that the person may write into.
+        """
+        somebody = permissions.person()
+        if somebody is not None:
+            if reviewer and reviewer != somebody.name:
+                raise InputError(
+                    f"A decision of {somebody.name} cannot be kept under the name {reviewer}; open the page again."
+                )
+            self._check_place(somebody)
+        # the workspace itself may be made for it, which nobody needs to be allowed to
+        with self._lock, permissions.as_program(), self._database.writing() as connection:
+            yield connection
+
+    def _check_place(self, somebody: permissions.Person) -> None:
+        if not isinstance(self._database, SqliteFile):
+            return
+        folders = [workspace().folder("reviews"), *(somebody.roots if somebody.paths else ())]
+        if not permissions.within(resolved(self._database.path), folders):
+            raise InputError(
+                f"{self.name}: this app keeps reviews in {folders[0]} alone; leave the field for a file empty."
+            )
 
     def has(self, uid: str) -> bool:
         """Whether a line is in the log."""
@@ -302,7 +333,10 @@ class ReviewStore:
         reviewers: set[str] = set()
         entries = list(entries)
         _check_times(entries, source)
-        with self._lock, self._database.writing() as connection:
+        with (
+            permissions.recorded("make", "import into a review", f"{self.name}: {source}"),
+            self._writing_as() as connection,
+        ):
             known = set(connection.execute(select(LOG.c.uid)).scalars())
             for entry in entries:
                 n_lines += 1
@@ -364,13 +398,19 @@ def _check_times(entries: Iterable[Entry], source: str) -> None:
 
 def write_review_file(entries: Iterable[Entry], path: str | Path) -> int:
     """Write lines as a review file for others (JSON lines); returns how many."""
-    n = 0
+    n = -1  # the first line says what the file is
     with atomic_write(Path(path), "w") as stream:
-        stream.write(dumps({"format": REVIEW_FORMAT, "version": SCHEMA_VERSION}) + "\n")
-        for entry in entries:
-            stream.write(dumps(entry.to_json()) + "\n")
+        for line in review_lines(entries):
+            stream.write(line)
             n += 1
     return n
+
+
+def review_lines(entries: Iterable[Entry]) -> Iterator[str]:
+    """Text of a review file for others, line by line, each with its end."""
+    yield dumps({"format": REVIEW_FORMAT, "version": SCHEMA_VERSION}) + "\n"
+    for entry in entries:
+        yield dumps(entry.to_json()) + "\n"
 
 
 def read_review_file(path: str | Path) -> list[Entry]:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import psutil
 
+from sai_core import permissions
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import EnvironmentProblem, InputError, SaiError
 from sai_core.files import atomic_write, confine, user_path
@@ -181,7 +182,8 @@ def default_runs_folder() -> Path:
     """
     chosen = os.environ.get("SAI_RUNS_DIR")
     if chosen:
-        return user_path(chosen)
+        with permissions.as_program():  # whoever runs the program has named it
+            return user_path(chosen)
     folder = workspace().folder("runs")
     return FORMER_RUNS if watch.holds_runs(FORMER_RUNS) and not watch.holds_runs(folder) else folder
 
@@ -287,6 +289,34 @@ def resolved(spec: LaunchSpec) -> tuple[Any, RunInputs]:
     return config, inputs
 
 
+def _check_named(spec: LaunchSpec) -> None:
+    """Make sure that a run opens nothing that the person may not: whatever in its settings could be a path.
+
+    Raises
+    ------
+    InputError
+        It would.
+    """
+    if permissions.person() is None:
+        return
+    config, _ = resolved(spec)
+    for text in _texts((asdict(config), dict(spec.options))):
+        if os.sep in text or text.startswith("~") or os.path.lexists(text):
+            user_path(text)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in settings, however deep."""
+    if isinstance(value, (str, Path)):
+        yield os.fspath(value)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts((key, inner))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for inner in value:
+            yield from _texts(inner)
+
+
 def _missing(spec: LaunchSpec, kind: TrainingKind) -> Iterator[FieldError]:
     """What a new run of the kind needs and is not given."""
     if _processes(spec) > 1 and not kind.shares_work:
@@ -377,6 +407,11 @@ def launch(
     EnvironmentProblem
         The folder cannot be written, or the process cannot be started.
     """
+    with permissions.recorded("train", "start training", f"{folder}/{name}"):
+        return _launch(spec, folder, name, cloned_from=cloned_from, arguments=arguments)
+
+
+def _launch(spec: LaunchSpec, folder: Path, name: str, *, cloned_from: str, arguments: Arguments | None) -> Path:
     folder = user_path(folder, what="runs folder").absolute()
     if not _NAME.fullmatch(name):
         raise FieldError(
@@ -386,6 +421,7 @@ def launch(
     check_output(run, folder=True)
     spec = _checked(spec)
     if arguments is None:
+        _check_named(spec)
         check(spec)
     if run.parent != folder.resolve() and watch.is_run(run.parent):
         raise FieldError("name", f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
@@ -425,7 +461,12 @@ def resume(run: Path, *, executor: Executor | None = None, arguments: Arguments 
     InputError
         It is running, or it has finished.
     """
-    run = Path(run).absolute()
+    with permissions.recorded("train", "resume training", str(run)):
+        _resume(Path(run).absolute(), executor, arguments)
+
+
+def _resume(run: Path, executor: Executor | None, arguments: Arguments | None) -> None:
+    permissions.check_write(run / LOCK_NAME)
     if not watch.is_run(run):
         raise InputError(f"{run}: there is no run in this folder.")
     if (now := watch.look(run)).active:
@@ -513,12 +554,13 @@ def request_stop(run: Path) -> None:
         Nothing of it is running.
     """
     run = Path(run)
-    now = watch.look(run)
-    if not now.active:
-        raise InputError(f"{run.name}: this run is not running.")
-    _write_text(run / executors.STOP_NAME, "asked by the user\n")
-    if now.state == "waiting" and now.job_id:
-        executors.cancel_job(now.job_id)
+    with permissions.recorded("train", "stop training", str(run)):
+        now = watch.look(run)
+        if not now.active:
+            raise InputError(f"{run.name}: this run is not running.")
+        _write_text(run / executors.STOP_NAME, "asked by the user\n")
+        if now.state == "waiting" and now.job_id:
+            executors.cancel_job(now.job_id)
 
 
 def terminate(run: Path, *, force: bool = False) -> None:
@@ -540,8 +582,13 @@ def terminate(run: Path, *, force: bool = False) -> None:
     EnvironmentProblem
         It belongs to another user.
     """
-    run = Path(run)
-    number = signal.SIGKILL if force else signal.SIGTERM
+    with permissions.recorded("train", "end training at once", str(run)):
+        _terminate(Path(run), signal.SIGKILL if force else signal.SIGTERM)
+
+
+def _terminate(run: Path, number: signal.Signals) -> None:
+    permissions.check_write(run / LOCK_NAME)
+    force = number == signal.SIGKILL
     own = watch.processes(run)
     job = watch.look(run).job_id
     if job and not own:
@@ -605,7 +652,12 @@ def delete(run: Path) -> tuple[str, ...]:
     EnvironmentProblem
         A file cannot be deleted.
     """
-    run = Path(run).absolute()
+    with permissions.recorded("train", "delete training", str(run)):
+        return _delete(Path(run).absolute())
+
+
+def _delete(run: Path) -> tuple[str, ...]:
+    permissions.check_write(run / LOCK_NAME)
     if run.is_symlink() or not watch.is_run(run):
         raise InputError(f"{run}: there is no run in this folder.")
     with run_lock(run, wait_s=_ENDING_S):

@@ -36,7 +36,7 @@ from typing import Final
 import filelock
 from cachetools import LRUCache
 
-from sai_core import __version__
+from sai_core import __version__, permissions
 from sai_core.annotations.names import composed
 from sai_core.dataset.layout import SET_FILE
 from sai_core.dataset.outputs import check_output, check_workspace
@@ -278,7 +278,8 @@ def workspace() -> Workspace:
         The variable holds what is no path.
     """
     chosen = os.environ.get(_VARIABLE, "").strip()
-    path = user_path(chosen, what="workspace") if chosen else Path.home() / "sai-workspace"
+    with permissions.as_program():  # whoever runs the program has named it
+        path = user_path(chosen, what="workspace") if chosen else Path.home() / "sai-workspace"
     return Workspace(Path(os.path.abspath(path)))
 
 
@@ -655,7 +656,7 @@ class Workspace:
         EnvironmentProblem
             They cannot be deleted.
         """
-        with self.changing():
+        with permissions.recorded("make", "delete raw detections", str(stored.folder)), self.changing():
             self._check_there(stored)
             if not stored.has_raw:
                 return 0
@@ -686,7 +687,7 @@ class Workspace:
         EnvironmentProblem
             The folder cannot be written.
         """
-        with self.changing():
+        with permissions.recorded("make", "move to the trash", str(stored.folder)), self.changing():
             self._check_there(stored)
             now = time.time()
             place = self.path / TRASH_FOLDER / f"{int(now * 1000):013d}-{secrets.token_hex(4)}" / stored.kind
@@ -717,7 +718,7 @@ class Workspace:
         EnvironmentProblem
             The folder cannot be written.
         """
-        with self.changing():
+        with permissions.recorded("make", "restore", str(trashed.folder)), self.changing():
             self._check_trashed(trashed)
             folder = self.folder(trashed.kind)
             taken = _folders_in(folder)
@@ -739,18 +740,20 @@ class Workspace:
         EnvironmentProblem
             It cannot be deleted.
         """
-        with self.changing():
-            self._check_trashed(trashed)
-        with telling(trashed.folder):
-            if trashed.folder.is_symlink():
-                trashed.folder.unlink()
-            else:
-                shutil.rmtree(trashed.folder)
+        with permissions.recorded("make", "delete", str(trashed.folder)):
+            with self.changing():
+                self._check_trashed(trashed)
+            with telling(trashed.folder):
+                if trashed.folder.is_symlink():
+                    trashed.folder.unlink()
+                else:
+                    shutil.rmtree(trashed.folder)
         _remove_empty(trashed.folder)
 
     def empty_trash(self) -> int:
         """Delete everything in the trash for good; returns how many bytes that were."""
         freed = 0
+        permissions.check("make", "empty the trash", str(self.path))
         self._finish_dropping()
         for trashed in self.trashed():
             size = trashed.size_bytes()
@@ -779,6 +782,8 @@ class Workspace:
             Nobody is kept from looking at data by that.
         """
         root = os.path.realpath(path)
+        if not permissions.allowed("make"):  # looking leaves no trace
+            return ""
         try:
             known = read_remembered(self.path)
             if known.roots[:1] == (root,):
@@ -843,7 +848,14 @@ class Workspace:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Nobody else changes names or ``workspace.json`` meanwhile; makes the workspace if need be."""
+        """Nobody else changes names or ``workspace.json`` meanwhile; makes the workspace if need be.
+
+        Raises
+        ------
+        InputError
+            The person that this is done for may change nothing (:mod:`sai_core.permissions`).
+        """
+        permissions.check("make", "change the workspace", str(self.path))
         self.check()
         lock = filelock.FileLock(self.path / ".locks" / "workspace.lock")
         with telling(self.path):
