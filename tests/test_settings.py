@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from sai_core.errors import InputError
 from sai_core.postprocess.systems import list_systems, load_system, parse_system, refused_systems
+from sai_core.runs.kinds import KINDS
 from sai_core.settings import build, parse_toml, read_toml
-from sai_core.training.config import TrainingConfig, read_config
+from sai_core.training.config import TrainingConfig
 
 HOSTILE = {
     "digits": "x = " + "9" * 5000,
@@ -38,7 +39,7 @@ def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_reader_refuses_it_in_one_sentence(hostile: Path) -> None:
-    for read in (parse_toml, read_toml, read_config, load_system):
+    for read in (parse_toml, read_toml, KINDS["detector"].read_config, load_system):
         with pytest.raises(InputError) as error:
             read(hostile)
         said = str(error.value)
@@ -67,7 +68,7 @@ def test_pipes_and_folders_are_refused_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000 + "]" * 5000])
 def test_an_override_is_refused_in_one_sentence(value: str) -> None:
     with pytest.raises(InputError) as error:
-        read_config("small_a", [f"epochs={value}"])
+        KINDS["detector"].read_config("small_a", [f"epochs={value}"])
     assert len(str(error.value)) < 300
 
 

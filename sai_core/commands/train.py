@@ -169,7 +169,7 @@ def _run_kind(args: argparse.Namespace) -> int:
     if not args.resume:
         _check_beforehand(args, kind)
         short = kind.short_forms(epochs=epochs, options=options)
-        config = trainer.read_config(args.config or "", [*args.overrides, *short.values()])
+        config = kind.read_config(args.config or "", [*args.overrides, *short.values()])
     inputs = RunInputs(
         data_roots=tuple(getattr(args, "data", ())),
         device=getattr(args, "device", "auto"),

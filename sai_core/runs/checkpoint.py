@@ -71,6 +71,19 @@ def load_state(folder: RunFolder, take: Callable[[Mapping[str, str], Mapping[str
     return folder.restore(history)
 
 
+def take_up(
+    folder: RunFolder,
+    take: Callable[[Mapping[str, str], Mapping[str, Tensor]], None],
+    *,
+    resume: bool,
+    say: Callable[[str], object],
+) -> None:
+    """Go on from the checkpoint (:func:`load_state`) where there is one, else begin; says what was put aside."""
+    note = load_state(folder, take) if resume and folder.last.exists() else folder.restore(b"")
+    if note:
+        say(note)
+
+
 def parts_of(tensors: Mapping[str, Tensor], *names: str) -> dict[str, dict[str, Tensor]]:
     """Tensors by the part of the state that their key begins with (``model/...``).
 

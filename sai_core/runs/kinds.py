@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -17,7 +17,7 @@ from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
 from sai_core.progress import Progress
 from sai_core.runs.estimate import Estimate
-from sai_core.settings import Setting, describe
+from sai_core.settings import Setting, build, describe, read_toml
 
 _PACKAGE: Final[Path] = Path(__file__).resolve().parents[1]
 
@@ -67,6 +67,11 @@ class RunInputs:
     device: str = "auto"
     options: Mapping[str, str] = field(default_factory=dict)
     processes: int = 1
+
+    def over(self, kept: RunInputs) -> RunInputs:
+        """These, with those that a run was started with where nothing else is given."""
+        given = {name: value for name, value in self.options.items() if value}
+        return replace(self, data_roots=self.data_roots or kept.data_roots, options={**kept.options, **given})
 
     def as_dict(self) -> dict[str, Any]:
         """Entries of ``config.json`` beside the settings."""
@@ -128,9 +133,6 @@ class Estimator(Protocol):
 
 class Trainer(Protocol):
     """A module that trains."""
-
-    def read_config(self, path: str | Path, overrides: Sequence[str] = ()) -> Any:
-        """Settings from a recipe and ``key=value`` changes; an :class:`InputError` for any that cannot work."""
 
     def faults(self, config: Any, inputs: RunInputs) -> list[SaiError]:
         """Everything that would make a new run fail at its start, as far as it can be known before."""
@@ -230,6 +232,21 @@ class TrainingKind:
     def _settings_class(self) -> Any:
         module, _, name = self.settings_class.partition(":")
         return getattr(importlib.import_module(module), name)
+
+    def read_config(self, name_or_path: str | Path, overrides: Sequence[str] = ()) -> Any:
+        """Settings of a recipe with ``key.sub=value`` changes, values as in TOML.
+
+        Raises
+        ------
+        InputError
+            No such recipe or file, not TOML, unknown or impossible settings.
+        """
+        file = self.recipe(str(name_or_path))
+        return self.config_from(read_toml(file, overrides), str(file))
+
+    def config_from(self, raw: Mapping[str, Any], source: str = "configuration") -> Any:
+        """Settings from plain dictionaries; ``source`` names them in the :class:`InputError` of what cannot be."""
+        return build(self._settings_class(), raw, source)
 
     def trainer(self) -> Trainer:
         """Import the trainer (and torch)."""

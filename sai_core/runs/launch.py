@@ -255,7 +255,7 @@ def faults(spec: LaunchSpec) -> list[SaiError]:
 
     def read(field: str, *changes: str) -> None:
         with at_field(field):
-            trainer.read_config(spec.recipe, list(changes))
+            kind.read_config(spec.recipe, list(changes))
 
     changes = kind.short_forms(epochs=spec.epochs, options=spec.options)
     wrong = collect(partial(read, "recipe"))
@@ -280,7 +280,7 @@ def resolved(spec: LaunchSpec) -> tuple[Any, RunInputs]:
     """
     kind = kind_of(spec.kind)
     changes = kind.short_forms(epochs=spec.epochs, options=spec.options)
-    config = kind.trainer().read_config(spec.recipe, [*spec.overrides, *changes.values()])
+    config = kind.read_config(spec.recipe, [*spec.overrides, *changes.values()])
     # what a cluster's machines have is not known here
     device = "auto" if isinstance(spec.executor, Slurm) else spec.device
     inputs = RunInputs(

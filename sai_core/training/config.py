@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta
 
 from sai_core.acoustics.names import Grid, Magnitude, RecipeOrOwn
 from sai_core.detector.config import DetectorConfig, FieldConfig
-from sai_core.runs.kinds import kind_of
-from sai_core.settings import Settings, about, build, check_names, read_toml
+from sai_core.settings import Settings, about, check_names
 
 Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fpn", "acoustic", "fusion", "context", "rpn", "heads"]
 """Parts of a network that have a learning rate and may be frozen; see :func:`sai_core.training.optimiser.group_of`."""
@@ -312,27 +310,3 @@ class ListenerSettings(Settings):
     measured: Annotated[int, about("windows of each origin that are measured", ge=14, le=100_000)] = 390
     checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0, le=1440)] = 2.0
     start: Annotated[str, about("listener whose weights a run begins with; empty for random ones")] = ""
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a recipe (a name or a TOML file) and apply ``key.sub=value`` overrides, values as in TOML.
-
-    Raises
-    ------
-    InputError
-        No such file, not TOML, unknown or unfit settings.
-    """
-    file = kind_of("detector").recipe(str(path))
-    return config_from(read_toml(file, overrides), str(file))
-
-
-def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
-    """Make the typed configuration from plain dictionaries.
-
-    Raises
-    ------
-    InputError
-        Unknown names, values of the wrong kind or out of range.
-    """
-    config: TrainingConfig = build(TrainingConfig, raw, source)
-    return config

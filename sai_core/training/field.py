@@ -24,10 +24,9 @@ import copy
 import hashlib
 import json
 import math
-import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import permutations
 from pathlib import Path
@@ -50,13 +49,13 @@ from sai_core.geometry import N_LATTICE, UPLAM_CAPSULES, em32_positions_m, fibon
 from sai_core.labelling.differentiable import region_images
 from sai_core.labelling.intensity import intensity_maps
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import load_state, parts_of, save_state
+from sai_core.runs.checkpoint import take_up
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect, kind_of, split_config
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml
 from sai_core.threads import use_torch_threads
 from sai_core.training.config import FieldTraining
+from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -145,24 +144,6 @@ def hear_scene(index: int, settings: FieldTraining, turns: Sequence[int] = (0,))
 
     scene = draw_scene(settings.seed, index, seconds=settings.seconds, recording=f"field_{index}")
     return hear(np.ascontiguousarray(render_audio(scene).capsules.T), turns)
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> FieldTraining:
-    """Read a recipe and apply ``key=value`` overrides.
-
-    Raises
-    ------
-    InputError
-        No such file, not TOML, unknown or impossible settings.
-    """
-    file = kind_of("field").recipe(str(path))
-    return config_from(read_toml(file, overrides), str(file))
-
-
-def config_from(raw: Mapping[str, object], source: str) -> FieldTraining:
-    """Typed settings from plain dictionaries."""
-    settings: FieldTraining = build(FieldTraining, raw, source)
-    return settings
 
 
 def faults(settings: FieldTraining, inputs: RunInputs) -> list[SaiError]:
@@ -260,33 +241,15 @@ def train(
     """
     folder = RunFolder(Path(run), columns=COLUMNS)
     inputs = RunInputs(data_roots=tuple(data_roots), device=device)
-    if resume:
-        folder.config()
-    else:
-        if config is None:
-            raise InputError("a new run needs settings.")
-        folder.refuse_old()
-        for error in faults(config, inputs):
-            raise error
-    with folder.held():
-        if resume:
-            source = str(folder.path / "config.json")
-            raw, kept = split_config(folder.config(), source)
-            config = config_from(raw, source)
-            inputs = replace(inputs, data_roots=inputs.data_roots or kept.data_roots)
-        assert config is not None
+    with held_run("field", folder, config, inputs, resume=resume, faults=faults) as (config, inputs):
         chosen = choose_device(device)
         use_torch_threads(config.threads)
-        if not resume:
-            folder.begin({"kind": "field", **asdict(config), **inputs.as_dict()})
         with life(folder, progress, epochs=config.epochs, message="hearing scenes") as lived:
             parts = _hear_all(folder.path, config, _recordings(config, inputs), lived)
             trainer = _Trainer(config, folder, parts, chosen, lived)
-            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if note:
-                say(note)
+            take_up(folder, trainer.take, resume=resume, say=say)
             trainer.run()
-            return folder.best if folder.best.exists() else folder.last, trainer.best_figures
+            return folder.best if folder.best.exists() else folder.last, trainer.figures
     return folder.last, None
 
 
@@ -396,7 +359,9 @@ def field_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return (weight * loss).sum() / weight.sum()
 
 
-class _Trainer:
+class _Trainer(EpochTrainer[FieldNetwork]):
+    best = None
+
     def __init__(
         self,
         config: FieldTraining,
@@ -405,7 +370,7 @@ class _Trainer:
         device: torch.device,
         lived: Life,
     ) -> None:
-        self.config, self.folder, self.device, self.lived = config, folder, device, lived
+        self.config, self.device = config, device
         # whole scenes are held out: neighbouring frames are nearly the same
         every = max(2, round(1 / config.held_out)) if config.held_out > 0 else len(parts) + 1
         self.held = [turns[0] for k, turns in enumerate(parts) if k % every == every - 1 and len(turns[0])]
@@ -413,43 +378,21 @@ class _Trainer:
         if not self.taught:
             raise InputError("no scene or recording is long enough to learn from; 0.1 s are needed.")
         torch.manual_seed(config.seed % 2**32)
-        self.model = FieldNetwork(config.model).to(device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+        model = FieldNetwork(config.model).to(device)
         self.length = min(config.piece_frames, max(len(p) for p in self.taught))
         frames = sum(len(p) for p in self.taught)
-        self.per_epoch = max(1, frames // (self.length * config.batch))
-        self.step, self.validated, self.seconds = 0, 0, 0.0
-        self.best_figures: Figures | None = None
-        self.losses: list[tuple[float, float]] = []
+        of_step = self.length * config.batch
+        per_epoch = max(1, frames // of_step)
+        super().__init__(config, folder, lived, model, per_epoch=per_epoch, clip=1.0, prepared=0.3, frames=of_step)
 
-    def run(self) -> None:
-        """Train to the end, or until it is asked to stop."""
-        config = self.config
-        saved = time.monotonic()
-        if not self.folder.last.exists():
-            self._save()
-        while self.validated < config.epochs:
-            epoch = self.validated
-            while self.step < (epoch + 1) * self.per_epoch:
-                self._train_step(epoch)
-                if self.folder.stop_wanted() and self.step < config.epochs * self.per_epoch:
-                    self._save()
-                    self.lived.stopped = True
-                    return
-                if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                    self._save()
-                    saved = time.monotonic()
-            self._validate(epoch)
-            self.validated, self.losses = epoch + 1, []
-            self._save()
-            saved = time.monotonic()
+    @property
+    def figures(self) -> Figures | None:
+        """Of the best weights."""
+        return None if self.best is None else Figures(*self.best)
 
-    def _rate(self, step: int) -> float:
-        total = self.per_epoch * self.config.epochs
-        rise = max(1, round(0.05 * total))
-        if step < rise:
-            return self.config.rate * (step + 1) / rise
-        return self.config.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, total - rise))))
+    def rate_at(self, step: int) -> float:
+        """Up over a twentieth of the steps, then down along a cosine."""
+        return cosine_rate(self.config.rate, step, self.total, rise=max(1, round(0.05 * self.total)), floor=0.01)
 
     def _batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor, np.random.Generator]:
         rng = np.random.default_rng((self.config.seed, epoch, step))
@@ -465,13 +408,10 @@ class _Trainer:
             field[k, : piece.stop - start] = part.field[piece]
         return torch.from_numpy(matrices).to(self.device), torch.from_numpy(field).to(self.device), rng
 
-    def _train_step(self, epoch: int) -> None:
-        config, total = self.config, self.per_epoch * self.config.epochs
-        started = time.monotonic()
-        rate = self._rate(self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        matrices, target, rng = self._batch(epoch, self.step - epoch * self.per_epoch)
+    def learn(self) -> tuple[Tensor, tuple[float, float]]:
+        """Errors of the field and of regions of some pieces."""
+        config = self.config
+        matrices, target, rng = self._batch(self.epoch, self.step - self.epoch * self.per_epoch)
         predicted, target = self.model(matrices).flatten(0, 1), target.flatten(0, 1)
         field = field_loss(predicted, target)
         region = predicted.new_zeros(())
@@ -479,47 +419,27 @@ class _Trainer:
             row, azimuth, elevation = draw_directions(target, rng, config.regions)
             images = [region_images(x[row].exp(), azimuth, elevation, step=_STEP_DEG) for x in (predicted, target)]
             region = roi_overlap_loss(*images)
-        loss = field + config.overlap * region
-        if not bool(torch.isfinite(loss)):
-            raise SaiError(
-                f"{self.folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start again."
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
-        self.losses.append((float(field.detach()), float(region.detach())))
-        self.step += 1
-        took = time.monotonic() - started
-        self.seconds += took
-        mean = np.mean(self.losses, axis=0)
-        self.lived.tell(
-            0.3 + 0.7 * self.step / total,
-            f"epoch {epoch + 1} of {config.epochs}: loss {mean[0]:.3f}, regions {mean[1]:.3f}",
-            epoch=epoch,
-            step=self.step,
-            steps=total,
-            frames_per_s=config.batch * self.length / max(took, 1e-9),
-            eta_s=(total - self.step) * self.seconds / self.step,
-            rates={"all": rate},
-        )
+        return field + config.overlap * region, (float(field.detach()), float(region.detach()))
 
-    def _validate(self, epoch: int) -> None:
-        started = time.monotonic()
-        network, line, figures = self._measured()
-        self.seconds += time.monotonic() - started
-        base = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 2)}
-        field, region = np.mean(self.losses, axis=0).tolist()
+    def summary(self) -> str:
+        """Mean losses of the epoch."""
+        field, region = self.mean_losses()
+        return f"loss {field:.3f}, regions {region:.3f}"
+
+    def measure(self) -> None:
+        """What the field is worth on what is held out."""
+        with self.timed():
+            network, line, figures = self._measured()
+        field, region = self.mean_losses()
         total = field + self.config.overlap * region
-        losses = {"total": total, "field": field, "region": region}
-        self.folder.append({**base, "kind": "train", **losses, "rate": self._rate(self.step - 1)})
+        self.append("train", total=total, field=field, region=region, rate=self.rate_at(self.step - 1))
         if figures is not None:
-            self.folder.append({**base, "kind": "validation", "rms": figures.rms, "iou": figures.iou})
-        if figures is None or self.best_figures is None or figures.iou > self.best_figures.iou:
-            self.best_figures = figures
+            self.append("validation", rms=figures.rms, iou=figures.iou)
+        if figures is None or self.figures is None or figures.iou > self.figures.iou:
+            self.best = figures
             found = {} if figures is None else {"rms": f"{figures.rms:.4f}", "iou": f"{figures.iou:.4f}"}
             settings = json.dumps(asdict(self.config))
-            notes = {"epoch": str(epoch), "seed": str(self.config.seed), "training": settings, **found}
+            notes = {"epoch": str(self.epoch), "seed": str(self.config.seed), "training": settings, **found}
             if line is not None:
                 notes["calibration"] = json.dumps(line._asdict())
             save_field(network, self.folder.best, notes=notes, half=True)
@@ -532,34 +452,6 @@ class _Trainer:
         line = calibrate(look(self.model, chosen, seed=self.config.seed))
         network = calibrated(self.model, line)
         return network, line, measure(network, others, seed=self.config.seed)
-
-    def _save(self) -> None:
-        tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        for index, state in sorted(self.optimiser.state_dict()["state"].items()):
-            tensors |= {f"optimiser/{index}/{k}": v for k, v in state.items()}
-        header = {
-            "step": str(self.step),
-            "epoch": str(self.validated),
-            "seconds": repr(self.seconds),
-            "losses": json.dumps(self.losses),
-            "best": json.dumps(self.best_figures),
-        }
-        save_state(self.folder, tensors, header)
-
-    def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`_save` wrote."""
-        self.step, self.validated = int(header["step"]), int(header["epoch"])
-        self.seconds = float(header["seconds"])
-        self.losses = [(float(a), float(b)) for a, b in json.loads(header["losses"])]
-        best = json.loads(header["best"])
-        self.best_figures = None if best is None else Figures(float(best[0]), float(best[1]))
-        parts = parts_of(tensors, "model", "optimiser")
-        self.model.load_state_dict(parts["model"])
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in parts["optimiser"].items():
-            index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = value
-        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
 
 
 class Look(NamedTuple):

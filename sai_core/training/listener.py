@@ -7,8 +7,6 @@ as one that was not. Sounds are made once and kept in the run folder (:mod:`sai_
 from __future__ import annotations
 
 import json
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -25,35 +23,22 @@ from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
 from sai_core.listener.network import ListenerNet, load_listener, save_listener
 from sai_core.progress import Progress
-from sai_core.runs.checkpoint import load_state, parts_of, save_state
+from sai_core.runs.checkpoint import take_up
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import RunInputs, at_field, collect, kind_of, split_config
+from sai_core.runs.kinds import RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml
 from sai_core.simulation.recorded import open_recorded
 from sai_core.taxonomy import N_CLASSES
 from sai_core.threads import one_torch_thread
 from sai_core.training import listener_sounds
 from sai_core.training.config import ListenerSettings
+from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run
 from sai_core.training.listener_sounds import ORIGINS, Clips, Windows
 
 SOUNDS_OPTION: Final[str] = "--sounds"
 
 COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "recall", *ORIGINS, "rate")
 """Of ``metrics.csv``; ``recall``: mean share of held-out windows heard as their class, over the origins."""
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> ListenerSettings:
-    """Read a recipe and apply ``key=value`` overrides.
-
-    Raises
-    ------
-    InputError
-        No such file, not TOML, unknown or impossible settings.
-    """
-    file = kind_of("listener").recipe(str(path))
-    settings: ListenerSettings = build(ListenerSettings, read_toml(file, overrides), str(file))
-    return settings
 
 
 def faults(settings: ListenerSettings, inputs: RunInputs) -> list[SaiError]:
@@ -101,42 +86,27 @@ def train_run(
         The loss is not a number.
     """
     folder = RunFolder(Path(run), columns=COLUMNS)
-    if resume:
-        folder.config()
-    else:
-        if config is None:
-            raise InputError("a new run needs settings.")
-        folder.refuse_old()
-        for error in faults(config, inputs):
-            raise error
-    with folder.held():
-        if resume:
-            source = str(folder.path / "config.json")
-            raw, before = split_config(folder.config(), source)
-            config = build(ListenerSettings, raw, source)
-            inputs = RunInputs(device="cpu", options={**before.options, **inputs.options})
-        assert config is not None
-        sounds = _folder(inputs)
-        if not resume:
-            options = {} if sounds is None else {SOUNDS_OPTION: str(sounds)}
-            folder.begin({"kind": "listener", **asdict(config), **RunInputs(options=options).as_dict()})
-        with life(folder, progress, epochs=config.epochs, message="making sounds") as lived, one_torch_thread():
-            trainer = _Trainer(config, folder, sounds, lived)
-            if trainer.left_out:
-                n = len(trainer.left_out)
-                say(f"{n} recording{'s' * (n != 1)} left out; the first: {trainer.left_out[0]}")
-            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if note:
-                say(note)
-            trainer.run()
+    given = _folder(inputs)
+    inputs = RunInputs(options={} if given is None else {SOUNDS_OPTION: str(given)})
+    with (
+        held_run("listener", folder, config, inputs, resume=resume, faults=faults) as (config, inputs),
+        life(folder, progress, epochs=config.epochs, message="making sounds") as lived,
+        one_torch_thread(),
+    ):
+        trainer = _Trainer(config, folder, _folder(inputs), lived)
+        if trainer.left_out:
+            n = len(trainer.left_out)
+            say(f"{n} recording{'s' * (n != 1)} left out; the first: {trainer.left_out[0]}")
+        take_up(folder, trainer.take, resume=resume, say=say)
+        trainer.run()
     if not folder.best.exists():
         return f"{run}: stopped; --resume goes on"
     return f"{folder.best}: {trainer.best:.3f} of the held-out windows are heard as their class, mean of the origins"
 
 
-class _Trainer:
+class _Trainer(EpochTrainer[ListenerNet]):
     def __init__(self, config: ListenerSettings, folder: RunFolder, sounds: Path | None, lived: Life) -> None:
-        self.config, self.folder, self.lived = config, folder, lived
+        self.config = config
         parts = list(listener_sounds.parts_of(config, sounds))
         heard: dict[str, list[Clips]] = {origin: [] for origin in ORIGINS}
         for number, part in enumerate(parts):
@@ -165,131 +135,53 @@ class _Trainer:
         }
         self.notes = _provenance(config, heard)
         torch.manual_seed(config.seed)
-        self.model = ListenerNet(config.width)
+        model = ListenerNet(config.width)
         if config.start:
             state = load_listener(user_path(config.start, what="start"))[0].state_dict()
-            load_into(self.model, state, Path(config.start), what="the listener")
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
-        self.step, self.epoch = 0, 0
-        self.best, self.seconds = -1.0, 0.0
-        self.losses: list[float] = []  # of the epoch
+            load_into(model, state, Path(config.start), what="the listener")
+        super().__init__(config, folder, lived, model, per_epoch=config.steps, clip=5.0, prepared=0.5)
 
-    def run(self) -> None:
-        """Train to the end, or until it is asked to stop."""
-        saved = time.monotonic()
-        if not self.folder.last.exists():
-            self._save()  # a full disk shows now
-        while self.epoch < self.config.epochs:
-            while self.step < (self.epoch + 1) * self.config.steps:
-                self._train_step()
-                if self.folder.stop_wanted():
-                    self._save()
-                    self.lived.stopped = True
-                    return
-                if time.monotonic() - saved > 60 * self.config.checkpoint_minutes:
-                    self._save()
-                    saved = time.monotonic()
-            self._measure()
-            self.epoch, self.losses = self.epoch + 1, []
-            self._save()
-            saved = time.monotonic()
-            if self.folder.stop_wanted() and self.epoch < self.config.epochs:
-                self.lived.stopped = True
-                return
-
-    @property
-    def _total(self) -> int:
-        return self.config.steps * self.config.epochs
-
-    def _rate(self, step: int) -> float:
+    def rate_at(self, step: int) -> float:
         """Up over a tenth of the steps, then down along a cosine."""
-        rise = max(self._total // 10, 1)
-        if step < rise:
-            return self.config.rate * (step + 1) / rise
-        return self.config.rate * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(self._total - rise, 1)))
+        return cosine_rate(self.config.rate, step, self.total, rise=max(self.total // 10, 1))
 
-    def _train_step(self) -> None:
-        config, started = self.config, time.monotonic()
-        rate = self._rate(self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def learn(self) -> tuple[Tensor, float]:
+        """Scores of some windows."""
+        config = self.config
         windows, labels = self.windows.batch(np.random.default_rng([config.seed, 5, self.step]), config.batch)
         torch.manual_seed(config.seed * 1_000_003 + self.step)  # dropout
         self.model.train()
         logits = self.model(torch.from_numpy(windows))
         loss = F.cross_entropy(logits, torch.from_numpy(labels), label_smoothing=config.smoothing)
-        if not bool(torch.isfinite(loss)):
-            raise SaiError(f"{self.folder.path}: the loss is not a number; try a smaller rate (--set rate=...).")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimiser.step()
-        self.losses.append(float(loss.detach()))
-        self.step += 1
-        self.seconds += time.monotonic() - started
-        self.lived.tell(
-            0.5 + 0.5 * self.step / self._total,
-            f"epoch {self.epoch + 1} of {config.epochs}: loss {np.mean(self.losses):.3f}",
-            epoch=self.epoch,
-            step=self.step,
-            steps=self._total,
-            eta_s=(self._total - self.step) * self.seconds / self.step,
-            rates={"all": rate},
-        )
+        return loss, float(loss.detach())
+
+    def summary(self) -> str:
+        """Mean loss of the epoch."""
+        return f"loss {self.mean_losses():.3f}"
 
     @torch.no_grad()
-    def _measure(self) -> None:
-        started = time.monotonic()
+    def measure(self) -> None:
+        """Share of the held-out windows that are heard as their class, by origin."""
         self.model.eval()
         recalls: dict[str, float] = {}
         losses: list[float] = []
-        for origin, (windows, labels) in self.measured.items():
-            parts = np.array_split(np.arange(len(labels)), max(1, len(labels) // 128))
-            logits = torch.cat([self.model(torch.from_numpy(windows[part])) for part in parts])
-            losses.append(float(F.cross_entropy(logits, torch.from_numpy(labels))))
-            right = logits[:, :N_CLASSES].argmax(dim=1).numpy() == labels
-            recalls[origin] = float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
-        self.seconds += time.monotonic() - started
+        with self.timed():
+            for origin, (windows, labels) in self.measured.items():
+                parts = np.array_split(np.arange(len(labels)), max(1, len(labels) // 128))
+                logits = torch.cat([self.model(torch.from_numpy(windows[part])) for part in parts])
+                losses.append(float(F.cross_entropy(logits, torch.from_numpy(labels))))
+                right = logits[:, :N_CLASSES].argmax(dim=1).numpy() == labels
+                recalls[origin] = float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
         recall = float(np.mean(list(recalls.values()))) if recalls else float("nan")
-        base = {"epoch": self.epoch, "step": self.step, "seconds": round(self.seconds, 2)}
-        mean = float(np.mean(self.losses))
-        self.folder.append({**base, "kind": "train", "total": mean, "rate": self._rate(self.step - 1)})
+        self.append("train", total=self.mean_losses(), rate=self.rate_at(self.step - 1))
         if recalls:
-            self.folder.append(
-                {**base, "kind": "validation", "total": float(np.mean(losses)), "recall": recall, **recalls}
-            )
+            self.append("validation", total=float(np.mean(losses)), recall=recall, **recalls)
         # without anything to measure by, the last weights are the best
         if recall > self.best or not recalls:
             self.best = recall
             figures = {origin: round(value, 4) for origin, value in recalls.items()}
             notes = {"epoch": str(self.epoch + 1), "held_out_recall": json.dumps(figures), **self.notes}
             save_listener(self.model, self.folder.best, notes=notes)
-
-    def _save(self) -> None:
-        tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        for index, state in sorted(self.optimiser.state_dict()["state"].items()):
-            tensors |= {f"optimiser/{index}/{k}": v for k, v in state.items()}
-        header = {
-            "step": str(self.step),
-            "epoch": str(self.epoch),
-            "best": repr(self.best),
-            "seconds": repr(self.seconds),
-            "losses": json.dumps(self.losses),
-        }
-        save_state(self.folder, tensors, header)
-
-    def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`_save` wrote."""
-        self.step, self.epoch = int(header["step"]), int(header["epoch"])
-        self.best, self.seconds = float(header["best"]), float(header["seconds"])
-        self.losses = [float(loss) for loss in json.loads(header["losses"])]
-        parts = parts_of(tensors, "model", "optimiser")
-        self.model.load_state_dict(parts["model"])
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in parts["optimiser"].items():
-            index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = value
-        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
 
 
 def _provenance(config: ListenerSettings, heard: Mapping[str, Sequence[Clips]]) -> dict[str, str]:

@@ -43,7 +43,7 @@ from sai_core.geometry import (
 from sai_core.listener.spectrum import BAND_HZ, COLUMNS, N_BANDS, mel_power, network_input
 from sai_core.simulation.recorded import RecordedSounds, open_recorded
 from sai_core.simulation.sounds import synthesise
-from sai_core.taxonomy import CLASS_NAMES, N_CLASSES
+from sai_core.taxonomy import N_CLASSES
 from sai_core.training.config import ListenerSettings
 
 FloatArray = npt.NDArray[np.float64]
@@ -257,14 +257,13 @@ class Part:
 
     Attributes
     ----------
-    origin, name : str
+    origin : str
     made_of : tuple
         All that it depends on.
     make : callable
     """
 
     origin: str
-    name: str
     made_of: tuple[object, ...]
     make: Callable[[], Clips]
 
@@ -284,7 +283,6 @@ def parts_of(settings: ListenerSettings, folder: Path | None) -> Iterator[Part]:
             count = min(_PART, settings.synthesised - first)
             yield Part(
                 "synthesised",
-                f"{CLASS_NAMES[category]} {first + 1} to {first + count}, synthesised",
                 (*base, "made", settings.clip_s, category, first, count),
                 partial(make_synthesised, category, first, count, settings),
             )
@@ -296,14 +294,12 @@ def parts_of(settings: ListenerSettings, folder: Path | None) -> Iterator[Part]:
             sizes = [(name, (recorded.folder / name).stat().st_size) for name in some]
             yield Part(
                 "recorded",
-                f"{CLASS_NAMES[category]} {first + 1} to {first + len(some)} of {len(names)}, recorded",
                 (*base, "recorded", settings.clip_s, settings.takes, category, sizes),
                 partial(make_recorded, category, some, recorded, settings),
             )
     for index in range(settings.scenes):
         yield Part(
             "scenes",
-            f"scene {index + 1} of {settings.scenes}",
             (*base, "scene", settings.scene_s, index, recorded.digest if recorded is not None and index % 2 else ""),
             partial(make_scene, index, recorded, settings),
         )

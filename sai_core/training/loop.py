@@ -29,14 +29,14 @@ from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, wei
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import load_state, parts_of, save_state
+from sai_core.runs.checkpoint import parts_of, save_state, take_up
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import LABELS_OPTION, FieldError, RunInputs, at_field, collect, split_config
+from sai_core.runs.kinds import LABELS_OPTION, FieldError, RunInputs, at_field, collect, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
 from sai_core.threads import use_torch_threads
 from sai_core.training.augment import make_batch
 from sai_core.training.averaging import AveragedWeights
-from sai_core.training.config import COLUMNS, TrainingConfig, config_from, read_config
+from sai_core.training.config import COLUMNS, TrainingConfig
 from sai_core.training.data import FrameSet, RawBatch, choose_recordings, map_maker, prepare
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients
 from sai_core.training.sampler import RareClassSampler, rare_classes
@@ -45,7 +45,7 @@ from sai_core.training.validation import encoded, scores_on, total_loss, validat
 from sai_core.training.workers import Workers
 from sai_core.workspace import folder_of
 
-__all__ = ["DetectorTraining", "faults", "read_config", "resolve_start", "train", "train_run"]
+__all__ = ["DetectorTraining", "faults", "resolve_start", "train", "train_run"]
 
 
 def train(
@@ -122,10 +122,7 @@ def train(
         if resume:
             source = str(folder.path / "config.json")
             settings, kept = split_config(folder.config(), source)
-            config = config_from(settings, source)
-            inputs = dataclasses.replace(
-                inputs, data_roots=inputs.data_roots or kept.data_roots, options={**kept.options, **options}
-            )
+            config, inputs = kind_of("detector").config_from(settings, source), inputs.over(kept)
         assert config is not None
         chosen = workers.device(choose_device(device))
         workers.join(chosen)
@@ -141,9 +138,7 @@ def train(
             if workers.first:
                 for sentence in trainer.notes:
                     say(sentence)
-            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if note:
-                say(note)
+            take_up(folder, trainer.take, resume=resume, say=say)
             trainer.run()
     workers.leave()
     return folder.best if folder.best.exists() else folder.last

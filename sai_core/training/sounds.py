@@ -26,7 +26,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -47,12 +47,12 @@ from sai_core.files import atomic_write
 from sai_core.geometry import UPLAM_CAPSULES, great_circle_deg
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect, kind_of, split_config
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml
 from sai_core.training.augment import column_span
 from sai_core.training.config import DataSettings, SoundSettings
 from sai_core.training.data import FrameSet, choose_recordings, map_maker, prepare
+from sai_core.training.epochs import held_run
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -345,19 +345,6 @@ def learn(
     return model, scores
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> SoundSettings:
-    """Read a recipe and apply ``key=value`` overrides.
-
-    Raises
-    ------
-    InputError
-        No such file, not TOML, unknown or impossible settings.
-    """
-    file = kind_of("sounds").recipe(str(path))
-    settings: SoundSettings = build(SoundSettings, read_toml(file, overrides), str(file))
-    return settings
-
-
 def faults(settings: SoundSettings, inputs: RunInputs) -> list[SaiError]:
     """What would make a new run fail at its start: no scenes nor recordings, or none that can be learned from."""
     return collect(lambda: _check_data(settings, inputs))
@@ -411,23 +398,7 @@ def train(
     """
     folder = RunFolder(run, columns=COLUMNS)
     inputs = RunInputs(data_roots=tuple(data_roots))
-    if resume:
-        folder.config()
-    else:
-        if settings is None:
-            raise InputError("a new run needs settings.")
-        folder.refuse_old()
-        for error in faults(settings, inputs):
-            raise error
-    with folder.held():
-        if resume:
-            source = str(folder.path / "config.json")
-            raw, kept = split_config(folder.config(), source)
-            settings = build(SoundSettings, raw, source)
-            inputs = replace(inputs, data_roots=inputs.data_roots or kept.data_roots)
-        assert settings is not None
-        if not resume:
-            folder.begin({"kind": "sounds", **asdict(settings), **inputs.as_dict()})
+    with held_run("sounds", folder, settings, inputs, resume=resume, faults=faults) as (settings, inputs):
         path, scores = folder.path / SOUNDS_FILE, None
         with life(folder, progress, epochs=settings.epochs, message="hearing scenes") as lived:
             if note := folder.restore(b""):

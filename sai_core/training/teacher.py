@@ -7,15 +7,12 @@ one another (azimuth by multiples of 90 degrees, elevation turned where needed) 
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -27,11 +24,10 @@ from sai_core.dataset import DataRoot, Recording, open_data_root
 from sai_core.errors import InputError, SaiError
 from sai_core.geometry import directions_to_vectors, vectors_to_directions
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import load_state, parts_of, save_state
+from sai_core.runs.checkpoint import take_up
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect, kind_of, split_config
+from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml
 from sai_core.teacher.config import TeacherConfig, TeacherTraining
 from sai_core.teacher.decode import SeldScores, decode, encode, seld_scores
 from sai_core.teacher.features import (
@@ -44,8 +40,8 @@ from sai_core.teacher.features import (
 )
 from sai_core.teacher.network import DEFAULT_THRESHOLD, AvSeldNet, adpit_loss, output_of, save_teacher
 from sai_core.threads import use_torch_threads
+from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run
 
-DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("teacher.toml")
 _COLUMNS: Final[tuple[str, ...]] = (
     "epoch",
     "step",
@@ -60,24 +56,6 @@ _COLUMNS: Final[tuple[str, ...]] = (
 )
 THRESHOLDS: Final[tuple[float, ...]] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 """Activity thresholds that validation chooses from."""
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TeacherTraining:
-    """Read a TOML file and apply ``key=value`` overrides (``model.filters=64``).
-
-    Raises
-    ------
-    InputError
-        No such file, not TOML, unknown or impossible settings.
-    """
-    file = kind_of("teacher").recipe(str(path))
-    return config_from(read_toml(file, overrides), str(file))
-
-
-def config_from(raw: Mapping[str, Any], source: str) -> TeacherTraining:
-    """Typed settings from plain dictionaries; unknown names are errors."""
-    config: TeacherTraining = build(TeacherTraining, raw, source)
-    return config
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,35 +244,18 @@ def train(
     folder = RunFolder(Path(run), columns=_COLUMNS)
     options = {"--split": train_split, "--validation": validation_split}
     inputs = RunInputs(data_roots=tuple(root.path for root in roots), device=device, options=options)
-    if resume:
-        folder.config()
-    else:
-        if config is None:
-            raise InputError("a new run needs a configuration.")
-        folder.refuse_old()
-        for error in _faults(config, inputs, roots):
-            raise error
-    with folder.held():
-        if resume:
-            source = str(folder.path / "config.json")
-            settings, kept = split_config(folder.config(), source)
-            config = config_from(settings, source)
-            given = {name: value for name, value in options.items() if value}
-            inputs = RunInputs(
-                data_roots=inputs.data_roots or kept.data_roots, device=device, options={**kept.options, **given}
-            )
-        assert config is not None
+
+    def wrong(config: TeacherTraining, inputs: RunInputs) -> list[SaiError]:
+        return _faults(config, inputs, roots)
+
+    with held_run("teacher", folder, config, inputs, resume=resume, faults=wrong) as (config, inputs):
         chosen = choose_device(device)
         use_torch_threads(config.threads)
         torch.manual_seed(config.seed)
-        if not resume:
-            folder.begin({"kind": "teacher", **asdict(config), **inputs.as_dict()})
         with life(folder, progress, epochs=config.epochs, message="computing features") as lived:
             opened = list(roots) or [open_data_root(root) for root in inputs.data_roots]
             trainer = _Trainer(config, folder, opened, inputs.options, chosen, lived)
-            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if note:
-                say(note)
+            take_up(folder, trainer.take, resume=resume, say=say)
             trainer.run()
     return folder.best if folder.best.exists() else folder.last
 
@@ -353,7 +314,7 @@ def train_run(
     return str(best)
 
 
-class _Trainer:
+class _Trainer(EpochTrainer[AvSeldNet]):
     def __init__(
         self,
         config: TeacherTraining,
@@ -363,142 +324,85 @@ class _Trainer:
         device: torch.device,
         lived: Life,
     ) -> None:
-        self.config, self.folder, self.device, self.lived = config, folder, device, lived
+        self.config, self.device = config, device
         self.split = splits.get("--split", "")
         clips = _clips(roots, self.split, config.model, lambda f, m: lived.preparing(0.1 * f, m))
         self.held_out = _clips(
             roots, splits.get("--validation", ""), config.model, lambda f, m: lived.preparing(0.1 + 0.02 * f, m)
         )
         self.clips = [c for c in clips if c.count.shape[0] >= 1]
-        self.model = AvSeldNet(config.model).to(device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.rate, weight_decay=config.weight_decay)
+        model = AvSeldNet(config.model).to(device)
         frames = sum(c.count.shape[0] for c in self.clips)
-        self.per_epoch = max(1, frames // (config.segment_frames * config.batch))
-        self.step, self.validated = 0, 0  # in all
-        self.best, self.seconds = -1.0, 0.0
-        self.losses: list[float] = []  # of the epoch
+        of_step = config.segment_frames * config.batch
+        super().__init__(
+            *(config, folder, lived, model),
+            per_epoch=max(1, frames // of_step),
+            clip=config.clip,
+            prepared=0.12,
+            frames=of_step,
+        )
 
     def run(self) -> None:
         """Train to the end, or until it is asked to stop."""
-        config = self.config
-        saved = time.monotonic()
-        if not self.folder.last.exists():
-            self._save()  # a full disk shows now, not after an epoch
-        while self.validated < config.epochs:
-            epoch = self.validated
-            self.model.train()
-            if self.step == epoch * self.per_epoch:
-                # dropout is the only other chance: seeded by the epoch; within it the checkpoint keeps its state
-                torch.manual_seed(config.seed * 100_003 + epoch)
-            while self.step < (epoch + 1) * self.per_epoch:
-                self._train_step(epoch)
-                if self.folder.stop_wanted():
-                    self._save()
-                    self.lived.stopped = True
-                    return
-                if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                    self._save()
-                    saved = time.monotonic()
-            self._validate(epoch)
-            self.validated, self.losses = epoch + 1, []
-            self._save()
-            saved = time.monotonic()
-            if self.folder.stop_wanted() and self.validated < config.epochs:
-                self.lived.stopped = True
-                return
-        if not self.folder.best.exists():
-            save_teacher(self.model, self.folder.best, threshold=config.threshold or DEFAULT_THRESHOLD)
+        super().run()
+        if not self.lived.stopped and not self.folder.best.exists():
+            save_teacher(self.model, self.folder.best, threshold=self.config.threshold or DEFAULT_THRESHOLD)
 
-    def _rate(self, step: int) -> float:
-        total = self.per_epoch * self.config.epochs
-        return self.config.rate * 0.5 * (1.0 + math.cos(math.pi * step / total))
+    def begin_epoch(self) -> None:
+        """Seed dropout, the only other chance; within an epoch the checkpoint keeps its state."""
+        self.model.train()
+        if self.step == self.epoch * self.per_epoch:
+            torch.manual_seed(self.config.seed * 100_003 + self.epoch)
 
-    def _train_step(self, epoch: int) -> None:
-        config, total = self.config, self.per_epoch * self.config.epochs
-        started = time.monotonic()
-        rate = self._rate(self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        spectral, visual, sources, count = _batch(config, self.clips, epoch, self.step - epoch * self.per_epoch)
+    def rate_at(self, step: int) -> float:
+        """Down along a cosine."""
+        return cosine_rate(self.config.rate, step, self.total)
+
+    def learn(self) -> tuple[Tensor, float]:
+        """Loss of some segments."""
+        place = self.step - self.epoch * self.per_epoch
+        spectral, visual, sources, count = _batch(self.config, self.clips, self.epoch, place)
         seen = None if visual is None else visual.to(self.device)
         output = self.model(spectral.to(self.device), seen)
         loss = adpit_loss(output, sources.to(self.device), count.to(self.device))
-        if not bool(torch.isfinite(loss)):
-            raise SaiError(
-                f"{self.folder.path}: the loss is not finite in epoch {epoch}; lower the rate and start again."
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimiser.step()
-        self.losses.append(float(loss.detach()))
-        self.step += 1
-        took = time.monotonic() - started
-        self.seconds += took
-        self.lived.tell(
-            0.12 + 0.88 * self.step / total,
-            f"epoch {epoch + 1} of {config.epochs}: loss {np.mean(self.losses):.4f}",
-            epoch=epoch,
-            step=self.step,
-            steps=total,
-            frames_per_s=config.batch * config.segment_frames / max(took, 1e-9),
-            eta_s=(total - self.step) * self.seconds / self.step,
-            rates={"all": rate},
-        )
+        return loss, float(loss.detach())
 
-    def _validate(self, epoch: int) -> None:
-        started = time.monotonic()
-        threshold, scores = _validate(self.model, self.held_out, self.config.threshold)
-        self.seconds += time.monotonic() - started
-        base = {"epoch": epoch, "step": self.step, "seconds": round(self.seconds, 2)}
-        mean, rate = float(np.mean(self.losses)), self._rate(self.step - 1)
-        self.folder.append({**base, "kind": "train", "total": mean, "rate": rate})
+    def summary(self) -> str:
+        """Mean loss of the epoch."""
+        return f"loss {self.mean_losses():.4f}"
+
+    def measure(self) -> None:
+        """F score of the validation split."""
+        with self.timed():
+            threshold, scores = _validate(self.model, self.held_out, self.config.threshold)
+        self.append("train", total=self.mean_losses(), rate=self.rate_at(self.step - 1))
         figures = {"f20": scores.f_score, "error_deg": scores.error_deg, "recall": scores.recall}
-        self.folder.append({**base, "kind": "validation", **figures, "threshold": threshold})
+        self.append("validation", **figures, threshold=threshold)
         if scores.f_score > self.best:
             self.best = scores.f_score
             notes = {
-                "epoch": str(epoch),
+                "epoch": str(self.epoch),
                 "seed": str(self.config.seed),
                 "f20": f"{self.best:.4f}",
                 "data": self.split,
             }
             save_teacher(self.model, self.folder.best, threshold=threshold, notes=notes)
 
-    def _save(self) -> None:
-        tensors: dict[str, Tensor] = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        for index, state in sorted(self.optimiser.state_dict()["state"].items()):
-            tensors |= {f"optimiser/{index}/{k}": v for k, v in state.items()}
-        tensors["chance/cpu"] = torch.get_rng_state()
+    def save(self, more: Mapping[str, Tensor] | None = None) -> None:
+        """The state of chance, too."""
+        chance = {"chance/cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            tensors["chance/cuda"] = torch.cuda.get_rng_state(self.device)
-        header = {
-            "step": str(self.step),
-            "epoch": str(self.validated),
-            "best": repr(self.best),
-            "seconds": repr(self.seconds),
-            "losses": json.dumps(self.losses),
-        }
-        save_state(self.folder, tensors, header)
+            chance["chance/cuda"] = torch.cuda.get_rng_state(self.device)
+        super().save({**chance, **(more or {})})
 
     def take(self, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
-        """Take up what :meth:`_save` wrote."""
-        self.validated = int(header["epoch"])
-        # older versions saved between epochs alone, where chance is seeded anew and nothing has been summed up
-        self.step = int(header.get("step", self.validated * self.per_epoch))
-        self.best, self.seconds = float(header["best"]), float(header["seconds"])
-        self.losses = [float(loss) for loss in json.loads(header.get("losses", "[]"))]
-        parts = parts_of(tensors, "model", "optimiser", "chance")
-        self.model.load_state_dict(parts["model"])
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in parts["optimiser"].items():
-            index, _, name = key.partition("/")
-            state.setdefault(int(index), {})[name] = value
-        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        """The state of chance, too."""
+        super().take(header, tensors)
+        # older versions saved between epochs alone, where chance is seeded anew
         if "step" in header:
-            torch.set_rng_state(parts["chance"]["cpu"])
-        if "cuda" in parts["chance"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state(parts["chance"]["cuda"], self.device)
+            torch.set_rng_state(tensors["chance/cpu"])
+        if "chance/cuda" in tensors and self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["chance/cuda"], self.device)
 
 
 def _within(clip: _Clip) -> DcaseMetadata:

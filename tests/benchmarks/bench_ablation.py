@@ -27,7 +27,7 @@ from sai_core.detector.models import load_detector
 from sai_core.files import atomic_write
 from sai_core.inference.networks import NetworkOptions
 from sai_core.progress import TerminalProgress
-from sai_core.training.config import read_config
+from sai_core.runs.kinds import KINDS
 from sai_core.training.loop import train
 from tests.benchmarks.bench_weights import Variant, frames_for, measure
 
@@ -82,7 +82,7 @@ def _train(part: Part, track: str, steps: int, folder: Path, roots: Sequence[Pat
     settings = [*COMMON, start, f"data.frames_per_epoch={8 * steps}", f"seed={seed}"]
     if track == "B":
         settings.append("data.smooth_frames=0")
-    config = read_config(recipe, [*settings, *part.settings])
+    config = KINDS["detector"].read_config(recipe, [*settings, *part.settings])
     resume = (folder / "last.safetensors").exists()
     progress = TerminalProgress(part.name)
     return train(None if resume else config, folder, data_roots=roots, device="cpu", resume=resume, progress=progress)

@@ -19,8 +19,9 @@ import torch
 
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector
+from sai_core.runs.kinds import KINDS
 from sai_core.training.augment import make_batch
-from sai_core.training.config import TrainingConfig, read_config
+from sai_core.training.config import TrainingConfig
 from sai_core.training.optimiser import Strategy, clip_gradients
 from tests.training.material import frame_set
 
@@ -46,7 +47,7 @@ def variants() -> list[tuple[str, TrainingConfig]]:
     """Each line adds one change to the line before, per track."""
     out = []
     for track, recipe in (("A", "small_a"), ("B", "small_b")):
-        final = read_config(recipe)
+        final = KINDS["detector"].read_config(recipe)
         plain = replace(
             final,
             model=DetectorConfig.small(track),  # type: ignore[arg-type]

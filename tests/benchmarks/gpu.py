@@ -42,6 +42,7 @@ from sai_core.detector.spectrum import SoundContext
 from sai_core.files import atomic_write
 from sai_core.inference.networks import BaselineNetwork, NetworkOptions, OwnNetwork, run_in_batches
 from sai_core.installation import asset
+from sai_core.runs.kinds import KINDS
 
 RECIPES: Final[Path] = Path(sai_core.training.__file__).parent / "recipes"
 SAME_IOU: Final[float] = 0.8
@@ -292,11 +293,10 @@ def training(recipe: str) -> Callable[[Setting], dict[str, Any]]:
 
     def row(setting: Setting) -> dict[str, Any]:
         from sai_core.training.augment import make_batch
-        from sai_core.training.config import read_config
         from sai_core.training.optimiser import Strategy, clip_gradients
         from tests.training.material import frame_set
 
-        config = read_config(recipe)
+        config = KINDS["detector"].read_config(recipe)
         size = 2 if setting.small else config.batch
         frames = frame_set(
             [(k % 13, 20.0 * k % 360, 60.0 + k) for k in range(max(40, size))],

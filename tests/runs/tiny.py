@@ -68,7 +68,7 @@ class TinyRun:
     ) -> str:
         """Train here and now."""
         trainer = KINDS[self.kind].trainer()
-        config = None if resume else trainer.read_config(self.recipe, [*self.overrides, *changes])
+        config = None if resume else KINDS[self.kind].read_config(self.recipe, [*self.overrides, *changes])
         inputs = RunInputs(data_roots=tuple(map(Path, self.data)), device="cpu", options=self.options)
         return trainer.train_run(
             config, run, RunInputs(device="cpu") if resume else inputs, resume=resume, progress=progress, say=say

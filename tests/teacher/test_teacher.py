@@ -19,6 +19,7 @@ from sai_core.cli import main
 from sai_core.dataset import open_data_root
 from sai_core.errors import InputError
 from sai_core.geometry import UPLAM_CAPSULES, directions_to_vectors, great_circle_deg, vectors_to_directions
+from sai_core.runs.kinds import KINDS
 from sai_core.simulation.dataset import SimulationOptions, make_recording
 from sai_core.teacher import SHIPPED_TEACHER
 from sai_core.teacher.decode import decode, encode, seld_scores
@@ -242,7 +243,7 @@ TINY = ["model.audio='mic'", "epochs=3", "batch=4", "segment_frames=10", "model.
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(root: Path, tmp_path: Path) -> None:
-    config = training.read_config(training.DEFAULT_CONFIG, TINY)
+    config = KINDS["teacher"].read_config("", TINY)
     arguments = {"roots": [open_data_root(root)], "train_split": "dev-train-x", "validation_split": "dev-val-x"}
     training.train(config, tmp_path / "whole", **arguments)  # type: ignore[arg-type]
     cut = tmp_path / "cut"
@@ -289,7 +290,7 @@ def test_trained_weights_write_csvs(root: Path, tmp_path: Path, capsys: pytest.C
 def test_settings_that_cannot_work_are_refused() -> None:
     for text, message in (("epochs=0", "epochs"), ("model.audio='x'", "mic or foa"), ("nonsense", "key=value")):
         with pytest.raises(InputError, match=message):
-            training.read_config(training.DEFAULT_CONFIG, [text])
+            KINDS["teacher"].read_config("", [text])
 
 
 def test_the_teacher_that_ships_hears_a_new_room(tmp_path: Path) -> None:

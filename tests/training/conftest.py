@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sai_core.training.config import TrainingConfig, read_config
+from sai_core.runs.kinds import KINDS
+from sai_core.training.config import TrainingConfig
 from tests.training.material import TINY, Configure, write_root, write_weights
 
 
@@ -25,6 +26,6 @@ def tiny(tiny_weights: Path) -> Configure:
     """Configurations of runs that take seconds."""
 
     def make(*overrides: str, recipe: str = "small_a") -> TrainingConfig:
-        return read_config(recipe, [*TINY, f"data.weights='{tiny_weights}'", *overrides])
+        return KINDS["detector"].read_config(recipe, [*TINY, f"data.weights='{tiny_weights}'", *overrides])
 
     return make

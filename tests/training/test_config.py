@@ -12,22 +12,22 @@ from sai_core.runs.kinds import KINDS
 from sai_core.training.config import (
     LOSS_TERMS,
     TrainingConfig,
-    config_from,
-    read_config,
 )
+
+DETECTOR = KINDS["detector"]
 
 
 @pytest.mark.parametrize("name", ["fao", "small_a", "small_b", "track_a", "track_b"])
 def test_every_recipe_can_be_read_and_survives_the_run_folder(name: str) -> None:
-    config = read_config(name)
+    config = DETECTOR.read_config(name)
     assert config.name == name
-    assert config_from(config.as_dict()) == config
+    assert DETECTOR.config_from(config.as_dict()) == config
 
 
 def test_the_recipes_are_what_the_report_asks() -> None:
-    assert list(KINDS["detector"].recipes) == ["fao", "small_a", "small_b", "track_a", "track_b"]
+    assert list(DETECTOR.recipes) == ["fao", "small_a", "small_b", "track_a", "track_b"]
     for name in ("track_a", "track_b", "fao"):
-        config = read_config(name)
+        config = DETECTOR.read_config(name)
         o, a, d = config.optimiser, config.augment, config.data
         assert (o.clip, o.plateau_factor, o.plateau_smooth, o.final_share) == (2.0, 0.5, 5, 0.0)
         assert d.rare_share == 0.5
@@ -40,7 +40,11 @@ def test_the_recipes_are_what_the_report_asks() -> None:
         assert set(o.unfreeze.values()) == {2, 10}
         assert all(o.scales[g] < 1 for g in ("fpn", "layer3", "layer4"))
         assert all(o.scales.get(g, 1.0) == 1.0 for g in ("stem", "heads"))
-    fao, track_a, track_b = read_config("fao"), read_config("track_a"), read_config("track_b")
+    fao, track_a, track_b = (
+        DETECTOR.read_config("fao"),
+        DETECTOR.read_config("track_a"),
+        DETECTOR.read_config("track_b"),
+    )
     assert fao.loss["frame_class"] == 0.0  # auxiliary classification loss off
     assert not fao.model.aux_classifier
     assert fao.augment.masked_bands < track_a.augment.masked_bands == 2  # light augmentation
@@ -53,14 +57,14 @@ def test_the_recipes_are_what_the_report_asks() -> None:
 
 def test_small_recipes_are_small() -> None:
     for name in ("small_a", "small_b"):
-        n = sum(p.numel() for p in SaiDetector(read_config(name).model).parameters())
+        n = sum(p.numel() for p in SaiDetector(DETECTOR.read_config(name).model).parameters())
         assert 2 * n < 35e6  # bytes in float16
 
 
 def test_overrides(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text('name = "own"\n[model]\ntrack = "A"\n')
-    config = read_config(
+    config = DETECTOR.read_config(
         path,
         [
             "epochs=3",
@@ -80,7 +84,7 @@ def test_overrides(tmp_path: Path) -> None:
     assert config.optimiser.unfreeze == {"fpn": 1}
     assert config.loss == {**dict.fromkeys(LOSS_TERMS, 1.0), "distance": 0.5}
     assert config.augment.shift is False
-    assert KINDS["detector"].recipe(str(path)) == path
+    assert DETECTOR.recipe(str(path)) == path
 
 
 @pytest.mark.parametrize(
@@ -108,21 +112,21 @@ def test_overrides(tmp_path: Path) -> None:
 )
 def test_mistakes_are_one_sentence(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        read_config("small_a", [override])
+        DETECTOR.read_config("small_a", [override])
     assert "\n" not in str(caught.value)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="recipes are fao, small_a"):
-        read_config("large_c")
+        DETECTOR.read_config("large_c")
     path = tmp_path / "bad.toml"
     path.write_text("epochs = = 3")
     with pytest.raises(InputError, match="not a TOML"):
-        read_config(path)
+        DETECTOR.read_config(path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not a TOML"):
-        read_config(path)
+        DETECTOR.read_config(path)
 
 
 def test_the_defaults_are_consistent() -> None:
-    assert config_from(TrainingConfig().as_dict()) == TrainingConfig()
+    assert DETECTOR.config_from(TrainingConfig().as_dict()) == TrainingConfig()

@@ -23,8 +23,8 @@ from sai_core.detector.models import SaiDetector, load_detector, mean_of, save_d
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.inference.networks import describe_checkpoint
 from sai_core.runs import checkpoint
+from sai_core.runs.kinds import KINDS
 from sai_core.training import loop
-from sai_core.training.config import read_config
 from sai_core.training.loop import train
 from sai_core.workspace import SetFacts, workspace
 from tests.training.material import TINY, Configure, write_root
@@ -54,7 +54,7 @@ def _same_state(one: Path, two: Path) -> None:
 def whole(tiny_root: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs that nothing disturbed."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    config = read_config("small_a", [*TINY, f"data.weights='{tiny_weights}'", "epochs=2"])
+    config = KINDS["detector"].read_config("small_a", [*TINY, f"data.weights='{tiny_weights}'", "epochs=2"])
     assert train(config, run, data_roots=[tiny_root], device="cpu") == run / "best.safetensors"
     return run
 
@@ -410,7 +410,9 @@ def test_mistakes_are_told_before_a_folder_is_made(
     with pytest.raises(InputError, match="is not a device"):
         train(tiny(), run, data_roots=[tiny_root], device="abacus")
     with pytest.raises(InputError, match="starts from given weights"):
-        train(read_config("track_b", ["start.backbone=''"]), run, data_roots=[tiny_root], device="cpu")
+        train(
+            KINDS["detector"].read_config("track_b", ["start.backbone=''"]), run, data_roots=[tiny_root], device="cpu"
+        )
     if not torch.cuda.is_available():
         with pytest.raises(EnvironmentProblem, match="no GPU"):
             train(tiny(), run, data_roots=[tiny_root], device="cuda")

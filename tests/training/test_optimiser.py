@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector
-from sai_core.training.config import GROUPS, OptimiserSettings, read_config
+from sai_core.runs.kinds import KINDS
+from sai_core.training.config import GROUPS, OptimiserSettings
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients, group_of
 
 
@@ -32,7 +33,7 @@ def test_every_parameter_is_in_exactly_one_group(track: str) -> None:
 
 
 def test_heads_and_stem_have_the_base_rate_and_the_rest_less() -> None:
-    settings = read_config("track_a").optimiser
+    settings = KINDS["detector"].read_config("track_a").optimiser
     strategy = Strategy(_model(), settings, pretrained=True)
     rates = strategy.set_rates(10_000, 100_000)
     assert rates["heads"] == rates["stem"] == settings.rate
@@ -43,7 +44,7 @@ def test_heads_and_stem_have_the_base_rate_and_the_rest_less() -> None:
 
 def test_layers_begin_to_learn_at_epochs_2_and_10() -> None:
     model = _model()
-    strategy = Strategy(model, read_config("track_a").optimiser, pretrained=False)
+    strategy = Strategy(model, KINDS["detector"].read_config("track_a").optimiser, pretrained=False)
     frozen = {epoch: set(strategy.freeze(epoch)) for epoch in (0, 1, 2, 9, 10, 30)}
     deep = {"layer1", "layer2"}
     assert frozen[0] == frozen[1] == {*deep, "layer3", "layer4", "fpn"}

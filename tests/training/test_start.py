@@ -10,7 +10,7 @@ import torch
 from sai_core.checkpoints import read_state_dict
 from sai_core.detector import pretrained
 from sai_core.detector.models import SaiDetector
-from sai_core.training.config import read_config
+from sai_core.runs.kinds import KINDS
 from sai_core.training.loop import resolve_start, train
 from tests.training.material import Configure
 
@@ -38,7 +38,7 @@ def test_detection_weights_come_before_classification(cache: Path) -> None:
 
 @pytest.mark.parametrize("recipe", ["track_a", "fao", "track_b"])
 def test_absent_weights_are_said_and_nothing_is_frozen(cache: Path, recipe: str) -> None:
-    config, decided = resolve_start(read_config(recipe))
+    config, decided = resolve_start(KINDS["detector"].read_config(recipe))
     assert len(decided) == 1
     assert str(cache) in decided[0]
     assert "random weights" in decided[0]
@@ -48,15 +48,15 @@ def test_absent_weights_are_said_and_nothing_is_frozen(cache: Path, recipe: str)
 def test_the_rpn_learns_where_only_a_backbone_is_given(cache: Path) -> None:
     file = cache / pretrained.known_files("resnet50")[1]
     file.touch()
-    config, decided = resolve_start(read_config("track_b"))
+    config, decided = resolve_start(KINDS["detector"].read_config("track_b"))
     assert config.start.backbone == str(file)
     assert config.model.frozen_norm
     assert config.optimiser.frozen == ("stem", "layer1", "layer2", "layer3")
     assert len(decided) == 2
     assert "RPN learns" in decided[1]
-    whole = read_config("track_b", [f"start.detector='{file}'"])
+    whole = KINDS["detector"].read_config("track_b", [f"start.detector='{file}'"])
     assert resolve_start(whole)[0].optimiser.frozen == whole.optimiser.frozen
-    plain = read_config("small_a")
+    plain = KINDS["detector"].read_config("small_a")
     assert resolve_start(plain) == (plain, [])
 
 

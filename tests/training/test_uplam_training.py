@@ -22,6 +22,7 @@ from sai_core.geometry import (
     great_circle_deg,
     vectors_to_directions,
 )
+from sai_core.runs import kinds
 from sai_core.training.uplam import loop
 from sai_core.training.uplam.blocks import cached_block, make_block
 from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
@@ -289,7 +290,7 @@ def small_config(**changes):
         ],
     }
     raw.update(changes)
-    return loop.config_from(raw)
+    return kinds.KINDS["uplam"].config_from(raw)
 
 
 def test_twenty_steps_lower_the_loss_and_resuming_changes_nothing(tmp_path):
@@ -390,17 +391,17 @@ def test_a_loss_that_is_not_finite_ends_in_one_sentence(tmp_path):
 )
 def test_settings_that_make_no_sense(override, message):
     with pytest.raises(InputError, match=message):
-        loop.read_config(loop.DEFAULT_CONFIG, [override])
+        kinds.KINDS["uplam"].read_config("", [override])
 
 
 def test_overrides_reach_stages_and_tables():
-    config = loop.read_config(
-        loop.DEFAULT_CONFIG, ["stages.1.steps=7", "data.scenes.n_clips=3", "seed=9", "data.scenes.rt60_s=[0.2, 0.3]"]
+    config = kinds.KINDS["uplam"].read_config(
+        "", ["stages.1.steps=7", "data.scenes.n_clips=3", "seed=9", "data.scenes.rt60_s=[0.2, 0.3]"]
     )
     assert (config.stages[1].steps, config.data.scenes.n_clips, config.seed) == (7, 3, 9)
     assert config.data.scenes.rt60_s == (0.2, 0.3)
     with pytest.raises(InputError, match="no such file, and no recipe either"):
-        loop.read_config(loop.DEFAULT_CONFIG.with_name("none.toml"))
+        kinds.KINDS["uplam"].read_config("none.toml")
 
 
 # --------------------------------------------------------------------------------------------------------- evaluation

@@ -18,8 +18,9 @@ from sai_core.geometry import ERP_WIDTH
 from sai_core.inference.engine import InputOptions, predict_recording
 from sai_core.inference.networks import open_network
 from sai_core.postprocess import PipelineSettings, Prepared, candidates
+from sai_core.runs.kinds import KINDS
 from sai_core.training import validation
-from sai_core.training.config import TrainingConfig, read_config
+from sai_core.training.config import TrainingConfig
 from sai_core.training.data import FrameSet, map_maker, prepare
 from sai_core.training.validation import (
     detections_of,
@@ -37,7 +38,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module", params=["small_a", "small_b"])
 def ready(request: pytest.FixtureRequest, tiny_root: Path, tiny_weights: Path) -> tuple[TrainingConfig, FrameSet]:
-    config = read_config(request.param, [*TINY, f"data.weights='{tiny_weights}'"])
+    config = KINDS["detector"].read_config(request.param, [*TINY, f"data.weights='{tiny_weights}'"])
     frames = prepare(
         open_data_root(tiny_root).recordings[:1],
         settings=config.data,

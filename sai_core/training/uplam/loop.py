@@ -18,26 +18,25 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from torch import nn
 
 from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
-from sai_core.errors import InputError, SaiError
+from sai_core.errors import SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import load_state, parts_of, save_state
+from sai_core.runs.checkpoint import parts_of, save_state, take_up
 from sai_core.runs.folder import RunFolder
-from sai_core.runs.kinds import RunInputs, kind_of, split_config
+from sai_core.runs.kinds import RunInputs
 from sai_core.runs.lifecycle import Life, life
-from sai_core.settings import build, read_toml
 from sai_core.threads import use_torch_threads
 from sai_core.training.averaging import AveragedWeights
+from sai_core.training.epochs import held_run
 from sai_core.training.uplam.blocks import Block, cached_block
 from sai_core.training.uplam.coarse import CoarseUpLAM, lift, refine, resolvent
 from sai_core.training.uplam.config import LossConfig, StageConfig, TrainingConfig
@@ -45,7 +44,6 @@ from sai_core.training.uplam.optimiser import Optimiser
 from sai_core.training.uplam.symmetry import symmetries, turned
 from sai_core.training.uplam.targets import TargetMaker, Targets
 
-DEFAULT_CONFIG: Final[Path] = Path(__file__).with_name("uplam.toml")
 WEIGHTS_FILE: Final[str] = "uplam.safetensors"
 """Name of the result in a run folder."""
 
@@ -55,24 +53,6 @@ _VALIDATION_BLOCK: Final[int] = 1_000_000
 _WARM_UP: Final[int] = 50
 _FLAT_SHARE: Final[float] = 0.3
 """Share of a stage's steps at the full rate; then the rate falls linearly."""
-
-
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
-    """Read a TOML file and apply ``key.sub=value`` overrides (values as in TOML; stages by number, from 0).
-
-    Raises
-    ------
-    InputError
-        No such file, not TOML, unknown or misshaped settings.
-    """
-    file = kind_of("uplam").recipe(str(path))
-    return config_from(read_toml(file, overrides), str(file))
-
-
-def config_from(raw: Mapping[str, Any], source: str = "configuration") -> TrainingConfig:
-    """Make the typed configuration from plain dictionaries; unknown names are errors."""
-    config: TrainingConfig = build(TrainingConfig, raw, source)
-    return config
 
 
 def train(
@@ -114,24 +94,11 @@ def train(
         The loss is not finite; the last checkpoint stays.
     """
     folder = RunFolder(run, columns=COLUMNS)
-    if resume:
-        folder.config()
-    else:
-        folder.refuse_old()
-    with folder.held():
-        if resume:
-            source = str(folder.path / "config.json")
-            config = config_from(split_config(folder.config(), source)[0], source)
-        if config is None:
-            raise InputError("a new run needs a configuration.")
+    with held_run("uplam", folder, config, RunInputs(), resume=resume, faults=faults) as (config, _):
         use_torch_threads(max(1, config.threads))
-        if not resume:
-            folder.begin({"kind": "uplam", **asdict(config)})
         with life(folder, progress, epochs=len(config.stages), message="preparing the frames") as lived:
             trainer = _Trainer(config, folder, lived)
-            note = load_state(folder, trainer.take) if resume and folder.last.exists() else folder.restore(b"")
-            if note:
-                say(note)
+            take_up(folder, trainer.take, resume=resume, say=say)
             trainer.run_all(stop_after)
     return folder.last if lived.stopped else folder.path / WEIGHTS_FILE
 
