@@ -505,7 +505,7 @@ def _start(folder: Path, kind: TrainingKind) -> None:
         launch.launch(spec, folder, name, cloned_from=str(state.get(keys.TRAIN_CLONED, "")))
     except SaiError as error:
         # everything that is wrong at once, not one thing after another
-        found = [error, *(launch.faults(spec) if spec is not None else [])]
+        found = [error, *(launch.faults(spec, folder / (name or ".")) if spec is not None else [])]
         state[keys.TRAIN_SAID] = (
             "faults",
             list(dict.fromkeys((str(getattr(e, "field", "")), str(e)) for e in found)),

@@ -114,7 +114,8 @@ def _check(args: argparse.Namespace) -> int:
     spec = _spec(args, kind)
     progress: Progress = no_progress if args.quiet else TerminalProgress(f"check {kind.name}")
     folder = args.run_folder.absolute().parent
-    found = look_ahead(spec, (folder, folder.parent, default_runs_folder()), progress=progress)
+    folders = (folder, folder.parent, default_runs_folder())
+    found = look_ahead(spec, folders, run=args.run_folder, progress=progress)
     if args.json:
         print(json.dumps(found.as_dict()))
         return 2 if found.faults else 0
@@ -147,7 +148,7 @@ def _check_beforehand(args: argparse.Namespace, kind: TrainingKind) -> None:
     """Tell everything at once that would make a new run fail, before anything is decoded or written."""
     from sai_core.runs.launch import faults
 
-    if found := faults(_spec(args, kind)):
+    if found := faults(_spec(args, kind), args.run_folder):
         fields = [getattr(error, "field", "") for error in found]
         pairs = zip(fields, found, strict=True)
         sentences = [f"{field}: {error}" if field.startswith("--") else str(error) for field, error in pairs]
@@ -156,6 +157,8 @@ def _check_beforehand(args: argparse.Namespace, kind: TrainingKind) -> None:
 
 
 def _run_kind(args: argparse.Namespace) -> int:
+    from sai_core.runs.launch import check_room_to_go_on
+
     kind = KINDS[args.network]
     epochs = getattr(args, "epochs", None)
     given = {option: getattr(args, option.name.removeprefix("--")) for option in kind.options}
@@ -166,7 +169,9 @@ def _run_kind(args: argparse.Namespace) -> int:
         raise InputError(f"--resume goes on with the run's own settings; leave {', '.join(words)} and --set out.")
     options = {option.name: value for option, value in given.items() if value is not None}
     trainer, config = kind.trainer(), None
-    if not args.resume:
+    if args.resume:
+        check_room_to_go_on(args.run_folder)
+    else:
         _check_beforehand(args, kind)
         short = kind.short_forms(epochs=epochs, options=options)
         config = kind.read_config(args.config or "", [*args.overrides, *short.values()])

@@ -8,15 +8,38 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
 from sai_core.runs.folder import RunFolder
 
 _HISTORY: Final[str] = "metrics"
+
+
+_ROUND_IT_BYTES: Final[int] = 1 << 20
+"""Names, settings and figures: everything in a run folder that is small."""
+
+
+def room_of(make: Callable[[], nn.Module], *, averaged: bool = False) -> int:
+    """Bytes of a run's checkpoint and of its best weights, each with the one that takes its place.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the network; it is made without memory for its weights, and takes some milliseconds.
+    averaged : bool
+        Whether the checkpoint holds averaged weights, too; the two moments of the optimiser are in it always.
+    """
+    with torch.device("meta"):
+        network = make()
+    learned = sum(parameter.nbytes for parameter in network.parameters())
+    weights = sum(value.nbytes for value in network.state_dict().values())
+    checkpoint = weights + (3 if averaged else 2) * learned
+    return 2 * (checkpoint + weights) + _ROUND_IT_BYTES
 
 
 def save_state(folder: RunFolder, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:

@@ -45,6 +45,7 @@ from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 
 LOCK_NAME: Final[str] = ".lock"
+CHECKPOINTS: Final[tuple[str, str]] = ("last.safetensors", "best.safetensors")
 _STATUS_SECONDS: Final[float] = 2.0
 _LAUNCHER_S: Final[float] = 5.0
 """The launcher holds the lock until it has noted the process that it started."""
@@ -126,12 +127,12 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """Checkpoint to go on from."""
-        return self.path / "last.safetensors"
+        return self.path / CHECKPOINTS[0]
 
     @property
     def best(self) -> Path:
         """Weights of the best epoch."""
-        return self.path / "best.safetensors"
+        return self.path / CHECKPOINTS[1]
 
     def refuse_old(self) -> None:
         """Raise :class:`InputError` where there is a run in the folder already."""

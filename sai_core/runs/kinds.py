@@ -137,6 +137,9 @@ class Trainer(Protocol):
     def faults(self, config: Any, inputs: RunInputs) -> list[SaiError]:
         """Everything that would make a new run fail at its start, as far as it can be known before."""
 
+    def room(self, config: Any, inputs: RunInputs) -> int:
+        """Bytes of the disk that a new run needs at most: checkpoints, weights, and what it keeps of its data."""
+
     def train_run(
         self,
         config: Any | None,

@@ -27,10 +27,10 @@ import psutil
 from sai_core import permissions
 from sai_core.dataset.outputs import check_output
 from sai_core.errors import EnvironmentProblem, InputError, SaiError
-from sai_core.files import atomic_write, confine, user_path
+from sai_core.files import atomic_write, check_space, confine, user_path
 from sai_core.runs import executors, watch
 from sai_core.runs.executors import Executor, Local, Slurm
-from sai_core.runs.folder import LOCK_NAME, RunFolder, run_lock
+from sai_core.runs.folder import CHECKPOINTS, LOCK_NAME, RunFolder, run_lock
 from sai_core.runs.kinds import FieldError, RunInputs, TrainingKind, at_field, collect, kind_of
 from sai_core.runs.notes import NOTES_NAME
 from sai_core.settings import parse_toml
@@ -223,7 +223,7 @@ def recipe_text(kind: str, path: str | os.PathLike[str]) -> str:
     return watch.read_text(file, max_bytes=1 << 20)
 
 
-def check(spec: LaunchSpec) -> None:
+def check(spec: LaunchSpec, run: Path | None = None) -> None:
     """Raise the first of :func:`faults`.
 
     Raises
@@ -233,12 +233,18 @@ def check(spec: LaunchSpec) -> None:
     InputError, EnvironmentProblem
         No single field is.
     """
-    for error in faults(spec):
+    for error in faults(spec, run):
         raise error
 
 
-def faults(spec: LaunchSpec) -> list[SaiError]:
+def faults(spec: LaunchSpec, run: Path | None = None) -> list[SaiError]:
     """Everything that would make the run fail at its start; the trainer, and with it torch, is imported for this.
+
+    Parameters
+    ----------
+    spec : LaunchSpec
+    run : Path, optional
+        Where it will be: whether its checkpoints have room there.
 
     Returns
     -------
@@ -266,8 +272,23 @@ def faults(spec: LaunchSpec) -> list[SaiError]:
     found += wrong
     if not wrong:
         known = {getattr(error, "field", None) for error in found}
-        found += [e for e in trainer.faults(*resolved(spec)) if getattr(e, "field", "") not in known]
+        config, inputs = resolved(spec)
+        found += [e for e in trainer.faults(config, inputs) if getattr(e, "field", "") not in known]
+        if run is not None and not found:  # what it needs may depend on its data
+            found += collect(lambda: check_space(run, trainer.room(config, inputs), "the run with its checkpoints"))
     return found
+
+
+def check_room_to_go_on(run: Path) -> None:
+    """Make sure that the next checkpoint of a run has room beside the last, whose place it takes when it is whole.
+
+    Raises
+    ------
+    EnvironmentProblem
+        It has none.
+    """
+    sizes = [path.stat().st_size for path in map(Path(run).joinpath, CHECKPOINTS) if path.is_file()]
+    check_space(run, sum(sizes), "the run's next checkpoint")
 
 
 def resolved(spec: LaunchSpec) -> tuple[Any, RunInputs]:
@@ -422,7 +443,7 @@ def _launch(spec: LaunchSpec, folder: Path, name: str, *, cloned_from: str, argu
     spec = _checked(spec)
     if arguments is None:
         _check_named(spec)
-        check(spec)
+        check(spec, run)
     if run.parent != folder.resolve() and watch.is_run(run.parent):
         raise FieldError("name", f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")
     with RunFolder(run).held():
@@ -477,6 +498,7 @@ def _resume(run: Path, executor: Executor | None, arguments: Arguments | None) -
             raise InputError(f"{run.name}: this run is {now.state} already.")
         if now.state == "finished":
             raise InputError(f"{run.name}: this run has finished; clone it to train again.")
+        check_room_to_go_on(run)
         launched = watch.read_json(run / watch.LAUNCH_NAME)
         spec = spec_of(run) if launched else LaunchSpec(kind=now.kind, device="auto")
         if executor is not None:

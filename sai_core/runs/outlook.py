@@ -55,7 +55,9 @@ class Outlook:
         }
 
 
-def look_ahead(spec: LaunchSpec, folders: Iterable[Path], *, progress: Progress = no_progress) -> Outlook:
+def look_ahead(
+    spec: LaunchSpec, folders: Iterable[Path], *, run: Path | None = None, progress: Progress = no_progress
+) -> Outlook:
     """Check a run and estimate its time; imports the trainer (and torch), and may make some steps.
 
     Parameters
@@ -63,9 +65,11 @@ def look_ahead(spec: LaunchSpec, folders: Iterable[Path], *, progress: Progress 
     spec : LaunchSpec
     folders : iterable of Path
         Runs folders with earlier runs; an estimate that rests on one of them costs nothing.
+    run : Path, optional
+        Where it would be; nothing is written there.
     progress : Progress
     """
-    found = launch.faults(spec)
+    found = launch.faults(spec, run)
     if found:
         return Outlook(tuple((str(getattr(error, "field", "")), str(error)) for error in found))
     kind = kind_of(spec.kind)

@@ -41,15 +41,16 @@ from torch import Tensor
 from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import choose_device
 from sai_core.dataset import Recording, open_data_root
+from sai_core.dataset.sound_file import look_at_sound
 from sai_core.detector.field import LEAST_INTENSITY, N_MATRICES, FieldNetwork, matrices_of, save_field
 from sai_core.detector.losses import roi_overlap_loss
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write, content_hash
-from sai_core.geometry import N_LATTICE, UPLAM_CAPSULES, em32_positions_m, fibonacci_lattice_deg
+from sai_core.geometry import FRAME_RATE_HZ, N_LATTICE, UPLAM_CAPSULES, em32_positions_m, fibonacci_lattice_deg
 from sai_core.labelling.differentiable import region_images
 from sai_core.labelling.intensity import intensity_maps
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import take_up
+from sai_core.runs.checkpoint import room_of, take_up
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
@@ -154,6 +155,18 @@ def faults(settings: FieldTraining, inputs: RunInputs) -> list[SaiError]:
             choose_device(inputs.device)
 
     return collect(lambda: _recordings(settings, inputs), device)
+
+
+def room(settings: FieldTraining, inputs: RunInputs) -> int:
+    """As :class:`sai_core.runs.kinds.Trainer` has it; scenes are kept in the run folder."""
+    seconds = settings.scenes * settings.seconds
+    for recording in _recordings(settings, inputs):
+        assert recording.eigen_path is not None
+        facts = look_at_sound(recording.eigen_path)
+        seconds += facts.n_samples / facts.sample_rate_hz
+    a_frame = 4 * N_MATRICES * 16 + 2 * N_LATTICE
+    kept = seconds * FRAME_RATE_HZ * settings.turns * a_frame
+    return room_of(lambda: FieldNetwork(settings.model)) + int(kept)
 
 
 def _recordings(settings: FieldTraining, inputs: RunInputs) -> list[Recording]:

@@ -21,9 +21,11 @@ from torch import Tensor
 from sai_core.checkpoints import load_into
 from sai_core.errors import InputError, SaiError
 from sai_core.files import user_path
+from sai_core.geometry import SAMPLE_RATE_HZ
 from sai_core.listener.network import ListenerNet, load_listener, save_listener
+from sai_core.listener.spectrum import HOP, N_BANDS
 from sai_core.progress import Progress
-from sai_core.runs.checkpoint import take_up
+from sai_core.runs.checkpoint import room_of, take_up
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
@@ -44,6 +46,15 @@ COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", 
 def faults(settings: ListenerSettings, inputs: RunInputs) -> list[SaiError]:
     """What would make a new run fail at its start: a folder without sounds, weights that are no listener's."""
     return collect(partial(_check_sounds, inputs), partial(_check_start, settings))
+
+
+def room(settings: ListenerSettings, inputs: RunInputs) -> int:
+    """As :class:`sai_core.runs.kinds.Trainer` has it; sounds are kept in the run folder."""
+    folder = _folder(inputs)
+    recorded = 0 if folder is None else settings.takes * sum(map(len, open_recorded(folder).files))
+    # a scene's events one by one, each alone: three at a time at most, as a rule
+    seconds = (N_CLASSES * settings.synthesised + recorded) * settings.clip_s + 3 * settings.scenes * settings.scene_s
+    return room_of(lambda: ListenerNet(settings.width)) + int(seconds * SAMPLE_RATE_HZ / HOP * N_BANDS * 2)
 
 
 def _check_sounds(inputs: RunInputs) -> None:

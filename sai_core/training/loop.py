@@ -29,7 +29,7 @@ from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, wei
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import parts_of, save_state, take_up
+from sai_core.runs.checkpoint import parts_of, room_of, save_state, take_up
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import LABELS_OPTION, FieldError, RunInputs, at_field, collect, kind_of, split_config
 from sai_core.runs.lifecycle import Life, life
@@ -159,6 +159,11 @@ def faults(config: TrainingConfig, inputs: RunInputs) -> list[SaiError]:
         lambda: _check_device(inputs),
         lambda: _check_data(config, inputs),
     )
+
+
+def room(config: TrainingConfig, inputs: RunInputs) -> int:
+    """As :class:`sai_core.runs.kinds.Trainer` has it; what is decoded goes into the cache."""
+    return room_of(lambda: SaiDetector(config.model), averaged=config.optimiser.average > 0)
 
 
 def _check_norm(config: TrainingConfig) -> None:

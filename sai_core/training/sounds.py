@@ -44,8 +44,9 @@ from sai_core.detector.models import HIDDEN, SaiDetector
 from sai_core.detector.spectrum import RoiSpectrum, context_window, lattice_pixels
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
-from sai_core.geometry import UPLAM_CAPSULES, great_circle_deg
+from sai_core.geometry import FRAME_RATE_HZ, UPLAM_CAPSULES, great_circle_deg
 from sai_core.progress import Progress, no_progress
+from sai_core.runs.checkpoint import room_of
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
@@ -348,6 +349,14 @@ def learn(
 def faults(settings: SoundSettings, inputs: RunInputs) -> list[SaiError]:
     """What would make a new run fail at its start: no scenes nor recordings, or none that can be learned from."""
     return collect(lambda: _check_data(settings, inputs))
+
+
+def room(settings: SoundSettings, inputs: RunInputs) -> int:
+    """As :class:`sai_core.runs.kinds.Trainer` has it; scenes are kept in the run folder."""
+    frames = settings.scenes * settings.seconds * FRAME_RATE_HZ / settings.frame_step
+    # two sources at a time, as a rule, and a direction where nothing is; two spectrograms of nine bands
+    kept = frames * 3 * 2 * (2 * settings.context_frames + 1) * 9 * 4
+    return room_of(SoundClassifier) + int(kept)
 
 
 def _check_data(settings: SoundSettings, inputs: RunInputs) -> None:

@@ -24,7 +24,7 @@ from sai_core.dataset import DataRoot, Recording, open_data_root
 from sai_core.errors import InputError, SaiError
 from sai_core.geometry import directions_to_vectors, vectors_to_directions
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import take_up
+from sai_core.runs.checkpoint import room_of, take_up
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
@@ -268,6 +268,11 @@ def faults(config: TeacherTraining, inputs: RunInputs) -> list[SaiError]:
     except FieldError as error:
         return [error, *collect(lambda: _check_device(inputs))]
     return _faults(config, inputs, roots)
+
+
+def room(config: TeacherTraining, inputs: RunInputs) -> int:
+    """As :class:`sai_core.runs.kinds.Trainer` has it."""
+    return room_of(lambda: AvSeldNet(config.model))
 
 
 def _faults(config: TeacherTraining, inputs: RunInputs, roots: Sequence[DataRoot]) -> list[SaiError]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from sai_core.cli import build_parser, main
 from sai_core.dataset import demo_root
-from sai_core.errors import CancelledError, InputError
+from sai_core.errors import CancelledError, EnvironmentProblem, InputError
 from sai_core.runs import launch, proposal, watch
 from sai_core.runs.folder import run_lock
 from sai_core.runs.kinds import KINDS, FieldError
@@ -90,6 +91,36 @@ def test_a_run_is_stopped_resumed_and_cancelled_to_the_same_states(
     assert (finished.state, finished.step, finished.steps) == ("finished", STEPS[kind], STEPS[kind])
     with pytest.raises(InputError, match="there is a run in this folder already"):
         tiny[kind].train(run)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_full_disk_is_told_before_a_run_begins_and_before_it_goes_on(
+    kind: str, tiny: dict[str, TinyRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    run, spec = tmp_path / "run", tiny[kind].spec()
+    needed = KINDS[kind].trainer().room(*launch.resolved(spec))
+    arguments = launch.train_arguments(spec, run)[2:]
+    free = needed - 1
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    sentence = f"{run}: the run with its checkpoints will take about "
+    assert main([*arguments, "--quiet"]) == 1
+    assert main([*arguments, "--check", "--quiet"]) == 2
+    assert [line.startswith(f"error: {sentence}") for line in capsys.readouterr().err.splitlines()] == [True, True]
+    with pytest.raises(EnvironmentProblem, match="will take about"):
+        launch.launch(spec, tmp_path, "run")
+    assert not run.exists()
+    free = needed
+    assert not launch.faults(spec, run)
+
+    if kind in ("uplam", "sounds"):  # the largest part of their tiny runs is not of the last stage, or no checkpoint
+        return
+    tiny[kind].train(run)
+    files = [path.stat().st_size for path in (run / "last.safetensors", run / "best.safetensors")]
+    kept = sum(path.stat().st_size for path in run.rglob("*.npz"))
+    assert sum(files) + kept < needed < 3 * (sum(files) + kept) + 2**21
+    free = sum(files) - 1
+    assert main(["train", kind, f"--run={run}", "--resume", "--quiet"]) == 1
+    assert f"{run}: the run's next checkpoint will take about" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -30,7 +30,7 @@ from sai_core.acoustics.networks import UpLAM, UpLAMConfig, save_uplam
 from sai_core.errors import SaiError
 from sai_core.files import atomic_write
 from sai_core.progress import Progress, no_progress
-from sai_core.runs.checkpoint import parts_of, save_state, take_up
+from sai_core.runs.checkpoint import parts_of, room_of, save_state, take_up
 from sai_core.runs.folder import RunFolder
 from sai_core.runs.kinds import RunInputs
 from sai_core.runs.lifecycle import Life, life
@@ -108,6 +108,11 @@ def faults(config: TrainingConfig, inputs: RunInputs) -> list[SaiError]:
     return []
 
 
+def room(config: TrainingConfig, inputs: RunInputs) -> int:
+    """As :class:`sai_core.runs.kinds.Trainer` has it, of the last stage, which is the largest."""
+    return room_of(lambda: UpLAM(_uplam_config(config)), averaged=True)
+
+
 def train_run(
     config: TrainingConfig | None,
     run: Path,
@@ -161,6 +166,16 @@ def _cross_entropy(target: torch.Tensor, positive: torch.Tensor) -> torch.Tensor
     return (share * (positive.sum(dim=-1, keepdim=True).log() - positive.log())).sum(dim=-1).mean()
 
 
+def _uplam_config(config: TrainingConfig) -> UpLAMConfig:
+    return UpLAMConfig(
+        base_filter=config.model.base_filter,
+        features=config.model.features,
+        hermitian="mean",
+        positive=False,
+        note="UpLAM trained by this project on simulated rooms (see docs/uplam.md)",
+    )
+
+
 class _Trainer:
     def __init__(self, config: TrainingConfig, folder: RunFolder, lived: Life) -> None:
         self.config, self.folder, self.lived = config, folder, lived
@@ -175,20 +190,10 @@ class _Trainer:
         self._blocks: list[Block] = []
         self._validation: Block | None = None
         self.maker = TargetMaker(_feature_frequencies(), consensus_share=config.data.consensus_share)
-        self.model: nn.Module = CoarseUpLAM(self._uplam_config(), min(config.stages[0].cells, 4), self.maker.steering)
+        self.model: nn.Module = CoarseUpLAM(_uplam_config(config), min(config.stages[0].cells, 4), self.maker.steering)
         if config.stages[0].cells == 8:
             self.model = trainable(lift(self.model))
         self._begin()
-
-    def _uplam_config(self) -> UpLAMConfig:
-        model = self.config.model
-        return UpLAMConfig(
-            base_filter=model.base_filter,
-            features=model.features,
-            hermitian="mean",
-            positive=False,
-            note="UpLAM trained by this project on simulated rooms (see docs/uplam.md)",
-        )
 
     def _begin(self) -> None:
         """State of a stage at its first step."""
