@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sai_core import __version__, environment
+from sai_core.errors import InputError
 
 if TYPE_CHECKING:
     # at run time only where a data root is asked for: the doctor must work where OpenCV does not load
@@ -56,11 +59,14 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
     # what is kept is read by rooms that need both
     workspace, unusable = _workspace() if opencv is None and pyav is None else (None, [])
     problems += unusable
+    access, wrong_roles = _access()
+    problems += wrong_roles
     if (service := sys.modules.get("sai_core.cache")) is not None:
         # in the app: what this process found damaged and made anew
         problems += service.notices()
     return {
         "program": __version__,
+        "access": access,
         "python": {"version": platform.python_version(), "executable": sys.executable, "supported": python_ok},
         "packages": [dataclasses.asdict(p) for p in packages],
         "torch": {
@@ -80,6 +86,27 @@ def gather(root: DataRoot | None = None) -> dict[str, Any]:
         "problems": problems,
         "broken": bool(missing or torch.problem or opencv or pyav),
     }
+
+
+def _access() -> tuple[dict[str, Any] | None, list[str]]:
+    """File of roles and its audit log, where ``SAI_ROLES`` names one, and what is wrong with them."""
+    if not os.environ.get("SAI_ROLES", "").strip():
+        return None, []
+    try:
+        from sai_core.access import read_audit, read_roles, roles_path
+    except ImportError as error:
+        return None, [f"The file of roles was not checked, because a package does not load ({error})."]
+    try:
+        path = roles_path()
+        assert path is not None
+        roles = read_roles(path)
+        lines, n_broken = read_audit(Path(roles.audit)) if roles.audit and os.path.exists(roles.audit) else ([], 0)
+    except InputError as error:
+        return None, [str(error)]
+    damaged = f"{n_broken} line is" if n_broken == 1 else f"{n_broken} lines are"
+    problems = [f"{roles.audit}: {damaged} damaged, as after a power cut."] if n_broken else []
+    facts = {"roles": str(path), "people": len(roles.people), "default": roles.default, "audit": roles.audit}
+    return {**facts, "lines": len(lines), "last": lines[-1].time if lines else ""}, problems
 
 
 def _workspace() -> tuple[dict[str, Any] | None, list[str]]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sai_core import permissions
+from sai_core import doctor, permissions
 from sai_core.access import Access, Roles, SignedIn, add_line, person_key, read_audit, read_roles, roles_path
 from sai_core.dataset.browse import check_allowed
 from sai_core.errors import EnvironmentProblem, InputError
@@ -484,3 +484,26 @@ def test_roles_have_a_meaning_each() -> None:
     from sai_core.settings import describe
 
     assert all(len(setting.help) > 3 and setting.wanted != "another value" for setting in describe(Roles))
+
+
+def test_the_file_of_the_documentation_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "serving.md").read_text("utf-8")
+    text = page.partition("```toml\n# roles\n")[2].partition("```")[0]
+    assert text
+    file, audit = tmp_path / "roles.toml", tmp_path / "audit.jsonl"
+    file.write_text(text.replace("/data/STARSS23", str(tmp_path)).replace("/var/lib/sai/audit.jsonl", str(audit)))
+    access = Access(file)
+    assert access.person_of(SignedIn(email="ben@example.org")).role == "reviewer"
+    assert access.person_of(SignedIn(email="eve@example.org")).role == ""
+    # what the machine's doctor tells of it
+    add_line(audit, who="a", role="editor", what="start", on="x", result="done")
+    with audit.open("a") as stream:
+        stream.write('{"time"')
+    monkeypatch.setenv("SAI_ROLES", str(file))
+    facts, problems = doctor._access()
+    assert facts is not None
+    assert (facts["people"], facts["lines"]) == (3, 1)
+    assert "1 line is damaged" in problems[0]
+    file.write_text("people = 3")
+    assert doctor._access()[0] is None
+    assert str(file) in doctor._access()[1][0]

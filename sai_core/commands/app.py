@@ -52,6 +52,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="HOST",
         help="another name under which it may be asked, behind a proxy on this computer (may be repeated)",
     )
+    parser.add_argument(
+        "--roles",
+        type=Path,
+        metavar="FILE",
+        help="file that says who may do what: people sign in (docs/serving.md); as SAI_ROLES",
+    )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.set_defaults(run=run)
 
@@ -62,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     InputError
-        A folder that is not there; a port that is not one, or is taken.
+        A folder that is not there; a file of roles with a mistake; a port that is not one, or is taken.
     EnvironmentProblem
         Streamlit is not installed, or does not start.
     """
@@ -77,7 +83,13 @@ def run(args: argparse.Namespace) -> int:
     command += ["--server.port", str(port), "--server.headless", "true", "--logger.hideWelcomeMessage", "true"]
     if args.name:
         command += [f"--server.allowedHosts={name}" for name in ("127.0.0.1", "localhost", "::1", *args.name)]
-    server = subprocess.Popen(command)
+    environment = dict(os.environ)
+    if args.roles is not None:
+        from sai_core.access import ROLES_VARIABLE, read_roles
+
+        read_roles(args.roles)  # what is wrong with it is told here, and not in the middle of a start
+        environment[ROLES_VARIABLE] = os.path.abspath(args.roles)
+    server = subprocess.Popen(command, env=environment)
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
         _wait(server, address)

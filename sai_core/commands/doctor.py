@@ -85,6 +85,11 @@ def _lines(report: dict[str, Any]) -> list[str]:
     ]
     if (kept := report["workspace"]) is not None:
         lines.append(f"Workspace  {kept['path']}: prediction sets {kept['predictions']}, label sets {kept['labels']}")
+    if (access := report["access"]) is not None:
+        log = f"{access['audit']}, {access['lines']} lines" if access["audit"] else "none"
+        last = f", the last of {access['last']}" if access["last"] else ""
+        lines.append(f"Roles      {access['roles']}: {access['people']} people, others {access['default']}")
+        lines.append(f"Audit log  {log}{last}")
     if report["data"] is not None:
         lines += ["", *_data_lines(report["data"])]
     return lines
