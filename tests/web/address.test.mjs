@@ -38,6 +38,7 @@ test("an address without a moment says nothing, a bare frame the whole canvas", 
 test("whatever an address holds, the view is one", () => {
   const odd = [
     "frame=-3", "frame=abc", "frame=1e9", "frame=", "frame=Infinity&view=z0", "view=_____", "view=sL.1", "view=r5",
+    "view=r-5.2", "view=r1e-9.2e-9", "view=r.3", "view=rInfinity.1",
     "view=g1e400*0*90", "view=g", "view=g720.5*-95*1", "view=g1**90", "view=g1*2", "view=g-1e99*90.01*130_wx",
     "view=x1e400_y-7_z4", "view=z99_x%00_yNaN_l__proto___s9.1.2_r9.3_oac.%3C_p%3Cb%3E",
   ];

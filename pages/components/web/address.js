@@ -52,7 +52,7 @@ export function readView(search, layouts, size, maxZoom = 24) {
       if (/^[A-Z]$/.test(table) && instance !== undefined) {
         view.isolate = { table, category: Number(category), instance: Number(instance) };
       }
-    } else if (key === "r") {
+    } else if (key === "r" && /^\d+\.\d+$/.test(value)) {
       const [a, b] = value.split(".").map(Number);
       if (b > a) view.loop = [a, b];
     }
