@@ -115,8 +115,8 @@ export class Sheet {
       b.firstElementChild.textContent = evidence ? share.toFixed(2) : "";
     }
     const none = evidence && evidence.nothing >= 0.005 ? `; none of them ${evidence.nothing.toFixed(2)}` : "";
-    const said = evidence ? `Evidence, no decision: scores of ${evidence.by}${none}` : "";
-    if (words.textContent !== said) words.textContent = words.title = said;
+    const sentence = evidence ? `Evidence, no decision: scores of ${evidence.by}${none}` : "";
+    if (words.textContent !== sentence) words.textContent = words.title = sentence;
   }
 
   render() {

@@ -198,15 +198,15 @@ export class EventList {
       mark.style.color = `var(--error-${joined.kind[k]})`;
       swatch.className = "sw";
       swatch.style.background = cls.color;
-      const other = joined.taken_for[k] >= 0 ? player.classes.get(joined.taken_for[k]) : null;
-      what.append(mark, swatch, other ? `${cls.short} → ${other.short}` : cls.name);
+      const taken = joined.taken_for[k] >= 0 ? player.classes.get(joined.taken_for[k]) : null;
+      what.append(mark, swatch, taken ? `${cls.short} → ${taken.short}` : cls.name);
       when.textContent = clock(joined.first[k] / player.fps, 1);
       const seconds = (joined.last[k] - joined.first[k] + 1) / player.fps;
       long.textContent = `${seconds.toFixed(1)} s`;
       score.textContent = Number.isNaN(joined.score[k]) ? "" : joined.score[k].toFixed(2);
       const deg = (v) => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(0)}°`;
       row.title = [
-        other ? `${cls.name} taken for ${other.name}` : `${cls.name}, ${ERROR_KINDS[joined.kind[k]]}`,
+        taken ? `${cls.name} taken for ${taken.name}` : `${cls.name}, ${ERROR_KINDS[joined.kind[k]]}`,
         `${joined.frames[k]} wrong of ${joined.last[k] - joined.first[k] + 1} frames`,
         `azimuth ${deg(joined.azimuth[k])}, elevation ${deg(joined.elevation[k])}`,
       ].join(" · ");

@@ -385,9 +385,9 @@ export class Hearing {
     const [a, b] = [first, first + 1].map((frame) => {
       const known = this.adapted.weights.get(frame);
       if (known) return known;
-      const other = this.windows.get(this.player.blockAt(frame)) || window, { around } = this.facts;
-      const inside = Math.min(Math.max(frame, other.start), other.stop - 1);
-      const covariance = covarianceAround(other.covariance, other.start - around, inside, around);
+      const near = this.windows.get(this.player.blockAt(frame)) || window, { around } = this.facts;
+      const inside = Math.min(Math.max(frame, near.start), near.stop - 1);
+      const covariance = covarianceAround(near.covariance, near.start - around, inside, around);
       const weights = adaptiveWeights(covariance, this.at);
       this.adapted.weights.set(frame, weights);
       bound(this.adapted.weights, 64);

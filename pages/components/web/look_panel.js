@@ -86,9 +86,9 @@ export class LookPanel extends LookView {
     }
     const { lookLayer } = this.player.prefs;
     this.list.value = choices.some(([value]) => value === lookLayer) ? lookLayer : "same";
-    const { yaw, pitch, fov } = this.player.gaze, said = [yaw, pitch, fov, this.fast, this.width].join();
-    if (said === this.named) return;
-    this.named = said;
+    const { yaw, pitch, fov } = this.player.gaze, shown = [yaw, pitch, fov, this.fast, this.width].join();
+    if (shown === this.named) return;
+    this.named = shown;
     const words = (/** @type {number} */ v) => `${v < -0.5 ? "−" : v < 0.5 ? "" : "+"}${Math.abs(Math.round(v))}°`;
     const slow = this.fast ? "" : " · without WebGL", where = `${words(yaw)}, ${words(pitch)}`;
     this.head.name([

@@ -343,12 +343,12 @@ export class LookView extends ErpView {
     ctx.lineWidth = 2.5;
     ctx.fillStyle = "#fff";
     /** @type {[number, number, number][]} */
-    const said = [];
+    const written = [];
     for (const [text, x, y] of words.reverse()) {
       const half = ctx.measureText(text).width / 2 + 2;
       if (x < half || x > width - half || y < 10) continue; // whole or not at all
-      if (said.some(([a, b, c]) => Math.abs(x - a) < half + c && Math.abs(y - b) < 12)) continue;
-      said.push([x, y, half]);
+      if (written.some(([a, b, c]) => Math.abs(x - a) < half + c && Math.abs(y - b) < 12)) continue;
+      written.push([x, y, half]);
       ctx.strokeText(text, x, y);
       ctx.fillText(text, x, y);
     }
