@@ -163,16 +163,6 @@ class Cache:
                     os.unlink(temporary)
         return True
 
-    def work_folder(self) -> Path | None:
-        """Empty folder of the caller's on the disk of the cache; None where it cannot be written."""
-        try:
-            parent = self.path("").parent
-            parent.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
-        except OSError as error:
-            _explain(error, required=False)
-            return None
-
     def remove(self, key: str) -> None:
         """Delete an entry."""
         _discard(self.path(key))

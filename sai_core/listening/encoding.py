@@ -298,19 +298,6 @@ class Encoder:
         return self._filter.apply(read, start, stop)
 
 
-def reader_of(samples: npt.NDArray[np.floating]) -> Reader:
-    """Reader of samples in memory, shape (samples, channels); zeros before and after."""
-
-    def read(start: int, stop: int) -> Float32Array:
-        out = np.zeros((stop - start, samples.shape[1]), dtype=np.float32)
-        low, high = max(start, 0), min(stop, len(samples))
-        if low < high:
-            out[low - start : high - start] = samples[low:high]
-        return out
-
-    return read
-
-
 def check_window(start: int, stop: int) -> None:
     """Make sure that samples [start, stop) are a range from 0 on."""
     if not 0 <= start <= stop:

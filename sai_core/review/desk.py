@@ -30,9 +30,6 @@ from sai_core.taxonomy import N_CLASSES
 _BY_HAND: Final[str] = "Added by hand: draw it in other frames, too, and the frames between are filled."
 _NO_PROPOSAL: Final[str] = "Nothing: it was added by hand."
 _MOST_FILLINGS: Final[int] = 256
-_GONE: Final[str] = (
-    "The queue does not have this item any more (other systems or thresholds); its proposal is not at hand."
-)
 
 Show = Literal["open", "mine", "conflict", "done", "all"]
 SHOWS: Final[tuple[Show, ...]] = get_args(Show)

@@ -36,9 +36,9 @@ from sai_core.geometry import (
 )
 from sai_core.listening.beams import BEAMS, adaptive_weights, beam_encoder, beam_weights
 from sai_core.listening.binaural import ears
-from sai_core.listening.encoding import Array, Encoder, capsules_of, design_frequencies, orders_of, reader_of
+from sai_core.listening.encoding import Array, Encoder, capsules_of, design_frequencies, orders_of
 from sai_core.listening.solo import Solo
-from tests.listening.scenes import CHANNELS, Talkers, level_db, si_sdr_db, talkers
+from tests.listening.scenes import CHANNELS, Talkers, level_db, reader_of, si_sdr_db, talkers
 
 ARRAYS: tuple[Array, ...] = ("foa", "mic", "eigen")
 WAYS: tuple[str, ...] = (*BEAMS, "adaptive", "solo, others unknown", "solo")

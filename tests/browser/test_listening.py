@@ -11,7 +11,6 @@ import soundfile
 from playwright.sync_api import Browser, Page, expect
 
 from sai_core.dataset import open_data_root
-from sai_core.listening.encoding import reader_of
 from sai_core.listening.lines import placed, scene, towards
 from sai_core.listening.signals import open_signal
 from sai_core.listening.windows import EAR_ZERO
@@ -19,7 +18,7 @@ from sai_core.viewing.player import unpack
 from tests.browser.conftest import read, wait_for
 from tests.browser.player_sound import direction_of, heard, make_room, open_scripts
 from tests.figures.scenes import write_root
-from tests.listening.scenes import level_db, talkers
+from tests.listening.scenes import level_db, reader_of, talkers
 
 pytestmark = pytest.mark.browser
 

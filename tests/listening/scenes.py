@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sai_core.geometry import SAMPLE_RATE_HZ, UPLAM_CAPSULES, directions_to_vectors
-from sai_core.listening.encoding import Array
+from sai_core.listening.encoding import Array, Reader
 from sai_core.listening.sources import Track
 from sai_core.simulation import speech, sphere
 from sai_core.simulation.propagate import Path, propagate
@@ -17,6 +17,19 @@ from sai_core.simulation.room import Listener, draw_room
 
 CHANNELS: dict[Array, list[int]] = {"mic": list(UPLAM_CAPSULES), "eigen": list(range(32)), "foa": [32, 33, 34, 35]}
 """Channels of a rendered scene that each kind of recording has."""
+
+
+def reader_of(samples: npt.NDArray[np.floating]) -> Reader:
+    """Reader of samples in memory, shape (samples, channels); zeros before and after."""
+
+    def read(start: int, stop: int) -> npt.NDArray[np.float32]:
+        out = np.zeros((stop - start, samples.shape[1]), dtype=np.float32)
+        low, high = max(start, 0), min(stop, len(samples))
+        if low < high:
+            out[low - start : high - start] = samples[low:high]
+        return out
+
+    return read
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from sai_core.acoustics import rigid_sphere
 from sai_core.geometry import directions_to_vectors, fibonacci_lattice_deg, vectors_to_directions
 from sai_core.listening import lines
 from sai_core.listening.binaural import HEAD_RADIUS_M, ears, head_matrix, rotation
-from sai_core.listening.encoding import Encoder, reader_of
+from sai_core.listening.encoding import Encoder
 from sai_core.simulation import sphere
-from tests.listening.scenes import CHANNELS, level_db, talkers
+from tests.listening.scenes import CHANNELS, level_db, reader_of, talkers
 
 angles = st.floats(-180, 180)
 

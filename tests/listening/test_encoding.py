@@ -23,9 +23,8 @@ from sai_core.listening.encoding import (
     encoder_matrix,
     filters_of,
     orders_of,
-    reader_of,
 )
-from tests.listening.scenes import CHANNELS, talkers
+from tests.listening.scenes import CHANNELS, reader_of, talkers
 
 DIRECTIONS = (fibonacci_lattice_deg()[0][::7], fibonacci_lattice_deg()[1][::7])
 

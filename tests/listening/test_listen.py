@@ -14,10 +14,10 @@ from sai_core.cli import main
 from sai_core.dataset import open_data_root
 from sai_core.listening import lines
 from sai_core.listening.beams import adaptive_weights
-from sai_core.listening.encoding import Encoder, reader_of
+from sai_core.listening.encoding import Encoder
 from sai_core.listening.signals import open_signal
 from sai_core.listening.sources import sources_of
-from tests.listening.scenes import CHANNELS, Talkers, level_db, talkers
+from tests.listening.scenes import CHANNELS, Talkers, level_db, reader_of, talkers
 
 FOLDERS = {"mic": "mic_dev", "foa": "foa_dev", "eigen": "eigen_dev"}
 RECORDING = "fold9_room1_mix001"

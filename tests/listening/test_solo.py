@@ -7,10 +7,10 @@ import pytest
 
 from sai_core.geometry import great_circle_deg
 from sai_core.listening import lines
-from sai_core.listening.encoding import Encoder, reader_of
+from sai_core.listening.encoding import Encoder
 from sai_core.listening.solo import Solo
 from sai_core.listening.sources import Track
-from tests.listening.scenes import CHANNELS, Talkers, level_db, si_sdr_db, talkers
+from tests.listening.scenes import CHANNELS, Talkers, level_db, reader_of, si_sdr_db, talkers
 
 
 def parts_of(scene: Talkers, array, part="solo", *, known=True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
