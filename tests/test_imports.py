@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "installation",
         "shards",
     ),
-    ("jobs", "cache", "entry_file", "environment", "threads", "checkpoints"),
+    ("jobs", "cache", "entry_file", "environment", "threads", "memory", "checkpoints"),
     ("dataset", "annotations", "detections"),
     ("acoustics", "labelling", "detector", "teacher", "listener"),
     ("workspace",),

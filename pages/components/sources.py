@@ -20,6 +20,7 @@ from sai_core.dataset.browse import check_allowed
 from sai_core.errors import InputError
 from sai_core.files import file_signatures
 from sai_core.jobs import Job, JobQueue, answering, wait_briefly
+from sai_core.memory import give_back_memory
 from sai_core.player.work import Work
 from sai_core.progress import Progress
 from sai_core.viewing.overview import overview
@@ -131,7 +132,13 @@ class _Views:
             self._media[view.media.media_id] = view.media
             for key in [key for key in self._views if key[0] == signature]:  # what was opened of it before
                 del self._views[key]
-            return self._views.setdefault(signature, view)
+            view = self._views.setdefault(signature, view)
+            kept = list(self._views.values())
+        for earlier in kept:
+            if earlier.frames is not None and earlier.media is not view.media:
+                earlier.frames.rest()
+        give_back_memory()
+        return view
 
 
 def _cost_bytes(view: RecordingView) -> int:

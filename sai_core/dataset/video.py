@@ -138,6 +138,17 @@ class FrameSource(ABC):
             block[k - start] = self._shared(k)
         return block
 
+    def rest(self) -> None:
+        """Free the pictures that are kept, since nobody looks at them just now; not while one is being decoded."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._forget()
+            finally:
+                self._lock.release()
+
+    def _forget(self) -> None:
+        self._cache.clear()
+
     def close(self) -> None:
         """Free the decoder and the cache; the reader cannot be used afterwards."""
         with self._lock:
@@ -238,6 +249,15 @@ class VideoReader(FrameSource):
             self._held = self._ahead = None
             self._passed = []
             self._file.close()
+
+    def __del__(self) -> None:
+        # the file and what decodes it refer to each other: they would stay until the collector of such circles comes
+        if (file := self.__dict__.get("_file")) is not None:
+            file.close()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._since, self._passed = None, []
 
     def _decode(self, k: int, since: int | None) -> Picture:
         if self._file.closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import zlib
@@ -381,6 +382,36 @@ def test_cache_is_bounded(tmp_path: Path, write_video: WriteVideo) -> None:
         reader.frame(10)
         assert len(reader._cache) == 5
         assert sum(p.nbytes for p in reader._cache.values()) <= 5 * picture_bytes
+
+
+def test_pictures_of_a_reader_at_rest_are_decoded_anew(
+    tmp_path: Path, write_video: WriteVideo, number_of_picture: NumberOf
+) -> None:
+    with VideoReader(write_video(tmp_path / "v.mp4", 90, NTSC)) as reader:
+        before = [number_of_picture(reader.frame(k)) for k in (3, 20, 4)]
+        assert reader.picture(25, since=21) is not None
+        assert reader._passed
+        with reader._lock:  # whoever decodes just now is not waited for, nor disturbed
+            thread = threading.Thread(target=reader.rest)
+            thread.start()
+            thread.join()
+            assert reader._cache
+        reader.rest()
+        assert not reader._cache
+        assert not reader._passed
+        assert [number_of_picture(reader.frame(k)) for k in (3, 20, 4)] == before
+
+
+def test_a_reader_that_nobody_holds_closes_its_file_at_once(tmp_path: Path, write_video: WriteVideo) -> None:
+    reader = VideoReader(write_video(tmp_path / "v.mp4", 20, NTSC))
+    reader.frame(5)
+    file = reader._file
+    gc.disable()  # the decoder is in a circle of references, which the collector would find some time
+    try:
+        del reader
+        assert file.closed
+    finally:
+        gc.enable()
 
 
 def test_many_threads_see_the_same_pictures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ class _Media:
 
 
 def _view(megabytes: int) -> Any:
-    return SimpleNamespace(tables={"L": _Columns(megabytes << 20), "A": _Columns(0)}, media=_Media())
+    return SimpleNamespace(tables={"L": _Columns(megabytes << 20), "A": _Columns(0)}, media=_Media(), frames=None)
 
 
 def test_opened_recordings_are_kept_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +63,19 @@ def test_opened_recordings_are_kept_by_their_size(monkeypatch: pytest.MonkeyPatc
     get("b", 1)
     get("huge", 400)
     assert opened == ["huge", "b", "huge"]
+
+
+def test_recordings_that_are_not_looked_at_keep_no_pictures() -> None:
+    rested: list[str] = []
+
+    def view(name: str) -> Any:
+        frames = SimpleNamespace(rest=lambda: rested.append(name))
+        return SimpleNamespace(tables={}, media=_Media(name), frames=frames)
+
+    views = sources._Views(300 << 20)
+    for name in ("a", "b", "b", "c"):
+        views.get((name,), partial(view, name))
+    assert rested == ["a", "a", "b"]
 
 
 def test_a_recording_is_shown_while_its_labels_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
