@@ -28,6 +28,7 @@ def main() -> None:
     icon = str(Path(__file__).parent / "pages" / "components" / "icon.png")
     st.set_page_config(page_title="SAI Explorer", page_icon=icon, layout="wide")
     st.logo(icon, size="large")
+    _style()
     identity.gate()  # before anything else: nobody without a role gets further
 
     pages = [
@@ -53,6 +54,12 @@ def main() -> None:
     if problem := st.cache_resource(check_torch_pair, show_spinner=False)():
         st.warning(plain(problem))
 
+    page = st.navigation(pages, position="top")
+    page.run()
+    address.keep(page.url_path, [entry.url_path for entry in pages])
+
+
+def _style() -> None:
     # Constant text, no data. The viewer needs the page's full width, and it must not fade while the script fetches its
     # next frames: it stays usable meanwhile.
     st.html(
@@ -80,10 +87,6 @@ def main() -> None:
         ".st-key-sai_address, .st-key-sai_address_fragment, .st-key-sai_go { display: none; }"
         "</style>"
     )
-
-    page = st.navigation(pages, position="top")
-    page.run()
-    address.keep(page.url_path, [entry.url_path for entry in pages])
 
 
 if __name__ == "__main__":

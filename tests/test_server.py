@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from pages.components import guard
+from sai_core import permissions
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -227,6 +229,50 @@ def test_another_address_is_refused_unless_it_is_meant(
     assert sent[0]["status"] == (403 if refused else 200)
     if refused:
         assert b"SAI_OPEN=1" in sent[1]["body"]
+
+
+def test_where_people_sign_in_a_browser_sends_what_pages_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wish to throw away the caches, with the queues of jobs in them, or to write files beside the program."""
+    wishes: list[BackMsg] = [BackMsg() for _ in range(8)]
+    wishes[0].clear_cache = True
+    wishes[1].rerun_script.page_name = "predict"
+    wishes[2].debug_shutdown_runtime = True
+    wishes[3].backend_operation_request.install_skills.SetInParent()
+    wishes[4].backend_operation_request.deferred_file.SetInParent()
+    wishes[5].set_run_on_save = True
+    wishes[6].backend_operation_request.dismiss_skills_nudge.SetInParent()
+    wishes[7].stop_script = True
+    monkeypatch.setattr(guard, "exposure", lambda: "")
+
+    def passed() -> list[str | None]:
+        waiting = [{"type": "websocket.receive", "bytes": wish.SerializeToString()} for wish in wishes]
+        waiting += [{"type": "websocket.receive", "bytes": b"\xff"}, {"type": "websocket.disconnect"}]
+        got: list[str | None] = []
+
+        async def server(scope: Any, receive: Any, send: Any) -> None:
+            while (message := await receive())["type"] == "websocket.receive":
+                if message["bytes"] != b"\xff":
+                    wish = BackMsg()
+                    wish.ParseFromString(message["bytes"])
+                    got.append(wish.WhichOneof("type"))
+
+        async def receive() -> Any:
+            return waiting.pop(0)
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {"type": "websocket", "headers": [(b"host", b"localhost:8501")]}
+        asyncio.run(guard.Guard(server)(scope, receive, send))
+        assert not waiting
+        return got
+
+    assert len(passed()) == 8
+    permissions.enforce(lambda: None, lambda *_: None)
+    try:
+        assert passed() == ["rerun_script", "backend_operation_request", "stop_script"]
+    finally:
+        permissions.lift()
 
 
 @pytest.mark.slow

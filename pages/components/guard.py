@@ -161,6 +161,8 @@ class Guard:
 _SENT_BY_PAGES: Final[frozenset[str | None]] = frozenset(
     ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "load_git_info")
 )
+_OPERATIONS: Final[frozenset[str | None]] = frozenset(("deferred_file", "dataframe_chunk"))
+"""What is asked for beside runs of the script: files that are made for a download, further rows of a table."""
 
 
 def _only_what_pages_send(receive: Receive) -> Receive:
@@ -177,7 +179,11 @@ def _only_what_pages_send(receive: Receive) -> Receive:
                 wish.ParseFromString(data)
             except DecodeError:
                 return message  # Streamlit ends such a connection
-            if wish.WhichOneof("type") in _SENT_BY_PAGES:
+            kind = wish.WhichOneof("type")
+            if kind == "backend_operation_request":
+                if wish.backend_operation_request.WhichOneof("payload") in _OPERATIONS:
+                    return message
+            elif kind in _SENT_BY_PAGES:
                 return message
 
     return listen

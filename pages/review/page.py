@@ -128,9 +128,14 @@ def _choose_systems(bar: DeltaGenerator, root: DataRoot) -> list[PredictionSet]:
 def _reviewer(bar: DeltaGenerator) -> str | None:
     somebody = permissions.person()
     if somebody is not None:  # who signed in, and nobody else
-        bar.caption(f":material/person: {plain(somebody.name)}", width="content", help="Decisions are kept under it.")
-        if not permissions.allowed("decide"):
-            st.info("You can look at everything here; what you decide is not kept: that needs the role reviewer.")
+        may = permissions.allowed("decide")
+        bar.markdown(
+            f":material/person: {plain(somebody.name)}" + ("" if may else " :orange-badge[looks on]"),
+            width="content",
+            help="Your name in the log: every decision is kept under it."
+            if may
+            else "You can look at everything here; a decision is refused: that needs the role reviewer.",
+        )
         try:
             return check_reviewer(somebody.name)
         except SaiError as error:

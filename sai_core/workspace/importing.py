@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from sai_core import permissions
 from sai_core.annotations import read_annotations
 from sai_core.annotations.reading import problem_at_sight
 from sai_core.dataset.layout import SET_FILE
@@ -88,6 +89,7 @@ def import_set(
     EnvironmentProblem
         The workspace cannot be written or has no room.
     """
+    permissions.check("make", "import", str(source))
     path = user_path(source, what="folder or .zip file").absolute()
     if not path.exists():
         raise InputError(f"{path}: there is no such folder or .zip file.")
