@@ -55,8 +55,10 @@ def main() -> None:
         st.warning(plain(problem))
 
     page = st.navigation(pages, position="top")
+    paths = [entry.url_path for entry in pages]
+    address.keep_place(page.url_path, paths)
     page.run()
-    address.keep(page.url_path, [entry.url_path for entry in pages])
+    address.keep(page.url_path, paths)
 
 
 def _style() -> None:
@@ -84,7 +86,7 @@ def _style() -> None:
         " & [data-testid=stMarkdownContainer]"
         " { position: absolute; clip-path: inset(50%); width: 1px; overflow: hidden; }"
         " & > [aria-hidden=true], & > * > [aria-hidden=true] { display: none; } } }"
-        ".st-key-sai_address, .st-key-sai_address_fragment, .st-key-sai_go { display: none; }"
+        ".st-key-sai_place, .st-key-sai_address, .st-key-sai_address_fragment, .st-key-sai_go { display: none; }"
         "</style>"
     )
 

@@ -165,6 +165,28 @@ def shown(*names: str) -> dict[str, str | None]:
     return {name: values.get(name) for name in names}
 
 
+def keep_place(page: str, pages: Sequence[str]) -> None:
+    """Let the browser write at once which data an opened page is of; called by ``app.py`` before the page is drawn.
+
+    Streamlit empties the address when another page is chosen. Who left that page before its script had ended would
+    come back to an address without data, and so to the demo.
+
+    Parameters
+    ----------
+    page, pages
+        As of :func:`keep`.
+    """
+    visit = _visit()
+    known = st.session_state.get(keys.REMEMBERED, {})
+    values = {name: str(known[name]).strip() for name in _PLACE if str(known.get(name) or "").strip()}
+    asked_for = any(name in st.query_params for name in (*_PLACE, *_OTHER_SPELLINGS.values()))
+    # always there: the elements below it keep their places
+    with st.container(key="sai_place"):
+        if values and not visit.values and not asked_for and not navigated():
+            message = {"page": page, "pages": tuple(pages), "values": values, "step": False, "history": False}
+            _mount({**message, "forget": []}, key="sai_address_place")
+
+
 def keep(page: str, pages: Sequence[str]) -> None:
     """Let the browser write the address; called by ``app.py`` at the end of every run.
 

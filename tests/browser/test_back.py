@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlparse
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import RECORDING, read, wait_for
+from tests.browser.conftest import RECORDING, read, settle, wait_for
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -125,6 +125,21 @@ def test_back_to_and_from_other_pages(open_page: OpenPage, data_root: Path) -> N
     assert path(page) == "/"
     back(page)
     shows(page, RECORDING, 40)
+
+
+def test_back_to_a_page_that_was_left_at_once(open_page: OpenPage, data_root: Path) -> None:
+    """It is of the same data, though its script had not come to its end."""
+    page = open_page(rec=RECORDING, frame=30, a="first")
+    shows(page, RECORDING, 30)
+    links = page.get_by_test_id("stTopNavLinkContainer")
+    links.get_by_text("Scores", exact=True).click()
+    page.wait_for_function("location.pathname === '/scores'")
+    links.get_by_text("Home", exact=True).click()
+    page.get_by_role("link", name="Open this moment").wait_for(timeout=60_000)
+    back(page)
+    page.wait_for_function("location.pathname === '/scores'")
+    settle(page)
+    assert asked(page).get("root") == str(data_root)
 
 
 @pytest.mark.parametrize("start", ["explorer", ""])

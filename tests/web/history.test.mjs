@@ -24,6 +24,20 @@ class Browser extends EventTarget {
     };
   }
 
+  run() {
+    this.become("running");
+  }
+
+  end() {
+    this.become("notRunning");
+  }
+
+  become(state) {
+    const oldValue = this.state;
+    this.state = state;
+    changed([{ oldValue }]);
+  }
+
   back() {
     this.at -= 1;
     this.dispatchEvent(new Event("popstate"));
@@ -31,6 +45,7 @@ class Browser extends EventTarget {
 }
 
 const browser = new Browser();
+/** @type {(records: {oldValue: string}[]) => void} */
 let changed = () => {};
 globalThis.window = browser;
 globalThis.PopStateEvent = class extends Event {};
@@ -77,28 +92,42 @@ test("a message of another page, and one that was followed already, change nothi
 test("after Back an answer to an earlier run changes nothing, the one to Back does", () => {
   browser.back();
   assert.equal(query(), "?rec=a&frame=5&b=none");
-  browser.state = "running";
+  browser.run();
   say({ rec: "b", b: "none" }, { step: true }); // was on its way
   say({ rec: "b", b: "none" }, { history: true }); // of the Back before this one
   assert.equal(query(), "?rec=a&frame=5&b=none");
   say({ rec: "a", b: "none", extra: "1" }, { history: true });
   assert.equal(query(), "?rec=a&frame=5&b=none&extra=1");
   assert.equal(browser.entries.length, 2);
+  browser.end();
 });
 
 test("an answer that never comes: the address names what is shown once all is at rest", async () => {
   browser.at = 1;
   browser.back();
-  browser.state = "running";
+  browser.run();
   say({ rec: "gone", b: "none" }, { history: true });
-  changed();
   await rest();
   assert.equal(query(), "?rec=a&frame=5&b=none&extra=1");
-  browser.state = "notRunning";
-  changed();
+  browser.end();
   await rest();
   assert.equal(query(), "?rec=gone&frame=5&b=none&extra=1");
   assert.equal(browser.entries.length, 2);
+});
+
+test("after Back the end of an earlier run changes nothing, however late the answer begins", async () => {
+  browser.entries = ["http://h/explorer?rec=a&frame=5", "http://h/explorer?rec=b&frame=7"];
+  browser.at = 1;
+  browser.run();
+  browser.back();
+  say({ rec: "b" }); // was on its way
+  browser.end();
+  await rest();
+  assert.equal(query(), "?rec=a&frame=5");
+  browser.run();
+  say({ rec: "a", b: "none" }, { history: true });
+  browser.end();
+  assert.equal(query(), "?rec=a&frame=5&b=none");
 });
 
 test("a button to a moment is one step, or none where the page is not to be returned to", () => {

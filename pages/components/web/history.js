@@ -8,6 +8,7 @@ import { openPage } from "./address.js";
 
 let done = ""; // number of the message that was followed last
 let navigating = false; // Back or Forward was pressed, and the script has not answered yet
+let begun = false; // a run has begun since then
 /** @type {any} */
 let held = null; // message of an earlier run that came meanwhile
 
@@ -47,15 +48,29 @@ function settle() {
   held = null;
 }
 
+let timer = 0;
+// Where no run has begun yet, an earlier one may have ended just now, and what it says is of the view that was left.
+function settleSoon() {
+  clearTimeout(timer);
+  timer = setTimeout(settle, begun ? 400 : 5000);
+}
+
 window.addEventListener("popstate", () => {
   navigating = true;
+  begun = false;
   held = null;
+  settleSoon();
 });
-let timer = 0;
-new MutationObserver(() => {
-  clearTimeout(timer);
-  if (navigating) timer = setTimeout(settle, 400);
-}).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["data-test-script-state"] });
+new MutationObserver((records) => {
+  if (!navigating) return;
+  begun ||= records.some((record) => record.oldValue === "notRunning");
+  settleSoon();
+}).observe(document.body, {
+  subtree: true,
+  attributes: true,
+  attributeOldValue: true,
+  attributeFilter: ["data-test-script-state"],
+});
 
 /** @param {any} component What Streamlit hands a component of its second kind. */
 export default function mount({ data }) {
