@@ -255,6 +255,12 @@ def faults(spec: LaunchSpec, run: Path | None = None) -> list[SaiError]:
         kind = kind_of(spec.kind)
     except InputError as error:
         return [error]
+    if (
+        permissions.person() is not None
+    ):  # nothing is looked at for somebody who may not open it, not even if it is there
+        refused = collect(lambda: permissions.check("train", "check a training"), lambda: check_named(spec))
+        if refused := [error for error in refused if isinstance(error, permissions.NotAllowedError)]:
+            return refused
     found: list[SaiError] = list(_missing(spec, kind))
     found += collect(*(partial(_check_root, root) for root in spec.data))
     trainer = kind.trainer()
@@ -310,7 +316,7 @@ def resolved(spec: LaunchSpec) -> tuple[Any, RunInputs]:
     return config, inputs
 
 
-def _check_named(spec: LaunchSpec) -> None:
+def check_named(spec: LaunchSpec) -> None:
     """Make sure that a run opens nothing that the person may not: whatever in its settings could be a path.
 
     Raises
@@ -442,7 +448,7 @@ def _launch(spec: LaunchSpec, folder: Path, name: str, *, cloned_from: str, argu
     check_output(run, folder=True)
     spec = _checked(spec)
     if arguments is None:
-        _check_named(spec)
+        check_named(spec)
         check(spec, run)
     if run.parent != folder.resolve() and watch.is_run(run.parent):
         raise FieldError("name", f"{name}: {run.parent.name} is a run itself; a run cannot hold another.")

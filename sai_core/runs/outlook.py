@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sai_core import permissions
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.progress import Progress, no_progress
 from sai_core.runs import launch, watch
@@ -114,6 +115,8 @@ def look_ahead_apart(spec: LaunchSpec, run: Path, *, progress: Progress = no_pro
     EnvironmentProblem
         The process cannot be started, ended without an answer, or took too long.
     """
+    permissions.check("train", "check a training", str(run))
+    launch.check_named(spec)
     command = [sys.executable, *launch.train_arguments(spec, run), "--check", "--json", "--quiet"]
     started = time.monotonic()
     try:

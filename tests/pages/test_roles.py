@@ -30,6 +30,7 @@ from sai_core.runs import launch
 from sai_core.runs.kinds import KINDS
 from sai_core.runs.launch import LaunchSpec
 from sai_core.runs.notes import write_notes
+from sai_core.runs.outlook import look_ahead_apart
 from sai_core.workspace import SetFacts, workspace
 from sai_core.workspace.importing import import_set
 from sai_core.workspace.marks import change_marks
@@ -296,6 +297,10 @@ def test_an_editor_does_what_the_file_allows(team: Team, tmp_path: Path) -> None
         ):
             with pytest.raises(InputError, match="outside of the folders"):
                 _launch(team, **options)
+            spec = LaunchSpec(kind="detector", recipe=RECIPE, data=(str(team.root),), **options)
+            with pytest.raises(InputError, match="outside of the folders"):
+                look_ahead_apart(spec, workspace().folder("runs") / "second")
+            assert ["outside of the folders" in str(fault) for fault in launch.faults(spec)] == [True]
         with pytest.raises(InputError, match="outside of the folders"):
             launch.launch(
                 LaunchSpec(kind="detector", recipe=str(team.file), data=(str(team.root),)),
