@@ -43,6 +43,10 @@ _LEAST_VIEW_BYTES: Final[int] = 64 << 20
 """What opened recordings may take together: twelve small ones, four with a label of 270 MB of text."""
 
 
+_DECODERS: Final[int] = 10
+"""Videos that stay open, those that were looked at last: 35 MB each, where a panorama is 1,920 pixels wide."""
+
+
 @st.cache_resource(show_spinner=False)
 def block_cache() -> BytesCache:
     """Cache of finished blocks."""
@@ -133,10 +137,12 @@ class _Views:
             for key in [key for key in self._views if key[0] == signature]:  # what was opened of it before
                 del self._views[key]
             view = self._views.setdefault(signature, view)
-            kept = list(self._views.values())
-        for earlier in kept:
-            if earlier.frames is not None and earlier.media is not view.media:
-                earlier.frames.rest()
+            # those that are put out, too: a session may look at them still
+            opened = [media for media in self._media.values() if media.frames is not None and media is not view.media]
+        opened.sort(key=lambda media: media.frames.used if media.frames is not None else 0.0, reverse=True)
+        for number, media in enumerate(opened, start=1):
+            assert media.frames is not None
+            media.frames.rest(deeply=number >= _DECODERS)
         give_back_memory()
         return view
 

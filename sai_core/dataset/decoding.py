@@ -168,6 +168,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._container: Any = None
+        self._stream: Any = None
         self._pictures: Iterator[Decoded] = iter(())
         self._wanted = -1
         self._last_pts: int | None = None
@@ -184,7 +185,8 @@ class VideoFile:
         if self._container is not None:
             self._pictures = iter(())
             self._container.close()
-            self._container = None
+            # the stream holds the decoder, and that the memory
+            self._container = self._stream = None
 
     @property
     def closed(self) -> bool:
@@ -256,7 +258,7 @@ class VideoFile:
             self.close()
             raise InputError(f"{self.path}: holds no video.")
         best = self._container.streams.best("video")
-        self._stream: Any = best if best in pictures else pictures[0]
+        self._stream = best if best in pictures else pictures[0]
         self._n_streams = len(pictures)
         context = self._stream.codec_context
         if context is None:

@@ -19,6 +19,7 @@ import re
 import stat
 import struct
 import threading
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -85,6 +86,8 @@ class FrameSource(ABC):
         Label frames that have a picture of their own; later ones repeat the last.
     notes : tuple of str
         What is odd about the pictures, guessed or left out, one sentence each.
+    used : float
+        When a picture was asked for last (``time.monotonic``).
     """
 
     def __init__(self, path: str | Path, size_wh: tuple[int, int], cache_bytes: int) -> None:
@@ -94,6 +97,7 @@ class FrameSource(ABC):
         self.size_wh = (int(size_wh[0]), int(size_wh[1]))
         self.n_frames = 0
         self.notes: tuple[str, ...] = ()
+        self.used = time.monotonic()
         self._cache: OrderedDict[int, Picture] = OrderedDict()
         self._capacity = max(1, cache_bytes // (3 * self.size_wh[0] * self.size_wh[1]))
         self._lock = threading.RLock()
@@ -138,15 +142,18 @@ class FrameSource(ABC):
             block[k - start] = self._shared(k)
         return block
 
-    def rest(self) -> None:
-        """Free the pictures that are kept, since nobody looks at them just now; not while one is being decoded."""
+    def rest(self, *, deeply: bool = False) -> None:
+        """Free the pictures that are kept, since nobody looks at them just now; not while one is being decoded.
+
+        ``deeply``: what decodes them as well; it is made anew for the next picture, which is the same.
+        """
         if self._lock.acquire(blocking=False):
             try:
-                self._forget()
+                self._forget(deeply=deeply)
             finally:
                 self._lock.release()
 
-    def _forget(self) -> None:
+    def _forget(self, *, deeply: bool) -> None:
         self._cache.clear()
 
     def close(self) -> None:
@@ -165,6 +172,7 @@ class FrameSource(ABC):
     def _shared(self, k: int, since: int | None = None) -> Picture:
         if k < 0:
             raise InputError(f"{self.path}: label frame {k} is before the beginning.")
+        self.used = time.monotonic()
         with self._lock:
             k = min(k, max(self.n_frames - 1, 0))
             picture = self._cache.get(k)
@@ -237,31 +245,43 @@ class VideoReader(FrameSource):
         self._since: int | None = None
         self._passed: list[Decoded] = []  # before the one that is held without a gap, from `_since` on
         self._first_slot: int | None = None
-        self._file.restart()
-        self._step()
-        self._step()
+        self._closed = False
+        self._begin()
         self._first_slot = self._held.slot if self._held is not None else 0
 
     def close(self) -> None:
         """Free the decoder and the cache; the reader cannot be used afterwards."""
         with self._lock:
             super().close()
-            self._held = self._ahead = None
-            self._passed = []
-            self._file.close()
+            self._closed = True
+            self._stop()
 
     def __del__(self) -> None:
         # the file and what decodes it refer to each other: they would stay until the collector of such circles comes
         if (file := self.__dict__.get("_file")) is not None:
             file.close()
 
-    def _forget(self) -> None:
-        super()._forget()
+    def _begin(self) -> None:
+        self._file.restart()
+        self._step()
+        self._step()
+
+    def _stop(self) -> None:
+        self._file.close()
+        self._held = self._ahead = self._since = None
+        self._passed, self._ended = [], False
+
+    def _forget(self, *, deeply: bool) -> None:
+        super()._forget(deeply=deeply)
         self._since, self._passed = None, []
+        if deeply:
+            self._stop()
 
     def _decode(self, k: int, since: int | None) -> Picture:
-        if self._file.closed:
+        if self._closed:
             raise InputError(f"{self.path}: the reader is closed.")
+        if self._file.closed:  # it was at rest
+            self._begin()
         if self._held is not None and self._since is not None and self._since <= k < self._held.slot:
             shown = [d for d in self._passed if d.slot <= k]
             if shown:

@@ -400,6 +400,11 @@ def test_pictures_of_a_reader_at_rest_are_decoded_anew(
         assert not reader._cache
         assert not reader._passed
         assert [number_of_picture(reader.frame(k)) for k in (3, 20, 4)] == before
+        reader.rest(deeply=True)
+        assert reader._file.closed
+        assert [number_of_picture(reader.frame(k)) for k in (20, 3, 4)] == [before[1], before[0], before[2]]
+        reader.rest(deeply=True)
+        assert [number_of_picture(reader.frame(k)) for k in (3, 20, 4)] == before
 
 
 def test_a_reader_that_nobody_holds_closes_its_file_at_once(tmp_path: Path, write_video: WriteVideo) -> None:

@@ -29,10 +29,11 @@ class _Columns:
 @dataclass
 class _Media:
     media_id: str = "one"
+    frames: Any = None
 
 
 def _view(megabytes: int) -> Any:
-    return SimpleNamespace(tables={"L": _Columns(megabytes << 20), "A": _Columns(0)}, media=_Media(), frames=None)
+    return SimpleNamespace(tables={"L": _Columns(megabytes << 20), "A": _Columns(0)}, media=_Media())
 
 
 def test_opened_recordings_are_kept_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,17 +66,20 @@ def test_opened_recordings_are_kept_by_their_size(monkeypatch: pytest.MonkeyPatc
     assert opened == ["huge", "b", "huge"]
 
 
-def test_recordings_that_are_not_looked_at_keep_no_pictures() -> None:
+def test_recordings_that_are_not_looked_at_keep_no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     rested: list[str] = []
+    monkeypatch.setattr(sources, "_DECODERS", 2)
 
     def view(name: str) -> Any:
-        frames = SimpleNamespace(rest=lambda: rested.append(name))
-        return SimpleNamespace(tables={}, media=_Media(name), frames=frames)
+        def rest(*, deeply: bool) -> None:
+            rested.append(name + " deeply" * deeply)
+
+        return SimpleNamespace(tables={}, media=_Media(name, SimpleNamespace(rest=rest, used=ord(name))))
 
     views = sources._Views(300 << 20)
     for name in ("a", "b", "b", "c"):
         views.get((name,), partial(view, name))
-    assert rested == ["a", "a", "b"]
+    assert rested == ["a", "b", "a deeply"]
 
 
 def test_a_recording_is_shown_while_its_labels_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
