@@ -63,7 +63,7 @@ def exposure() -> str:
     except ValueError:  # a name: it may mean any address, tomorrow another one
         pass
     return (
-        f"The app would listen at {address}, where others can reach it and everybody may do everything; leave "
+        f"The app would listen at {address}, where others can reach it and anyone may do anything; leave "
         "server.address at 127.0.0.1, with a proxy before it, or let people sign in, each with a role "
         f"({ROLES_VARIABLE}; docs/serving.md), or set {OPEN_VARIABLE}=1 to allow it."
     )

@@ -222,7 +222,7 @@ def _lead_on(
             address.page_link("scores", "Compute missing scores", icon=":material/leaderboard:")
         _marks(root, seen, which)
         if not chosen:
-            st.caption("Tick rows to choose some.", width="content")
+            st.caption("Tick rows to select recordings.", width="content")
     for k in which if len(which) == 1 else ():
         for sentence in table.problems[k]:
             st.error(plain(sentence))

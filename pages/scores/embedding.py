@@ -193,7 +193,7 @@ def counted(found: Embedding) -> str:
         n = len(found.without)
         sentences.append(f"{n} recording{'s' * (n != 1)} without raw detections left out ({found.without[0]}, ...).")
     if len(found.shown) < len(found):
-        sentences.append(f"Drawn: {len(found.shown):,} of {len(found):,} points, by chance (seed {found.seed}).")
+        sentences.append(f"Drawn: {len(found.shown):,} of {len(found):,} points, at random (seed {found.seed}).")
     return " ".join(sentences)
 
 

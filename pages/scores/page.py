@@ -120,7 +120,7 @@ def main() -> None:
             0.05,
             key=keys.SCORES_SELD,
             persist_state="session",
-            help="These figures know no ranking: every prediction from this score on counts.",
+            help="These figures ignore ranking: every prediction from this score on counts.",
             width=340,
         )
         fielded = scores_jobs.field(selections[chosen], systems[chosen], float(min_score))

@@ -135,7 +135,7 @@ class Calibration:
             "the second half of the recording" if self.by_time else f"{_count(len(self.held_out.names))} not fitted on"
         )
         if math.isnan(ece.before[0]):
-            return f"There is no detection in {where}, so that nothing can be said of the calibration."
+            return f"There is no detection in {where}, so nothing can be said about the calibration."
         text = f"Expected calibration error {ece.before[0]:.4f} to {ece.after[0]:.4f} on {where}"
         low, high = ece.difference[1:]
         if math.isnan(low):
