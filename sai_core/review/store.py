@@ -97,9 +97,12 @@ def _review_paths(data_root: Path, label_set: str) -> tuple[Path, Path]:
             label_set = workspace().find("labels", label_set).facts.id or label_set
         root += b"\0" + os.fsencode(label_set)
     name = f"{hashlib.blake2b(root, digest_size=8).hexdigest()}.sqlite"
+    return workspace().folder("reviews") / name, _former_folder() / name
+
+
+def _former_folder() -> Path:
     base = os.environ.get("XDG_DATA_HOME")
-    former = (Path(base) if base else Path.home() / ".local" / "share") / "sai-explorer" / "reviews"
-    return workspace().folder("reviews") / name, former / name
+    return (Path(base) if base else Path.home() / ".local" / "share") / "sai-explorer" / "reviews"
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,7 @@ class ReviewStore:
     def _check_place(self, somebody: permissions.Person) -> None:
         if not isinstance(self._database, SqliteFile):
             return
-        folders = [workspace().folder("reviews"), *(somebody.roots if somebody.paths else ())]
+        folders = [workspace().folder("reviews"), _former_folder(), *(somebody.roots if somebody.paths else ())]
         if not permissions.within(resolved(self._database.path), folders):
             raise InputError(
                 f"{self.name}: this app keeps reviews in {folders[0]} alone; leave the field for a file empty."
