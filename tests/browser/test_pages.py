@@ -100,6 +100,7 @@ def finished_run(folder: Path) -> Iterator[Path]:
 def test_every_page_looks_like_its_picture(
     visit: OpenPage,
     folder: Path,
+    app_workspace: Path,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
     name: str,
@@ -111,6 +112,7 @@ def test_every_page_looks_like_its_picture(
     paths = {
         str(demo_root()): "assets/demo",
         str(folder): "~",
+        str(app_workspace): "~/sai-workspace",
         str(tmp_path_factory.getbasetemp() / "checkpoint0"): "~/checkpoints",
         str(REPOSITORY): "~/sai-explorer",
         str(cache_root()): "~/.cache/sai-explorer",
