@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sai_core.errors import InputError
 from sai_core.progress import Progress, TerminalProgress, no_progress
@@ -17,6 +17,9 @@ from sai_core.shards import HELP, read_shard
 if TYPE_CHECKING:
     from sai_core.metrics import Revision
     from sai_core.metrics.reading.systems import SystemResult
+
+_FIGURES_BYTES: Final[int] = 100_000
+"""About what figures take as JSON, with diagnostics, however many recordings they are of."""
 
 _EXAMPLE = """example:
   python -m sai_core evaluate --labels DATA/labels_dev/dev-test-tau --predictions runs/fao --json fao.json
@@ -115,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print."""
     from sai_core.dataset.outputs import check_output
     from sai_core.errors import told_at_once
+    from sai_core.files import check_space
     from sai_core.metrics import REVISIONS, evaluate_revisions, is_soft
     from sai_core.metrics.evaluation.discovery import find_pairs
     from sai_core.metrics.evaluation.evaluate import by_size, find_problems
@@ -153,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
             limited = not args.allow_large and any(map(is_soft, revisions))
             raise InputError(told_at_once([str(error), *find_problems(*files, limited=limited)])) from None
     of_set = len(labels.keys() & predictions.keys())
+    if args.json and args.json != "-":
+        check_space(Path(args.json), _FIGURES_BYTES, "the figures")
     if part is not None:
         mine = part.of(by_size(labels, predictions))
         print(f"shard {part}: {len(mine)} of {of_set} recordings", file=sys.stderr)

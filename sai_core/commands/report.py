@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
 from sai_core.errors import InputError
 from sai_core.progress import TerminalProgress, no_progress
+
+_SYSTEM_BYTES: Final[int] = 500_000
+"""About what a system takes in a report, with its frames."""
 
 _EXAMPLE = """example:
   python -m sai_core report --data STARSS23 --split dev-test-sony --predictions fao --out fao.html
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Gather and write."""
     from sai_core.dataset import find_prediction_set, open_data_root
     from sai_core.dataset.outputs import check_output
-    from sai_core.files import atomic_write, user_path
+    from sai_core.files import atomic_write, check_space, user_path
     from sai_core.reporting import ReportOptions, as_html, as_pdf, gather_report
     from sai_core.workspace import root_for
 
@@ -80,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     recordings = root.recordings if args.split is None else root.in_split(args.split)
     out = check_output(args.out, inputs=[f for s in systems for f in s.files.values()], root=root)
+    check_space(out, _SYSTEM_BYTES * len(systems), "the report")
     report = gather_report(
         root, recordings, systems, options, progress=no_progress if args.quiet else TerminalProgress("report")
     )

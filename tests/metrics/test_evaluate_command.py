@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +61,16 @@ def test_table_and_json_of_a_folder(
     assert set(figures["per_class"]) == {str(c) for c in range(13)}
     assert set(figures["per_class"]["0"]) == set(figures["micro"]) | {"name"}
     assert figures["per_class"]["12"]["mAP"] is None
+
+
+def test_a_full_disk_is_told_before_anything_is_computed(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures.json"
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5000))
+    monkeypatch.setattr("sai_core.metrics.evaluate_revisions", lambda *_, **__: pytest.fail("computes"))
+    assert _run("--labels", folders[0], "--predictions", folders[1], "--json", out) == 1
+    assert capsys.readouterr().err.startswith(f"error: {out}: the figures will take about 0.1 MB, and 0.0 MB are free")
 
 
 def test_both_revisions_stand_in_a_list(

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -139,6 +140,10 @@ def test_refusals(
     ):
         assert main([*call, *more]) == 2
         assert words in capsys.readouterr().err
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5000))
+        assert main([*call, "--out", str(tmp_path / "x.html")]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'x.html'}: the report will take about 0.5 MB")
     data = open_data_root(root)
     with pytest.raises(InputError, match="needs a prediction set"):
         gather_report(data, data.recordings, [])
