@@ -143,6 +143,21 @@ def bound(name: str, options: Sequence[str], default: str) -> str:
     return missing
 
 
+def view(name: str, views: Sequence[str], default: str, *, labels: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Buttons for the views of a page, bound to the parameter ``name``; ``labels`` are shown in place of names."""
+    bound(name, views, default)
+    chosen: str | None = st.segmented_control(
+        "View",
+        views,
+        required=True,
+        key=name,
+        format_func=lambda title: labels.get(title, title),
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    return chosen or default
+
+
 def write(values: Mapping[str, str | None]) -> None:
     """Say what the address must hold; None takes a parameter out.
 

@@ -29,15 +29,7 @@ def main() -> None:
     if root is None:
         return
     with bar:
-        address.bound(keys.DATASET_VIEW, VIEWS, RECORDINGS)
-        view = st.segmented_control(
-            "View",
-            VIEWS,
-            required=True,
-            key=keys.DATASET_VIEW,
-            persist_state="session",
-            label_visibility="collapsed",
-        )
+        view = address.view(keys.DATASET_VIEW, VIEWS, RECORDINGS)
         systems = _systems(root)
     seen = set_survey.seen(root, systems)
     table = seen.table

@@ -31,15 +31,7 @@ def main() -> None:
     if root is None:
         return
     with bar:
-        address.bound(keys.FIGURES_VIEW, VIEWS, FIGURE_3)
-        view = st.segmented_control(
-            "View",
-            VIEWS,
-            required=True,
-            key=keys.FIGURES_VIEW,
-            persist_state="session",
-            label_visibility="collapsed",
-        )
+        view = address.view(keys.FIGURES_VIEW, VIEWS, FIGURE_3)
     if view == GALLERY:
         gallery.draw(root)
         return

@@ -69,18 +69,10 @@ def main() -> None:
     with right:
         bar = st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center")
     root = data_bar.choose_root(bar)
-    address.bound(keys.HOME_VIEW, VIEWS, DATA)
     n_sets = sum(len(workspace().sets(kind)) for kind in KINDS)
     with bar:
-        view = st.segmented_control(
-            "View",
-            VIEWS,
-            required=True,
-            key=keys.HOME_VIEW,
-            format_func=lambda name: f"{name} ({n_sets})" if name == WORKSPACE and n_sets else name,
-            persist_state="session",
-            label_visibility="collapsed",
-        )
+        counted = {WORKSPACE: f"{WORKSPACE} ({n_sets})"} if n_sets else {}
+        view = address.view(keys.HOME_VIEW, VIEWS, DATA, labels=counted)
     if root is None:
         return
     if view == WORKSPACE:

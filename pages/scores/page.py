@@ -316,17 +316,8 @@ def _choose_view(systems: Mapping[str, SystemResult], waiting: list[str], memory
     names = list(systems)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         every = [*views.VIEWS, embedding.EMBEDDING, label_sets.LABELS]
-        address.bound(keys.SCORES_VIEW, every, views.SYSTEMS)
-        view = st.segmented_control(
-            "View",
-            every,
-            required=True,
-            key=keys.SCORES_VIEW,
-            persist_state="session",
-            label_visibility="collapsed",
-        )
+        view = address.view(keys.SCORES_VIEW, every, views.SYSTEMS)
         st.space("stretch")
-        view = view or views.SYSTEMS
         chosen, second = names[0], names[1] if len(names) > 1 else ""
         options = [*names, *waiting]
         shown: dict[str, str] = {}
