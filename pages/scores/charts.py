@@ -321,7 +321,8 @@ def budget_path(budget: Budget, *, category: int | None, chosen: str, height: in
             type="line", x0=k + 0.36, x1=k + 0.64, y0=value, y1=value, line={"color": GREY, "width": 1, "dash": "dot"}
         )
     styled(figure, height=height, top=22)
-    figure.update_xaxes(showgrid=False, ticks="")
+    # beside a table on a small screen the bars are narrower than their names
+    figure.update_xaxes(showgrid=False, ticks="", autotickangles=[0, -35])
     figure.update_yaxes(title="mAP as one after the other is put right", range=[0, 1.06], dtick=0.2)
     return figure
 
@@ -378,5 +379,5 @@ def differences(table: Table, *, height: int) -> Any:
     styled(figure, height=height)
     figure.add_vline(x=0, line={"color": GREY, "width": 1.5})
     figure.update_yaxes(autorange="reversed", showgrid=False, ticks="")
-    figure.update_xaxes(title="Δ mAP (B minus A)" + (", paired 95 % interval" if error else ""))
+    figure.update_xaxes(title="Δ mAP" + (", paired 95 % interval" if error else ""))
     return figure

@@ -373,18 +373,18 @@ def _frame(
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     config: dict[str, Any] = {
         "open": st.column_config.LinkColumn("", display_text=":material/open_in_new:", width=40, help="New tab"),
-        "recording": text("Recording", width=170),
-        "frame": number("Frame", width=60, format="%d"),
-        "time": text("Time", width=60),
+        "recording": text("Recording", width=150),
+        "frame": number("Frame", width=52, format="%d"),
+        "time": text("Time", width=52),
         "length": number("Frames", width=60, format="%d"),
         "chip": text("", width=28),
-        "class": text("Class", width=125),
-        "what": text("What is wrong", width=210),
-        "iou": number("IoU", width=60, format="%.3f"),
-        "score": number("Score", width=60, format="%.3f"),
+        "class": text("Class", width=115),
+        "what": text("What is wrong", width=185),
+        "iou": number("IoU", width=52, format="%.3f"),
+        "score": number("Score", width=52, format="%.3f"),
         "value": number(value_title, width=90, format=value_format),
         "hurt": st.column_config.ProgressColumn(
-            "Cost", format="%.5f" if largest < 0.1 else "%.3f", min_value=0.0, max_value=largest or 1.0, width=150
+            "Cost", format="%.5f" if largest < 0.1 else "%.3f", min_value=0.0, max_value=largest or 1.0, width=130
         ),
     }
     if narrow:

@@ -513,7 +513,7 @@ def draw_budget(scene: Scene) -> None:
     gains, classes, pairs = budgets_of(scene)
     name = scene.chosen.name
     shown = focus(BUDGET, scene)
-    left, right = st.columns([1.25, 1], gap="medium")
+    left, right = st.columns([1, 1.15], gap="medium")
     with left:
         category = _choose_class(scene)
         key = f"scores_budget_{scene.revision}_{name}_{category}"
@@ -529,7 +529,7 @@ def draw_budget(scene: Scene) -> None:
     with right:
         st.markdown("**Each kind by itself**")
         key = f"scores_budget_gains_{scene.revision}_{name}"
-        tables.draw(gains, key=key, on_select=_budget_cell, args=(key, name, category), name_width=105)
+        tables.draw(gains, key=key, on_select=_budget_cell, args=(key, name, category), name_width=96)
         st.caption(plain(gains.note))
     key = f"scores_budget_classes_{scene.revision}_{name}"
     tables.draw(classes, key=key, on_select=_budget_class_cell, args=(key, name), name_width=140)
@@ -675,16 +675,17 @@ def draw_ranking(scene: Scene) -> None:
         st.info("The systems have no scored recording in common, so they cannot be ranked.")
         return
     table, wins, classes = rankings_of(scene)
-    left, right = st.columns([1.7, 1], gap="medium")
+    name_width = min(160, 26 + 7 * max(len(name) for name in ranking.names))
+    left, right = st.columns([2.5, 1], gap="medium")
     with left:
         st.markdown(f"**{plain(table.title)}**")
         key = f"scores_ranking_{scene.revision}_{ranking.names}"
-        tables.draw(table, key=key, on_select=_ranking_cell, args=(key, ranking.names), name_width=160)
+        tables.draw(table, key=key, on_select=_ranking_cell, args=(key, ranking.names), name_width=name_width)
         st.caption(plain(table.note))
     with right:
         st.markdown("**Classes won**")
         key = f"scores_wins_{scene.revision}_{ranking.names}"
-        tables.draw(wins, key=key, on_select=_ranking_cell, args=(key, ranking.names), name_width=140)
+        tables.draw(wins, key=key, on_select=_ranking_cell, args=(key, ranking.names), name_width=name_width)
         st.caption(plain(wins.note))
     with st.expander("Every class by every system"):
         key = f"scores_classes_won_{scene.revision}_{ranking.names}"

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -196,12 +196,16 @@ def gather_report(
         step = part_of(progress, 0.3 * k / n, 0.3 * (k + 1) / n)
         found = score_system(store, system.name, labels, dict(system.files), revision=options.revision, progress=step)
         if not found.results:
-            raise InputError(f"{system.name}: none of its recordings could be scored against these labels.")
+            raise _nothing_scored(found, labels)
         if missing := len(labels) - len(found.results) - len(found.failures):
             notes.append(f"{system.name}: {missing} of {len(labels)} labelled recordings have no predictions.")
         notes += [f"{system.name}: {sentence}" for sentence in (*found.problems, *found.evaluation.warnings)]
         notes += found.after_the_end(known)
         results.append(found)
+    scored = set().union(*(r.recordings for r in results))
+    if simulated := sum(known[name].is_simulated for name in scored):
+        how_many = "All" if simulated == len(scored) else f"{simulated} of {len(scored)}"
+        notes.insert(0, f"{how_many} recordings are simulated.")
     samples = [bootstrap(r.scores, n=options.resamples, seed=options.seed) for r in results]
     parts: list[Part] = []
     if n > 1:
@@ -220,6 +224,18 @@ def gather_report(
         _facts(root, known, systems, results, options),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _nothing_scored(found: SystemResult, labels: Mapping[str, Path]) -> InputError:
+    """Why a system has no figures: what is wrong with its first recording, or that none has its name."""
+    if not found.failures:
+        return InputError(
+            f"{found.name}: it has predictions for none of the {len(labels)} labelled recordings (the first is "
+            f"{min(labels)}); names of predictions and labels must agree."
+        )
+    first, n = found.failures[0], len(found.failures)
+    others = f" The other {n - 1} could not be scored either; evaluate names each." if n > 1 else ""
+    return InputError(f"{found.name}: nothing could be scored. {first.error}{others}")
 
 
 def _headline(result: SystemResult, samples: BootstrapResult) -> tuple[tuple[str, str, str], ...]:
@@ -245,7 +261,10 @@ def _comparison(results: Sequence[SystemResult], options: ReportOptions) -> list
     if not common:
         return [Part("Ranking", "The systems have no recording in common.")]
     ranking = rank_systems(results, n_resamples=options.resamples, seed=options.seed)
-    return [Part("Ranking", ranking.statement(), charts.ranked(ranking), (ranking_table(ranking), wins_table(ranking)))]
+    table, statement = ranking_table(ranking), ranking.statement()
+    # the note says it, too, where there is no text above
+    table = replace(table, note=table.note.removeprefix(statement).strip())
+    return [Part("Ranking", statement, charts.ranked(ranking), (table, wins_table(ranking)))]
 
 
 def _of_system(

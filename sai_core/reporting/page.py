@@ -192,7 +192,7 @@ def _svg(chart: Chart) -> str:
 
 def _still(still: Still) -> str:
     sides = "".join(
-        f'<img alt="{what}" width="360" height="180" loading="lazy" src="{_webp(picture)}">'
+        f'<img alt="{what}" width="360" height="180" src="{_webp(picture)}">'
         for what, picture in (("labels", still.labels), ("predictions", still.predictions))
     )
     return (

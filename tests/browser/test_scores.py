@@ -108,6 +108,24 @@ def test_bars_points_and_squares_lead_to_frames(open_scores: OpenScores) -> None
     page.get_by_text("Behind Bell at score").wait_for(timeout=60_000)
 
 
+def test_a_bar_of_the_budget_leads_to_frames_and_to_a_review_of_them(open_scores: OpenScores) -> None:
+    page = open_scores("Budget")
+    # of a small screen no column of the gains is beyond the edge
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.wait_for_function(
+        "() => { const s = document.querySelector('[data-testid=stDataFrame] .dvn-scroller');"
+        " return s && s.clientWidth > 300 && s.scrollWidth <= s.clientWidth + 1; }"
+    )
+    page.set_viewport_size({"width": 1440, "height": 900})
+    _settle(page)
+    _click_point(page, 0, "Place", 0.5)
+    page.get_by_text("Behind Place · macro").wait_for(timeout=60_000)
+    _settle(page)
+    page.get_by_role("button", name="Review these").click()
+    page.get_by_text("moments of the error budget (Place").first.wait_for(timeout=120_000)
+    assert "/review" in page.url
+
+
 def test_the_tables_are_drawn_in_the_dark_too(open_scores: OpenScores) -> None:
     page = open_scores("Systems", scheme="dark")
     ARTIFACTS.mkdir(exist_ok=True)

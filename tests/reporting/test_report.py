@@ -95,6 +95,9 @@ def test_a_page_is_whole_offline_and_the_same_twice(root: Path, tmp_path: Path) 
         "Best frames",
     ):
         assert words in text
+    assert text.count("not surely better than") + text.count("is better than") == 1
+    # all is there without scrolling to it, so that it is there on paper
+    assert "lazy" not in text
     # links within the page lead somewhere
     for link in found.links:
         assert not link.startswith("#") or f'id="{link[1:]}"' in text
@@ -129,6 +132,21 @@ def test_what_is_worst_and_best(root: Path) -> None:
     assert overlaps == sorted(overlaps, reverse=True)
 
 
+def test_simulated_recordings_are_called_so_at_the_top(root: Path, tmp_path: Path) -> None:
+    data = tmp_path / "root"
+    shutil.copytree(root, data)
+    (data / "labels_dev" / "dev-test-x").rename(data / "labels_dev" / "dev-test-sim")
+    opened = open_data_root(data)
+    options = ReportOptions(resamples=2, stills=0)
+    report = gather_report(opened, opened.recordings, opened.prediction_sets[:1], options)
+    assert report.notes[0] == "All recordings are simulated."
+    text = as_html(report).decode()
+    assert text.index("All recordings are simulated.") < text.index("<h3")
+    opened = open_data_root(root)
+    report = gather_report(opened, opened.recordings, opened.prediction_sets[:1], options)
+    assert not any("simulated" in note for note in report.notes)
+
+
 def test_refusals(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +169,27 @@ def test_refusals(
     monkeypatch.setattr(page, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="fewer systems or stills"):
         as_html(report)
+
+
+def test_where_nothing_can_be_scored_the_first_reason_is_named(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = {"torn": tmp_path / "torn", "other": tmp_path / "other"}
+    for folder in sets.values():
+        folder.mkdir()
+    for k in range(2):
+        (sets["torn"] / f"fold4_room{k}_mix001.json").write_text('{"annotations": [{"metadata_frame_index": 3, "categ')
+    shutil.copy(root / "predictions" / "first" / "fold4_room0_mix001.json", sets["other"] / "fold4_room7_mix001.json")
+    for name, words in (
+        ("torn", ("nothing could be scored", "fold4_room0_mix001.json", "The other 1 could not be scored either")),
+        ("other", ("predictions for none of the 2 labelled recordings", "must agree")),
+    ):
+        out = tmp_path / f"{name}.html"
+        call = ["report", "--data", str(root), "--predictions", str(sets[name]), "--out", str(out), "--quiet"]
+        assert main(call) == 2
+        message = capsys.readouterr().err
+        assert all(word in message for word in words), message
+        assert not out.exists()
 
 
 def test_a_name_in_two_splits_and_predictions_of_other_data_are_said(
