@@ -29,8 +29,8 @@ _POINT_BYTES: Final[int] = len("0,0,0],[")
 
 _KEY: Final[bytes] = b'"segmentation":'
 _SPACE: Final[int] = b" "[0]
-_WORTH_IT_BYTES: Final[int] = 16 << 20
-"""Text from which on the compiled code is worth being loaded (a second, once a process): as long in the slow way."""
+_WORTH_IT_BYTES: Final[int] = 40 << 20
+"""Text from which on the compiled code is worth being loaded, once a process: as long in the slow way (docs/log.md)."""
 _slow_bytes = 0
 """Read in the slow way by this process: a hundred small files are worth it as one large file is."""
 
