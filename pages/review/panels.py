@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -491,6 +491,10 @@ def _exported(root: DataRoot, systems: list[PredictionSet], name: str, report: E
         )
 
 
+_GENTLY: Final[tuple[str, ...]] = ("optimiser.rate=5e-5", "optimiser.warmup_steps=10")
+"""For weights that know most already: the recipe's rate is for random ones, and unlearns (docs/workspace.md)."""
+
+
 def _retraining(root: DataRoot, systems: list[PredictionSet], labels: str) -> dict[str, str]:
     """What the Train page is to begin with: these labels, and the detector whose predictions were reviewed."""
     own = {stored.folder: stored.facts.checkpoint for stored in workspace().sets("predictions")}
@@ -504,7 +508,7 @@ def _retraining(root: DataRoot, systems: list[PredictionSet], labels: str) -> di
         keys.TRAIN_RECIPE: recipe,
         keys.TRAIN_DATA: str(root.path),
         keys.TRAIN_OPTION + LABELS_OPTION: labels,
-        keys.TRAIN_OVERRIDES: f"start.detector={checkpoint}" if checkpoint else "",
+        keys.TRAIN_OVERRIDES: "\n".join((f"start.detector={checkpoint}", *_GENTLY)) if checkpoint else "",
     }
 
 

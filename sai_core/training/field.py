@@ -385,6 +385,7 @@ class _Trainer(EpochTrainer[FieldNetwork]):
     ) -> None:
         self.config, self.device = config, device
         # whole scenes are held out: neighbouring frames are nearly the same
+        self.n_recordings = len(parts) - config.scenes
         every = max(2, round(1 / config.held_out)) if config.held_out > 0 else len(parts) + 1
         self.held = [turns[0] for k, turns in enumerate(parts) if k % every == every - 1 and len(turns[0])]
         self.taught = [p for k, turns in enumerate(parts) if k % every != every - 1 for p in turns if len(p)]
@@ -452,7 +453,12 @@ class _Trainer(EpochTrainer[FieldNetwork]):
             self.best = figures
             found = {} if figures is None else {"rms": f"{figures.rms:.4f}", "iou": f"{figures.iou:.4f}"}
             settings = json.dumps(asdict(self.config))
-            notes = {"epoch": str(self.epoch), "seed": str(self.config.seed), "training": settings, **found}
+            data = f"{self.config.scenes} simulated scenes of {self.config.seconds:g} s"
+            if more := self.n_recordings:
+                data += f" and {more} recording{'s' * (more != 1)}"
+            data += f", each in {self.config.turns} turns of the array; {len(self.held)} of them held out"
+            notes = {"epoch": str(self.epoch), "seed": str(self.config.seed), "data": data, "training": settings}
+            notes |= found
             if line is not None:
                 notes["calibration"] = json.dumps(line._asdict())
             save_field(network, self.folder.best, notes=notes, half=True)

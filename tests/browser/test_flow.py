@@ -80,7 +80,7 @@ def test_predict_review_train_predict_compare(go: Callable[..., Page], app_works
     page.get_by_role("link", name="Train on them").click()
     expect(page.get_by_role("textbox", name="Labels", exact=True)).to_have_value("flow corrected")
     settings = page.get_by_role("textbox", name="Changed settings")
-    expect(settings).to_have_value(re.compile(r"start\.detector=.*untrained\.safetensors"))
+    expect(settings).to_have_value(re.compile(r"start\.detector=.*untrained\.safetensors\noptimiser\.rate=5e-5"))
     tiny = [*TINY, f"data.weights='{weights}'", "batch=1", "data.frames_per_epoch=1", "validation.frames=1"]
     settings.fill("\n".join([settings.input_value(), *tiny]))
     settings.press("Control+Enter")

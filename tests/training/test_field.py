@@ -155,6 +155,8 @@ def test_recordings_teach_too_and_faults_are_told(
     notes = read_metadata(run / "best.safetensors")
     assert float(notes["rms"]) > 0
     assert json.loads(notes["training"])["turns"] == 1
+    assert "0 simulated scenes" in notes["data"]
+    assert "and 2 recordings" in notes["data"]
     monkeypatch.setattr(field, "hear", lambda *_: pytest.fail("heard again"))
     assert main(["train", "field", "--run", str(run), "--resume", "--quiet"]) == 0
 
