@@ -255,12 +255,12 @@ def faults(spec: LaunchSpec, run: Path | None = None) -> list[SaiError]:
         kind = kind_of(spec.kind)
     except InputError as error:
         return [error]
-    if (
-        permissions.person() is not None
-    ):  # nothing is looked at for somebody who may not open it, not even if it is there
-        refused = collect(lambda: permissions.check("train", "check a training"), lambda: check_named(spec))
-        if refused := [error for error in refused if isinstance(error, permissions.NotAllowedError)]:
-            return refused
+    if permissions.person() is not None:
+        # nothing is looked at for somebody who may not open it, not even if it is there
+        known = collect(lambda: permissions.check("train", "check a training"), lambda: check_named(spec))
+        not_allowed: list[SaiError] = [e for e in known if isinstance(e, permissions.NotAllowedError)]
+        if not_allowed:
+            return not_allowed
     found: list[SaiError] = list(_missing(spec, kind))
     found += collect(*(partial(_check_root, root) for root in spec.data))
     trainer = kind.trainer()

@@ -301,13 +301,10 @@ def test_an_editor_does_what_the_file_allows(team: Team, tmp_path: Path) -> None
             workspace().export(stored, tmp_path / "out.zip")
     team.write(training=True)
     with team.acting(EDITOR):
-        for options in (
-            {"overrides": (f"start.detector={team.secret}/x.safetensors",)},
-            {"overrides": ('start.detector="\\u002Fetc\\u002Fpasswd"',)},
-        ):
+        for text in (f"start.detector={team.secret}/x.safetensors", 'start.detector="\\u002Fetc\\u002Fpasswd"'):
             with pytest.raises(InputError, match="outside of the folders"):
-                _launch(team, **options)
-            spec = LaunchSpec(kind="detector", recipe=RECIPE, data=(str(team.root),), **options)
+                _launch(team, overrides=(text,))
+            spec = LaunchSpec(kind="detector", recipe=RECIPE, data=(str(team.root),), overrides=(text,))
             with pytest.raises(InputError, match="outside of the folders"):
                 look_ahead_apart(spec, workspace().folder("runs") / "second")
             assert ["outside of the folders" in str(fault) for fault in launch.faults(spec)] == [True]
