@@ -257,8 +257,8 @@ def faults(spec: LaunchSpec, run: Path | None = None) -> list[SaiError]:
         return [error]
     if permissions.person() is not None:
         # nothing is looked at for somebody who may not open it, not even if it is there
-        known = collect(lambda: permissions.check("train", "check a training"), lambda: check_named(spec))
-        not_allowed: list[SaiError] = [e for e in known if isinstance(e, permissions.NotAllowedError)]
+        first = collect(lambda: permissions.check("train", "check a training"), lambda: check_named(spec))
+        not_allowed: list[SaiError] = [e for e in first if isinstance(e, permissions.NotAllowedError)]
         if not_allowed:
             return not_allowed
     found: list[SaiError] = list(_missing(spec, kind))
