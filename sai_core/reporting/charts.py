@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -49,23 +50,55 @@ def _bare(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def class_bars(system: SystemResult, samples: BootstrapResult) -> Chart:
-    """MAP of each class with labels, with its interval."""
-    rows = [c for c in range(N_CLASSES) if system.evaluation.per_class[c].n_labels]
+def _with_labels(system: SystemResult) -> list[int]:
+    return [c for c in range(N_CLASSES) if system.evaluation.per_class[c].n_labels]
+
+
+def _class_interval(system: SystemResult, samples: BootstrapResult, category: int) -> tuple[float, float] | None:
+    """Lower and upper end of a class's mAP (95 %); None of a single recording, or where no resample has labels."""
+    drawn = samples.per_class_map[:, category]
+    drawn = drawn[~np.isnan(drawn)]
+    if len(system.recordings) < 2 or not len(drawn):
+        return None
+    low, high = np.percentile(drawn, [2.5, 97.5]).tolist()
+    return low, high
+
+
+def end_of_bars(results: Sequence[SystemResult], samples: Sequence[BootstrapResult]) -> float:
+    """Where the axis of :func:`class_bars` ends, the same for all systems of a report, so that bars can be compared.
+
+    The largest mAP or upper end of an interval, rounded up to a tenth (below 0.1 to a fiftieth); 1 at most.
+    """
+    largest = 0.0
+    for system, drawn in zip(results, samples, strict=True):
+        for c in _with_labels(system):
+            interval = _class_interval(system, drawn, c)
+            largest = max(largest, float(np.nan_to_num(system.evaluation.per_class[c].mean_ap)))
+            largest = max(largest, interval[1] if interval is not None else 0.0)
+    if largest <= 0:
+        return 1.0
+    step = 0.1 if largest > 0.1 else 0.02
+    # a value on a step needs no further one
+    return min(round(step * math.ceil(largest / step - 1e-9), 2), 1.0)
+
+
+def class_bars(system: SystemResult, samples: BootstrapResult, *, end: float = 1.0) -> Chart:
+    """MAP of each class with labels, with its interval; the axis goes from 0 to ``end``, which its title states."""
+    rows = _with_labels(system)
 
     def draw(axes: Axes) -> None:
         values = np.array([system.evaluation.per_class[c].mean_ap for c in rows])
         place = np.arange(len(rows))
         axes.barh(place, np.nan_to_num(values), color=[CLASS_COLORS[c] for c in rows], height=0.66)
         for k, c in enumerate(rows):
-            drawn = samples.per_class_map[:, c]
-            drawn = drawn[~np.isnan(drawn)]
-            if len(system.recordings) > 1 and len(drawn):
-                axes.plot(np.percentile(drawn, [2.5, 97.5]), [k, k], color="black", linewidth=0.9)
+            interval = _class_interval(system, samples, c)
+            if interval is not None:
+                axes.plot(interval, [k, k], color="black", linewidth=0.9)
         axes.set_yticks(place, [CLASS_NAMES[c] for c in rows])
         axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("mAP, with 95 % interval" if len(system.recordings) > 1 else "mAP")
+        axes.set_xlim(0, end)
+        title = "mAP, with 95 % interval" if len(system.recordings) > 1 else "mAP"
+        axes.set_xlabel(title if end == 1 else f"{title} (the axis ends at {end:g}, not at 1)")
         axes.grid(axis="x", linewidth=0.3)
         axes.set_axisbelow(True)
         _bare(axes)

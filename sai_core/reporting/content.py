@@ -207,6 +207,7 @@ def gather_report(
         how_many = "All" if simulated == len(scored) else f"{simulated} of {len(scored)}"
         notes.insert(0, f"{how_many} recordings are simulated.")
     samples = [bootstrap(r.scores, n=options.resamples, seed=options.seed) for r in results]
+    end_of_bars = charts.end_of_bars(results, samples)
     parts: list[Part] = []
     if n > 1:
         parts += _comparison(results, options)
@@ -214,7 +215,7 @@ def gather_report(
         step = part_of(progress, 0.3 + 0.7 * k / n, 0.3 + 0.7 * (k + 1) / n)
         # of a system by itself the report has the name already
         parts += [Part(result.name, level=1)] if n > 1 else []
-        parts += _of_system(root, known, labels, system, result, drawn, store, options, step)
+        parts += _of_system(root, known, labels, system, result, drawn, end_of_bars, store, options, step)
     progress(1.0, "report")
     names = [r.name for r in results]
     return Report(
@@ -274,13 +275,15 @@ def _of_system(
     system: PredictionSet,
     result: SystemResult,
     samples: BootstrapResult,
+    end_of_bars: float,
     store: ScoreStore,
     options: ReportOptions,
     progress: Progress,
 ) -> list[Part]:
     scored = {name: labels[name] for name in result.recordings}
     parts: list[Part] = []
-    parts.append(Part("Classes", "", charts.class_bars(result, samples), (class_table(result, bootstrap=samples),)))
+    bars = charts.class_bars(result, samples, end=end_of_bars)
+    parts.append(Part("Classes", "", bars, (class_table(result, bootstrap=samples),)))
     parts.append(Part("Recordings", "", None, (recordings_table(result),)))
     with_labels = [c for c in range(N_CLASSES) if result.evaluation.per_class[c].n_labels]
     per_class = {c: result.curve(category_id=c) for c in with_labels}

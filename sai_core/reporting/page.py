@@ -49,7 +49,7 @@ table { border-collapse: collapse; font-size: .78rem; line-height: 1.3; font-var
 caption { text-align: left; white-space: nowrap; font-size: .78rem; color: var(--muted); padding-bottom: .4rem }
 th, td { padding: .26rem .5rem; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left; padding-left: .1rem }
-thead th { font-weight: 600; vertical-align: bottom }
+thead th { font-weight: 600; vertical-align: bottom; white-space: normal }
 thead tr:last-child th { border-bottom: .75px solid var(--ink) }
 thead th.group { text-align: center; border-bottom: .75px solid var(--line) }
 tbody tr:hover { background: var(--wash) }
@@ -80,6 +80,7 @@ ul.notes { font-size: .9rem; padding-left: 1.1rem }
   .stills { grid-template-columns: 1fr 1fr }
   a { color: inherit; text-decoration: none }
 }
+@media (max-width: 72rem) { table { font-size: .72rem } th, td { padding: .24rem .3rem } }
 @media (max-width: 34rem) { body { padding: 1.5rem 1rem } .stills { grid-template-columns: 1fr } nav { columns: 1 } }
 """
 

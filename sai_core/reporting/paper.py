@@ -27,6 +27,13 @@ _STYLE: Final[PaperStyle] = PaperStyle(width_mm=_WIDTH, font_size_pt=8)
 _MM_PER_CHARACTER: Final[float] = 0.21
 """Width of a digit per point of its size, in millimetres, with some air."""
 
+_MM_PER_LINE: Final[float] = 0.46
+"""Height of a line per point of its size, in millimetres."""
+
+_NOTE_SIZE: Final[float] = 6.5
+_RULE_GAP: Final[float] = 0.7
+_ROWS_WITH_NOTE: Final[int] = 3
+
 
 def as_pdf(report: Report) -> bytes:
     """The file's bytes; the same report gives the same."""
@@ -102,11 +109,15 @@ class _Sheets:
         return self._figure.text(x / _WIDTH, 1 - y / _HEIGHT, text, fontsize=size, va="top", **look)
 
     def _line(self, text: str, *, size: float, gap: float, **look: Any) -> None:
-        for row in textwrap.wrap(text, int(_INNER / (_MM_PER_CHARACTER * size))) or [""]:
+        for row in _wrapped(text, size):
             self._need(size * 0.5)
             self._put(_LEFT, self._y, row, size=size, **look)
-            self._y += size * 0.46
+            self._y += size * _MM_PER_LINE
         self._y += gap
+
+    def _height(self, text: str, *, size: float) -> float:
+        """Of a paragraph, in millimetres."""
+        return len(_wrapped(text, size)) * size * _MM_PER_LINE
 
     def _paragraph(self, text: str, *, size: float = 7.5, color: str = "black") -> None:
         self._line(text, size=size, gap=1.2, color=color)
@@ -140,17 +151,27 @@ class _Sheets:
             max([len(c.title), *(len(table.text(k, j)) for k in range(len(table.rows)))]) + 2
             for j, c in enumerate(table.columns)
         ]
+        # titles of groups stand over their columns, which may be narrower
+        spans = _groups(table)
+        for title, begin, stop in spans:
+            widths[begin] += max(len(title) + 2 - sum(widths[begin:stop]), 0)
         size = min(7.0, _INNER / (_MM_PER_CHARACTER * (first + sum(widths))))
         unit, step = _MM_PER_CHARACTER * size, 0.52 * size
         rights = [_LEFT + unit * (first + sum(widths[: j + 1])) for j in range(len(widths))]
         self._need(10 * step)
-        self._paragraph(table.title, size=6.5, color=_MUTED)
-        self._head(table, rights, size, step)
+        self._paragraph(table.title, size=_NOTE_SIZE, color=_MUTED)
+        lefts = [_LEFT + unit * first, *rights[:-1]]
+        over = [(title, lefts[begin] + unit, rights[stop - 1]) for title, begin, stop in spans]
+        self._head(table, rights, over, size, step)
+        # the note is read with the table: it takes some rows along where it does not fit below the last
+        end = _HEIGHT - _BOTTOM - (2.0 + self._height(table.note, size=_NOTE_SIZE) if table.note else 0.0)
+        taken_along = len(table.rows) - min(_ROWS_WITH_NOTE, len(table.rows) - 1)
         for k, name in enumerate(table.rows):
-            if self._y + step > _HEIGHT - _BOTTOM:
+            to_come = (len(table.rows) - taken_along) * step
+            if self._y + step > _HEIGHT - _BOTTOM or (k == taken_along and self._y + to_come > end):
                 self._rule(rights[-1], 0.8)
                 self._new_page()
-                self._head(table, rights, size, step)
+                self._head(table, rights, over, size, step)
             if table.summary_rows and k == len(table.rows) - table.summary_rows:
                 self._rule(rights[-1], 0.3)
             self._put(_LEFT, self._y, name, size=size)
@@ -161,31 +182,40 @@ class _Sheets:
         self._rule(rights[-1], 0.8)
         self._y += 1.5
         if table.note:
-            self._paragraph(table.note, size=6.5, color=_MUTED)
+            self._paragraph(table.note, size=_NOTE_SIZE, color=_MUTED)
         self._y += 2
 
-    def _head(self, table: Table, rights: Sequence[float], size: float, step: float) -> None:
+    def _head(
+        self,
+        table: Table,
+        rights: Sequence[float],
+        over: Sequence[tuple[str, float, float]],
+        size: float,
+        step: float,
+    ) -> None:
+        """Titles of the columns, and ``over`` them those of groups: title, left and right end in millimetres."""
         self._rule(rights[-1], 0.8)
-        if any(c.group for c in table.columns):
-            before = ""
-            for column, right in zip(table.columns, rights, strict=True):
-                if column.group and column.group != before:
-                    self._put(right, self._y, column.group, size=size, ha="right", color=_MUTED)
-                before = column.group
+        if over:
+            for title, left, right in over:
+                self._put((left + right) / 2, self._y, title, size=size, ha="center", color=_MUTED)
             self._y += step
+            for _, left, right in over:
+                self._rule(right, 0.3, left=left)
+                self._y -= _RULE_GAP
+            self._y += _RULE_GAP
         self._put(_LEFT, self._y, table.row_title, size=size, weight="bold")
         for column, right in zip(table.columns, rights, strict=True):
             self._put(right, self._y, column.title, size=size, ha="right", weight="bold")
         self._y += step
         self._rule(rights[-1], 0.4)
 
-    def _rule(self, right: float, width: float) -> None:
+    def _rule(self, right: float, width: float, *, left: float = _LEFT) -> None:
         from matplotlib.lines import Line2D
 
         assert self._figure is not None
         y = 1 - (self._y - 0.3) / _HEIGHT
-        self._figure.add_artist(Line2D([_LEFT / _WIDTH, right / _WIDTH], [y, y], color="black", linewidth=width))
-        self._y += 0.7
+        self._figure.add_artist(Line2D([left / _WIDTH, right / _WIDTH], [y, y], color="black", linewidth=width))
+        self._y += _RULE_GAP
 
     def _stills(self, stills: Sequence[Still]) -> None:
         width = (_INNER - 6) / 2
@@ -201,3 +231,19 @@ class _Sheets:
             for j, row in enumerate(textwrap.wrap(still.note, int(width / (_MM_PER_CHARACTER * 6)))[:2]):
                 self._put(x, self._y + side / 2 + 3.8 + 2.6 * j, row, size=6, color=_MUTED)
         self._y += side / 2 + 11
+
+
+def _wrapped(text: str, size: float) -> list[str]:
+    """Lines of a paragraph over the whole width."""
+    return textwrap.wrap(text, int(_INNER / (_MM_PER_CHARACTER * size))) or [""]
+
+
+def _groups(table: Table) -> list[tuple[str, int, int]]:
+    """Columns that stand beside each other under one title: title, first column, one after the last."""
+    found: list[tuple[str, int, int]] = []
+    for k, column in enumerate(table.columns):
+        if found and found[-1][0] == column.group and found[-1][2] == k:
+            found[-1] = (column.group, found[-1][1], k + 1)
+        else:
+            found.append((column.group, k, k + 1))
+    return [group for group in found if group[0]]

@@ -80,6 +80,12 @@ def test_undefined_is_a_dash_and_never_a_number(mine: SystemResult) -> None:
     assert "-1" not in to_latex(table).replace("0-1", "")
 
 
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    columns = (Column("a", "A", 4), Column("n", "N", 0))
+    table = Table("t", "", "Class", ("x", "y"), ("measured",) * 2, columns, np.array([[-4e-5, -0.2], [-6e-5, -1234.0]]))
+    assert [[table.text(k, c) for c in range(2)] for k in range(2)] == [["0.0000", "0"], ["-0.0001", "-1,234"]]
+
+
 def test_published_rows_stand_beside_and_are_marked(mine: SystemResult, other: SystemResult) -> None:
     first = systems_table([mine, other], revision="2026-06-30", track="A", simulated=True)
     assert first.rows == ("mine_1", "SAID, PaSST", "SAID, AudioMAE", "SAID, task3a_2, evaluation set")

@@ -8,11 +8,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from pages.components import state_keys as keys
 from sai_core.annotations import read_annotations, write_label_json, write_submission_json
@@ -21,8 +24,11 @@ from sai_core.dataset import open_data_root
 from sai_core.errors import InputError
 from sai_core.metrics import evaluate
 from sai_core.metrics.evaluation.discovery import find_labels
-from sai_core.reporting import ReportOptions, as_html, gather_report, page
+from sai_core.metrics.reading.tables import Column, Table
+from sai_core.reporting import Report, ReportOptions, as_html, charts, gather_report, page, paper
 from tests.figures.scenes import tables
+
+_EMPTY: Final = Report("made up", (), (), (), ())
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,54 @@ def test_what_is_worst_and_best(root: Path) -> None:
     assert costs == sorted(costs, reverse=True)
     overlaps = [float(still.note.split()[1]) for still in by_title["Best frames"].stills]
     assert overlaps == sorted(overlaps, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "highs", "end"),
+    [
+        ([0.031, 0.012], [0.0, 0.0], 0.04),
+        ([0.28, 0.1], [0.0, 0.0], 0.3),
+        ([0.28, 0.1], [0.0, 0.56], 0.6),  # an interval is not cut off
+        ([0.3, 0.1], [0.0, 0.0], 0.3),
+        ([0.95, 0.1], [0.99, 0.2], 1.0),
+        ([0.0, 0.0], [0.0, 0.0], 1.0),
+    ],
+)
+def test_bars_of_weak_systems_are_not_tiny_and_the_axis_says_where_it_ends(
+    values: list[float], highs: list[float], end: float
+) -> None:
+    def system(value: float) -> Any:
+        per_class = [SimpleNamespace(n_labels=int(c == 2), mean_ap=value if c == 2 else np.nan) for c in range(13)]
+        return SimpleNamespace(evaluation=SimpleNamespace(per_class=per_class), recordings=("a", "b"))
+
+    samples: list[Any] = [SimpleNamespace(per_class_map=np.full((3, 13), high)) for high in highs]
+    systems = [system(value) for value in values]
+    # one end for all systems
+    assert charts.end_of_bars(systems, samples) == pytest.approx(end)
+    axes = Figure().add_subplot()
+    charts.class_bars(systems[1], samples[1], end=end).draw(axes)
+    assert axes.get_xlim() == pytest.approx((0, end))
+    assert (f"ends at {end:g}" in axes.get_xlabel()) == (end != 1)
+
+
+def test_titles_of_groups_stay_in_their_table_and_a_note_takes_rows_along(tmp_path: Path) -> None:
+    columns = tuple(Column(f"c{k}", f"c {k}", 0, "Better by far than that of all" if k < 2 else "") for k in range(3))
+    sheets = paper._Sheets(cast(Any, SimpleNamespace(savefig=lambda figure: figures.append(figure))), _EMPTY)
+    for n in range(3, 90):
+        figures: list[Figure] = []
+        names = tuple(f"row {k}" for k in range(n))
+        sheets._figure = None
+        sheets._new_page()
+        table = Table("t", "What to know.", "Name", names, ("measured",) * n, columns, np.zeros((n, 3)))
+        sheets._table(table)
+        sheets._end_page()
+        last = [text.get_text() for text in figures[-1].texts]
+        assert "What to know." in last
+        assert last.count(f"row {n - 1}") == last.count(f"row {n - 3}") == 1
+    [title] = [text for text in figures[-1].texts if text.get_text().startswith("Better")]
+    box = title.get_window_extent(FigureCanvasAgg(figures[-1]).get_renderer())
+    [first] = [text for text in figures[-1].texts if text.get_text() == f"row {n - 1}"]
+    assert box.x0 > first.get_window_extent().x0
 
 
 def test_simulated_recordings_are_called_so_at_the_top(root: Path, tmp_path: Path) -> None:

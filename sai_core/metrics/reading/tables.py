@@ -101,7 +101,8 @@ class Table:
         value, digits = float(self.values[row, column]), self.columns[column].digits
         if math.isnan(value):
             return dash
-        return f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
+        # z: what rounds to zero has no sign
+        return f"{value:z,.0f}" if digits == 0 else f"{value:z.{digits}f}"
 
     def best(self, column: int) -> tuple[int, ...]:
         """Measured systems with the best figure of a column; none where there is no better or nothing to compare.
