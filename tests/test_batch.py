@@ -95,18 +95,59 @@ def test_labels_of_a_root_become_a_set_that_is_found_by_name(
     assert {s.name for s in workspace().sets("labels")} == {"ours", "root labels"}
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
-def test_all_faults_are_told_before_anything_is_begun(
-    verb: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def _damage(root: Path, *names: str) -> None:
     for folder in ("mic_dev", "eigen_dev"):
-        for name in NAMES[:2]:
+        for name in names:
             (root / folder / "dev-test-sony" / f"{name}.wav").write_bytes(b"RIFF")
-    assert main([verb, "--data", str(root), *VERBS[verb], "--out", str(tmp_path / "out")]) == 2
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_all_faults_are_told_before_the_others_are_begun(
+    verb: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAI_WORKSPACE", str(tmp_path / "ws"))
+    _damage(root, *NAMES[:2])
+    out = tmp_path / "out"
+    call = [verb, "--data", str(root), *VERBS[verb], "--out", str(out)]
+    assert main([*call, "--stop-at-first-error"]) == 2
     said = capsys.readouterr().err
     assert "2 things are in the way" in said
     assert all(name in said for name in NAMES[:2])
-    assert not (tmp_path / "out").exists()
+    assert not out.exists()
+    # without that, the third is made, after both were told
+    assert main(call) == 2
+    printed = capsys.readouterr()
+    places = [printed.err.index(text) for text in (f"failed: {NAMES[0]}: ", f"failed: {NAMES[1]}: ", "3/3")]
+    assert places == sorted(places)
+    assert printed.err.count("failed: ") == 2
+    assert printed.out == f"{out}: 1 of 3 recordings made\n"
+    assert f"2 of 3 recordings failed ({NAMES[0]}, {NAMES[1]}); what was made is kept" in printed.err
+    assert [path.name.split(".")[0].removesuffix("_std") for path in out.rglob("fold*")] == [NAMES[2]]
+    # each fault is told by one part; a part that can do nothing says so
+    assert main([*call, "--shard", "1/3"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert NAMES[0] in printed.err
+    assert NAMES[1] not in printed.err
+    assert main([*call, "--shard", "3/3"]) == 0
+    _damage(root, NAMES[2])
+    assert main([*call[:-1], str(tmp_path / "none")]) == 2
+    assert "3 things are in the way, and nothing was begun" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_label_set_takes_the_recordings_that_can_be_labelled(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAI_WORKSPACE", str(tmp_path / "ws"))
+    _damage(root, NAMES[0])
+    call = ["annotate", "--data", str(root), *VERBS["annotate"], "--name", "ours", "--quiet"]
+    assert main([*call, "--stop-at-first-error"]) == 2
+    assert not workspace().sets("labels")
+    assert main(call) == 2
+    assert f"1 of 3 recordings failed ({NAMES[0]})" in capsys.readouterr().err
+    (stored,) = workspace().sets("labels")
+    assert len(stored.files) == 2
 
 
 def test_a_recording_that_fails_is_told_and_the_others_are_made(
@@ -128,6 +169,8 @@ def test_a_recording_that_fails_is_told_and_the_others_are_made(
     assert "breaks in the middle" in said
     assert f"1 of 3 recordings failed ({NAMES[1]}); what was made is kept" in said
     assert len(list((tmp_path / "out").rglob("*.npz"))) == 2
+    assert main([*call[:-1], str(tmp_path / "stopped"), "--stop-at-first-error"]) == 2
+    assert [path.stem for path in (tmp_path / "stopped").rglob("*.npz")] == [NAMES[0]]
     monkeypatch.setattr(features, "extract", real)
     assert main(call) == 0
     assert len(list((tmp_path / "out").rglob("*.npz"))) == 3

@@ -31,7 +31,8 @@ _EXAMPLE = """example:
 
 With --data, every recording of the data root that has 32 channels and metadata gets a label <split>/<name>_std.json in
 a label set of the workspace, which all pages and verbs know by its name, or in the folder --out: all files are looked
-at first, one that fails is told and the others go on, and the same call again makes what is missing.
+at first and what is wrong is told at once; one that fails, then or later, is left out, the others go on, and the exit
+code is 2. The same call again makes what is missing. --stop-at-first-error refuses instead.
 
 The label agrees with the official one to the pixel; --dtype float32 is faster, and energies may be some thousandths
 off. docs/labels.md says what that includes, and what --fixed changes.
@@ -53,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=Path, metavar="ROOT", help="instead of both: all recordings of a data root")
     parser.add_argument("--split", default="all", help="with --data: only this split (all)")
     parser.add_argument("--shard", metavar="K/N", help=f"with --data: {HELP}")
+    batch.add_going_on(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -117,7 +119,7 @@ def _set(args: argparse.Namespace, settings: LabelSettings) -> int:
     """Labels of all recordings of a data root that can have one, or of this process's part of them."""
     from sai_core.dataset import open_data_root
     from sai_core.dataset.outputs import check_output
-    from sai_core.errors import Checks, InputError
+    from sai_core.errors import InputError, SaiError
     from sai_core.shards import Shard, read_shard
     from sai_core.workspace import label_facts
 
@@ -136,10 +138,24 @@ def _set(args: argparse.Namespace, settings: LabelSettings) -> int:
         )
     if n_without:
         print(f"note: {n_without} recordings have no 32-channel audio or no metadata: no label.", file=sys.stderr)
-    checks = Checks()
-    sizes = [checks.made(partial(_n_rows, recording)) for recording in recordings]
-    if args.out is None:
-        checks.tell()  # before there is a set; those of a folder are told with what is wrong with it
+    sizes: list[int | SaiError] = []
+    for recording in recordings:
+        try:
+            sizes.append(_n_rows(recording))
+        except SaiError as error:
+            sizes.append(error)
+
+    def tasks_in(folder: Path) -> list[Task]:
+        tasks: list[Task] = []
+        for number, (recording, size) in enumerate(zip(recordings, sizes, strict=True)):
+            out = folder / recording.split / f"{recording.name}_std.json"
+            work = partial(_label, args, settings, recording, out, f"{number + 1}/{len(recordings)}")
+            n_rows, problem = (size, None) if isinstance(size, int) else (0, size)
+            tasks.append(Task(recording.name, out, _LABEL_BYTES * n_rows, work, problem))
+        return tasks
+
+    if args.out is None:  # before there is a set; those of a folder are told with what is wrong with it
+        batch.check_tasks(part.of(tasks_in(Path())), keep_going=args.keep_going)
     with ExitStack() as stack:
         facts = None  # a set of the workspace has them in its set.json
         if args.out is not None:
@@ -155,12 +171,8 @@ def _set(args: argparse.Namespace, settings: LabelSettings) -> int:
             made_of = label_facts(settings, data=root.path, recordings=names)
             place = _set_to_write(args.name, root.path, made_of, part=f"{part.index + 1} of {part.count}")
             folder = stack.enter_context(place)
-        tasks: list[Task] = []
-        for number, (recording, n_rows) in enumerate(zip(recordings, sizes, strict=True)):
-            out = folder / recording.split / f"{recording.name}_std.json"
-            work = partial(_label, args, settings, recording, out, f"{number + 1}/{len(recordings)}")
-            tasks.append(Task(recording.name, out, _LABEL_BYTES * (n_rows or 0), work))
-        return batch.run(folder, facts, tasks, problems=checks.problems, mine=part.of(tasks), quiet=args.quiet)
+        mine = part.of(tasks_in(folder))
+        return batch.run(folder, facts, mine, keep_going=args.keep_going, quiet=args.quiet)
 
 
 def _n_rows(recording: Recording) -> int:

@@ -30,9 +30,10 @@ prediction file are left out, as by the official evaluator; --count-missing coun
 of 20 MB (all revisions but 2026-04-02) is on the unpacked JSON of a prediction file. Names of sets are those of the
 workspace (python -m sai_core sets list).
 
-What can be known of the files (missing, unreadable, too large) is told before anything is computed, all at once. A
-recording that fails later is a line of the table and of "failures" in the JSON; the others go on, and the exit code is
-2. What was finished is kept: the same call again does the rest. On several machines with one SAI_CACHE_DIR:
+What can be known of the files (unreadable, cut off, too large) is told before anything is computed, all at once. A
+recording that cannot be scored, for that or for what shows later, is a line of the table and of "failures" in the
+JSON; the others go on, and the exit code is 2. Where none is left nothing is begun, and with --stop-at-first-error
+neither. What was finished is kept: the same call again does the rest. On several machines with one SAI_CACHE_DIR:
 
   sbatch --array=1-8 --wrap "python -m sai_core evaluate --labels ... --predictions ... --shard auto"
 
@@ -75,7 +76,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="go on with the others where a recording cannot be scored (so it is without this option, too)",
     )
     going.add_argument(
-        "--stop-at-first-error", action="store_false", dest="keep_going", help="end with the first such recording"
+        "--stop-at-first-error",
+        action="store_false",
+        dest="keep_going",
+        help="begin nothing where something is wrong beforehand, and end with the first recording that fails",
     )
     parser.add_argument("--shard", metavar="K/N", help=f"{HELP}; scores are kept, and a call without it has them all")
     parser.add_argument("--allow-large", action="store_true", help="accept prediction files above 20 MB")
@@ -165,6 +169,14 @@ def run(args: argparse.Namespace) -> int:
         if not mine:
             return 0
         labels, predictions = ({name: found[name] for name in sorted(mine)} for found in (labels, predictions))
+    known: set[str] = set()
+
+    def tell(problems: list[str], recordings: list[str]) -> None:
+        known.update(recordings)
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
+        print(f"{len(recordings)} of {of_set} recordings are left out; the others go on.", file=sys.stderr)
+
     results = evaluate_revisions(
         labels,
         predictions,
@@ -175,6 +187,7 @@ def run(args: argparse.Namespace) -> int:
         allow_large=args.allow_large,
         use_cache=not args.no_cache,
         keep_going=args.keep_going,
+        on_problems=tell,
     )
     results = [replace(evaluation, warnings=(*notes, *evaluation.warnings)) for evaluation in results]
     for warning in dict.fromkeys(w for evaluation in results for w in evaluation.warnings):
@@ -211,7 +224,8 @@ def run(args: argparse.Namespace) -> int:
         text = _diagnostics(args, labels, predictions, revisions)
         print(f"\n{text}", file=sys.stderr if to_stdout else sys.stdout)
     for failure in failures.values():
-        print(f"error: {failure.recording}: {failure.error}", file=sys.stderr)
+        if failure.recording not in known:  # those were told before the others began
+            print(f"error: {failure.recording}: {failure.error}", file=sys.stderr)
     if not failures:
         return 0
     return 1 if all(failure.machine_at_fault for failure in failures.values()) else 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sai_core.commands import _batch as batch
 from sai_core.commands._batch import Task
 from sai_core.dataset.outputs import check_output
-from sai_core.errors import InputError, check_all
+from sai_core.errors import InputError, SaiError, check_all
 from sai_core.files import atomic_write, check_space
 from sai_core.progress import Progress, TerminalProgress, no_progress
 from sai_core.shards import HELP, Shard, read_shard
@@ -32,7 +32,8 @@ _EXAMPLE = """example:
   sbatch --array=1-8 --wrap "python -m sai_core features --data STARSS23 --out maps --shard auto"
 
 With --data, every recording of the data root becomes an archive <split>/<name>.npz in the folder --out: all files are
-looked at first, one that fails is told and the others go on, and the same call again makes what is missing.
+looked at first and what is wrong is told at once; one that fails, then or later, is left out, the others go on, and
+the exit code is 2. The same call again makes what is missing. --stop-at-first-error refuses instead.
 
 The archive holds lattice (frames, 9, 484), directions (484, 2: azimuth, elevation in degrees), frame_rate (Hz),
 level (frames, 9: the scale that was divided out of each frame and band), options and notes (text). Four channels,
@@ -57,6 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=Path, metavar="ROOT", help="instead of AUDIO: all recordings of a data root")
     parser.add_argument("--split", default="all", help="with --data: only this split (all)")
     parser.add_argument("--shard", metavar="K/N", help=f"with --data: {HELP}")
+    batch.add_going_on(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="OUT", help="archive to write (.npz); with --data, folder"
     )
@@ -163,23 +165,22 @@ def _set(args: argparse.Namespace, maker: MapMaker) -> int:
     recordings = open_data_root(args.data).of_split(args.split)
     part = read_shard(args.shard) if args.shard else Shard()
     tasks: list[Task] = []
-    problems: list[str] = []
     for number, recording in enumerate(recordings):
         audio = _audio_of(recording, args.kind, args.format)
         out = args.out / recording.split / f"{recording.name}.npz"
+        label = f"{number + 1}/{len(recordings)}"
         try:
             if audio is None:
                 raise InputError(f"{recording.name}: has no sound that --kind {args.kind} can use.")
             n_bytes = _n_bytes(maker, audio)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        label = f"{number + 1}/{len(recordings)}"
-        tasks.append(Task(recording.name, out, n_bytes, partial(_notes_of, args, maker, audio, out, label)))
+            task = Task(recording.name, out, n_bytes, partial(_notes_of, args, maker, audio, out, label))
+        except SaiError as error:
+            task = Task(recording.name, out, 0, tuple, error)
+        tasks.append(task)
     facts = {**maker.describe(), "magnitude": args.magnitude, "format": args.format}
     if args.weights is not None:
         facts["weights"] = content_of(args.weights)
-    return batch.run(args.out, facts, tasks, problems=problems, mine=part.of(tasks), quiet=args.quiet)
+    return batch.run(args.out, facts, part.of(tasks), keep_going=args.keep_going, quiet=args.quiet)
 
 
 def _notes_of(args: argparse.Namespace, maker: MapMaker, audio: Path, out: Path, label: str) -> tuple[str, ...]:

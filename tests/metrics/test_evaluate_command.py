@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,8 +252,55 @@ def test_what_is_wrong_with_files_is_told_at_once_before_anything_is_computed(
         assert all(word in line for word in words), line
     assert "concave_hole.json: 20.0 MB, " in lines[-1]
     assert "tp_order.json: 20.0 MB)" in lines[-1]
-    assert _run("--labels", labels, "--predictions", predictions, "--allow-large", "--quiet") == 2
+    assert _run("--labels", labels, "--predictions", predictions) == 2
+    assert "3 things are in the way" in capsys.readouterr().err
+    stopping = ("--allow-large", "--quiet", "--stop-at-first-error")
+    assert _run("--labels", labels, "--predictions", predictions, *stopping) == 2
     assert "2 things are in the way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["cut off", "damaged inside", "too large", "label"])
+def test_what_can_be_seen_beforehand_is_told_first_and_the_others_go_on(
+    folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
+) -> None:
+    labels, predictions = folders
+    out = tmp_path / "figures.json"
+    file = predictions / "concave_hole.json.gz"
+    if fault == "cut off":
+        _cut_off(file)
+    elif fault == "damaged inside":
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # far behind what is looked at, a block of no kind there is
+        text = b'{"annotations": [' + b"1, " * 3_000_000
+        file.write_bytes(packer.compress(text) + packer.flush(zlib.Z_FULL_FLUSH) + b"\x07" * 100)
+    elif fault == "too large":
+        file.write_bytes(gzip.compress(b'{"annotations": []' + b" " * (20 << 20) + b"}", 1))
+    else:
+        file = labels / "split0" / "concave_hole_std.json.gz"
+        file.write_bytes(b"")
+    arguments = ("--labels", labels, "--predictions", predictions, "--json", out)
+    assert _run(*arguments, "--stop-at-first-error") == 2
+    refused = capsys.readouterr()
+    assert refused.out == ""
+    assert str(file) in refused.err
+    assert not out.exists()
+    assert _run(*arguments, "--diagnostics") == 2
+    output, errors = capsys.readouterr()
+    first, second, *_ = errors.splitlines()
+    assert first == refused.err.strip()
+    assert second == "1 of 3 recordings are left out; the others go on."
+    assert errors.count("concave_hole") == first.count("concave_hole")
+    assert "revision 2026-06-30 · 2 recordings · 1 failed" in output
+    assert f"failed  concave_hole: {file}: " in output
+    assert "matched-class macro F1" in output
+    figures = json.loads(out.read_text())
+    assert [f["recording"] for f in figures["failures"]] == ["concave_hole"]
+    both = find_pairs(*folders)
+    others = [{name: found[name] for name in ("seam", "tp_order")} for found in both]
+    assert figures["macro"] == evaluate(*others).to_json()["macro"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,7 +9,7 @@ was finished before an interruption is not done again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,7 @@ def evaluate(
     allow_large: bool = False,
     use_cache: bool = True,
     keep_going: bool = False,
+    on_problems: Callable[[list[str], list[str]], None] | None = None,
 ) -> Evaluation:
     """Evaluate predictions against labels.
 
@@ -66,7 +67,10 @@ def evaluate(
         Keep rendered label maps and the scores of files on disk, and read annotations through their cache.
     keep_going : bool
         A recording that cannot be scored is one of the result's ``failures``, and the others go on; only where none
-        can be scored is that an error. Otherwise the first one is.
+        can be scored is that an error. Otherwise the first one is, and so is anything that is wrong beforehand.
+    on_problems : callable, optional
+        With ``keep_going``: called once, before anything is computed, with what :func:`find_problems` finds and the
+        names of the recordings that it keeps from being scored, where others can be.
 
     Returns
     -------
@@ -76,7 +80,8 @@ def evaluate(
     ------
     InputError
         Before anything is computed, all of it at once: files that are missing, unreadable, no JSON, or larger than
-        allowed; an unknown revision, no recording in common. While computing: a file that breaks a rule.
+        allowed (with ``keep_going`` only where that leaves no recording); an unknown revision, no recording in common.
+        While computing: a file that breaks a rule.
 
     See Also
     --------
@@ -93,6 +98,7 @@ def evaluate(
         allow_large=allow_large,
         use_cache=use_cache,
         keep_going=keep_going,
+        on_problems=on_problems,
     )[0]
 
 
@@ -107,8 +113,11 @@ def evaluate_revisions(
     allow_large: bool = False,
     use_cache: bool = True,
     keep_going: bool = False,
+    on_problems: Callable[[list[str], list[str]], None] | None = None,
 ) -> list[Evaluation]:
     """Evaluate by several revisions; those of the soft metric share one matching. Options as :func:`evaluate`.
+
+    All revisions are of the same recordings: one whose file is too large for any of them is left out of each.
 
     Returns
     -------
@@ -125,8 +134,12 @@ def evaluate_revisions(
     names, warnings = _common_recordings(labels, predictions, count_missing_recordings)
     chosen = {name: predictions.get(name, AnnotationTable.empty(name)) for name in names}
     limited = not allow_large and any(is_soft(r) for r in revisions)
-    if problems := find_problems({n: labels[n] for n in names}, chosen, limited=limited):
+    problems, faulty = _look_at_files({n: labels[n] for n in names}, chosen, limited=limited)
+    if problems and (not keep_going or len(faulty) == len(names)):
         raise InputError(told_at_once(problems))
+    if problems and on_problems is not None:
+        on_problems(problems, sorted(faulty))
+    chosen = {name: source for name, source in chosen.items() if name not in faulty}
     bases = list(dict.fromkeys(base_revision(r) for r in revisions))
     failures: dict[Revision, list[Failure]] = {base: [] for base in bases}
     scored = {
@@ -143,6 +156,7 @@ def evaluate_revisions(
         for k, base in enumerate(bases)
     }
     for base in bases:
+        failures[base] = sorted([*faulty.values(), *failures[base]], key=lambda failure: failure.recording)
         if names and not scored[base]:
             raise InputError(
                 f"None of the {len(names)} recordings could be scored; the first: {failures[base][0].error}"
@@ -187,23 +201,34 @@ def find_problems(labels: Mapping[str, Source], predictions: Mapping[str, Source
     list of str
         One sentence each; all files above the limit share one.
     """
+    return _look_at_files(labels, predictions, limited=limited)[0]
+
+
+def _look_at_files(
+    labels: Mapping[str, Source], predictions: Mapping[str, Source], *, limited: bool
+) -> tuple[list[str], dict[str, Failure]]:
+    """What :func:`find_problems` gives, and by name the recordings that cannot be scored for it."""
     problems: list[str] = []
+    faulty: dict[str, list[str]] = {}
     large: list[str] = []
     for files, is_limited in ((labels, False), (predictions, limited)):
-        for source in files.values():
+        for name, source in files.items():
             if isinstance(source, AnnotationTable):
                 continue
             path = Path(source)
-            if problem := problem_at_sight(path):
-                problems.append(problem)
-            elif is_limited:
+            problem = problem_at_sight(path)
+            if not problem and is_limited:
                 try:
                     size = submission_bytes(path)
                 except InputError as error:
-                    problems.append(str(error))
+                    problem = str(error)
                 else:
                     if size > MAX_SUBMISSION_BYTES:
                         large.append(f"{path}: {size / 2**20:.1f} MB")
+                        faulty.setdefault(name, []).append(_too_large(path, size))
+            if problem:
+                problems.append(problem)
+                faulty.setdefault(name, []).append(problem)
     if large:
         holders = "1 prediction file holds" if len(large) == 1 else f"{len(large)} prediction files hold"
         shown = ", ".join(large[:_SHOWN]) + (f" and {len(large) - _SHOWN} more" if len(large) > _SHOWN else "")
@@ -211,7 +236,14 @@ def find_problems(labels: Mapping[str, Source], predictions: Mapping[str, Source
             f"{holders} more JSON than the 20 MB that the official evaluator accepts ({shown}); compress what is to be "
             "submitted (verb compress) or allow large files."
         )
-    return problems
+    return problems, {name: Failure(name, " ".join(sentences)) for name, sentences in faulty.items()}
+
+
+def _too_large(path: Path, size: int) -> str:
+    return (
+        f"{path}: holds {size / 2**20:.1f} MB of JSON, and the official evaluator accepts at most 20 MB; "
+        "compress the submission (verb compress) or allow large files."
+    )
 
 
 def _common_recordings(
@@ -357,10 +389,7 @@ def _check_limit(path: Path, job: _Job) -> None:
     if is_soft(job.revision) and not job.allow_large:
         size = submission_bytes(path)
         if size > MAX_SUBMISSION_BYTES:
-            raise InputError(
-                f"{path}: holds {size / 2**20:.1f} MB of JSON, and the official evaluator accepts at most 20 MB; "
-                "compress the submission (verb compress) or allow large files."
-            )
+            raise InputError(_too_large(path, size))
 
 
 def _load(source: Source, job: _Job) -> AnnotationTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def submission_bytes(path: Path) -> int:
             while size <= MAX_SUBMISSION_BYTES and (block := packed.read(1 << 20)):
                 size += len(block)
         return size
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error}).") from error
 
 
