@@ -357,6 +357,30 @@ def read_audit(path: Path) -> tuple[list[AuditLine], int]:
     return lines, n_broken
 
 
+def damaged_lines(path: Path, n_broken: int) -> str:
+    """One sentence on lines of an audit log that are none; "" where there are none."""
+    if not n_broken:
+        return ""
+    return f"{path}: {'1 line is' if n_broken == 1 else f'{n_broken} lines are'} damaged, as after a power cut."
+
+
+def audit_path() -> Path:
+    """The audit log that the file of roles names which ``SAI_ROLES`` names; it may not be there yet.
+
+    Raises
+    ------
+    InputError
+        Either names none, or the file of roles has a mistake.
+    """
+    path = roles_path()
+    if path is None:
+        raise InputError(f"There is no audit log: {ROLES_VARIABLE} names no file of roles; set it to the app's.")
+    audit = read_roles(path).audit
+    if not audit:
+        raise InputError(f'There is no audit log: {path} names none; add a line audit = "/...".')
+    return Path(audit)
+
+
 def roles_path() -> Path | None:
     """File that ``SAI_ROLES`` names; None where nobody has set it.
 

@@ -93,7 +93,7 @@ def _access() -> tuple[dict[str, Any] | None, list[str]]:
     if not os.environ.get("SAI_ROLES", "").strip():
         return None, []
     try:
-        from sai_core.access import read_audit, read_roles, roles_path
+        from sai_core.access import damaged_lines, read_audit, read_roles, roles_path
     except ImportError as error:
         return None, [f"The file of roles was not checked, because a package does not load ({error})."]
     try:
@@ -103,8 +103,7 @@ def _access() -> tuple[dict[str, Any] | None, list[str]]:
         lines, n_broken = read_audit(Path(roles.audit)) if roles.audit and os.path.exists(roles.audit) else ([], 0)
     except InputError as error:
         return None, [str(error)]
-    damaged = f"{n_broken} line is" if n_broken == 1 else f"{n_broken} lines are"
-    problems = [f"{roles.audit}: {damaged} damaged, as after a power cut."] if n_broken else []
+    problems = [sentence] if (sentence := damaged_lines(Path(roles.audit), n_broken)) else []
     facts = {"roles": str(path), "people": len(roles.people), "default": roles.default, "audit": roles.audit}
     return {**facts, "lines": len(lines), "last": lines[-1].time if lines else ""}, problems
 

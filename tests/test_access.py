@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from sai_core import doctor, permissions
 from sai_core.access import Access, Roles, SignedIn, add_line, person_key, read_audit, read_roles, roles_path
+from sai_core.cli import main
 from sai_core.dataset.browse import check_allowed
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write, user_path
@@ -459,6 +460,41 @@ def test_a_piece_of_a_line_takes_no_other_with_it(tmp_path: Path) -> None:
     lines, n_broken = read_audit(path)
     assert (len(lines), n_broken) == (2, 1)
     assert path.read_bytes().startswith(whole)
+
+
+def test_the_end_of_the_log_is_printed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    def doctor_says(*arguments: str, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert main(["doctor", *arguments]) == code
+        return capsys.readouterr()
+
+    assert "SAI_ROLES names no file of roles" in doctor_says("--audit", code=2)[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAI_ROLES", str(place.file))
+        assert doctor_says("--audit") == (f"{place.audit}: no line yet\n", "")
+        facts = {"who": "ann@example.org", "role": "editor", "what": "start", "result": "done"}
+        for k in range(25):
+            add_line(place.audit, **facts, on=f"run {k}")
+        with place.audit.open("a") as stream:
+            stream.write('{"time"')
+        hostile = "a\n2026 eve \x1b[2J\u202e" + "x" * 100
+        add_line(place.audit, **facts, on=hostile)
+        out, err = doctor_says("--audit")
+        title, head, *rows, note = out.splitlines()
+        assert title == f"{place.audit}: lines 7 to 26 of 26"
+        assert head.split("  ")[0] == "time (UTC)"
+        assert [row.endswith(f"done    run {k}") for k, row in enumerate(rows[:-1], start=6)] == [True] * 19
+        assert rows[-1].endswith("a\\n2026 eve \\x1b[2J\\u202e" + "x" * 32 + "...")
+        assert note == "1 text is cut; --json has them whole."
+        assert err == f"warning: {place.audit}: 1 line is damaged, as after a power cut.\n"
+        report = json.loads(doctor_says("--audit", "2", "--json")[0])
+        assert (report["lines"], report["damaged"]) == (26, 1)
+        assert [line["on"] for line in report["last"]] == ["run 24", hostile]
+        assert len(doctor_says("--audit", "0")[0].splitlines()) == 29
+        assert "expected a number of lines" in doctor_says("--audit", "-1", code=2)[1]
+        assert doctor_says("--audit", "--quiet") == ("", err)
+        place.file.write_text(place.file.read_text().replace("audit =", "# audit ="))
+        assert f"{place.file} names none" in doctor_says("--audit", code=2)[1]
 
 
 def _log(path: str, name: str) -> None:

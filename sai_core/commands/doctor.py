@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-from typing import Any
+import os
+import sys
+from typing import Any, Final
 
 from sai_core.doctor import KINDS, codecs_text, gather
 
 _MOST_PROBLEMS = 20
 """Sentences printed; a folder of a thousand broken files is one finding, not a thousand."""
+
+
+_AUDIT_LINES: Final[int] = 20
+_AUDIT_WIDTH: Final[int] = 60
+"""Characters of what and with which result that the table shows; a log may hold 500 of each."""
+
+_EXAMPLE = """example:
+  python -m sai_core doctor --data /data/STARSS23
+  SAI_ROLES=/etc/sai/roles.toml python -m sai_core doctor --audit 50
+"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -18,9 +31,20 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "doctor",
         help="print what is installed, which device there is, and what a data root holds",
         description="Print what is installed, which device there is, what a data root holds, and what is missing.",
-        epilog="example: python -m sai_core doctor --data /data/STARSS23",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", metavar="ROOT", help="also check a data root")
+    about = parser.add_mutually_exclusive_group()
+    about.add_argument("--data", metavar="ROOT", help="also check a data root")
+    about.add_argument(
+        "--audit",
+        type=int,
+        nargs="?",
+        const=_AUDIT_LINES,
+        metavar="N",
+        help="instead of all that, print the last N lines of the audit log of the file of roles in SAI_ROLES "
+        f"({_AUDIT_LINES}); 0 for all. The table cuts long texts, JSON has them whole",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     parser.set_defaults(run=run)
@@ -28,6 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 1 when the program cannot work on this machine as it is, else 0."""
+    if args.audit is not None:
+        return _audit(args)
     root, excuse = None, None
     if args.data is not None:
         # before torch is tried, so that a mistyped path is told at once
@@ -55,6 +81,44 @@ def run(args: argparse.Namespace) -> int:
         if lines:
             print("\n".join(lines))
     return 1 if report["broken"] else 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    """Print the end of the audit log."""
+    from sai_core.access import audit_path, damaged_lines, read_audit
+    from sai_core.errors import InputError
+
+    if args.audit < 0:
+        raise InputError(f"--audit is {args.audit}; expected a number of lines, or 0 for all.")
+    path = audit_path()
+    lines, n_broken = read_audit(path) if os.path.lexists(path) else ([], 0)
+    last = lines[-args.audit :]  # 0: all
+    if args.json:
+        facts = {"audit": str(path), "lines": len(lines), "damaged": n_broken}
+        print(json.dumps({**facts, "last": [dataclasses.asdict(line) for line in last]}, indent=2))
+        return 0
+    if sentence := damaged_lines(path, n_broken):
+        print(f"warning: {sentence}", file=sys.stderr)
+    if args.quiet:
+        return 0
+    which = f"lines {len(lines) - len(last) + 1} to {len(lines)} of {len(lines)}" if lines else "no line yet"
+    print(f"{path}: {which}")
+    # of people's own making: nothing in it may move the terminal's cursor or pass for another line
+    rows = [[_plain(text) for text in (r.time, r.who, r.role, r.what, r.result, r.on)] for r in last]
+    n_cut = sum(len(text) > _AUDIT_WIDTH for row in rows for text in row)
+    rows = [[text if len(text) <= _AUDIT_WIDTH else text[: _AUDIT_WIDTH - 3] + "..." for text in row] for row in rows]
+    if rows:
+        rows.insert(0, ["time (UTC)", "who", "role", "what", "result", "on"])
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    if n_cut:
+        print(f"{n_cut} {'text is' if n_cut == 1 else 'texts are'} cut; --json has them whole.")
+    return 0
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
