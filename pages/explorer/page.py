@@ -118,19 +118,21 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
         first = options[1] if by_name else NO_SYSTEM
         names: dict[str, str] = {}
         for key, widget, default in (("A", keys.SYSTEM_A, first), ("B", keys.SYSTEM_B, NO_SYSTEM)):
+            # "no predictions" where there is nothing else is no choice: the first set that appears is shown
+            held = widget if by_name else f"{widget}_without"
 
             def shown(name: str, key: str = key) -> str:
                 return f"{key}  ·  {by_name[name].title}" if name in by_name else f"{key}  ·  no predictions"
 
             gone = str(st.session_state.get(widget, default))
-            unknown.append(address.choice(widget, options, default))
+            unknown.append(address.choice(widget, options, default, key=held))
             if gone not in options and same_data and not unknown[-1]:
                 unknown.append(gone)
             names[key] = st.selectbox(
                 f"Predictions {key}",
                 options,
                 format_func=shown,
-                key=widget,
+                key=held,
                 label_visibility="collapsed",
                 width=240,
             )
@@ -139,7 +141,8 @@ def _choose_recording(bar: DeltaGenerator, root: DataRoot) -> tuple[Recording, d
     names |= dict(zip(SYSTEM_KEYS[2:], more, strict=False))
     for value in filter(None, unknown):
         st.warning(plain(f"'{value}' is not in these data ({root.path}); the first choice is shown instead."))
-    address.write({keys.RECORDING: chosen, keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]})
+    systems = {keys.SYSTEM_A: names["A"], keys.SYSTEM_B: names["B"]} if by_name else {}
+    address.write({keys.RECORDING: chosen, keys.SYSTEM_A: None, keys.SYSTEM_B: None, **systems})
     address.write({keys.SYSTEMS_MORE: "\n".join(name for name in more if name in by_name) or None})
     return by_id[chosen], {key: by_name[name] for key, name in names.items() if name in by_name}
 

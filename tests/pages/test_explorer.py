@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
@@ -221,6 +222,21 @@ def test_further_systems_come_with_the_address_and_are_kept_in_it(tmp_path: Path
     app.multiselect(key=keys.SYSTEMS_MORE).set_value([]).run()
     assert set(unpack(sent(app)[1]["scene"])[0]["systems"]) == {"A", "B"}
     assert app.session_state[keys.ADDRESS].values["more"] is None
+
+
+def test_the_first_predictions_that_appear_are_shown(tmp_path: Path) -> None:
+    write_root(tmp_path, n_frames=5, video_size=None, systems=())
+    app = run(tmp_path)
+    assert app.session_state[keys.ADDRESS].values["a"] is None  # an address with "none" would hide them
+    write_root(tmp_path, n_frames=5, video_size=None, systems=("first", "second"))
+    st.cache_resource.clear()  # what the folder holds is looked at every few seconds
+    app.run()
+    assert app.session_state[keys.ADDRESS].values["a"] == "first"
+    assert set(unpack(sent(app)[1]["scene"])[0]["systems"]) == {"A"}
+    # what is chosen stays chosen
+    app.selectbox(key=keys.SYSTEM_A).set_value("none").run()
+    app.run()
+    assert app.session_state[keys.ADDRESS].values["a"] == "none"
 
 
 def test_audio_alone_is_shown_and_leads_on(tmp_path: Path) -> None:
