@@ -756,13 +756,24 @@ def _label_of(file: Path) -> tuple[str, int] | None:
 
 def _scan_predictions(scan: _Scan, folder: Path) -> tuple[PredictionSet, ...]:
     """At least one set per sub-folder; files lying loose in the folder form a set of their own."""
-    sets = [
-        s for entry in scan.folders(folder) for s in _prediction_sets(scan, Path(entry.path), name=composed(entry.name))
-    ]
+    sets: list[PredictionSet] = []
+    for entry in scan.folders(folder):
+        found = _prediction_sets(scan, Path(entry.path), name=composed(entry.name))
+        sets += found
+        if not found and (n := _count_csv(scan, Path(entry.path))):
+            scan.problems.append(
+                f"{folder.name}/{composed(entry.name)}: {n} CSV file{'s' * (n != 1)} and no prediction file "
+                "(<recording>.json), left out; DCASE CSV has directions and no regions."
+            )
     loose = _prediction_set(scan, folder, depth=0)
     if len(loose):
         sets.append(loose)
     return tuple(sorted((s for s in sets if len(s)), key=lambda s: s.name))
+
+
+def _count_csv(scan: _Scan, folder: Path) -> int:
+    """CSV files of a folder, as other tasks of DCASE write predictions."""
+    return sum(file.suffix.lower() == ".csv" for _, file in _walk_files(scan, folder, _MAX_JSON_DEPTH))
 
 
 def _prediction_sets(

@@ -200,6 +200,18 @@ def test_a_root_that_is_only_predictions(tmp_path: Path) -> None:
     ]
 
 
+def test_predictions_as_dcase_csv_are_named(tmp_path: Path) -> None:
+    # a CSV beside predictions is no matter
+    touch(tmp_path, "labels_dev/r_std.json", "predictions/mine/r.json", "predictions/mine/notes.csv")
+    touch(tmp_path, "predictions/seld/a/r.csv", "predictions/seld/b/s.CSV")
+    root = open_data_root(tmp_path)
+    assert [s.name for s in root.prediction_sets] == ["mine"]
+    assert root.problems == (
+        "predictions/seld: 2 CSV files and no prediction file (<recording>.json), left out; DCASE CSV has directions "
+        "and no regions.",
+    )
+
+
 def test_json_beside_predictions_is_no_recording_unless_its_name_is_one(tmp_path: Path) -> None:
     touch(
         tmp_path,
