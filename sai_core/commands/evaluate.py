@@ -175,7 +175,8 @@ def run(args: argparse.Namespace) -> int:
         known.update(recordings)
         for problem in problems:
             print(f"error: {problem}", file=sys.stderr)
-        print(f"{len(recordings)} of {of_set} recordings are left out; the others go on.", file=sys.stderr)
+        n = len(recordings)
+        print(f"{n} {'recording is' if n == 1 else 'recordings are'} left out; the others go on.", file=sys.stderr)
 
     results = evaluate_revisions(
         labels,

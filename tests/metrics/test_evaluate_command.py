@@ -291,7 +291,7 @@ def test_what_can_be_seen_beforehand_is_told_first_and_the_others_go_on(
     output, errors = capsys.readouterr()
     first, second, *_ = errors.splitlines()
     assert first == refused.err.strip()
-    assert second == "1 of 3 recordings are left out; the others go on."
+    assert second == "1 recording is left out; the others go on."
     assert errors.count("concave_hole") == first.count("concave_hole")
     assert "revision 2026-06-30 · 2 recordings · 1 failed" in output
     assert f"failed  concave_hole: {file}: " in output
