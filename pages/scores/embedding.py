@@ -182,7 +182,14 @@ def counted(found: Embedding) -> str:
     )
     if lost:
         sentences.append(f"{lost:,} left out: a track that coasts may have no raw detection there.")
-    if found.n_missed:
+    if found.n_missed and not found.missed_shown:
+        n = found.n_missed
+        sentences.append(
+            "The one missed label has no candidate of its own and is left out."
+            if n == 1
+            else f"None of the {n:,} missed labels has a candidate of its own; they are left out."
+        )
+    elif found.n_missed:
         sentences.append(
             f"Hollow: {found.missed_shown:,} of {found.n_missed:,} missed labels, at the strongest candidate of their "
             "place; the others have none of their own."

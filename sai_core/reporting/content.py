@@ -303,7 +303,12 @@ def _of_system(
             Part("Error budget", text, charts.waterfall(budget), (budget_table(budget), budget_by_class(budget)))
         )
     else:
-        parts.append(Part("Error budget", "Follows the soft matching; revision 2026-04-02 has another."))
+        parts.append(
+            Part(
+                "Error budget",
+                "There is none: it follows the soft matching, and revision 2026-04-02 matches otherwise.",
+            )
+        )
     slices = slices_of_files(
         result.scores,
         scored,

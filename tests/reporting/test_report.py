@@ -24,7 +24,7 @@ from sai_core.dataset import open_data_root
 from sai_core.errors import InputError
 from sai_core.metrics import evaluate
 from sai_core.metrics.evaluation.discovery import find_labels
-from sai_core.metrics.reading.tables import Column, Table
+from sai_core.metrics.reading.tables import Column, Source, Table
 from sai_core.reporting import Report, ReportOptions, as_html, charts, gather_report, page, paper
 from tests.figures.scenes import tables
 
@@ -174,7 +174,8 @@ def test_titles_of_groups_stay_in_their_table_and_a_note_takes_rows_along(tmp_pa
         names = tuple(f"row {k}" for k in range(n))
         sheets._figure = None
         sheets._new_page()
-        table = Table("t", "What to know.", "Name", names, ("measured",) * n, columns, np.zeros((n, 3)))
+        sources: list[Source] = ["measured"] * n
+        table = Table("t", "What to know.", "Name", names, tuple(sources), columns, np.zeros((n, 3)))
         sheets._table(table)
         sheets._end_page()
         last = [text.get_text() for text in figures[-1].texts]
