@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
 import pytest
 
 from sai_core import cli
+from sai_core.dataset import Recording
 from tests.figures.scenes import write_root
 
 NAME = "fold4_room23_mix001"
@@ -124,20 +126,29 @@ def test_a_gallery_in_one_call(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("kept", [-40, 0])  # found when it is read, and beforehand
 def test_a_gallery_is_of_the_recordings_that_can_be_scored(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
+    def drawn(recordings: Sequence[Recording], *args: object, **options: object) -> bytes:
+        return " ".join(["PK", *(recording.name for recording in recordings)]).encode()
+
+    if not kept:  # drawing once is enough
+        monkeypatch.setattr("sai_core.figures.gallery.make_gallery", drawn)
     folder = tmp_path / "ours"
     folder.mkdir()
     for name in (NAME, "fold4_room24_mix001"):
         text = (root / "predictions" / "first" / f"{name}.json").read_text()
-        (folder / f"{name}.json").write_text(text if name == NAME else text[:-40])
+        (folder / f"{name}.json").write_text(text if name == NAME else text[:kept])
     out = tmp_path / "g.zip"
     assert cli.main(["figure", "--data", str(root), "--gallery", "--predictions", str(folder), "--out", str(out)]) == 2
     said = capsys.readouterr().err
-    assert "failed: fold4_room24_mix001: " in said
+    assert said.count("failed: fold4_room24_mix001: ") == 1
+    assert said.startswith("failed: ") == (kept == 0)
     assert "1 of 2 recordings could not be scored; the gallery shows the others" in said
-    assert out.read_bytes().startswith(b"PK")
+    written = out.read_bytes()
+    assert written.startswith(b"PK")
+    assert kept or written == f"PK {NAME}".encode()
 
 
 def test_a_video_is_written(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ _EXAMPLE = """examples:
 workspace. Fonts are embedded; the same call writes the same bytes. The caption for the paper is printed. A gallery
 shows the best, the median and the worst frame of every class by soft IoU: one PDF of several pages, or, with --out
 FILE.zip, one file a class. All its files are looked at first, and everything that is wrong is told at once; a recording
-that fails later is told, the gallery shows the others, and the exit code is 2.
+that fails, then or later, is told, the gallery shows the others, and the exit code is 2.
 """
 
 
@@ -213,7 +213,7 @@ def _look_at_set(args: argparse.Namespace, root: DataRoot, checks: Checks) -> Wo
     """Checks of a gallery, all its files among them; the work on it, if there is something to draw."""
     from sai_core.figures.gallery import scorable
     from sai_core.figures.paper.material import check_output
-    from sai_core.metrics.evaluation.evaluate import find_problems
+    from sai_core.metrics.evaluation.evaluate import look_at_files
 
     if len(args.predictions) != 1:
         checks.problems.append("A gallery shows one system; give one folder of predictions.")
@@ -230,8 +230,12 @@ def _look_at_set(args: argparse.Namespace, root: DataRoot, checks: Checks) -> Wo
     if usable is None:
         return None
     labels = {r.name: r.label_path for r in usable if r.label_path is not None}
-    checks.problems += find_problems(labels, {r.name: system.files[r.name] for r in usable}, limited=False)
-    return None if out is None else partial(_gallery, args, usable, system, out)
+    problems, faulty = look_at_files(labels, {r.name: system.files[r.name] for r in usable}, limited=False)
+    if checks.problems or (faulty and len(faulty) == len(usable)):
+        checks.problems += problems
+        return None
+    assert out is not None
+    return partial(_gallery, args, usable, system, list(faulty.values()), out)
 
 
 def _set_of(text: str, root: DataRoot) -> PredictionSet:
@@ -253,6 +257,7 @@ def _gallery(
     args: argparse.Namespace,
     recordings: Sequence[Recording],
     system: PredictionSet,
+    faulty: Sequence[Failure],
     out: Path,
     options: PanelOptions,
     style: PaperStyle,
@@ -263,9 +268,14 @@ def _gallery(
 
     progress = _progress(args)
     failures: list[Failure] = []
-    scores = score_set(recordings, system, failures=failures, progress=part_of(progress, 0.0, 0.6))
+    for failure in faulty:  # as seen beforehand
+        print(f"failed: {failure.recording}: {failure.error}", file=sys.stderr)
+    failed = {failure.recording for failure in faulty}
+    sound = [r for r in recordings if r.name not in failed]
+    scores = score_set(sound, system, failures=failures, progress=part_of(progress, 0.0, 0.6))
     for failure in failures:
         print(f"failed: {failure.recording}: {failure.error}", file=sys.stderr)
+    failures = [*faulty, *failures]
     failed = {failure.recording for failure in failures}
     data = make_gallery(
         [r for r in recordings if r.name not in failed],

@@ -134,7 +134,7 @@ def evaluate_revisions(
     names, warnings = _common_recordings(labels, predictions, count_missing_recordings)
     chosen = {name: predictions.get(name, AnnotationTable.empty(name)) for name in names}
     limited = not allow_large and any(is_soft(r) for r in revisions)
-    problems, faulty = _look_at_files({n: labels[n] for n in names}, chosen, limited=limited)
+    problems, faulty = look_at_files({n: labels[n] for n in names}, chosen, limited=limited)
     if problems and (not keep_going or len(faulty) == len(names)):
         raise InputError(told_at_once(problems))
     if problems and on_problems is not None:
@@ -201,13 +201,13 @@ def find_problems(labels: Mapping[str, Source], predictions: Mapping[str, Source
     list of str
         One sentence each; all files above the limit share one.
     """
-    return _look_at_files(labels, predictions, limited=limited)[0]
+    return look_at_files(labels, predictions, limited=limited)[0]
 
 
-def _look_at_files(
+def look_at_files(
     labels: Mapping[str, Source], predictions: Mapping[str, Source], *, limited: bool
 ) -> tuple[list[str], dict[str, Failure]]:
-    """What :func:`find_problems` gives, and by name the recordings that cannot be scored for it."""
+    """What :func:`find_problems` gives, and the recordings that cannot be scored for it, by name."""
     problems: list[str] = []
     faulty: dict[str, list[str]] = {}
     large: list[str] = []
