@@ -101,6 +101,7 @@ def form(folder: Path) -> None:
             faults.remove(fault)
             st.error(plain(fault[1]))
 
+    _propose_data()
     kind = KINDS[
         st.selectbox(
             "What",
@@ -115,7 +116,6 @@ def form(folder: Path) -> None:
     if kind.data != "none":
         st.text_area(
             "Data" if kind.data == "needed" else "Data (not needed)",
-            value=str(st.session_state.get(keys.ROOT) or demo_root()),
             key=keys.TRAIN_DATA,
             persist_state="session",
             height=68,
@@ -337,6 +337,19 @@ def _recipe(kind: TrainingKind) -> None:
         st.caption("No recipe is proposed for data that are not there.")
 
 
+def _open_root() -> str:
+    """Data root that all pages look at."""
+    return str(st.session_state.get(keys.ROOT) or "").strip() or str(demo_root())
+
+
+def _propose_data() -> None:
+    """The data root that is open stands in *Data*, until a person or a link gives another."""
+    address.remembered(keys.ROOT)
+    state, proposed = st.session_state, _open_root()
+    if state.get(keys.TRAIN_DATA) in (None, state.get(keys.TRAIN_DATA_PROPOSED)):
+        state[keys.TRAIN_DATA] = state[keys.TRAIN_DATA_PROPOSED] = proposed
+
+
 def _missing_roots() -> list[str]:
     """Folders of *Data* that are not there; what else is wrong with them is told when the run is checked."""
     missing = []
@@ -355,7 +368,7 @@ def _proposal() -> Proposal | None:
         background.watch([devices], title="Looking for a GPU", button="")
         return None
     gpu = bool(devices.result and devices.result.devices)
-    roots = tuple(_lines(keys.TRAIN_DATA)) or (str(st.session_state.get(keys.ROOT) or demo_root()),)
+    roots = tuple(_lines(keys.TRAIN_DATA)) or (_open_root(),)
 
     def work(progress: Progress) -> Proposal | None:
         with suppress(SaiError):  # what is wrong with the data is told when the run is checked or started

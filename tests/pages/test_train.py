@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from pages.train import charts, form
+from sai_core.dataset import demo_root
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.environment import TorchFacts
@@ -142,6 +143,27 @@ def test_the_name_follows_the_recipe_until_a_person_gives_one(folder: Path) -> N
     test.text_input(key=keys.TRAIN_NAME).set_value("mine").run()
     test.selectbox(key=keys.TRAIN_KIND).set_value("uplam").run()
     assert test.text_input(key=keys.TRAIN_NAME).value == "mine"
+
+
+def test_the_data_that_are_open_are_proposed_until_a_person_gives_others(folder: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    test = page(folder)
+    assert test.text_area(key=keys.TRAIN_DATA).value == str(demo_root())
+    # opened on another page, which takes its field along when it is left
+    test.session_state[keys.ROOT] = str(first)
+    test.run()
+    assert f"--data={first}" in said(test)
+    test.text_area(key=keys.TRAIN_DATA).set_value(str(second)).run()
+    test.session_state[keys.ROOT] = str(demo_root())
+    test.run()
+    assert f"--data={second}" in said(test)
+    linked = AppTest.from_file(PAGE, default_timeout=60)
+    linked.query_params[keys.ROOT] = str(first)
+    linked.query_params[keys.TRAIN_FOLDER] = str(folder)
+    linked.run()
+    assert f"--data={first}" in said(linked)
 
 
 def test_a_folder_that_is_not_there_is_told_at_once_and_changes_no_recipe(folder: Path) -> None:
