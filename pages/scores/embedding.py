@@ -314,7 +314,9 @@ def _list(
         given = (m.take(np.array(chosen)) if chosen else m).sorted()
         title = f"{len(chosen):,} selected points" if chosen else "all points"
         focus = Focus(EMBEDDING, "points", found.name, title, measure=str(hash(tuple(chosen))))
-        if not chosen:
+        if not chosen and st.session_state.get(keys.SCORES_ONE_POINT):
+            st.caption("Click a point in the chart to list those most like it.")
+        elif not chosen:
             st.caption(
                 "Draw a lasso around points (or a box: buttons above the chart) to list their moments, or switch on "
                 "*Click one point* for those most like it."

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from pages.components import state_keys as keys
+from sai_core.annotations import AnnotationTable
+from sai_core.detections.raw import RawWriter, store_folder
+from sai_core.drawing.maps import unwrap_columns
 from tests.browser.conftest import ARTIFACTS, click_chart, read, settle
+from tests.figures.scenes import tables, write_root
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -29,6 +38,53 @@ def open_scores(visit: Callable[..., Page]) -> OpenScores:
         return page
 
     return open_
+
+
+def _write_raw(folder: Path, predictions: AnnotationTable, n_frames: int) -> None:
+    """Raw store of stand-in candidates, one a prediction; the embeddings of a class lie together."""
+    rng = np.random.default_rng(0)
+    n, rows = len(predictions), np.arange(len(predictions))
+    boxes = np.zeros((n, 4))
+    for k in range(n):
+        xy = predictions.points(k)[0]
+        x = unwrap_columns(xy[:, 0])
+        boxes[k] = x.min(), xy[:, 1].min(), x.max() + 1, xy[:, 1].max() + 1
+    class_scores, embedding = np.zeros((n, 13)), rng.normal(0, 0.03, (n, 13))
+    class_scores[rows, predictions.category_id] = predictions.score
+    embedding[rows, predictions.category_id] += 1
+    writer = RawWriter(
+        store_folder(folder, predictions.recording, "made-up"),
+        recording=predictions.recording,
+        key="made-up",
+        n_frames=n_frames,
+    )
+    columns: dict[str, Any] = {
+        "frame": predictions.frame,
+        "boxes_xyxy": boxes,
+        "class_scores": class_scores,
+        "objectness": predictions.score,
+        "category_id": predictions.category_id,
+        "energy": np.ones((n, 28, 28)),
+        "distance_cm": predictions.distance_cm,
+        "embedding": embedding,
+        "full_energy": np.zeros((n_frames, 0, 0)),
+    }
+    writer.write(0, columns)
+    writer.finish()
+
+
+@pytest.fixture(scope="module")
+def embedded_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two recordings of 4 s with a prediction set that has raw detections with embeddings."""
+    root, n_frames = tmp_path_factory.mktemp("embedding") / "root", 40
+    for seed in range(2):
+        name = f"fold4_room{seed}_mix001"
+        write_root(
+            root, recording=name, n_frames=n_frames, seed=seed, video_size=None, audio=False, systems=("embedded",)
+        )
+        raw = root / "predictions" / "embedded" / "raw"
+        _write_raw(raw, tables(n_frames, seed=seed, recording=name)[1], n_frames)
+    return root
 
 
 def _settle(page: Page) -> None:
@@ -124,6 +180,85 @@ def test_a_bar_of_the_budget_leads_to_frames_and_to_a_review_of_them(open_scores
     page.get_by_role("button", name="Review these").click()
     page.get_by_text("moments of the error budget (Place").first.wait_for(timeout=120_000)
     assert "/review" in page.url
+
+
+# points of a class in the chart: place on the screen and text; and of a lasso around them everything that is in it
+_POINTS = """name => {
+    const plot = document.querySelector('.js-plotly-plot'), box = plot.getBoundingClientRect();
+    const {xaxis, yaxis} = plot._fullLayout;
+    const all = plot._fullData.flatMap((trace) => Array.from(trace.x, (x, k) => ({
+        name: trace.name, text: trace.text[k],
+        x: box.x + xaxis._offset + xaxis.d2p(x), y: box.y + yaxis._offset + yaxis.d2p(trace.y[k]),
+    })));
+    const own = all.filter((point) => point.name === name);
+    const [xs, ys] = [own.map((point) => point.x), own.map((point) => point.y)];
+    const area = [Math.min(...xs) - 9, Math.min(...ys) - 9, Math.max(...xs) + 9, Math.max(...ys) + 9];
+    const inside = all.filter(({x, y}) => x > area[0] && x < area[2] && y > area[1] && y < area[3]);
+    return {n: all.length, own, area, inside: inside.map((point) => point.text)};
+}"""
+
+
+def _moment(text: str) -> tuple[str, int]:
+    """Recording and frame in what is shown of a point under the cursor."""
+    found = re.search(r"(fold\w+), ([\d.]+) s", text)
+    assert found
+    return found[1], round(10 * float(found[2]))
+
+
+def test_a_point_leads_to_those_like_it_and_a_lasso_to_its_moments(
+    visit: Callable[..., Page], embedded_root: Path
+) -> None:
+    toggle = f".st-key-{keys.SCORES_ONE_POINT} label"
+    page = visit("scores", scheme="light", **{keys.ROOT: str(embedded_root), keys.SCORES_VIEW: "Embedding"})
+    page.locator(toggle).click(timeout=180_000)
+    _settle(page)
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot')?._fullLayout?.dragmode === 'pan'")
+    expect(page.get_by_text("Click a point in the chart to list those most like it")).to_be_visible()
+    points = page.evaluate(_POINTS, "Music")
+    assert points["n"] > 100
+    # one that no other is near to
+    lonely = max(
+        points["own"], key=lambda p: min(np.hypot(p["x"] - q["x"], p["y"] - q["y"]) for q in points["own"] if q != p)
+    )
+    recording, frame = _moment(lonely["text"])
+    click_chart(
+        page,
+        """(plot, [x, y]) => {
+            const box = plot.getBoundingClientRect(), {xaxis, yaxis} = plot._fullLayout;
+            return [x - box.x - xaxis._offset, y - box.y - yaxis._offset];
+        }""",
+        [lonely["x"], lonely["y"]],
+    )
+    page.get_by_text(f"Behind what is like Music, {recording}, frame {frame}").wait_for(timeout=60_000)
+    page.get_by_text("the chosen one, then by cosine similarity").wait_for(timeout=60_000)
+    _settle(page)
+    _click_cell(page, 0, 0, 18)
+    page.get_by_role("button", name=f"Open {recording}, frame {frame} in the Explorer").wait_for(timeout=60_000)
+    page.screenshot(path=ARTIFACTS / "scores_embedding_like.png")
+
+    page.locator(toggle).click()
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot')?._fullLayout?.dragmode === 'lasso'")
+    _settle(page)
+    points = page.evaluate(_POINTS, "Music")
+    left, top, right, bottom = points["area"]
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    page.get_by_text(f"Behind {len(points['inside'])} selected points").wait_for(timeout=60_000)
+    _settle(page)
+    page.screenshot(path=ARTIFACTS / "scores_embedding_lasso.png")
+    _click_cell(page, 0, 0, 18)
+    button = page.get_by_role("button", name="in the Explorer")
+    button.wait_for(timeout=60_000)
+    found = re.search(r"Open (\w+), frame (\d+) in", button.inner_text())
+    assert found
+    assert (found[1], int(found[2])) in [_moment(text) for text in points["inside"]]
+    button.click()
+    page.wait_for_selector(".sx[data-ready]", timeout=120_000)
+    assert read(page, "p.frame") == int(found[2])
+    assert found[1] in page.url
 
 
 def test_the_tables_are_drawn_in_the_dark_too(open_scores: OpenScores) -> None:
