@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from sai_core import cache
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci")
 
+_MAIN = sys.modules["__main__"]
 _numbers = itertools.count()
 REPOSITORY = Path(__file__).resolve().parents[1]
 ORACLE = REPOSITORY.parent / "shared" / "oracle"
@@ -44,7 +46,8 @@ def _private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAI_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("SAI_WORKSPACE", str(workspaces / "session"))
-        patch.delenv("SAI_REVIEW_DB", raising=False)
+        for name in ("SAI_REVIEW_DB", "SAI_ROLES"):
+            patch.delenv(name, raising=False)
         yield workspaces
 
 
@@ -55,6 +58,14 @@ def _own_workspace(_private_folders: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAI_WORKSPACE", str(_private_folders / f"{next(_numbers)}"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_main() -> Iterator[None]:
+    """Streamlit's tests put their script in place of the main program, which new worker processes then run first."""
+    sys.modules["__main__"] = _MAIN
+    yield
+    sys.modules["__main__"] = _MAIN
 
 
 @pytest.fixture(autouse=True, scope="session")
