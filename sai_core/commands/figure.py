@@ -250,7 +250,7 @@ def _set_of(text: str, root: DataRoot) -> PredictionSet:
 def _recordings(args: argparse.Namespace, root: DataRoot) -> Sequence[Recording]:
     if args.recording is not None:
         return (root.recording(args.recording, args.split),)
-    return root.recordings if args.split is None else root.in_split(args.split)
+    return root.recordings if args.split is None else root.of_split(args.split)
 
 
 def _gallery(

@@ -180,7 +180,7 @@ def _clips(
     from sai_core.listening.job import span_of
     from sai_core.taxonomy import class_name
 
-    recordings: Sequence[Recording] = root.recordings if args.split is None else root.in_split(args.split)
+    recordings: Sequence[Recording] = root.recordings if args.split is None else root.of_split(args.split)
     if args.recording is not None:
         recordings = (root.recording(args.recording, args.split),)
     folder: Path | None = None

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         named[text] if text in named and not user_path(text).exists() else find_prediction_set(text)
         for text in args.predictions
     ]
-    recordings = root.recordings if args.split is None else root.in_split(args.split)
+    recordings = root.recordings if args.split is None else root.of_split(args.split)
     out = check_output(args.out, inputs=[f for s in systems for f in s.files.values()], root=root)
     check_space(out, _SYSTEM_BYTES * len(systems), "the report")
     report = gather_report(

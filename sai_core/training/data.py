@@ -328,7 +328,8 @@ def choose_recordings(
         every = max(2, round(1 / settings.holdout_share))
         validation = train[every - 1 :: every] or train[-1:]
         train = [r for r in train if r not in validation]
-        decided.append(f"{len(validation)} recordings are held out for validation, since no split is for it.")
+        held = "1 recording is" if len(validation) == 1 else f"{len(validation)} recordings are"
+        decided.append(f"{held} held out for validation, since no split is for it.")
     if not train or not validation:
         raise InputError(
             f"{', '.join(str(r) for r in roots)}: at least one recording to learn from and one for validation are "

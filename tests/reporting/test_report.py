@@ -111,7 +111,20 @@ def test_a_page_is_whole_offline_and_the_same_twice(root: Path, tmp_path: Path) 
 
 def test_the_pdf_has_the_same_parts(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.pdf"
-    call = ["report", "--data", str(root), "--predictions", "first", "--resamples", "5", "--stills", "1", "--quiet"]
+    call = [
+        "report",
+        "--data",
+        str(root),
+        "--split",
+        "all",
+        "--predictions",
+        "first",
+        "--resamples",
+        "5",
+        "--stills",
+        "1",
+        "--quiet",
+    ]
     pages = []
     for _ in range(2):
         assert main([*call, "--out", str(out)]) == 0
