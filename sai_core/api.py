@@ -26,7 +26,7 @@ from sai_core.drawing.maps import MAP_MODES, MapMode, annotation_patch, merged_c
 from sai_core.errors import EnvironmentProblem, InputError, check_known
 from sai_core.files import user_path
 from sai_core.geometry import FRAME_RATE_HZ
-from sai_core.installation import asset
+from sai_core.installation import network_path
 from sai_core.interchange.columns import annotation_columns
 from sai_core.metrics import Evaluation, Figures, Revision, evaluate_revisions
 from sai_core.progress import Progress, no_progress
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from sai_core.player.notebook import PlayerWidget
 
 AudioKind = Literal["mic", "foa", "eigen"]
-SHIPPED_NETWORKS: Final[dict[str, str]] = {"track-A": "track_a.safetensors", "track-B": "track_b.safetensors"}
-"""The detectors that ship, trained on simulated recordings, under the names that :func:`predict` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -526,7 +524,7 @@ def predict(
     from sai_core.postprocess.systems import systems_folders
     from sai_core.workspace import workspace
 
-    checkpoint = asset("weights", SHIPPED_NETWORKS[str(network)]) if network in SHIPPED_NETWORKS else user_path(network)
+    checkpoint = user_path(network_path(network))
     chosen = data.root.recordings if recordings is None else tuple(data.root.recording(r) for r in recordings)
     request = PredictionRequest(
         data=data.path,

@@ -226,7 +226,7 @@ def _is_safetensors(path: Path) -> bool:
     if path.is_dir():
         raise InputError(f"{path}: this is a folder; give a weights file.")
     if not path.exists():
-        raise InputError(f"{path}: no such weights file; check the path.")
+        raise InputError(f"{path}: no such file; check the path of the weights.")
     if not path.is_file():
         raise InputError(f"{path}: this is a device or a pipe; give a weights file.")
     try:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import sai_core as sai
-from sai_core import api
 from sai_core.annotations import read_annotations, write_submission_json
 from sai_core.dataset import demo_root, open_data_root
 from sai_core.errors import InputError
@@ -136,4 +135,3 @@ def test_own_data_names_and_mistakes(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         sai.predict(data, network=tmp_path / "none.pth")
     assert name in data._repr_html_()
-    assert api.SHIPPED_NETWORKS.keys() == {"track-A", "track-B"}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from sai_core import __version__, cli, environment
-from sai_core.installation import asset, program_folder
+from sai_core.installation import SHIPPED_NETWORKS, asset, network_path, program_folder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -40,6 +40,15 @@ def test_requirements_and_the_package_ask_for_the_same() -> None:
 def test_in_the_repository_the_program_is_the_repository() -> None:
     assert program_folder() == REPOSITORY
     assert asset("weights", "uplam.safetensors").is_file()
+
+
+def test_detectors_that_ship_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert SHIPPED_NETWORKS.keys() == {"track-A", "track-B"}
+    assert all(network_path(name).is_file() for name in SHIPPED_NETWORKS)
+    assert network_path("own.pth") == Path("own.pth")
+    Path("track-A").touch()  # a user's own file of that name is what is meant
+    assert network_path("track-A") == Path("track-A")
 
 
 def test_the_overview_says_of_every_verb_what_the_verb_says() -> None:
@@ -108,7 +117,7 @@ print(json.dumps([sai_core.__file__, len(open_data_root(demo_root()).recordings)
 _FIRST_PAGE = """
 import json, sys
 from streamlit.testing.v1 import AppTest
-from sai_core.installation import program_folder
+from sai_core.installation import SHIPPED_NETWORKS, asset, network_path, program_folder
 sys.path.insert(0, str(program_folder()))  # as `streamlit run` does
 app = AppTest.from_file(str(program_folder() / "app.py"), default_timeout=120).run()
 import pages

@@ -148,6 +148,7 @@ TRAIN_PROPOSED: Final[str] = "train_proposed"
 TRAIN_RECIPE_FILE: Final[str] = "train_recipe_file"
 TRAIN_DATA: Final[str] = "train_data"
 TRAIN_DATA_PROPOSED: Final[str] = "train_data_proposed"
+TRAIN_LABELS_PROPOSED: Final[str] = "train_labels_proposed"
 TRAIN_OPTION: Final[str] = "train_option_"
 """Beginning of the keys of options that only one kind of training has."""
 

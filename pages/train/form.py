@@ -343,11 +343,16 @@ def _open_root() -> str:
 
 
 def _propose_data() -> None:
-    """The data root that is open stands in *Data*, until a person or a link gives another."""
-    address.remembered(keys.ROOT)
-    state, proposed = st.session_state, _open_root()
-    if state.get(keys.TRAIN_DATA) in (None, state.get(keys.TRAIN_DATA_PROPOSED)):
-        state[keys.TRAIN_DATA] = state[keys.TRAIN_DATA_PROPOSED] = proposed
+    """The data root and the label set that are open stand in the form, until a person or a link gives others."""
+    for name in (keys.ROOT, keys.LABELS):
+        address.remembered(name)
+    state = st.session_state
+    for field, noted, open_ in (
+        (keys.TRAIN_DATA, keys.TRAIN_DATA_PROPOSED, _open_root()),
+        (keys.TRAIN_OPTION + LABELS_OPTION, keys.TRAIN_LABELS_PROPOSED, str(state.get(keys.LABELS) or "")),
+    ):
+        if state.get(field) in (None, state.get(noted)):
+            state[field] = state[noted] = open_
 
 
 def _missing_roots() -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sai_core.commands.features import RECIPES
 from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.installation import SHIPPED_NETWORKS, network_path
 from sai_core.progress import Progress, TerminalProgress, no_progress
 from sai_core.shards import HELP, Shard, of_environment, read_shard
 
@@ -43,7 +44,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="ROOT", help="data root in the official layout")
     parser.add_argument("--split", required=True, help="for example dev-test-sony; 'all' for every split")
     parser.add_argument("--recording", action="append", metavar="NAME", help="only this recording (may be repeated)")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="official .pth, or our .safetensors")
+    parser.add_argument(
+        "--checkpoint",
+        type=network_path,
+        required=True,
+        metavar="FILE_OR_NAME",
+        help=f"official .pth, our .safetensors, or a detector that ships ({', '.join(SHIPPED_NETWORKS)})",
+    )
     parser.add_argument("--weights", type=Path, help="UpLAM weights (official UpLAM.pth); the shipped ones if left out")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the submission files; a set in the workspace if left out"

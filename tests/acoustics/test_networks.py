@@ -187,7 +187,7 @@ def test_garbage_is_told(tmp_path: Path, name: str, content: bytes) -> None:
 
 
 def test_absent_file_folder_and_mixed_up_kinds(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such weights file"):
+    with pytest.raises(InputError, match="no such file"):
         load_uplam(tmp_path / "nothing.pth")
     with pytest.raises(InputError, match="folder"):
         load_lam32(tmp_path)

@@ -25,7 +25,7 @@ from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.environment import TorchFacts
 from sai_core.runs import launch, watch
 from sai_core.runs.estimate import Estimate
-from sai_core.runs.kinds import KINDS
+from sai_core.runs.kinds import KINDS, LABELS_OPTION
 from sai_core.runs.launch import LaunchSpec
 from sai_core.runs.notes import write_notes
 from sai_core.runs.outlook import Outlook
@@ -159,6 +159,14 @@ def test_the_data_that_are_open_are_proposed_until_a_person_gives_others(folder:
     test.session_state[keys.ROOT] = str(demo_root())
     test.run()
     assert f"--data={second}" in said(test)
+    # so is the label set that pages score against
+    labels = keys.TRAIN_OPTION + LABELS_OPTION
+    assert test.text_input(key=labels).value == ""
+    test.session_state[keys.LABELS] = "corrected"
+    test.run()
+    assert "--labels=corrected" in said(test)
+    test.text_input(key=labels).set_value("").run()
+    assert "--labels" not in said(test)
     linked = AppTest.from_file(PAGE, default_timeout=60)
     linked.query_params[keys.ROOT] = str(first)
     linked.query_params[keys.TRAIN_FOLDER] = str(folder)
