@@ -244,7 +244,7 @@ def test_foa_is_refused_by_networks_and_taken_by_the_beamformer(tmp_path: Path, 
         ({"kind": "beamformer", "steering": "cardioid"}, "cardioid"),
         ({"kind": "beamformer", "magnitude": "loud"}, "loud"),
         ({"kind": "beamformer", "device": "tpu9"}, "tpu9"),
-        ({"kind": "uplam", "weights": "/nowhere/UpLAM.pth"}, "no such weights"),
+        ({"kind": "uplam", "weights": "/nowhere/UpLAM.pth"}, "no such file"),
     ],
 )
 def test_options_that_make_no_sense(options: dict, message: str) -> None:
