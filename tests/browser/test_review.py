@@ -85,7 +85,8 @@ def read(page: Page, expression: str) -> Any:
 
 
 def wait(page: Page, condition: str) -> None:
-    page.wait_for_function(f"() => {{ const d = {DESK}; return {condition}; }}", timeout=60_000)
+    # between two runs of the page there may for a moment be no desk
+    page.wait_for_function(f"() => {{ const d = {DESK_IF_THERE}; return d && ({condition}); }}", timeout=60_000)
 
 
 def press(page: Page, key: str) -> None:

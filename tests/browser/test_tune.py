@@ -119,7 +119,9 @@ def test_clicks_on_charts_set_thresholds(tune: Visit) -> None:
 
     page.get_by_role("button", name="Back to the saved system").click()
     page.get_by_text("Thresholds of single classes: none set").wait_for(timeout=PATIENCE_MS)
+    settle(page)
     page.get_by_role("radio", name="Heat map", exact=True).click()
+    settle(page)
     page.get_by_role("button", name="Compute the heat map").click()
     # the rest of the page stays usable while it is computed
     page.get_by_role("radio", name="Tracking", exact=True).click()
