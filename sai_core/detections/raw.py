@@ -75,7 +75,7 @@ def _no_field() -> npt.NDArray[np.float16]:
 class RawColumns:
     """Candidates of one frame, as a network gives them, or of many: the columns of the module's table but ``frame``.
 
-    Of one frame, ``full_energy`` has no axis of frames.
+    Of one frame, ``full_energy`` and ``field`` have no axis of frames. Without a field decoder ``field`` is (0, 484).
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
@@ -86,6 +86,7 @@ class RawColumns:
     distance_cm: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float16]
     full_energy: npt.NDArray[np.float16]
+    field: npt.NDArray[np.float16] = field(default_factory=_no_field)
 
     def __len__(self) -> int:
         return int(self.objectness.shape[0])
@@ -106,6 +107,8 @@ def joined(frames: Sequence[RawColumns], *, first: int = 0) -> dict[str, npt.NDA
     }
     table["frame"] = np.repeat(np.arange(first, first + len(frames), dtype=np.int32), counts)
     table[_PER_FRAME] = np.stack([columns.full_energy for columns in frames])
+    if all(columns.field.size for columns in frames):
+        table[_FIELD] = np.stack([columns.field for columns in frames])
     return table
 
 
@@ -122,7 +125,6 @@ class RawDetections(RawColumns):
         Frames that were predicted, with or without candidates.
     notes : mapping of str to str
         Provenance: checkpoint, options, notes of the feature extractor.
-    field : float16, shape (n_frames, 484), or (0, 484) without a field decoder
     """
 
     recording: str
@@ -130,7 +132,6 @@ class RawDetections(RawColumns):
     n_frames: int
     notes: Mapping[str, str]
     frame: npt.NDArray[np.int32]
-    field: npt.NDArray[np.float16] = field(default_factory=_no_field)
 
     def __post_init__(self) -> None:
         n = self.frame.shape[0]

@@ -16,6 +16,25 @@ Size = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True)
+class FieldConfig(Settings):
+    """What a field network is built from."""
+
+    channels: Annotated[int, about("numbers that a layer keeps of a point", ge=4, le=1024)] = 32
+    blocks: Annotated[int, about("layers; each looks one frame further back and ahead", ge=1, le=32)] = 2
+    degree: Annotated[int, about("highest degree of the filters on the sphere", ge=1, le=20)] = 10
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> FieldConfig:
+        """Read what :meth:`to_json` wrote; an :class:`InputError` for anything else."""
+        config: FieldConfig = build_json(cls, text, "configuration of a field network")
+        return config
+
+
+@dataclass(frozen=True)
 class DetectorConfig(Settings):
     """What a network is built from. Two equal configurations build networks with equal state-dict keys."""
 
@@ -137,6 +156,32 @@ class DetectorConfig(Settings):
             "which are what is scored, and a little of the squared error for the level. Matters in training alone"
         ),
     ] = "squared"
+    region: Annotated[
+        Literal["roi", "field"],
+        about(
+            "what a network says of the shape of a region. roi: the report's energies of the region, stretched over "
+            "its box; field: beside them the frame's intensity field, heard by four capsules and put right by what "
+            'the pyramid sees, of which label code forms the region (systems with export = "field")'
+        ),
+    ] = "roi"
+    field_channels: Annotated[
+        int,
+        about("with region = field: numbers that a layer of the field decoder keeps of a point", ge=4, le=1024),
+    ] = 64
+    field_blocks: Annotated[int, about("with region = field: layers of the field decoder", ge=1, le=32)] = 4
+    field_degree: Annotated[
+        int, about("with region = field: highest degree of the field decoder's filters on the sphere", ge=1, le=20)
+    ] = 10
+
+    @property
+    def field(self) -> FieldConfig:
+        """Of the field decoder within, where ``region`` is ``field``."""
+        return FieldConfig(channels=self.field_channels, blocks=self.field_blocks, degree=self.field_degree)
+
+    @property
+    def field_reach(self) -> int:
+        """Frames before and after each one that the field decoder within hears; 0 without one."""
+        return self.field.blocks + 1 if self.region == "field" else 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,23 +207,4 @@ class DetectorConfig(Settings):
             Not JSON, an unknown key, a value out of range.
         """
         config: DetectorConfig = build_json(cls, text, "detector configuration")
-        return config
-
-
-@dataclass(frozen=True)
-class FieldConfig(Settings):
-    """What a field network is built from."""
-
-    channels: Annotated[int, about("numbers that a layer keeps of each lattice point", ge=4, le=1024)] = 32
-    blocks: Annotated[int, about("layers; each looks one frame further back and ahead", ge=1, le=32)] = 2
-    degree: Annotated[int, about("highest degree of the filters on the sphere", ge=1, le=20)] = 10
-
-    def to_json(self) -> str:
-        """Write as JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> FieldConfig:
-        """Read what :meth:`to_json` wrote; an :class:`InputError` for anything else."""
-        config: FieldConfig = build_json(cls, text, "configuration of a field network")
         return config

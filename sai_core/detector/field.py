@@ -173,8 +173,15 @@ class FieldFeatures(nn.Module):
         return points.reshape(N_LATTICE, batch, frames, -1), torch.cat([whole, 0.4 * rises], dim=-1)
 
 
-class _Layer(nn.Module):
-    """A point, its surroundings at all scales, and the frames beside it."""
+class SphereFilter(nn.Module):
+    """Surroundings of each lattice point, at a scale of its own for each channel, alike in all directions.
+
+    Parameters
+    ----------
+    channels : int
+    degree : int
+        Highest degree of spherical harmonics that is let through.
+    """
 
     basis: Tensor
     degree_of: Tensor
@@ -185,19 +192,31 @@ class _Layer(nn.Module):
         self.register_buffer("basis", torch.from_numpy(basis).float(), persistent=False)
         degree_of = np.repeat(np.arange(degree + 1), 2 * np.arange(degree + 1) + 1)
         self.register_buffer("degree_of", torch.from_numpy(degree_of), persistent=False)
-        self.norm = nn.LayerNorm(channels)
         # Gaussians of many widths to begin with
         width = torch.linspace(0.1, 0.6, channels)
         order = torch.arange(degree + 1)[:, None]
         self.gain = nn.Parameter(torch.exp(-0.5 * order * (order + 1) * width**2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape, (484, ..., channels)."""
+        waves = (self.basis.T @ x.flatten(1)).unflatten(1, x.shape[1:])
+        gain = self.gain[self.degree_of].reshape(len(self.degree_of), *([1] * (x.ndim - 2)), -1)
+        return (self.basis @ (waves * gain).flatten(1)).reshape(x.shape)
+
+
+class _Layer(SphereFilter):
+    """A point, its surroundings at all scales, and the frames beside it."""
+
+    def __init__(self, channels: int, degree: int) -> None:
+        super().__init__(channels, degree)
+        self.norm = nn.LayerNorm(channels)
         self.mix = nn.Linear(4 * channels, 2 * channels)
         self.out = nn.Linear(2 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape, (484, batch, frames, channels)."""
         y = self.norm(x)
-        waves = (self.basis.T @ y.flatten(1)).reshape(-1, *y.shape[1:]) * self.gain[self.degree_of][:, None, None]
-        around = (self.basis @ waves.flatten(1)).reshape(y.shape)
+        around = super().forward(y)
         earlier = F.pad(y[:, :, :-1], (0, 0, 1, 0))
         later = F.pad(y[:, :, 1:], (0, 0, 0, 1))
         hidden: Tensor = self.out(F.gelu(self.mix(torch.cat([y, around, earlier, later], dim=-1))))
@@ -223,14 +242,28 @@ class FieldNetwork(nn.Module):
         self.out = nn.Linear(self.config.channels, 1)
         nn.init.constant_(self.out.bias, -9.0)
 
-    def forward(self, packed: Tensor) -> Tensor:
-        """Log-intensity (batch, frames, 484) of matrices (batch, frames, 27, 16) of frames in a row."""
-        points, frame = self.features(packed)
+    def hidden(self, packed: Tensor) -> Tensor:
+        """What was heard at each point, (484, batch, frames, channels), of matrices (batch, frames, 27, 16)."""
+        with torch.autocast(packed.device.type, enabled=False):
+            points, frame = self.features(packed.float())
         x = F.gelu(self.of_point(points) + self.of_frame(frame))
         for layer in self.layers:
             x = layer(x)
-        field: Tensor = self.out(self.norm(x))[..., 0]
-        return field.permute(1, 2, 0).clamp(min=float(np.log(LEAST_INTENSITY)))
+        return x
+
+    def of_hidden(self, hidden: Tensor) -> Tensor:
+        """Log-intensity (batch, frames, 484) of what :meth:`hidden` gave, not yet kept above the least."""
+        field: Tensor = self.out(self.norm(hidden))[..., 0]
+        return field.float().permute(1, 2, 0)
+
+    def forward(self, packed: Tensor) -> Tensor:
+        """Log-intensity (batch, frames, 484) of matrices (batch, frames, 27, 16) of frames in a row."""
+        return self.of_hidden(self.hidden(packed)).clamp(min=float(np.log(LEAST_INTENSITY)))
+
+    @property
+    def reach(self) -> int:
+        """Frames before and after a frame whose matrices count for it."""
+        return self.config.blocks + 1
 
     @torch.inference_mode()
     def of_frames(self, source: AudioInput, first: int, last: int) -> FloatArray:
@@ -240,8 +273,20 @@ class FieldNetwork(nn.Module):
         -------
         float32, shape (last - first, 484)
         """
+        packed, chosen = self._around(source, first, last)
+        field: FloatArray = self(packed)[0, chosen].cpu().numpy()
+        return field
+
+    @torch.inference_mode()
+    def hidden_of_frames(self, source: AudioInput, first: int, last: int) -> Tensor:
+        """What was heard in frames ``first`` to ``last - 1``, float32 (last - first, 484, channels), on the device."""
+        packed, chosen = self._around(source, first, last)
+        return self.hidden(packed)[:, 0, chosen].float().transpose(0, 1)
+
+    def _around(self, source: AudioInput, first: int, last: int) -> tuple[Tensor, slice]:
+        """Matrices (1, frames, 27, 16) of some frames and of all that count for them, and where the frames are."""
         behind, ahead = halo_frames("precedence")
-        reach, n = self.config.blocks + 1, len(source)
+        reach, n = self.reach, len(source)
         # frames that the layers look at, and those that their matrices need
         left, right = max(first - reach, 0), min(last + reach, n)
         start, stop = max(left - behind, 0), min(right + ahead, n)
@@ -252,8 +297,7 @@ class FieldNetwork(nn.Module):
             after=stop - right,
             file_rate_hz=source.facts.file_rate_hz,
         )
-        field: FloatArray = self(packed[None])[0, first - left : last - left].cpu().numpy()
-        return field
+        return packed[None], slice(first - left, last - left)
 
 
 def matrices_of(samples: npt.NDArray[np.floating], *, file_rate_hz: float | None = None) -> FloatArray:

@@ -43,6 +43,7 @@ from sai_core.detector.cylinder import (
     to_half_canvas,
     to_network_canvas,
 )
+from sai_core.detector.field_head import FieldHead, HeardFrames
 from sai_core.detector.fusion import GatedFusion, RoiCmaf
 from sai_core.detector.heads import (
     N_LABELS,
@@ -100,6 +101,7 @@ class Features:
     main: Pyramid
     acoustic: Pyramid | None
     context: SoundContext | None = None
+    heard: HeardFrames | None = None
 
 
 class SaiDetector(nn.Module):
@@ -159,6 +161,7 @@ class SaiDetector(nn.Module):
         )
         self.frame_classifier = nn.Linear(channels, N_CLASSES) if config.aux_classifier else None
         self.spectrum = RoiSpectrum(config.n_bands, HIDDEN) if config.context_frames else None
+        self.field_head = FieldHead(config.field, channels) if config.region == "field" else None
         self._rpn_coder = BoxCoder(weights=(1.0, 1.0, 1.0, 1.0))
         self._roi_coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
         # events are rare: at the start nearly every anchor and every RoI is background
@@ -183,8 +186,14 @@ class SaiDetector(nn.Module):
                 got = "none" if context is None else str(tuple(context.power.shape))
                 raise InputError(f"sound context: power maps of shape {wanted} are needed, got {got}.")
 
-    def features(self, acoustic: Tensor, rgb: Tensor | None = None, context: SoundContext | None = None) -> Features:
-        """Pyramids of a batch.
+    def features(
+        self,
+        acoustic: Tensor,
+        rgb: Tensor | None = None,
+        context: SoundContext | None = None,
+        heard: HeardFrames | None = None,
+    ) -> Features:
+        """Pyramids of a batch; ``heard`` is for networks with an intensity field.
 
         Raises
         ------
@@ -198,7 +207,7 @@ class SaiDetector(nn.Module):
         sound = to_half_canvas(acoustic) if self.config.coarse_stem else to_network_canvas(acoustic)
         if self.config.log_maps:
             sound = (sound.clamp(min=0) * 50.0).log1p() / 4.0
-        heard: Pyramid | None = None
+        acoustic_levels: Pyramid | None = None
         if self.config.track == "A":
             main = self.backbone(sound)
         else:
@@ -207,15 +216,29 @@ class SaiDetector(nn.Module):
             std = rgb.new_tensor(_RGB_STD).view(1, 3, 1, 1)
             main = self.backbone(to_network_canvas((rgb - mean) / std))
             if self.acoustic_pyramid is not None:
-                heard = self.acoustic_pyramid(sound if self.input_norm is None else self.input_norm(sound))
+                acoustic_levels = self.acoustic_pyramid(sound if self.input_norm is None else self.input_norm(sound))
             if self.fusion is not None:
-                assert heard is not None
-                main = self.fusion(main, heard)
+                assert acoustic_levels is not None
+                main = self.fusion(main, acoustic_levels)
         if self.neck is not None:
             main = self.neck(main)
         if self.adapter is not None:
             main = self.adapter(main)
-        return Features(main, heard, context)
+        return Features(main, acoustic_levels, context, heard)
+
+    def field(self, features: Features) -> Tensor:
+        """Natural logarithm of the intensity of the lattice, (batch, 484); of training frames as before their turn.
+
+        Raises
+        ------
+        InputError
+            The network was built without a field, or its features without what four capsules hear.
+        """
+        if self.field_head is None or features.heard is None:
+            what = "has no intensity field (its region is not field)" if self.field_head is None else "was not given it"
+            raise InputError(f"intensity field: this network {what}.")
+        field: Tensor = self.field_head(features.heard, features.main)
+        return field
 
     def full_energy(self, features: Features, *, low_resolution: bool = False) -> Tensor:
         """Full-frame energy (batch, 180, 360), or as the decoder makes it (48 x 96 from P2).
@@ -421,6 +444,7 @@ class SaiDetector(nn.Module):
         targets: Sequence[Mapping[str, Tensor]],
         *,
         context: SoundContext | None = None,
+        heard: HeardFrames | None = None,
         proposals: int = 300,
         regions: int = 128,
     ) -> dict[str, Tensor]:
@@ -428,7 +452,7 @@ class SaiDetector(nn.Module):
 
         Parameters
         ----------
-        acoustic, rgb, context : as in :meth:`features`
+        acoustic, rgb, context, heard : as in :meth:`features`
         targets : one mapping a frame
             ``boxes_deg`` (n, 4) canvas degrees, ``x0`` in [0, 360), ``x1`` may exceed 360; ``labels`` (n,) 1..13;
             ``instance_maps`` (n, 180, 360) energy of each instance; ``distance_units`` (n,) in 500 cm, NaN unknown;
@@ -441,10 +465,10 @@ class SaiDetector(nn.Module):
         Returns
         -------
         dict
-            ``rpn_objectness``, ``rpn_box``, ``class``, ``box``, ``roi_energy``, ``full_energy``, ``distance``,
-            ``cosine_margin``, ``frame_class``; terms of parts that are switched off are missing.
+            ``rpn_objectness``, ``rpn_box``, ``class``, ``box``, ``roi_energy``, ``field``, ``full_energy``,
+            ``distance``, ``cosine_margin``, ``frame_class``; terms of parts that are switched off are missing.
         """
-        features = self.features(acoustic, rgb, context)
+        features = self.features(acoustic, rgb, context, heard)
         truth = [t["boxes_deg"].float() * SCALE for t in targets]
         boxes, _, raw = self.propose(features, per_level=proposals * 5 // 3, at_most=proposals)
         out: dict[str, Tensor] = {}
@@ -549,6 +573,12 @@ class SaiDetector(nn.Module):
         else:
             plain = losses.roi_energy_loss(energy, wanted, wanted > 0, weight=0.0)
             out["roi_energy"] = losses.ROI_ENERGY_WEIGHT * plain
+        if self.field_head is not None:
+            assert features.heard is not None
+            frame = torch.cat([torch.full((len(b),), k, device=b.device) for k, b in enumerate(jittered)])
+            maps = torch.cat([t["instance_maps"] for t in targets]).float()
+            middles = torch.cat(jittered) / SCALE
+            out["field"] = self.field_head.loss(self.field(features), features.heard, middles, frame, maps)
         distance = torch.cat([t["distance_units"] for t in targets]).to(energy.dtype)
         out["distance"] = losses.distance_loss(self.distance_head(vectors).float(), distance)
         if self.embedding_head is not None:

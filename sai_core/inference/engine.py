@@ -29,6 +29,7 @@ from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
 from sai_core.detections.raw import RawColumns, RawDetections, RawWriter, joined, open_raw, store_folder, store_key
 from sai_core.detector.field import FieldNetwork
+from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.inference.networks import Network, run_in_batches
@@ -69,13 +70,15 @@ class _Block:
     """Input of some frames, in memory that the network's device can take it from, and their field if one is wanted.
 
     ``acoustic`` is on the canvas already for a network on the CPU; for one on a GPU it is still on the lattice, a
-    134th of that, and is expanded there. ``power`` holds the block's frames with ``context`` more on either side.
+    134th of that, and is expanded there. ``power`` holds the block's frames with ``context`` more on either side,
+    ``heard`` what a network with a field of its own heard in them, ``field`` what a field decoder beside it says.
     """
 
     first: int
     acoustic: Tensor
     rgb: Tensor | None
     power: Tensor | None
+    heard: Tensor | None
     field: npt.NDArray[np.float32] | None
 
 
@@ -174,20 +177,27 @@ def predict_recording(
         writer = RawWriter(
             folder, recording=recording.name, key=key, n_frames=len(maps), notes={**parts, "audio": heard}
         )
-        hear = None if field is None else _listener(field.network, recording.array_path)
-        _fill(writer, maps, video, network, options, hear, progress)
+        source = AudioInput(recording.array_path, channels=4)
+        _fill(writer, maps, video, network, options, _Ears(source, network.field_network, field), progress)
         return writer.finish()
     finally:
         if video is not None:
             video.close()
 
 
-_Hear = Callable[[int, int], npt.NDArray[np.float32]]
+@dataclass(frozen=True, eq=False)
+class _Ears:
+    """What field decoders hear of frames ``first`` to ``last - 1``: the network's own, and one beside it."""
 
+    source: AudioInput
+    own: FieldNetwork | None
+    beside: FieldDecoder | None
 
-def _listener(network: FieldNetwork, audio: Path) -> _Hear:
-    source = AudioInput(audio, channels=4)
-    return lambda first, last: network.of_frames(source, first, last)
+    def hidden(self, first: int, last: int) -> Tensor | None:
+        return None if self.own is None else self.own.hidden_of_frames(self.source, first, last)
+
+    def field(self, first: int, last: int) -> npt.NDArray[np.float32] | None:
+        return None if self.beside is None else self.beside.network.of_frames(self.source, first, last)
 
 
 def _fill(
@@ -196,7 +206,7 @@ def _fill(
     video: FrameSource | None,
     network: Network,
     options: InputOptions,
-    hear: _Hear | None,
+    ears: _Ears,
     progress: Progress,
 ) -> None:
     start = writer.next_frame()
@@ -211,7 +221,7 @@ def _fill(
             f"{writer.recording}: {done} of {writer.n_frames} frames, {rate:.1f} frames/s, {left:.0f} s to go",
         )
 
-    for block in _prepared(maps, video, start, network, options, hear):
+    for block in _prepared(maps, video, start, network, options, ears):
         try:
             outputs, batch = _forward(network, block, options, batch, tell)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -245,7 +255,8 @@ def _forward(
             # frames in a row share all but one frame of their context; windows are views of one array
             windows = power.unfold(0, 2 * network.context_frames + 1, 1).permute(0, 3, 1, 2)
             context = SoundContext.of(windows)
-        return run_in_batches(network.run, acoustic, rgb, context, batch=batch, after=after)
+        heard = None if block.heard is None else HeardFrames(block.heard)
+        return run_in_batches(network.run, acoustic, rgb, context, heard, batch=batch, after=after)
 
 
 def _prepared(
@@ -254,7 +265,7 @@ def _prepared(
     start: int,
     network: Network,
     options: InputOptions,
-    hear: _Hear | None,
+    ears: _Ears,
 ) -> Iterator[_Block]:
     """Blocks from frame ``start`` on, made by a thread while the caller works on the one before."""
     on_gpu = network.device.type == "cuda"
@@ -280,7 +291,8 @@ def _prepared(
             tensor(np.asarray(acoustic, dtype=np.float32)),
             None if video is None else tensor(video.frames(first, last)),
             None if power is None else tensor(power),
-            None if hear is None else hear(first, last),
+            ears.hidden(first, last),
+            ears.field(first, last),
         )
 
     def blocks() -> Iterator[_Block]:

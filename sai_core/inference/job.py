@@ -25,7 +25,7 @@ from sai_core.detections.raw import store_folder
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.files import content_hash, resolved, user_path
 from sai_core.inference.engine import FieldDecoder, InputOptions, predict_recording
-from sai_core.inference.networks import NetworkOptions, describe_checkpoint, open_network
+from sai_core.inference.networks import NetworkOptions, describe_checkpoint, has_field, open_network
 from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
 from sai_core.postprocess.pipeline import KeepClasses
@@ -78,7 +78,8 @@ class PredictionRequest:
     visibility : {"official", "report", "precedence"}, optional
         Recipe of the maps; as the checkpoint was trained, when left out.
     field_weights : Path, optional
-        Of a field decoder (``train field``); the shipped ones when left out, for systems that need one.
+        Of a field decoder (``train field``); the shipped ones when left out, for systems that need one. Not for a
+        detector that says a field of its own.
     batch : int
         Frames of one forward pass.
     """
@@ -106,14 +107,16 @@ class PredictionRequest:
 
     @property
     def field_decoder(self) -> Path | None:
-        """Weights of the field decoder that is to run: those given, else the shipped ones if the system needs one.
+        """Weights of the field decoder that is to run beside the detector.
+
+        Those given; else the shipped ones, if the system needs a field and the detector says none of its own.
 
         Raises
         ------
         InputError
-            Needed, not given, and none ships.
+            Needed, not given, and none ships; no such checkpoint.
         """
-        if self.field_weights is None and self.system.needs_field:
+        if self.field_weights is None and self.system.needs_field and not has_field(self.checkpoint):
             from sai_core.detector.field import SHIPPED_FIELD
 
             if not SHIPPED_FIELD.is_file():
@@ -187,6 +190,11 @@ def check_request(request: PredictionRequest) -> None:
         inputs=[request.checkpoint, request.weights, request.field_weights],
         folder=True,
     )
+    if request.field_weights is not None and has_field(request.checkpoint):
+        raise InputError(
+            f"{request.checkpoint}: this detector says an intensity field of its own; leave the field decoder "
+            f"{request.field_weights} out."
+        )
     if request.field_decoder is not None:
         load_field(request.field_decoder)
     if request.system.needs_teacher:

@@ -20,10 +20,13 @@ from sai_core.checkpoints import read_metadata
 from sai_core.detections.raw import RawColumns
 from sai_core.detector.baseline import DISTANCE_UNIT_CM, OfficialBaseline, fold_norms, load_official_baseline
 from sai_core.detector.config import DetectorConfig
+from sai_core.detector.field import FieldNetwork
+from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.detector.spectrum import SoundContext
 from sai_core.errors import InputError
 from sai_core.files import content_hash
+from sai_core.geometry import N_LATTICE
 from sai_core.taxonomy import N_CLASSES
 
 
@@ -79,12 +82,20 @@ class Network(Protocol):
     needs_rgb: bool
     context_frames: int
     """Frames before and after each one whose power maps the network wants; 0 for none."""
+    field_network: FieldNetwork | None
+    """What hears four capsules for a network with an intensity field; None for those without."""
     device: torch.device
 
     def describe(self) -> dict[str, str]:
         """Options that change its numbers."""
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[RawColumns]:
+    def run(
+        self,
+        acoustic: Tensor,
+        rgb: Tensor | None,
+        context: SoundContext | None = None,
+        heard: HeardFrames | None = None,
+    ) -> list[RawColumns]:
         """Candidates of a batch: (batch, 9, 180, 360) and (batch, 3, 180, 360) on the network's device."""
 
 
@@ -151,6 +162,7 @@ class BaselineNetwork:
 
     needs_rgb = True
     context_frames = 0
+    field_network: FieldNetwork | None = None
 
     def __init__(self, model: OfficialBaseline, options: NetworkOptions | None = None) -> None:
         self.options = options or NetworkOptions()
@@ -174,7 +186,13 @@ class BaselineNetwork:
             **_describe(self.options),
         }
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[RawColumns]:
+    def run(
+        self,
+        acoustic: Tensor,
+        rgb: Tensor | None,
+        context: SoundContext | None = None,
+        heard: HeardFrames | None = None,
+    ) -> list[RawColumns]:
         """Candidates of a batch."""
         if rgb is None:
             raise InputError("the official baseline needs video beside the acoustic maps.")
@@ -233,6 +251,7 @@ class OwnNetwork:
         self.proposals = 100 if self.options.proposals is None else self.options.proposals
         self.needs_rgb = model.config.track == "B"
         self.context_frames = model.config.context_frames
+        self.field_network = None if model.field_head is None else model.field_head.network
         self.device = next(model.parameters()).device
 
     def describe(self) -> dict[str, str]:
@@ -244,12 +263,18 @@ class OwnNetwork:
             **_describe(self.options),
         }
 
-    def run(self, acoustic: Tensor, rgb: Tensor | None, context: SoundContext | None = None) -> list[RawColumns]:
+    def run(
+        self,
+        acoustic: Tensor,
+        rgb: Tensor | None,
+        context: SoundContext | None = None,
+        heard: HeardFrames | None = None,
+    ) -> list[RawColumns]:
         """Candidates of a batch."""
         with _precision(self.options, self.device):
             if not self.needs_rgb:
                 rgb = None
-            features = self.model.features(acoustic, rgb, context)
+            features = self.model.features(acoustic, rgb, context, heard)
             found = self.model.detect(
                 features,
                 floor=self.floor,
@@ -261,8 +286,12 @@ class OwnNetwork:
                 full = _small_map(self.model.full_energy(features).float())
             else:
                 full = acoustic.new_zeros(len(found), 0, 0)
+            if self.field_network is None:
+                fields = np.zeros((len(found), 0, N_LATTICE), dtype=np.float16)
+            else:
+                fields = _half(self.model.field(features))
         out = []
-        for c, f in zip(found, full, strict=True):
+        for c, f, field in zip(found, full, fields, strict=True):
             scores = _single(c.class_scores)
             rows, category_id = _likeliest(scores, self.options.classes, self.floor)
             out.append(
@@ -275,6 +304,7 @@ class OwnNetwork:
                     _single(c.distance_units * DISTANCE_UNIT_CM)[rows],
                     _half(c.embedding)[rows],
                     _half(f),
+                    field,
                 )
             )
         return out
@@ -298,6 +328,8 @@ class CheckpointFacts:
         Everything else that the file tells of itself.
     visibility : str or None
         Recipe of the matrices that the maps were made from; None for the one that the UpLAM was trained with.
+    has_field : bool
+        Whether the network says an intensity field (``region = field``), for systems with regions by label code.
     """
 
     path: Path
@@ -310,6 +342,7 @@ class CheckpointFacts:
     smooth_frames: int
     notes: Mapping[str, str]
     visibility: Recipe | None = None
+    has_field: bool = False
 
 
 def _header(path: Path) -> dict[str, str] | None:
@@ -349,7 +382,20 @@ def describe_checkpoint(path: Path) -> CheckpointFacts:
         smooth_frames,
         {key: value for key, value in metadata.items() if key not in ("sai_detector", "format")},
         _visibility(metadata),
+        config.region == "field",
     )
+
+
+def has_field(path: Path) -> bool:
+    """Whether a checkpoint is a detector of ours that says an intensity field, by its header alone.
+
+    Raises
+    ------
+    InputError
+        No checkpoint, or one with a configuration that is none.
+    """
+    metadata = _header(Path(path))
+    return metadata is not None and DetectorConfig.from_json(metadata["sai_detector"]).region == "field"
 
 
 def _inputs(metadata: Mapping[str, str]) -> tuple[Magnitude, Grid, int]:
@@ -384,7 +430,7 @@ def open_network(path: Path, *, device: str | torch.device = "cpu", options: Net
     return BaselineNetwork(load_official_baseline(path, device=device), options)
 
 
-Forward = Callable[[Tensor, Tensor | None, SoundContext | None], list[RawColumns]]
+Forward = Callable[[Tensor, Tensor | None, SoundContext | None, HeardFrames | None], list[RawColumns]]
 
 
 def run_in_batches(
@@ -392,6 +438,7 @@ def run_in_batches(
     acoustic: Tensor,
     rgb: Tensor | None,
     context: SoundContext | None = None,
+    heard: HeardFrames | None = None,
     *,
     batch: int,
     after: Callable[[int], None] | None = None,
@@ -417,7 +464,10 @@ def run_in_batches(
         part = slice(len(outputs), len(outputs) + batch)
         try:
             outputs += run(
-                acoustic[part], None if rgb is None else rgb[part], None if context is None else context[part]
+                acoustic[part],
+                None if rgb is None else rgb[part],
+                None if context is None else context[part],
+                None if heard is None else heard[part],
             )
         except (torch.OutOfMemoryError, MemoryError):
             if batch == 1:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from sai_core.acoustics.projection import Grid, projection_index
 from sai_core.detector.cylinder import EXTENSION, SCALE
+from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.spectrum import SoundContext, lattice_pixels
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.training.config import AugmentSettings
@@ -73,6 +74,7 @@ class Batch:
     rgb: Tensor | None
     context: SoundContext | None
     targets: list[dict[str, Tensor]]
+    heard: HeardFrames | None = None
 
     def __len__(self) -> int:
         return int(self.acoustic.shape[0])
@@ -137,7 +139,14 @@ def make_batch(
             torch.from_numpy(np.ascontiguousarray(power)).to(device), torch.from_numpy(columns).to(device)
         )
     targets = make_targets(raw, turns, circular=circular, device=device)
-    return Batch(acoustic, rgb, context, targets)
+    heard = None
+    if raw.matrices is not None:
+        heard = HeardFrames(
+            torch.from_numpy(raw.matrices).to(device),
+            torch.tensor([t.shift for t in turns], device=device),
+            torch.tensor([t.flip for t in turns], device=device),
+        )
+    return Batch(acoustic, rgb, context, targets, heard)
 
 
 def _turned_canvas(lattice: Tensor, source: npt.NDArray[np.int64], grid: Grid) -> Tensor:

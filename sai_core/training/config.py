@@ -13,7 +13,9 @@ from sai_core.acoustics.names import Grid, Magnitude, RecipeOrOwn
 from sai_core.detector.config import DetectorConfig, FieldConfig
 from sai_core.settings import Settings, about, check_names
 
-Group = Literal["stem", "layer1", "layer2", "layer3", "layer4", "fpn", "acoustic", "fusion", "context", "rpn", "heads"]
+Group = Literal[
+    "stem", "layer1", "layer2", "layer3", "layer4", "fpn", "acoustic", "fusion", "context", "rpn", "heads", "field"
+]
 """Parts of a network that have a learning rate and may be frozen; see :func:`sai_core.training.optimiser.group_of`."""
 
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
@@ -24,6 +26,7 @@ LOSS_TERMS: Final[tuple[str, ...]] = (
     "class",
     "box",
     "roi_energy",
+    "field",
     "full_energy",
     "distance",
     "cosine_margin",
@@ -188,6 +191,13 @@ class StartSettings(Settings):
             "after detector; empty for none"
         ),
     ] = ""
+    field: Annotated[
+        str,
+        about(
+            "what train field made: the decoder within a network with model.region = field, whose channels, blocks and "
+            "degree must be the same; taken over after detector; empty for none"
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +286,19 @@ class FieldTraining(Settings):
     weight_decay: Annotated[float, about("of the weights", ge=0, le=10)] = 1e-2
     overlap: Annotated[float, about("weight of the regions' loss beside that of the field", ge=0, le=1000)] = 1.0
     regions: Annotated[int, about("regions of a frame that the loss looks at", ge=1, le=100)] = 1
+    direction_error_deg: Annotated[
+        float,
+        about(
+            "standard deviation by which the region of the predicted field is formed beside the true direction, as a "
+            "detector's is",
+            unit="degrees",
+            ge=0,
+            le=90,
+        ),
+    ] = 4.0
+    bfloat16: Annotated[
+        bool, about("products in bfloat16 on a GPU, or where the processor has instructions (2.5 times as fast)")
+    ] = True
     held_out: Annotated[
         float, about("share of the scenes and recordings that measure instead of teach", ge=0, le=0.5)
     ] = 0.1

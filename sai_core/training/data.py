@@ -7,6 +7,8 @@ Namespaces of the cache (:mod:`sai_core.cache`):
 ``label-columns``
     Label regions as columns: ``starts`` (frames + 1), and per region ``category``, ``instance``, ``distance_cm``,
     ``offsets`` into ``pixels`` (uint16, row * 360 + column) and ``energy`` (float16). Key: the label file's content.
+``field-matrices``
+    What a field decoder hears, float32 (frames, 27, 16), for networks with ``region = field``. Key: the audio.
 ``pictures``
     Pictures at 180 x 360, uint8. Key: the video's content, and the frame step.
 
@@ -30,12 +32,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import FeatureOptions, MapMaker
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, holds_nothing, read_annotations
 from sai_core.annotations.notes import NO_NOTES, FileNotes, summarise_notes
 from sai_core.cache import Cache, content_of, key_of
 from sai_core.dataset import FrameSource, Recording, open_data_root, open_frames, pictures_key
+from sai_core.detector.field import matrices_of
 from sai_core.detector.spectrum import context_window
 from sai_core.entry_file import Rows, StoredRows
 from sai_core.errors import InputError
@@ -47,6 +51,7 @@ from sai_core.workspace import with_labels_of
 
 _labels: Final = Cache("label-columns", 2)
 _pictures: Final = Cache("pictures", 2)
+_matrices: Final = Cache("field-matrices", 1)
 """Versions are to be raised when an entry's columns or their meaning change."""
 
 MIN_PIXELS: Final[int] = 2
@@ -107,12 +112,15 @@ class TrainingRecording:
     labels : LabelColumns
     rgb : Pictures or None
         Every picture of the frame step, uint8 (180, 360, 3).
+    matrices : float32, shape (frames, 27, 16), or None
+        What a field decoder hears.
     """
 
     recording: Recording
     maps: StoredMaps
     labels: LabelColumns
     rgb: Pictures | None = None
+    matrices: StoredRows | npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -152,12 +160,15 @@ class RawBatch:
     power : float32, shape (batch, 2 * context + 1, 9, 484) or None
     rgb : uint8, shape (batch, 180, 360, 3) or None
     regions : one tuple of Region a frame
+    matrices : float32, shape (batch, 2 * reach + 1, 27, 16) or None
+        What a field decoder hears, the frame in the middle; repeated at the ends of a recording.
     """
 
     lattice: npt.NDArray[np.float32]
     power: npt.NDArray[np.float32] | None
     rgb: npt.NDArray[np.uint8] | None
     regions: tuple[tuple[Region, ...], ...]
+    matrices: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.lattice)
@@ -175,12 +186,15 @@ class FrameSet:
     settings : DataSettings
     context_frames : int
         Of the network; 0 for none.
+    field_reach : int
+        Frames before and after each one that a field decoder hears; 0 for networks without one.
     """
 
     recordings: tuple[TrainingRecording, ...]
     frame_step: int = 1
     settings: DataSettings = field(default_factory=DataSettings)
     context_frames: int = 0
+    field_reach: int = 0
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
@@ -243,7 +257,10 @@ class FrameSet:
         if self.recordings[0].rgb is not None:
             rgb = np.stack([_picture(self.recordings[r], f // self.frame_step) for r, f in places])
         regions = tuple(tuple(self.regions_of(r, f)) for r, f in places)
-        return RawBatch(lattice, power, rgb, regions)
+        matrices = None
+        if self.field_reach:
+            matrices = np.stack([_around(self.recordings[r].matrices, f, self.field_reach) for r, f in places])
+        return RawBatch(lattice, power, rgb, regions, matrices)
 
     def _power(self, recording: TrainingRecording, frame: int) -> npt.NDArray[np.float32]:
         window = context_window(frame, self.context_frames, len(recording))
@@ -268,6 +285,14 @@ class FrameSet:
                 rows=flat // ERP_WIDTH,
                 energy=labels.energy[part].astype(np.float32),
             )
+
+
+def _around(matrices: StoredRows | npt.NDArray[np.float32] | None, frame: int, reach: int) -> npt.NDArray[np.float32]:
+    assert matrices is not None
+    window = context_window(frame, reach, len(matrices))
+    first = int(window[0])
+    found: npt.NDArray[np.float32] = np.asarray(matrices[first : int(window[-1]) + 1])[window - first]
+    return found
 
 
 def _picture(recording: TrainingRecording, number: int) -> npt.NDArray[np.uint8]:
@@ -345,6 +370,7 @@ def prepare(
     maker: MapMaker,
     with_rgb: bool,
     context_frames: int = 0,
+    field_reach: int = 0,
     frame_step: int = 1,
     progress: Progress = no_progress,
 ) -> FrameSet:
@@ -359,7 +385,8 @@ def prepare(
         Loaded acoustic weights.
     with_rgb : bool
         Whether pictures are needed (Track B).
-    context_frames, frame_step : int
+    context_frames, field_reach, frame_step : int
+        As :class:`FrameSet` has them.
     progress : Progress
 
     Raises
@@ -378,9 +405,36 @@ def prepare(
         maps = store.open_or_make(recording.array_path, maker=maker)
         labels = label_columns(recording.label_path)
         rgb = pictures(recording, n_frames=len(maps), frame_step=frame_step) if with_rgb else None
-        out.append(TrainingRecording(recording, maps, labels, rgb))
+        matrices = field_matrices_of(recording.array_path, n_frames=len(maps)) if field_reach else None
+        out.append(TrainingRecording(recording, maps, labels, rgb, matrices))
     progress(1.0, f"data: {len(out)} recordings")
-    return FrameSet(tuple(out), frame_step, settings, context_frames)
+    return FrameSet(tuple(out), frame_step, settings, context_frames, field_reach)
+
+
+def field_matrices_of(audio: Path, *, n_frames: int) -> StoredRows | npt.NDArray[np.float32]:
+    """What a field decoder hears of a recording, float32 (n_frames, 27, 16); made once, on first use.
+
+    Raises
+    ------
+    InputError
+        The audio cannot be read.
+    EnvironmentProblem
+        The disk of the cache is full.
+    """
+    key = key_of(content_of(audio), n_frames)
+    entry = _matrices.get(key)
+    if entry is None:
+        with _matrices.lock(key, what=audio.stem):
+            entry = _matrices.get(key)
+            if entry is None:
+                source = AudioInput(audio, channels=4)
+                made = matrices_of(source.read(0, n_frames), file_rate_hz=source.facts.file_rate_hz)
+                if not _matrices.put(key, {"matrices": Rows(np.float32, made.shape, iter([made]))}, required=True):
+                    return made
+                entry = _matrices.get(key)
+                if entry is None:
+                    return made
+    return entry.rows["matrices"]
 
 
 def map_maker(settings: DataSettings, *, device: str) -> MapMaker:

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -264,3 +265,10 @@ def cosine_rate(peak: float, step: int, total: int, *, rise: int = 0, floor: flo
     if step < rise:
         return peak * (step + 1) / rise
     return peak * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(total - rise, 1))))
+
+
+@lru_cache
+def processor_has_bfloat16() -> bool:
+    """Whether this CPU has instructions for products in bfloat16; without them, float32 trains 2.5 times as fast."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

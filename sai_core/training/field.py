@@ -56,7 +56,7 @@ from sai_core.runs.kinds import FieldError, RunInputs, at_field, collect
 from sai_core.runs.lifecycle import Life, life
 from sai_core.threads import use_torch_threads
 from sai_core.training.config import FieldTraining
-from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run
+from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run, processor_has_bfloat16
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -354,13 +354,21 @@ def draw_directions(field: Tensor, rng: np.random.Generator, count: int) -> tupl
         .clip(max=N_LATTICE - 1)
         .reshape(len(strength), count)
     )
-    azimuth, elevation = (angle[points] for angle in fibonacci_lattice_deg())
-    off = rng.normal(0.0, _TURN_DEG, (2, *points.shape))
-    elevation = np.clip(elevation + off[0], -89.0, 89.0)
-    azimuth = azimuth + off[1] / np.cos(np.radians(elevation))
     row = np.repeat(np.arange(len(strength)), count).reshape(points.shape)[some].ravel()
-    made = (torch.from_numpy(angle[some].ravel()).to(field.device) for angle in (azimuth, elevation))
-    return (torch.from_numpy(row).to(field.device), *made)
+    points_azimuth, points_elevation = (
+        torch.from_numpy(angle[points][some].ravel()) for angle in fibonacci_lattice_deg()
+    )
+    azimuth, elevation = beside_directions(points_azimuth, points_elevation, rng, _TURN_DEG)
+    return torch.from_numpy(row).to(field.device), azimuth.to(field.device), elevation.to(field.device)
+
+
+def beside_directions(
+    azimuth_deg: Tensor, elevation_deg: Tensor, rng: np.random.Generator, deviation_deg: float
+) -> tuple[Tensor, Tensor]:
+    """Directions (n,) moved by a normal distribution of ``deviation_deg`` along either axis; not onto a pole."""
+    off = torch.from_numpy(rng.normal(0.0, 1.0, (2, len(azimuth_deg))) * deviation_deg).to(azimuth_deg.device)
+    elevation = (elevation_deg + off[0]).clamp(-89.0, 89.0)
+    return azimuth_deg + off[1] / torch.cos(torch.deg2rad(elevation)), elevation
 
 
 def field_loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -393,6 +401,7 @@ class _Trainer(EpochTrainer[FieldNetwork]):
             raise InputError("no scene or recording is long enough to learn from; 0.1 s are needed.")
         torch.manual_seed(config.seed % 2**32)
         model = FieldNetwork(config.model).to(device)
+        self.half = config.bfloat16 and (device.type == "cuda" or (device.type == "cpu" and processor_has_bfloat16()))
         self.length = min(config.piece_frames, max(len(p) for p in self.taught))
         frames = sum(len(p) for p in self.taught)
         of_step = self.length * config.batch
@@ -426,13 +435,17 @@ class _Trainer(EpochTrainer[FieldNetwork]):
         """Errors of the field and of regions of some pieces."""
         config = self.config
         matrices, target, rng = self._batch(self.epoch, self.step - self.epoch * self.per_epoch)
-        predicted, target = self.model(matrices).flatten(0, 1), target.flatten(0, 1)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
+            predicted = self.model(matrices)
+        predicted, target = predicted.flatten(0, 1), target.flatten(0, 1)
         field = field_loss(predicted, target)
         region = predicted.new_zeros(())
         if config.overlap > 0:
             row, azimuth, elevation = draw_directions(target, rng, config.regions)
-            images = [region_images(x[row].exp(), azimuth, elevation, step=_STEP_DEG) for x in (predicted, target)]
-            region = roi_overlap_loss(*images)
+            wanted = region_images(target[row].exp(), azimuth, elevation, step=_STEP_DEG)
+            beside = beside_directions(azimuth, elevation, rng, config.direction_error_deg)
+            formed = region_images(predicted[row].exp(), *beside, step=_STEP_DEG)
+            region = roi_overlap_loss(formed, wanted)
         return field + config.overlap * region, (float(field.detach()), float(region.detach()))
 
     def summary(self) -> str:

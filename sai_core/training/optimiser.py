@@ -26,6 +26,7 @@ _HEADS = (
 _BY_MODULE = {
     **dict.fromkeys(_HEADS, "heads"),
     "rpn": "rpn",
+    "field_head": "field",
     "input_norm": "acoustic",
     "acoustic_pyramid": "acoustic",
     "fusion": "fusion",

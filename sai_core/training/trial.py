@@ -251,6 +251,7 @@ class _Trial(DetectorTraining):
             maker=map_maker(config.data, device="cuda" if self.device.type == "cuda" else "cpu"),
             with_rgb=config.model.track == "B",
             context_frames=config.model.context_frames,
+            field_reach=config.model.field_reach,
             frame_step=config.data.frame_step,
         )
         return made, made

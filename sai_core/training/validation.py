@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,15 +12,16 @@ import numpy.typing as npt
 import torch
 
 from sai_core.annotations import AnnotationTable, drop_exact_duplicates, read_annotations
-from sai_core.detections.raw import RawColumns, joined
+from sai_core.detections.raw import RawColumns, RawDetections, joined
 from sai_core.detections.table import Detections
+from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.models import SaiDetector
 from sai_core.drawing.annotators import Name, Picture, draw_box, energy_levels, paint, write_names
 from sai_core.drawing.colormaps import sequential_lut
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
 from sai_core.inference.networks import OwnNetwork
 from sai_core.metrics import evaluate
-from sai_core.postprocess import PipelineSettings, nms_per_class, run_pipeline
+from sai_core.postprocess import PipelineSettings, nms_per_class, prepare, run_pipeline, run_prepared
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name, class_rgb
 from sai_core.training.augment import make_batch
@@ -74,6 +75,7 @@ def validation_losses(
                 batch.rgb,
                 batch.targets,
                 context=batch.context,
+                heard=batch.heard,
                 proposals=config.proposals,
                 regions=config.regions,
             )
@@ -101,9 +103,27 @@ def predict(
     for first in range(0, n_frames, _BATCH):
         places = [(index, f) for f in range(first, min(first + _BATCH, n_frames))]
         batch = make_batch(frames.read(places), circular=True, grid=config.data.grid, device=device)
-        out += network.run(batch.acoustic, batch.rgb, batch.context)
+        heard = None
+        if network.field_network is not None:
+            matrices = frames.recordings[index].matrices
+            assert matrices is not None
+            # frames in a row, each heard once, as in prediction
+            before, last = network.field_network.reach, first + len(places)
+            left = max(first - before, 0)
+            packed = torch.from_numpy(np.asarray(matrices[left : last + before])).to(device)
+            hidden = network.field_network.hidden(packed[None])[:, 0, first - left : last - left]
+            heard = HeardFrames(hidden.transpose(0, 1))
+        out += network.run(batch.acoustic, batch.rgb, batch.context, heard)
         progress(len(out) / n_frames, f"validation: {frames.recordings[index].recording.name}")
     return out
+
+
+def annotations_of(outputs: Sequence[RawColumns], *, recording: str, settings: PipelineSettings) -> AnnotationTable:
+    """What a validation scores: the export of the settings, or regions by label code where the network says a field."""
+    if not outputs or not outputs[0].field.size:
+        return run_pipeline(detections_of(outputs), recording=recording, n_frames=len(outputs), settings=settings)
+    raw = RawDetections(**joined(outputs), recording=recording, key="", n_frames=len(outputs), notes={})
+    return run_prepared(prepare(raw), replace(settings, export="field"))
 
 
 def detections_of(outputs: Sequence[RawColumns]) -> Detections:
@@ -150,9 +170,7 @@ def scores_on(
         assert recording.label_path is not None
         table = drop_exact_duplicates(read_annotations(recording.label_path, recording=name, unknown_classes="drop"))
         labels[name] = table
-        predictions[name] = run_pipeline(
-            detections_of(outputs), recording=name, n_frames=len(outputs), settings=pipeline
-        )
+        predictions[name] = annotations_of(outputs, recording=name, settings=pipeline)
         if len(samples) < settings.samples:
             frame = _telling_frame(table, len(outputs))
             samples.append((f"{name}_{frame:04d}", picture(frames, index, frame, outputs[frame], config)))

@@ -5,7 +5,9 @@
 
 ``--data`` (the demo if left out) is a root with labels. Each detector runs once; its raw detections are kept in DIR and
 found there again. Then the same detections are written by the system as it is and with ``export = "field"``, and scored
-by the revision 2026-06-30. Intervals are of 1,000 draws of whole recordings with replacement (with four recordings: of
+by the revision 2026-06-30. A detector with a field of its own (``region = field``) uses that.
+
+Intervals are of 1,000 draws of whole recordings with replacement (with four recordings: of
 no great worth). Where the root has 32-channel audio, a third row has the *true* field (the label recipe's) at our
 directions: what a perfect field decoder would give.
 
@@ -32,6 +34,7 @@ from sai_core.dataset import demo_root, open_data_root
 from sai_core.detections.raw import RawDetections, open_raw
 from sai_core.detector.field import LEAST_INTENSITY, SHIPPED_FIELD, load_field
 from sai_core.inference.job import PredictionRequest, predict_recordings
+from sai_core.inference.networks import has_field
 from sai_core.labelling.intensity import intensity_maps
 from sai_core.metrics import evaluate
 from sai_core.postprocess import prepare, run_prepared
@@ -73,14 +76,16 @@ def detections_with_fields(
     request = PredictionRequest(
         data=data, recordings=recordings, checkpoint=checkpoint, out=out, system=load_system("Voted"), device="cpu"
     )
-    network = load_field(field)
+    network = None if has_field(checkpoint) else load_field(field)
     both = {}
     for result in predict_recordings(request):
         assert result.raw is not None, result.error
         raw = open_raw(result.raw)
         assert raw is not None
         assert result.recording.array_path is not None
-        heard = network.of_frames(AudioInput(result.recording.array_path, channels=4), 0, raw.n_frames)
+        heard = raw.field
+        if network is not None:
+            heard = network.of_frames(AudioInput(result.recording.array_path, channels=4), 0, raw.n_frames)
         true = None
         if result.recording.eigen_path is not None:
             intensity = intensity_maps(result.recording.eigen_path, device="cpu")

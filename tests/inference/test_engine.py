@@ -237,7 +237,7 @@ def test_memory_that_does_not_suffice_halves_the_batch() -> None:
     sizes: list[int] = []
     empty = RawColumns(*[np.zeros(0)] * 8)  # type: ignore[arg-type]
 
-    def greedy(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[RawColumns]:
+    def greedy(acoustic: Tensor, rgb: Tensor | None, context: object, heard: object) -> list[RawColumns]:
         sizes.append(len(acoustic))
         if len(acoustic) > 3:
             raise torch.OutOfMemoryError("no")
@@ -248,7 +248,7 @@ def test_memory_that_does_not_suffice_halves_the_batch() -> None:
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
     assert [float(o.objectness[0]) for o in outputs] == list(range(10))
 
-    def hopeless(acoustic: Tensor, rgb: Tensor | None, context: object) -> list[RawColumns]:
+    def hopeless(acoustic: Tensor, rgb: Tensor | None, context: object, heard: object) -> list[RawColumns]:
         raise MemoryError
 
     with pytest.raises(MemoryError):

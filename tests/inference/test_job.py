@@ -168,6 +168,47 @@ def test_a_teacher_that_is_not_asked_is_said(request_: PredictionRequest, tmp_pa
     assert any("does not use a teacher" in note and "rows was ignored" in note for note in notes)
 
 
+def test_a_detector_with_a_field_of_its_own_needs_no_decoder_beside_it(
+    request_: PredictionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(5)
+    size = {"field_channels": 8, "field_blocks": 1, "field_degree": 3}
+    config = DetectorConfig.small("A", channels=32, width=16, first_level=3, coarse_stem=True, region="field", **size)
+    model = SaiDetector(config)
+    assert model.field_head is not None
+    torch.nn.init.normal_(model.classifier.weight, std=0.5)
+    torch.nn.init.constant_(model.field_head.network.out.bias, -6.5)
+    torch.nn.init.normal_(model.field_head.out.weight, std=0.1)
+    save_detector(model, tmp_path / "fielded.safetensors", notes={"magnitude": "amplitude"})
+    assert describe_checkpoint(tmp_path / "fielded.safetensors").has_field
+    # nothing that ships is looked for
+    monkeypatch.setattr("sai_core.detector.field.SHIPPED_FIELD", tmp_path / "none.safetensors")
+    by_field = System(name="by field", settings=PipelineSettings(min_score=0.0, min_hits=1, export="field"))
+    request = replace(request_, checkpoint=tmp_path / "fielded.safetensors", out=tmp_path / "out", system=by_field)
+    fields = {}
+    for batch in (2, 3):
+        for result in predict_recordings(replace(request, out=tmp_path / f"out{batch}", batch=batch)):
+            assert result.error == ""
+            assert result.n_annotations > 0
+            assert result.raw is not None
+            raw = open_raw(result.raw)
+            assert raw is not None
+            fields[batch, raw.recording] = raw.field
+            assert raw.field.shape == (8, 484)
+            # the decoder's word and what the pyramid adds to it
+            array_path = result.recording.array_path
+            assert array_path is not None
+            decoder = load_detector(request.checkpoint).field_head
+            assert decoder is not None
+            alone = decoder.network.of_frames(AudioInput(array_path, channels=4), 0, 8)
+            assert 0.0 < np.abs(raw.field - alone).max() < 3.0
+    for recording in {name for _, name in fields}:
+        np.testing.assert_allclose(fields[2, recording], fields[3, recording], atol=0.02)
+    save_field(FieldNetwork(FieldConfig(channels=4, blocks=1, degree=2)), tmp_path / "field.safetensors")
+    with pytest.raises(InputError, match="says an intensity field of its own"):
+        check_request(replace(request, field_weights=tmp_path / "field.safetensors"))
+
+
 def test_a_field_decoder_gives_the_regions_that_label_code_forms(
     request_: PredictionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ import torch
 from safetensors import safe_open
 
 from sai_core.cli import main
-from sai_core.detector.config import DetectorConfig
+from sai_core.detector.config import DetectorConfig, FieldConfig
+from sai_core.detector.field import FieldNetwork, save_field
 from sai_core.detector.models import SaiDetector, load_detector, mean_of, save_detector
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.inference.networks import describe_checkpoint
@@ -117,6 +118,49 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(
     assert _rows(run) == _rows(whole)
     _same_state(run / "last.safetensors", whole / "last.safetensors")
     _same_state(run / "best.safetensors", whole / "best.safetensors")
+
+
+def test_a_field_alone_learns_with_a_detector(whole: Path, tiny_root: Path, tmp_path: Path, tiny: Configure) -> None:
+    """From a detector without one and a decoder's weights, all but the field kept as it is; stopped and resumed."""
+    size = FieldConfig(channels=8, blocks=1, degree=3)
+    torch.manual_seed(4)
+    decoder = FieldNetwork(size)
+    torch.nn.init.constant_(decoder.out.bias, -7.0)
+    save_field(decoder, tmp_path / "field.safetensors")
+    config = tiny(
+        "epochs=2",
+        "validation.every=1",
+        "model.region='field'",
+        "model.field_channels=8",
+        "model.field_blocks=1",
+        "model.field_degree=3",
+        f"start.detector='{whole / 'best.safetensors'}'",
+        f"start.field='{tmp_path / 'field.safetensors'}'",
+        "optimiser.frozen=['stem', 'layer1', 'layer2', 'layer3', 'layer4', 'fpn', 'rpn', 'heads']",
+        "optimiser.rate=1e-2",
+        "optimiser.average=0",
+    )
+    run = tmp_path / "run"
+
+    def stop_later(fraction: float, message: str) -> None:
+        if "step 4 of" in message:
+            (run / "stop").touch()
+
+    train(config, run, data_roots=[tiny_root], device="cpu", progress=stop_later)
+    assert _status(run)["state"] == "stopped"
+    train(None, run, device="cpu", resume=True)
+    rows = _rows(run)
+    losses = [float(row["field"]) for row in rows if row["kind"] == "validation"]
+    assert losses[1] < losses[0]
+    assert rows[-1]["mAP"] != ""
+    assert _status(run)["frozen"] == ["stem", "layer1", "layer2", "layer3", "layer4", "fpn", "rpn", "heads"]
+    before, after = _tensors(whole / "best.safetensors"), _tensors(run / "best.safetensors")
+    assert before.keys() < after.keys()
+    assert [k for k in before if not torch.equal(before[k], after[k])] == []
+    learned = [k for k, v in decoder.state_dict().items() if not torch.equal(v, after[f"field_head.network.{k}"])]
+    assert learned
+    train(config, tmp_path / "undisturbed", data_roots=[tiny_root], device="cpu")
+    _same_state(run / "last.safetensors", tmp_path / "undisturbed" / "last.safetensors")
 
 
 @pytest.mark.slow
