@@ -12,11 +12,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH
-from sai_core.labelling.regions import Part, official_regions, standardise
+from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, directions_to_vectors, fibonacci_lattice_deg
+from sai_core.labelling.regions import GAUSSIAN_SIGMA_DEG, Part, official_regions, standardise
 from sai_core.postprocess.export import Regions, evaluator_pixels, write_pixels
 
 Float64 = npt.NDArray[np.float64]
+
+_CHUNK: Final[int] = 4096
+"""Candidates whose strengths are found at once: 16 MB."""
 
 _ENOUGH: Final[float] = 0.5
 """An evaluator's pixel belongs to a part if at least so much of the four label pixels around it does."""
@@ -66,6 +69,37 @@ def field_regions(
     )
     energy = np.concatenate([np.zeros(0), *energies])
     return np.asarray(formed, dtype=np.int64), write_pixels(owner, part, column, row, energy, n=len(formed))
+
+
+def field_strength(
+    field: npt.NDArray[np.floating],
+    frame: npt.NDArray[np.integer],
+    azimuth_deg: Float64,
+    elevation_deg: Float64,
+) -> Float64:
+    """What a label at some directions would show at most: the largest product of intensity and Gaussian, (n,).
+
+    Parameters
+    ----------
+    field : floating, shape (n_frames, 484)
+        Natural logarithm of the intensity.
+    frame : int, shape (n,)
+    azimuth_deg, elevation_deg : float64, shape (n,)
+
+    Notes
+    -----
+    At the points of the lattice and with angles on the sphere, where a label is formed between its points and with
+    angles on the canvas: close to the poles the two differ.
+    """
+    lattice = directions_to_vectors(*fibonacci_lattice_deg())
+    towards = directions_to_vectors(azimuth_deg, elevation_deg)
+    strength = np.zeros(len(frame))
+    for first in range(0, len(frame), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        angle = np.degrees(np.arccos(np.clip(towards[part] @ lattice.T, -1.0, 1.0)))
+        shown = field[frame[part]].astype(np.float64) - 0.5 * (angle / GAUSSIAN_SIGMA_DEG) ** 2
+        strength[part] = np.exp(shown.max(axis=1))
+    return strength
 
 
 def _sampled(part: Part) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float64]:

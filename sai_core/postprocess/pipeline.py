@@ -36,7 +36,7 @@ from sai_core.postprocess.calibration import calibrated
 from sai_core.postprocess.classes import class_reliability, most_reliable, route_classes
 from sai_core.postprocess.export import Regions, export_regions, joined_regions, to_annotations
 from sai_core.postprocess.facts import CandidateFacts, candidate_facts, centre_directions
-from sai_core.postprocess.field_regions import field_regions
+from sai_core.postprocess.field_regions import field_regions, field_strength
 from sai_core.postprocess.select import cap_by_count, lower_to_coverage, nms_per_class, score_threshold
 from sai_core.postprocess.teacher import TeacherMatch, match_teacher, rerank, teacher_counts
 from sai_core.postprocess.tracking import Tracks, gate_tracks, track
@@ -139,6 +139,20 @@ class PipelineSettings(Settings):
             label="Weight in the score",
             form="Teacher",
             group="candidates",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    field_level: Annotated[
+        float,
+        about(
+            "a candidate's score also counts what its label would show: s a / (a + field_level), a being the largest "
+            "product of the predicted intensity field and a label's Gaussian at the candidate's direction (a label "
+            "begins at 4e-5); 0 is off",
+            label="Field level",
+            form="Selection",
+            group="candidates",
+            useful=0.002,
             ge=0,
             le=1,
         ),
@@ -544,6 +558,19 @@ class Prepared:
         return candidate_facts(self.raw.energy, self.raw.boxes_xyxy)
 
     @cached_property
+    def field_strength(self) -> npt.NDArray[np.float64]:
+        """What a label at the middle of each candidate's box would show at most, before it is standardised.
+
+        Raises
+        ------
+        InputError
+            The raw detections have no intensity field.
+        """
+        if not self.raw.field.size:
+            raise InputError(_needs_field(self.raw.recording, "field_level"))
+        return field_strength(self.raw.field, self.raw.frame, *centre_directions(self.raw.boxes_xyxy))
+
+    @cached_property
     def teacher_match(self) -> TeacherMatch:
         """The teacher's nearest output of each candidate, however far."""
         if self.teacher is None:
@@ -557,6 +584,13 @@ class Prepared:
         if self.teacher is None:
             raise InputError(_needs_teacher(self.raw.recording))
         return teacher_counts(self.teacher, n_frames=self.raw.n_frames)
+
+
+def _needs_field(recording: str, setting: str) -> str:
+    return (
+        f"{recording}: {setting} needs raw detections with a field; predict again with a field decoder (predict "
+        "--field FILE) or a detector that has one, or choose another system."
+    )
 
 
 def _needs_teacher(recording: str) -> str:
@@ -602,7 +636,7 @@ class Candidates:
 
 
 def candidates(prepared: Prepared, settings: PipelineSettings) -> Candidates:
-    """Final class and score of every candidate: ranking, router, teacher prior.
+    """Final class and score of every candidate: ranking, router, teacher prior, strength of the field.
 
     Parameters
     ----------
@@ -613,7 +647,7 @@ def candidates(prepared: Prepared, settings: PipelineSettings) -> Candidates:
     Raises
     ------
     InputError
-        The teacher prior is on and there is no teacher.
+        The teacher prior is on and there is no teacher; the field counts and there is none.
     """
     s, raw = settings, prepared.raw
     own_category = raw.category_id.astype(np.int64)
@@ -637,6 +671,9 @@ def candidates(prepared: Prepared, settings: PipelineSettings) -> Candidates:
         if s.teacher_replace_label:
             category = np.where(matched, match.category_id, own_category)
         score = rerank(score, matched, weight=s.teacher_rerank)
+    if s.field_level > 0:
+        strength = prepared.field_strength
+        score = (score * (strength / (strength + s.field_level))).astype(score.dtype)
     detections = Detections(
         raw.frame, category.astype(np.int16), score, raw.boxes_xyxy, raw.distance_cm.astype(np.float64), raw.energy
     )
@@ -798,10 +835,7 @@ def regions_of(chosen_from: Candidates, rows: npt.NDArray[np.int64], settings: P
     formed: Regions | None = None
     if s.export == "field":
         if raw is None or not raw.field.size:
-            raise InputError(
-                f'{"the detections" if raw is None else raw.recording}: export = "field" needs raw detections with a '
-                "field; predict again with a field decoder (predict --field FILE), or choose another export."
-            )
+            raise InputError(_needs_field("the detections" if raw is None else raw.recording, 'export = "field"'))
         azimuth, elevation = centre_directions(boxes[at])
         places, formed = field_regions(raw.field, frame[at], azimuth, elevation)
         formed, at = replace(formed, rows=at[places]), np.delete(at, places)

@@ -128,8 +128,8 @@ class System:
 
     @property
     def needs_field(self) -> bool:
-        """Whether it forms regions of a field decoder's field."""
-        return self.settings.export == "field"
+        """Whether it forms regions of an intensity field, or scores by one."""
+        return self.settings.export == "field" or self.settings.field_level > 0
 
     @property
     def display_name(self) -> str:

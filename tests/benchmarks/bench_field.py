@@ -7,9 +7,10 @@
 found there again. Then the same detections are written by the system as it is and with ``export = "field"``, and scored
 by the revision 2026-06-30. A detector with a field of its own (``region = field``) uses that.
 
-Intervals are of 1,000 draws of whole recordings with replacement (with four recordings: of
-no great worth). Where the root has 32-channel audio, a third row has the *true* field (the label recipe's) at our
-directions: what a perfect field decoder would give.
+Intervals are of 1,000 draws of whole recordings with replacement, the same draws for all rows, so that the last column,
+macro mAP less that of the first row of all, is paired (with four recordings: of no great worth). Where the root has
+32-channel audio, a third row has the *true* field (the label recipe's) at our directions: what a perfect field decoder
+would give.
 
 ``--scenes N`` measures the field itself on N simulated scenes with other seeds than in training: the RMS error of the
 natural logarithm of the intensity where the true one is above 3e-4, and the mean soft IoU of regions of the true and of
@@ -22,7 +23,7 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ from sai_core.detector.field import LEAST_INTENSITY, SHIPPED_FIELD, load_field
 from sai_core.inference.job import PredictionRequest, predict_recordings
 from sai_core.inference.networks import has_field
 from sai_core.labelling.intensity import intensity_maps
-from sai_core.metrics import evaluate
+from sai_core.metrics import score_recording
+from sai_core.metrics.reading.diagnostics import BootstrapResult, bootstrap
 from sai_core.postprocess import prepare, run_prepared
 from sai_core.postprocess.systems import load_system
 from sai_core.training.config import FieldTraining
@@ -46,25 +48,15 @@ WEIGHTS = [Path("assets/weights/track_a.safetensors"), Path("assets/weights/trac
 SEED = 8200
 """Of the scenes that the field itself is measured on."""
 
-FIGURES = ("macro mAP", "AP50", "AP75", "Pearson")
+FIGURES = {"macro mAP": "mAP", "AP50": "AP50", "AP75": "AP75", "Pearson": "pearson_r"}
+"""Column of the table and name in :meth:`BootstrapResult.interval`."""
+
+DRAWS = 1000
 
 
-def figures_of(labels: dict[str, AnnotationTable], found: dict[str, AnnotationTable]) -> list[float]:
-    """Macro figures of revision 2026-06-30."""
-    macro = evaluate(labels, found).macro
-    return [float(macro.mean_ap), float(macro.ap[1]), float(macro.ap[2]), float(macro.pearson_r)]
-
-
-def drawn(labels: dict[str, AnnotationTable], found: dict[str, AnnotationTable], draws: int) -> list[list[float]]:
-    """Figures of sets of recordings drawn with replacement."""
-    rng = np.random.default_rng(0)
-    names = sorted(labels)
-    out = []
-    for _ in range(draws):
-        chosen = [names[int(k)] for k in rng.integers(len(names), size=len(names))]
-        some = {f"{i}_{name}": labels[name] for i, name in enumerate(chosen)}
-        out.append(figures_of(some, {f"{i}_{name}": found[name] for i, name in enumerate(chosen)}))
-    return out
+def drawn(labels: dict[str, AnnotationTable], found: dict[str, AnnotationTable]) -> BootstrapResult:
+    """Macro figures of revision 2026-06-30, of the set and of sets of recordings drawn with replacement."""
+    return bootstrap([score_recording(labels[name], found[name]) for name in sorted(labels)], n=DRAWS, seed=0)
 
 
 def detections_with_fields(
@@ -94,8 +86,10 @@ def detections_with_fields(
     return both
 
 
-def compare(data: Path, checkpoint: Path, out: Path, field: Path, system: str, draws: int) -> list[dict[str, object]]:
-    """Rows of the table of one detector."""
+def compare(
+    data: Path, checkpoint: Path, out: Path, field: Path, system: str, first: BootstrapResult | None
+) -> tuple[list[dict[str, object]], BootstrapResult]:
+    """Rows of the table of one detector, each with its difference to the first row of all."""
     both = detections_with_fields(data, checkpoint, out, field)
     labels = {}
     for recording in open_data_root(data).recordings:
@@ -114,17 +108,23 @@ def compare(data: Path, checkpoint: Path, out: Path, field: Path, system: str, d
         found = {r: run_prepared(prepare(raw), settings) for r, raw in raws.items() if raw is not None}
         if len(found) < len(labels):
             continue
-        figures = figures_of(labels, found)
+        result = drawn(labels, found)
+        first = first or result
         row: dict[str, object] = {"detector": checkpoint.stem, "system": system, "way": name}
-        row |= dict(zip(FIGURES, figures, strict=True))
-        cells = [f"{figure:.3f}" for figure in figures]
-        if draws:
-            low, high = np.nanquantile(drawn(labels, found, draws), [0.025, 0.975], axis=0)
-            row |= {"low": low.tolist(), "high": high.tolist()}
-            cells = [f"{cell} ({a:.3f} to {b:.3f})" for cell, a, b in zip(cells, low, high, strict=True)]
+        cells = []
+        for title, key in FIGURES.items():
+            figure = result.interval(key)
+            row[title] = asdict(figure)
+            cells.append(f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})")
+        column = len(result.evaluation.thresholds)
+        low, high = np.nanpercentile(result.macro[:, column] - first.macro[:, column], [2.5, 97.5])
+        more = result.evaluation.macro.mean_ap - first.evaluation.macro.mean_ap
+        row["more than the first row"] = {"value": more, "low": float(low), "high": float(high)}
+        cells.append("" if result is first else f"{more:+.3f} ({low:+.3f} to {high:+.3f})")
         rows.append(row)
         print(f"| {checkpoint.stem} | {system} | {name} | " + " | ".join(cells) + " |", flush=True)
-    return rows
+    assert first is not None
+    return rows, first
 
 
 def measure_field(weights: Path, scenes: int) -> dict[str, float]:
@@ -151,7 +151,6 @@ def main() -> None:
     parser.add_argument("--field", type=Path, default=SHIPPED_FIELD)
     parser.add_argument("--system", nargs="*", default=["Voted"])
     parser.add_argument("--scenes", type=int, default=0)
-    parser.add_argument("--draws", type=int, default=0, help="for intervals")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -162,10 +161,12 @@ def main() -> None:
         print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         out = args.out or Path(scratch)
-        rows = []
+        rows: list[dict[str, object]] = []
+        first: BootstrapResult | None = None
         for checkpoint in args.checkpoint:
             for system in args.system:
-                rows += compare(args.data, checkpoint, out / checkpoint.stem, args.field, system, args.draws)
+                more, first = compare(args.data, checkpoint, out / checkpoint.stem, args.field, system, first)
+                rows += more
     result["rows"] = rows
     if args.json:
         args.json.write_text(json.dumps(result, indent=1))

@@ -39,6 +39,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(job, "predict_recording", predict)
     monkeypatch.setattr(job, "open_network", lambda *args, **kwargs: SimpleNamespace(needs_rgb=False))
     monkeypatch.setattr(job, "describe_checkpoint", lambda path: facts)
+    monkeypatch.setattr(job, "has_field", lambda path: False)
     monkeypatch.setattr(features, "MapMaker", lambda **kwargs: None)
     monkeypatch.setenv("SAI_SYSTEMS_DIR", str(tmp_path / "mine"))
     checkpoint = tmp_path / "any.safetensors"

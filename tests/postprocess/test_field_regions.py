@@ -14,9 +14,9 @@ from sai_core.detections.raw import RawWriter, open_raw
 from sai_core.errors import InputError
 from sai_core.labelling.regions import official_regions, standardise
 from sai_core.metrics.official.rendering_0630 import render_map_0630
-from sai_core.postprocess import PipelineSettings, prepare, run_prepared
+from sai_core.postprocess import PipelineSettings, System, prepare, run_prepared
 from sai_core.postprocess.facts import centre_directions
-from sai_core.postprocess.field_regions import field_regions
+from sai_core.postprocess.field_regions import field_regions, field_strength
 from sai_core.postprocess.pipeline import candidates, select_tracks
 from tests.labelling.test_differentiable import a_field
 from tests.postprocess.raws import make_raw
@@ -101,3 +101,42 @@ def test_a_store_keeps_the_field_and_the_export_needs_it(tmp_path: Path) -> None
     assert open_raw(tmp_path / "a") is None
     with pytest.raises(InputError, match="field needs 484 values"):
         replace(kept, field=field[:3])
+
+
+@given(st.integers(0, 2**20), st.floats(-180, 179.9), st.floats(-60, 60))
+@settings(max_examples=30, deadline=None)
+def test_strength_is_what_a_label_shows_at_most(seed: int, azimuth: float, elevation: float) -> None:
+    field = a_field(seed)
+    parts = official_regions(field, azimuth, elevation)
+    at = np.array([azimuth]), np.array([elevation])
+    (strength,) = field_strength(np.log(np.maximum(field, 1e-9))[None], np.zeros(1, int), *at)
+    most = max((float(amplitude.max()) for _, amplitude in parts), default=0.0)
+    # between lattice points 9 degrees apart, and with angles on the canvas, it may be a little more or less
+    assert 0.6 * most - 4e-5 <= strength <= 1.4 * max(most, 4e-5)
+
+
+def test_the_field_s_strength_counts_in_the_score() -> None:
+    raw = make_raw(1, n_frames=6)
+    field = np.log(np.stack([a_field(k) for k in range(6)]) + 1e-5).astype(np.float16)
+    fielded = replace(raw, field=field)
+    plain, weighed = PipelineSettings(), PipelineSettings(field_level=3e-4)
+    assert not System(name="plain", settings=plain).needs_field
+    assert System(name="weighed", settings=weighed).needs_field
+    ready = prepare(fielded)
+    before, after = (candidates(ready, s).detections.score for s in (plain, weighed))
+    strength = ready.field_strength
+    np.testing.assert_allclose(after, before * strength / (strength + 3e-4), rtol=1e-6)
+    assert after.dtype == before.dtype
+    # of equal scores the one with more to show comes first; a silent frame ends all of its candidates
+    silent = field.copy()
+    silent[2] = -np.inf
+    quiet = candidates(prepare(replace(fielded, field=silent)), weighed).detections
+    assert (quiet.score[quiet.frame == 2] == 0).all()
+    np.testing.assert_array_equal(quiet.score[quiet.frame != 2], after[quiet.frame != 2])
+    # by objectness, too
+    routed = replace(weighed, ranking="objectness")
+    np.testing.assert_allclose(
+        candidates(ready, routed).detections.score, raw.objectness * strength / (strength + 3e-4), rtol=1e-6
+    )
+    with pytest.raises(InputError, match="field_level needs raw detections with a field"):
+        candidates(prepare(replace(raw, field=field[:0])), weighed)
