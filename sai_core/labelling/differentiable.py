@@ -7,6 +7,7 @@ left out.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Final
 
@@ -18,6 +19,9 @@ from sai_core.labelling.interpolation import official_interpolation
 from sai_core.labelling.regions import AMPLITUDE_THRESHOLD, GAUSSIAN_SIGMA_DEG, STANDARD_DEVIATION, STANDARD_MEAN
 
 _SPREAD: Final[float] = 2.0 * GAUSSIAN_SIGMA_DEG**2
+
+_EDGE: Final[float] = 0.3
+"""Width of the edge that gradients see, in units of the natural logarithm of the amplitude."""
 
 
 @lru_cache(maxsize=4)
@@ -44,7 +48,9 @@ def region_images(intensity: Tensor, azimuth_deg: Tensor, elevation_deg: Tensor,
     Returns
     -------
     float Tensor, shape (n, ceil(180 / step), ceil(360 / step))
-        Label grid; 0 outside of the region, in (0, 1) inside. Differentiable in ``intensity``.
+        Label grid; 0 outside of the region, in (0, 1) inside. Differentiable in ``intensity``: the cut itself has no
+        gradient, and a loss could make a region smaller but never larger; so gradients see a smooth edge in its place
+        (straight-through: Bengio et al., 2013), while values are those of the cut.
     """
     index, weight = _planes(step, intensity.dtype, str(intensity.device))
     # truncated as in the official code, in float64
@@ -60,4 +66,10 @@ def region_images(intensity: Tensor, azimuth_deg: Tensor, elevation_deg: Tensor,
     field = sum(intensity[:, i] * w for i, w in zip(index, weight, strict=True))
     amplitude = field * gaussian.to(intensity.dtype)
     energy = torch.sigmoid((amplitude - STANDARD_MEAN) / STANDARD_DEVIATION)
-    return torch.where(amplitude >= AMPLITUDE_THRESHOLD, energy, torch.zeros_like(energy))
+    inside = (amplitude >= AMPLITUDE_THRESHOLD).to(energy.dtype)
+    if not amplitude.requires_grad:
+        return energy * inside
+    # far outside the logarithm has no end, and nothing there is to move
+    logarithm = amplitude.clamp(min=0.01 * AMPLITUDE_THRESHOLD).log()
+    edge = torch.sigmoid((logarithm - math.log(AMPLITUDE_THRESHOLD)) / _EDGE)
+    return energy * inside + energy * (edge - edge.detach())

@@ -304,6 +304,7 @@ class FieldTraining(Settings):
     ] = 0.1
     threads: Annotated[int, about("threads of torch on a CPU; 0 for as many as it likes", ge=0)] = 1
     checkpoint_minutes: Annotated[float, about("time between checkpoints", unit="min", ge=0)] = 3.0
+    start: Annotated[str, about("field decoder whose weights a run begins with; empty for random ones")] = ""
     model: FieldConfig = field(default_factory=FieldConfig)
 
 

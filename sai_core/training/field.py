@@ -42,7 +42,7 @@ from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import choose_device
 from sai_core.dataset import Recording, open_data_root
 from sai_core.dataset.sound_file import look_at_sound
-from sai_core.detector.field import LEAST_INTENSITY, N_MATRICES, FieldNetwork, matrices_of, save_field
+from sai_core.detector.field import LEAST_INTENSITY, N_MATRICES, FieldNetwork, load_field, matrices_of, save_field
 from sai_core.detector.losses import roi_overlap_loss
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write, content_hash
@@ -154,7 +154,11 @@ def faults(settings: FieldTraining, inputs: RunInputs) -> list[SaiError]:
         with at_field("device"):
             choose_device(inputs.device)
 
-    return collect(lambda: _recordings(settings, inputs), device)
+    def start() -> None:
+        if settings.start:
+            _started(settings)
+
+    return collect(lambda: _recordings(settings, inputs), device, start)
 
 
 def room(settings: FieldTraining, inputs: RunInputs) -> int:
@@ -380,6 +384,25 @@ def field_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return (weight * loss).sum() / weight.sum()
 
 
+def _started(config: FieldTraining) -> FieldNetwork:
+    """The network that a run begins with.
+
+    Raises
+    ------
+    FieldError
+        No such weights, or of another size.
+    """
+    with at_field("overrides"):
+        found = load_field(Path(config.start))
+        if found.config != config.model:
+            has, wants = ((c.channels, c.blocks, c.degree) for c in (found.config, config.model))
+            raise InputError(
+                f"start: {config.start} has {has[0]} channels, {has[1]} blocks and degree {has[2]}, and the run "
+                f"{wants[0]}, {wants[1]} and {wants[2]} (model.channels, model.blocks, model.degree)."
+            )
+    return found
+
+
 class _Trainer(EpochTrainer[FieldNetwork]):
     best = None
 
@@ -400,7 +423,10 @@ class _Trainer(EpochTrainer[FieldNetwork]):
         if not self.taught:
             raise InputError("no scene or recording is long enough to learn from; 0.1 s are needed.")
         torch.manual_seed(config.seed % 2**32)
-        model = FieldNetwork(config.model).to(device)
+        model = FieldNetwork(config.model)
+        if config.start:
+            model.load_state_dict(_started(config).state_dict())
+        model.to(device)
         self.half = config.bfloat16 and (device.type == "cuda" or (device.type == "cpu" and processor_has_bfloat16()))
         self.length = min(config.piece_frames, max(len(p) for p in self.taught))
         frames = sum(len(p) for p in self.taught)

@@ -62,3 +62,27 @@ def test_a_field_is_found_by_its_regions_alone() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.1 * losses[0]
     assert float(guess.detach()[0, peak].exp()) == pytest.approx(float(true[0, peak]), rel=0.3)
+
+
+def test_a_region_that_is_too_small_can_grow() -> None:
+    """The cut has no gradient of its own; without one for the edge a loss could only ever make a region smaller."""
+    true = torch.full((1, 484), 2e-3, dtype=torch.float64)
+    azimuth, elevation = torch.tensor([30.0]), torch.tensor([10.0])
+    target = region_images(true, azimuth, elevation, step=2)
+    guess = torch.full_like(true, float(np.log(6e-5))).requires_grad_()
+    with torch.no_grad():
+        before = region_images(guess.exp(), azimuth, elevation, step=2)
+    assert 0 < (before > 0).sum() < 0.3 * (target > 0).sum()
+    optimiser = torch.optim.Adam([guess], lr=0.05)
+    for _ in range(100):
+        formed = region_images(guess.exp(), azimuth, elevation, step=2)
+        overlap = torch.minimum(formed, target).sum() / torch.maximum(formed, target).sum()
+        optimiser.zero_grad()
+        (1.0 - overlap).backward()
+        optimiser.step()
+    assert float(overlap.detach()) > 0.9
+    assert (formed > 0).sum() > 0.9 * (target > 0).sum()
+    # values are those of the cut, with and without gradients
+    with torch.no_grad():
+        plain = region_images(guess.exp(), azimuth, elevation, step=2)
+    torch.testing.assert_close(region_images(guess.exp(), azimuth, elevation, step=2).detach(), plain, rtol=0, atol=0)

@@ -157,6 +157,18 @@ def test_recordings_teach_too_and_faults_are_told(
     assert json.loads(notes["training"])["turns"] == 1
     assert "0 simulated scenes" in notes["data"]
     assert "and 2 recordings" in notes["data"]
+    # another run goes on from its weights, if they are of its size
+    more = [str(tmp_path / "more") if word == str(run) else word for word in words]
+    assert main([*more, "--set", f"start={run / 'best.safetensors'}", "--set", "rate=1e-9"]) == 0
+    again = load_field(tmp_path / "more" / "best.safetensors")
+    first = load_field(run / "best.safetensors")
+    for name, value in first.layers.state_dict().items():
+        torch.testing.assert_close(again.layers.state_dict()[name], value, rtol=2e-3, atol=2e-3)
+    capsys.readouterr()
+    wrong = [*more[:3], str(tmp_path / "wrong"), *more[4:], "--set", f"start={run / 'best.safetensors'}"]
+    assert main([*wrong, "--set", "model.channels=8"]) == 2
+    assert "has 4 channels, 2 blocks and degree 10, and the run 8, 2 and 10" in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()
     monkeypatch.setattr(field, "hear", lambda *_: pytest.fail("heard again"))
     assert main(["train", "field", "--run", str(run), "--resume", "--quiet"]) == 0
 
