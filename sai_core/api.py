@@ -482,7 +482,7 @@ def predict(
     data: Data,
     *,
     network: str | os.PathLike[str] = "track-A",
-    system: str = "Voted",
+    system: str | None = None,
     recordings: Sequence[str] | None = None,
     name: str | None = None,
     device: str = "auto",
@@ -498,8 +498,9 @@ def predict(
     network : str or path
         ``"track-A"`` or ``"track-B"`` (they ship, trained on simulated recordings), or a checkpoint: the official
         baseline's ``.pth``, one of our own ``.safetensors``.
-    system : str
-        From raw detections to annotations (``python -m sai_core systems list``), or a ``.toml`` file.
+    system : str, optional
+        From raw detections to annotations (``python -m sai_core systems list``), or a ``.toml`` file; the one that fits
+        the network if left out.
     recordings : sequence of str, optional
         Only these.
     name : str, optional
@@ -520,11 +521,14 @@ def predict(
         The machine failed: no such device, a full disk.
     """
     from sai_core.inference.job import PredictionRequest, begin_set, predict_recordings
+    from sai_core.inference.networks import describe_checkpoint, fitting_system
     from sai_core.postprocess import load_system
     from sai_core.postprocess.systems import systems_folders
     from sai_core.workspace import workspace
 
     checkpoint = user_path(network_path(network))
+    if system is None:
+        system = fitting_system(describe_checkpoint(checkpoint))
     chosen = data.root.recordings if recordings is None else tuple(data.root.recording(r) for r in recordings)
     request = PredictionRequest(
         data=data.path,

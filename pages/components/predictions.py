@@ -160,8 +160,8 @@ def offer(root: DataRoot, *, key: str) -> None:
             key=f"predict_offer_{key}",
             icon=":material/network_node:",
             type="primary",
-            help="The small detector that ships with the program, with the system Voted. It was trained on simulated "
-            "recordings; to use a checkpoint of your own, open **Predict**.",
+            help="The small detector that ships with the program, with the system that fits it. It was trained on "
+            "simulated recordings; to use a checkpoint of your own, open **Predict**.",
         ):
             try:
                 _start(root, able)
@@ -180,8 +180,10 @@ def _job_of(root: DataRoot) -> PredictionJob | None:
 
 def _start(root: DataRoot, recordings: list[Recording]) -> None:
     from sai_core.inference.job import PredictionRequest
+    from sai_core.inference.networks import fitting_system
 
-    facts, system = checkpoint_facts(SHIPPED / "track_a.safetensors"), load_system("Voted")
+    facts = checkpoint_facts(SHIPPED / "track_a.safetensors")
+    system = load_system(fitting_system(facts))
     request = PredictionRequest(
         data=root.path,
         recordings=tuple(recordings),

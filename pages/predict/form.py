@@ -216,12 +216,14 @@ def _system(column: st.delta_generator.DeltaGenerator, facts: CheckpointFacts) -
     systems = {s.name: s for s in list_systems(systems_folders())}
     say_problems(tuple(refused_systems(systems_folders())))
     names = sorted(systems, key=lambda n: systems[n].track not in (track, "any"))
-    preferred = "Baseline" if facts.kind == "official baseline" else "Voted"
+    from sai_core.inference.networks import fitting_system
+
+    preferred = fitting_system(facts)
     name = column.selectbox(
         "System",
         names,
         index=names.index(preferred) if preferred in names else 0,
-        key=f"{keys.PREDICT_SYSTEM}_{facts.kind}",
+        key=f"{keys.PREDICT_SYSTEM}_{facts.kind}_{preferred}",
         persist_state="session",
         format_func=lambda n: (
             predictions.system_line(systems[n])

@@ -398,6 +398,17 @@ def has_field(path: Path) -> bool:
     return metadata is not None and DetectorConfig.from_json(metadata["sai_detector"]).region == "field"
 
 
+def fitting_system(facts: CheckpointFacts) -> str:
+    """Name of the system that is proposed for a checkpoint.
+
+    The official settings for the official baseline; regions by label code for a detector that says an intensity field;
+    box voting for our other detectors.
+    """
+    if facts.kind == "official baseline":
+        return "Baseline"
+    return "Field" if facts.has_field else "Voted"
+
+
 def _inputs(metadata: Mapping[str, str]) -> tuple[Magnitude, Grid, int]:
     magnitude, grid = metadata.get("magnitude", "normalised"), metadata.get("grid", "official")
     smooth = metadata.get("smooth_frames", "0")

@@ -163,7 +163,7 @@ def test_a_system_with_a_teacher_takes_the_one_that_ships_and_says_what_it_canno
     root: Path, checkpoint: Path
 ) -> None:
     test = page(root, checkpoint)
-    test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A").set_value("TPAV").run()
+    test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A_Voted").set_value("TPAV").run()
     assert not test.exception
     teacher = test.text_input(key=keys.PREDICT_TEACHER)
     assert "the one that ships" in teacher.placeholder
@@ -182,7 +182,7 @@ def test_an_official_teacher_takes_its_scaler_and_a_wrong_path_starts_nothing(
     n = len(seldnet_features(np.zeros((24_000, 4), np.float32), "mic"))
     np.savez(tmp_path / "scaler.npz", mean=np.zeros(64 * n), scale=np.ones(64 * n))
     test = page(root, checkpoint)
-    test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A").set_value("TPAV").run()
+    test.selectbox(key=f"{keys.PREDICT_SYSTEM}_track A_Voted").set_value("TPAV").run()
     test.text_input(key=keys.PREDICT_TEACHER).set_value(str(official)).run()
     test.text_input(key=keys.PREDICT_SCALER).set_value(str(checkpoint)).run()
     button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
