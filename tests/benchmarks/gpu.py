@@ -37,6 +37,7 @@ from sai_core.detections.boxes import paired_iou
 from sai_core.detections.raw import RawColumns, RawDetections
 from sai_core.detector.baseline import OfficialBaseline
 from sai_core.detector.config import DetectorConfig
+from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.models import SaiDetector, load_detector
 from sai_core.detector.spectrum import SoundContext
 from sai_core.files import atomic_write
@@ -250,13 +251,13 @@ def memory(setting: Setting) -> dict[str, Any]:
     acoustic, rgb, context = _frames(config, n, setting.device)
     failed: list[int] = []
 
-    def run(a: Tensor, r: Tensor | None, c: SoundContext | None) -> list[RawColumns]:
+    def run(a: Tensor, r: Tensor | None, c: SoundContext | None, h: HeardFrames | None) -> list[RawColumns]:
         # a device without enough memory; on a real one the limit below does the same for real
         if setting.device == "cpu" and len(a) > 1:
             failed.append(len(a))
             raise torch.OutOfMemoryError("made up")
         try:
-            return net.run(a, r, c)
+            return net.run(a, r, c, h)
         except torch.OutOfMemoryError:
             failed.append(len(a))
             raise
