@@ -96,7 +96,10 @@ class Network(Protocol):
         context: SoundContext | None = None,
         heard: HeardFrames | None = None,
     ) -> list[RawColumns]:
-        """Candidates of a batch: (batch, 9, 180, 360) and (batch, 3, 180, 360) on the network's device."""
+        """Candidates of a batch: (batch, 9, 180, 360) and (batch, 3, 180, 360) on the network's device.
+
+        Without ``heard`` a network with an intensity field gives candidates without one.
+        """
 
 
 def _half(x: Tensor) -> npt.NDArray[np.float16]:
@@ -286,7 +289,7 @@ class OwnNetwork:
                 full = _small_map(self.model.full_energy(features).float())
             else:
                 full = acoustic.new_zeros(len(found), 0, 0)
-            if self.field_network is None:
+            if self.field_network is None or heard is None:
                 fields = np.zeros((len(found), 0, N_LATTICE), dtype=np.float16)
             else:
                 fields = _half(self.model.field(features))

@@ -29,6 +29,7 @@ from sai_core.detector.models import SaiDetector, save_detector
 from sai_core.detector.pretrained import IN_CACHE, find_cached, known_files, weights_folder
 from sai_core.errors import InputError, SaiError
 from sai_core.files import atomic_write
+from sai_core.inference.networks import has_field
 from sai_core.progress import Progress, no_progress
 from sai_core.runs.checkpoint import parts_of, room_of, save_state, take_up
 from sai_core.runs.folder import RunFolder
@@ -250,6 +251,12 @@ def resolve_start(config: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
         What was decided, one sentence each; empty where nothing was asked for.
     """
     decided = []
+    given = Path(config.start.detector)
+    if config.model.region == "roi" and config.start.detector and given.is_file() and has_field(given):
+        decided.append(
+            f"{given} says an intensity field, and this network does not: its field is left behind; to keep it, set "
+            "model.region = field."
+        )
     if config.start.backbone == IN_CACHE:
         found = find_cached(config.model.backbone)
         start = dataclasses.replace(config.start, backbone="" if found is None else str(found))

@@ -161,6 +161,11 @@ def test_a_field_alone_learns_with_a_detector(whole: Path, tiny_root: Path, tmp_
     assert learned
     train(config, tmp_path / "undisturbed", data_roots=[tiny_root], device="cpu")
     _same_state(run / "last.safetensors", tmp_path / "undisturbed" / "last.safetensors")
+    # a network without a field that goes on from it leaves it behind, and that is said
+    start = f"start.detector='{run / 'best.safetensors'}'"
+    (sentence,) = loop.resolve_start(tiny(start))[1]
+    assert "its field is left behind" in sentence
+    assert not loop.resolve_start(tiny(start, "model.region='field'"))[1]
 
 
 @pytest.mark.slow
