@@ -15,14 +15,14 @@ from sai_core.training.config import GROUPS, OptimiserSettings
 from sai_core.training.optimiser import Plateau, Strategy, clip_gradients, group_of
 
 
-def _model(track: str = "A") -> SaiDetector:
-    changes = {"width": 16, "channels": 32, "acoustic_channels": 8, "neck": True, "conformer": True}
+def _model(track: str = "A", region: str = "roi") -> SaiDetector:
+    changes = {"width": 16, "channels": 32, "acoustic_channels": 8, "neck": True, "conformer": True, "region": region}
     return SaiDetector(DetectorConfig.small(track, context_frames=1, **changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("track", ["A", "B"])
 def test_every_parameter_is_in_exactly_one_group(track: str) -> None:
-    model = _model(track)
+    model = _model(track, region="field")
     groups = {group_of(name) for name, _ in model.named_parameters()}
     assert groups <= set(GROUPS)
     assert groups == set(GROUPS) - (set() if track == "B" else {"acoustic", "fusion"})
