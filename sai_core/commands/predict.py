@@ -109,7 +109,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="FILE",
         help="weights of a field decoder (train field), which gives regions that label code forms; if left out, the "
-        'shipped ones for systems with export = "field", and none for others',
+        "shipped ones for systems that need a field where the detector says none of its own",
     )
     parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
     parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")

@@ -535,7 +535,8 @@ class PredictionQueue(JobQueue):
             nothing, or not open or write what the request names (:mod:`sai_core.permissions`).
         """
         permissions.check("make", "predict", str(request.data))
-        for path in (request.data, request.checkpoint, request.teacher, request.teacher_scaler, request.weights):
+        given = (request.teacher, request.teacher_scaler, request.weights, request.field_weights)
+        for path in (request.data, request.checkpoint, *given):
             if path is not None:
                 permissions.check_path(path)
         permissions.check_write(request.out)
