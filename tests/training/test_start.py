@@ -54,6 +54,7 @@ def test_the_rpn_learns_where_only_a_backbone_is_given(cache: Path) -> None:
     assert config.optimiser.frozen == ("stem", "layer1", "layer2", "layer3")
     assert len(decided) == 2
     assert "RPN learns" in decided[1]
+    torch.save({}, file)  # which kind of file a detector's start is, is looked at
     whole = KINDS["detector"].read_config("track_b", [f"start.detector='{file}'"])
     assert resolve_start(whole)[0].optimiser.frozen == whole.optimiser.frozen
     plain = KINDS["detector"].read_config("small_a")
