@@ -35,6 +35,23 @@ class FieldConfig(Settings):
 
 
 @dataclass(frozen=True)
+class WidebandConfig(Settings):
+    """What a wideband listener is built from."""
+
+    width: Annotated[int, about("channels of the first layer; the others follow", ge=2, le=256)] = 16
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> WidebandConfig:
+        """Read what :meth:`to_json` wrote; an :class:`InputError` for anything else."""
+        config: WidebandConfig = build_json(cls, text, "configuration of a wideband listener")
+        return config
+
+
+@dataclass(frozen=True)
 class DetectorConfig(Settings):
     """What a network is built from. Two equal configurations build networks with equal state-dict keys."""
 

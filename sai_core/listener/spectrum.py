@@ -47,12 +47,12 @@ def mel_power(sound: npt.NDArray[np.floating]) -> Float32Array:
     window = np.hanning(_SIZE).astype(np.float32)
     for first in range(0, n, 1000):  # twenty seconds at a time: memory does not grow with length
         spectra = np.fft.rfft(pieces[first : first + 1000] * window, axis=1)
-        out[first : first + 1000] = (spectra.real**2 + spectra.imag**2).astype(np.float32) @ _bands()
+        out[first : first + 1000] = (spectra.real**2 + spectra.imag**2).astype(np.float32) @ mel_bands()
     return out
 
 
 @cache
-def _bands() -> Float32Array:
+def mel_bands() -> Float32Array:
     """Triangles that are even on the mel scale (2595 log10(1 + f / 700)), shape (513, 64), each of sum 1."""
     low, high = (2595.0 * np.log10(1.0 + f / 700.0) for f in BAND_HZ)
     edges = 700.0 * (10.0 ** (np.linspace(low, high, N_BANDS + 2) / 2595.0) - 1.0)
