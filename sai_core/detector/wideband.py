@@ -38,7 +38,13 @@ from sai_core.checkpoints import load_into, read_metadata, read_state_dict
 from sai_core.detector.config import WidebandConfig
 from sai_core.errors import InputError
 from sai_core.files import atomic_write
-from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, UPLAM_CAPSULES, em32_capsules_deg
+from sai_core.geometry import (
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    UPLAM_CAPSULES,
+    em32_capsules_deg,
+    great_circle_deg,
+)
 from sai_core.installation import asset
 from sai_core.listener.spectrum import COLUMNS_PER_FRAME, HOP, N_BANDS, mel_bands
 from sai_core.taxonomy import N_CLASSES
@@ -72,7 +78,10 @@ _RANGE: Final[tuple[float, float]] = (1e-5, 1e3)
 """Of power against the window's mean; what is fainter is noise."""
 
 _CHUNK: Final[int] = 256
-"""Candidates that are heard at once: 40 MB."""
+"""Directions that are heard at once: 10 MB of windows."""
+
+TOGETHER_DEG: Final[float] = 4.0
+"""Candidates of a frame that are nearer to a stronger one than this are heard with it."""
 
 
 def mel_matrices(audio: Tensor) -> Tensor:
@@ -172,12 +181,56 @@ def windows_of(sound: Tensor, frame: Tensor, azimuth_deg: npt.ArrayLike, elevati
         weights = (matrix @ towards[..., None])[..., 0]
         passed = (towards.conj() * weights).sum(dim=-1).real.clamp_min(1e-9)
         beams.append(quadratic_forms((weights / passed[..., None])[..., None])[..., 0])
-    heard = pairs[frame]
-    power = torch.einsum("ntfk,bnfk->nbtf", heard, torch.stack(beams)).clamp_min(0.0)
-    everywhere = heard[..., ::5].mean(dim=-1)[:, None]
-    whole = everywhere.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-20)
-    share = (torch.cat([power, everywhere], dim=1) / whole).clamp(*_RANGE)
-    return share.log10() * 0.5
+    forms = torch.stack(beams, dim=1)  # (n, 2, 64, 16)
+    everywhere = pairs[..., ::5].mean(dim=-1)
+    whole = everywhere.mean(dim=(1, 2)).clamp_min(1e-20)
+    share = forms.new_empty(len(frame), N_BEAMS, COLUMNS, N_BANDS)
+    for number in torch.unique(frame).tolist():
+        rows = torch.nonzero(frame == number)[:, 0]
+        of_band = pairs[number].transpose(0, 1)  # (64, 50, 16)
+        power = torch.bmm(of_band, forms[rows].flatten(0, 1).permute(1, 2, 0))  # (64, 50, 2 n)
+        share[rows, : N_BEAMS - 1] = power.permute(2, 1, 0).unflatten(0, (len(rows), N_BEAMS - 1)) / whole[number]
+        share[rows, N_BEAMS - 1] = everywhere[number] / whole[number]
+    return share.clamp_(*_RANGE).log10_().mul_(0.5)
+
+
+def heard_together(
+    frame: npt.NDArray[np.integer],
+    azimuth_deg: npt.NDArray[np.floating],
+    elevation_deg: npt.NDArray[np.floating],
+    *,
+    within_deg: float = TOGETHER_DEG,
+) -> npt.NDArray[np.int64]:
+    """For each candidate the row of the one that it is heard with: the first of its frame that is near enough.
+
+    Detectors give many candidates for one source; four capsules cannot tell directions apart that are so near. Where
+    rows stand strongest first, each is heard in the direction of the strongest.
+
+    Parameters
+    ----------
+    frame : int, shape (n,)
+        In order.
+    azimuth_deg, elevation_deg : float, shape (n,)
+    within_deg : float
+
+    Returns
+    -------
+    int64, shape (n,)
+        At most the row itself.
+    """
+    leader = np.arange(len(frame), dtype=np.int64)
+    for rows in np.split(leader.copy(), np.flatnonzero(np.diff(frame)) + 1):
+        angle = great_circle_deg(
+            azimuth_deg[rows, None], elevation_deg[rows, None], azimuth_deg[None, rows], elevation_deg[None, rows]
+        )
+        free = np.ones(len(rows), dtype=bool)
+        for k in range(len(rows)):
+            if free[k]:
+                near = free & (angle[k] <= within_deg)
+                near[k] = True
+                leader[rows[near]] = rows[k]
+                free &= ~near
+    return leader
 
 
 class WidebandNetwork(nn.Module):
@@ -199,8 +252,8 @@ class WidebandNetwork(nn.Module):
             )
 
         self.bands = nn.Sequential(
-            layer(N_BEAMS, width, (1, 2)),
-            layer(width, 2 * width, (2, 2)),
+            layer(N_BEAMS, width, (2, 2)),
+            layer(width, 2 * width, (1, 2)),
             layer(2 * width, 4 * width, (2, 2)),
             layer(4 * width, 6 * width, (1, 2)),
         )
@@ -237,7 +290,8 @@ class WidebandNetwork(nn.Module):
         source : AudioInput
         first, last : int
         frame : int, shape (n,)
-            Of each candidate, in the recording, ``first`` to ``last - 1``.
+            Of each candidate, in the recording, ``first`` to ``last - 1``, in order; strongest first within a frame
+            (:func:`heard_together`).
         azimuth_deg, elevation_deg : float, shape (n,)
 
         Returns
@@ -248,16 +302,18 @@ class WidebandNetwork(nn.Module):
         out = np.zeros((len(frame), N_OUT), dtype=np.float32)
         if not len(frame):
             return out
+        leader = heard_together(frame, azimuth_deg, elevation_deg)
+        leaders = np.flatnonzero(leader == np.arange(len(leader)))
         device = next(self.parameters()).device
         matrices = mel_matrices_of(source, first, last).to(device)
         windows = matrices.unfold(0, 2 * COLUMNS, COLUMNS_PER_FRAME).permute(0, 3, 1, 2)
-        for start in range(0, len(frame), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        for start in range(0, len(leaders), _CHUNK):
+            part = leaders[start : start + _CHUNK]
             numbers, place = np.unique(frame[part], return_inverse=True)
             sound = windows[torch.from_numpy(numbers.astype(np.int64) - first).to(device)]
             seen = windows_of(sound, torch.from_numpy(place).to(device), azimuth_deg[part], elevation_deg[part])
             out[part] = self(seen).float().log_softmax(dim=1).cpu().numpy()
-        return out
+        return out[leader]
 
 
 def save_wideband(

@@ -17,6 +17,7 @@ from sai_core.detector.config import WidebandConfig
 from sai_core.detector.wideband import (
     N_OUT,
     WidebandNetwork,
+    heard_together,
     load_wideband,
     mel_matrices,
     mel_matrices_of,
@@ -52,6 +53,17 @@ def test_beams_pass_their_direction_and_hold_back_others() -> None:
     assert (level[1, 0] < level[0, 0] - 15.0).all()  # minimum variance
     assert (level[1, 1] < level[0, 1] - 3.0).all()
     assert (level[1, 2] == omni).all()
+
+
+def test_candidates_of_one_source_are_heard_together() -> None:
+    frame = np.array([0, 0, 0, 0, 3, 3])
+    azimuth = np.array([10.0, 60.0, 13.0, 178.0, 12.0, -179.0])
+    elevation = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert heard_together(frame, azimuth, elevation).tolist() == [0, 1, 0, 3, 4, 5]
+    assert heard_together(frame, azimuth, elevation, within_deg=0.0).tolist() == [0, 1, 2, 3, 4, 5]
+    # over the seam, and never a row of another frame; what is led does not lead
+    assert heard_together(frame[:4], np.array([179.0, -178.0, -175.0, 0.0]), elevation[:4]).tolist() == [0, 0, 2, 3]
+    assert heard_together(frame[:0], azimuth[:0], elevation[:0]).tolist() == []
 
 
 def test_windows_do_not_change_with_the_level() -> None:
