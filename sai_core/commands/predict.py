@@ -111,6 +111,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="weights of a field decoder (train field), which gives regions that label code forms; if left out, the "
         "shipped ones for systems that need a field where the detector says none of its own",
     )
+    parser.add_argument(
+        "--wideband",
+        type=Path,
+        metavar="FILE",
+        help="weights of a wideband listener (train wideband), which hears what sounds in the direction of each "
+        "candidate; if left out, the shipped ones for systems that need one",
+    )
     parser.add_argument("--min-score", type=float, help="another score threshold (official 0.35)")
     parser.add_argument("--nms-iou", type=float, help="another per-class NMS (official 0.30)")
     parser.add_argument("--official-plane", action="store_true", help="NMS and tracking ignore the seam, as official")
@@ -171,6 +178,7 @@ def run(args: argparse.Namespace) -> int:
         inputs=inputs,
         visibility=args.visibility,
         field_weights=args.field,
+        wideband_weights=args.wideband,
         batch=args.batch,
     )
     stored = None

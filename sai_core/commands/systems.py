@@ -100,6 +100,7 @@ def _facts(system: System) -> dict[str, Any]:
         "clean": system.clean,
         "needs_teacher": system.needs_teacher,
         "needs_field": system.needs_field,
+        "needs_wideband": system.needs_wideband,
         "checkpoint": system.checkpoint,
         "description": system.description,
         "settings": system.settings.to_dict(),

@@ -24,6 +24,9 @@ Columns (``n`` candidates of all frames, sorted by frame, strongest first within
     ``full_energy``     float16   (frames, h, w)     full-frame map at reduced resolution; h may be 0
     ``field``           float16   (frames, 484)      log-intensity of the lattice, by a field decoder; only where one
                                                      was given (:mod:`sai_core.detector.field`)
+    ``wideband``        float16   (n, 14)            log-probability of the 13 classes, then of nothing, in
+                                                     the candidate's direction; only where a listener was given
+                                                     (:mod:`sai_core.detector.wideband`)
     ==================  ========  =================  ==========================================================
 """
 
@@ -34,7 +37,8 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default_of
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +51,7 @@ from sai_core.entry_file import DamagedEntry, read_entry, write_entry
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.files import atomic_write
 from sai_core.geometry import N_LATTICE
+from sai_core.taxonomy import N_CLASSES
 
 FORMAT: Final[int] = 2
 """2 has checksums; stores of format 1 can be opened, but not checked, and are never found by a key."""
@@ -64,18 +69,25 @@ _COLUMNS: Final[dict[str, type[np.generic]]] = {
 _PER_FRAME: Final[str] = "full_energy"
 _DTYPES: Final[dict[str, type[np.generic]]] = {**_COLUMNS, _PER_FRAME: np.float16}
 _FIELD: Final[str] = "field"
-"""A column of its own: a store without it is whole, as every store from before field decoders."""
+_WIDEBAND: Final[str] = "wideband"
+_OPTIONAL: Final[tuple[str, ...]] = (_FIELD, _WIDEBAND)
+"""Columns, float16, without which a store is whole, as every store from before field decoders and listeners."""
 
 
 def _no_field() -> npt.NDArray[np.float16]:
     return np.zeros((0, N_LATTICE), dtype=np.float16)
 
 
+def _no_wideband() -> npt.NDArray[np.float16]:
+    return np.zeros((0, N_CLASSES + 1), dtype=np.float16)
+
+
 @dataclass(frozen=True, eq=False)
 class RawColumns:
     """Candidates of one frame, as a network gives them, or of many: the columns of the module's table but ``frame``.
 
-    Of one frame, ``full_energy`` and ``field`` have no axis of frames. Without a field decoder ``field`` is (0, 484).
+    Of one frame, ``full_energy`` and ``field`` have no axis of frames. Without a field decoder ``field`` is (0, 484),
+    without a wideband listener ``wideband`` is (0, 14).
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
@@ -86,7 +98,8 @@ class RawColumns:
     distance_cm: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float16]
     full_energy: npt.NDArray[np.float16]
-    field: npt.NDArray[np.float16] = field(default_factory=_no_field)
+    field: npt.NDArray[np.float16] = default_of(default_factory=_no_field)
+    wideband: npt.NDArray[np.float16] = default_of(default_factory=_no_wideband)
 
     def __len__(self) -> int:
         return int(self.objectness.shape[0])
@@ -144,6 +157,8 @@ class RawDetections(RawColumns):
             raise InputError(f"{self.recording}: full_energy needs one map for each of {self.n_frames} frames.")
         if self.field.shape not in ((0, N_LATTICE), (self.n_frames, N_LATTICE)):
             raise InputError(f"{self.recording}: field needs {N_LATTICE} values for each of {self.n_frames} frames.")
+        if self.wideband.shape not in ((0, N_CLASSES + 1), (n, N_CLASSES + 1)):
+            raise InputError(f"{self.recording}: wideband needs {N_CLASSES + 1} values for each of {n} candidates.")
 
 
 def store_key(parts: Mapping[str, str]) -> str:
@@ -190,7 +205,7 @@ def open_raw(folder: Path, *, key: str | None = None) -> RawDetections | None:
         if key is not None and facts["key"] != key:
             return None
         columns = {}
-        kept = {**_DTYPES, **({_FIELD: np.float16} if _FIELD in facts.get("checksums", ()) else {})}
+        kept = {**_DTYPES, **{name: np.float16 for name in _OPTIONAL if name in facts.get("checksums", ())}}
         for name, dtype in kept.items():
             data = (folder / f"{name}.npy").read_bytes()
             if checked and xxhash.xxh3_64_hexdigest(data) != facts["checksums"][name]:
@@ -297,7 +312,7 @@ class RawWriter:
         typed = {name: np.asarray(columns[name], dtype=dtype) for name, dtype in _COLUMNS.items()}
         if columns["energy"].dtype == np.float32:
             typed["energy"] = np.asarray(columns["energy"])
-        for name in (_PER_FRAME, *({_FIELD} & columns.keys())):
+        for name in (_PER_FRAME, *(name for name in _OPTIONAL if name in columns)):
             typed[name] = np.asarray(columns[name], dtype=np.float16)
         with atomic_write(self._block_path(first_frame)) as stream:
             write_entry(stream, self._block_identity(first_frame), typed)
@@ -329,7 +344,7 @@ class RawWriter:
                 )
             blocks.append(block)
         checksums = {}
-        kept = {**_DTYPES, **({_FIELD: np.float16} if blocks and _FIELD in blocks[0] else {})}
+        kept = {**_DTYPES, **{name: np.float16 for name in _OPTIONAL if blocks and name in blocks[0]}}
         for name, dtype in kept.items():
             joined = np.concatenate([b[name] for b in blocks]) if blocks else _empty(name, dtype)
             buffer = io.BytesIO()

@@ -5,14 +5,15 @@ the canvas and decodes the video. Blocks are written as they finish (:mod:`sai_c
 costs at most one block.
 
 What a result depends on, and so what its key is made of: the checkpoint's content, the network's options, the feature
-entry (audio content, weights content, feature options), the input options below, the content of a field decoder's
-weights where one is given, and the video's content (of a folder of frames: names, sizes and times of its files).
+entry (audio content, weights content, feature options), the input options below, the content of the weights of a field
+decoder and of a wideband listener where they are given, and the video's content (of a folder of frames: names, sizes
+and times of its files).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,8 +32,10 @@ from sai_core.detections.raw import RawColumns, RawDetections, RawWriter, joined
 from sai_core.detector.field import FieldNetwork
 from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.spectrum import SoundContext
+from sai_core.detector.wideband import WidebandNetwork
 from sai_core.errors import EnvironmentProblem, InputError
 from sai_core.inference.networks import Network, run_in_batches
+from sai_core.postprocess.facts import centre_directions
 from sai_core.progress import Progress, no_progress
 from sai_core.threads import ReadAhead
 
@@ -97,6 +100,21 @@ class FieldDecoder:
     content: str
 
 
+@dataclass(frozen=True)
+class WidebandListener:
+    """A wideband listener for a recording's raw detections.
+
+    Attributes
+    ----------
+    network : WidebandNetwork
+    content : str
+        Hash of its weights file.
+    """
+
+    network: WidebandNetwork
+    content: str
+
+
 def predict_recording(
     recording: Recording,
     network: Network,
@@ -107,6 +125,7 @@ def predict_recording(
     features: FeatureStore | None = None,
     options: InputOptions | None = None,
     field: FieldDecoder | None = None,
+    wideband: WidebandListener | None = None,
     progress: Progress = no_progress,
 ) -> RawDetections:
     """Raw detections of a recording: opened if they are there, else computed, going on where a killed run stopped.
@@ -128,6 +147,8 @@ def predict_recording(
     options : InputOptions, optional
     field : FieldDecoder, optional
         Gives the column ``field``, for regions that label code forms.
+    wideband : WidebandListener, optional
+        Gives the column ``wideband``, for classes by what sounds in a candidate's direction.
     progress : Progress
         Told frames a second and what is left; raising ``CancelledError`` keeps finished blocks.
 
@@ -158,6 +179,7 @@ def predict_recording(
         # left out where it is off, so that stores made before it existed are found
         **({"smooth_frames": str(options.smooth_frames)} if options.smooth_frames else {}),
         **({} if field is None else {"field": field.content}),
+        **({} if wideband is None else {"wideband": wideband.content}),
         **network.describe(),
     }
     heard = " ".join(note for note in maps.notes if note not in maker.notes())
@@ -177,8 +199,10 @@ def predict_recording(
         writer = RawWriter(
             folder, recording=recording.name, key=key, n_frames=len(maps), notes={**parts, "audio": heard}
         )
-        source = AudioInput(recording.array_path, channels=4)
-        _fill(writer, maps, video, network, options, _Ears(source, network.field_network, field), progress)
+        # two readers: blocks ahead are prepared in a thread while candidates of the present one are listened to
+        ahead, present = (AudioInput(recording.array_path, channels=4) for _ in range(2))
+        ears = _Ears(ahead, network.field_network, field, present, wideband)
+        _fill(writer, maps, video, network, options, ears, progress)
         return writer.finish()
     finally:
         if video is not None:
@@ -187,17 +211,30 @@ def predict_recording(
 
 @dataclass(frozen=True, eq=False)
 class _Ears:
-    """What field decoders hear of frames ``first`` to ``last - 1``: the network's own, and one beside it."""
+    """What is heard of frames ``first`` to ``last - 1``.
+
+    By field decoders (the network's own, one beside it), and by a wideband listener in the directions of candidates.
+    """
 
     source: AudioInput
     own: FieldNetwork | None
     beside: FieldDecoder | None
+    present: AudioInput
+    wideband: WidebandListener | None
 
     def hidden(self, first: int, last: int) -> Tensor | None:
         return None if self.own is None else self.own.hidden_of_frames(self.source, first, last)
 
     def field(self, first: int, last: int) -> npt.NDArray[np.float32] | None:
         return None if self.beside is None else self.beside.network.of_frames(self.source, first, last)
+
+    def classes(self, first: int, last: int, columns: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray[np.floating]]:
+        """The column ``wideband`` of candidates, where there is a listener."""
+        if self.wideband is None:
+            return {}
+        azimuth, elevation = centre_directions(columns["boxes_xyxy"])
+        heard = self.wideband.network.of_frames(self.present, first, last, columns["frame"], azimuth, elevation)
+        return {"wideband": heard}
 
 
 def _fill(
@@ -230,7 +267,10 @@ def _fill(
                 "use another device or a smaller network."
             ) from error
         columns = joined(outputs, first=block.first)
-        writer.write(block.first, columns if block.field is None else {**columns, "field": block.field})
+        if block.field is not None:
+            columns["field"] = block.field
+        columns.update(ears.classes(block.first, block.first + len(outputs), columns))
+        writer.write(block.first, columns)
         tell(block.first + len(outputs))
 
 

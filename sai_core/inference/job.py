@@ -24,7 +24,7 @@ from sai_core.dataset.outputs import check_output
 from sai_core.detections.raw import store_folder
 from sai_core.errors import CancelledError, EnvironmentProblem, InputError, SaiError
 from sai_core.files import content_hash, resolved, user_path
-from sai_core.inference.engine import FieldDecoder, InputOptions, predict_recording
+from sai_core.inference.engine import FieldDecoder, InputOptions, WidebandListener, predict_recording
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint, has_field, open_network
 from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
@@ -80,6 +80,8 @@ class PredictionRequest:
     field_weights : Path, optional
         Of a field decoder (``train field``); the shipped ones when left out, for systems that need one. Not for a
         detector that says a field of its own.
+    wideband_weights : Path, optional
+        Of a wideband listener (``train wideband``); the shipped ones when left out, for systems that need one.
     batch : int
         Frames of one forward pass.
     """
@@ -97,6 +99,7 @@ class PredictionRequest:
     inputs: InputOptions | None = None
     visibility: Recipe | None = None
     field_weights: Path | None = None
+    wideband_weights: Path | None = None
     batch: int = 4
 
     def __post_init__(self) -> None:
@@ -126,6 +129,26 @@ class PredictionRequest:
                 )
             return SHIPPED_FIELD
         return self.field_weights
+
+    @property
+    def wideband_listener(self) -> Path | None:
+        """Weights of the wideband listener that is to hear candidates: those given, else the shipped ones if needed.
+
+        Raises
+        ------
+        InputError
+            Needed, not given, and none ships.
+        """
+        if self.wideband_weights is None and self.system.needs_wideband:
+            from sai_core.detector.wideband import SHIPPED_WIDEBAND
+
+            if not SHIPPED_WIDEBAND.is_file():
+                raise InputError(
+                    f"{self.system.name} needs a wideband listener, and there is none at {SHIPPED_WIDEBAND}; give "
+                    "weights that `train wideband` made (--wideband FILE), or choose another system."
+                )
+            return SHIPPED_WIDEBAND
+        return self.wideband_weights
 
 
 @dataclass(frozen=True)
@@ -174,6 +197,7 @@ def check_request(request: PredictionRequest) -> None:
     """
     from sai_core.detections.teacher_files import read_teacher
     from sai_core.detector.field import load_field
+    from sai_core.detector.wideband import load_wideband
     from sai_core.teacher.listening import check_audio, open_teacher
 
     if not request.recordings:
@@ -187,7 +211,7 @@ def check_request(request: PredictionRequest) -> None:
     check_output(
         request.out,
         root=request.data if request.data.is_dir() else None,
-        inputs=[request.checkpoint, request.weights, request.field_weights],
+        inputs=[request.checkpoint, request.weights, request.field_weights, request.wideband_weights],
         folder=True,
     )
     if request.field_weights is not None and has_field(request.checkpoint):
@@ -197,6 +221,8 @@ def check_request(request: PredictionRequest) -> None:
         )
     if request.field_decoder is not None:
         load_field(request.field_decoder)
+    if request.wideband_listener is not None:
+        load_wideband(request.wideband_listener)
     if request.system.needs_teacher:
         if request.teacher is None:
             raise InputError(
@@ -240,6 +266,7 @@ def facts_of(request: PredictionRequest, content: str) -> SetFacts:
         "visibility": request.visibility,
         "weights": None if request.weights is None else os.path.abspath(request.weights),
         "field": None if request.field_decoder is None else os.path.abspath(request.field_decoder),
+        "wideband": None if request.wideband_listener is None else os.path.abspath(request.wideband_listener),
         "teacher": None if request.teacher is None else os.path.abspath(request.teacher),
         "teacher_scaler": None if request.teacher_scaler is None else os.path.abspath(request.teacher_scaler),
     }
@@ -333,6 +360,7 @@ def predict_recordings(
     from sai_core.acoustics.features import FeatureOptions, MapMaker, choose_device
     from sai_core.annotations import write_submission_json
     from sai_core.detector.field import load_field
+    from sai_core.detector.wideband import load_wideband
 
     check_request(request)
     facts = describe_checkpoint(request.checkpoint)
@@ -358,6 +386,17 @@ def predict_recordings(
                 f"{request.system.display_name} writes the detector's own regions: the field is kept with the raw "
                 'detections, for systems with export = "field".'
             )
+    listener = None
+    if request.wideband_listener is not None:
+        listener = WidebandListener(
+            load_wideband(request.wideband_listener, device=choose_device(request.device)),
+            content_hash(request.wideband_listener),
+        )
+        if not request.system.needs_wideband:
+            on_note(
+                f"{request.system.display_name} takes the detector's own classes: what the wideband listener hears is "
+                "kept with the raw detections, for systems with a wideband_weight above 0."
+            )
     teacher_of = _teacher(request, on_note)
     settings = request.system.settings
     whole_set = settings.keep_classes == "best"
@@ -379,6 +418,7 @@ def predict_recordings(
                 maker=maker,
                 options=inputs,
                 field=decoder,
+                wideband=listener,
                 progress=progress_of(index, recording),
             )
             teacher = teacher_of(recording)
@@ -535,7 +575,8 @@ class PredictionQueue(JobQueue):
             nothing, or not open or write what the request names (:mod:`sai_core.permissions`).
         """
         permissions.check("make", "predict", str(request.data))
-        given = (request.teacher, request.teacher_scaler, request.weights, request.field_weights)
+        weights = (request.weights, request.field_weights, request.wideband_weights)
+        given = (request.teacher, request.teacher_scaler, *weights)
         for path in (request.data, request.checkpoint, *given):
             if path is not None:
                 permissions.check_path(path)

@@ -15,6 +15,58 @@ lucky detections is not the most reliable one."""
 
 _SMALLEST: Final[float] = 1e-12
 
+_LEAST_SCORE: Final[float] = 1e-5
+_LEAST_BACKGROUND: Final[float] = 1e-4
+"""Shares below these count as these: a detector that is sure may be wrong."""
+
+
+def heard_scores(
+    class_scores: npt.NDArray[np.floating], log_heard: npt.NDArray[np.floating], *, weight: float
+) -> npt.NDArray[np.float32]:
+    """Class scores of which a part is what a wideband listener heard in a candidate's direction.
+
+    Of the 13 classes and of nothing (the background), ``detector ** (1 - weight) * listener ** weight``, brought to a
+    sum of 1.
+
+    Parameters
+    ----------
+    class_scores : float, shape (n, 13)
+        By the detector; what is left of 1 is background.
+    log_heard : float, shape (n, 14)
+        Natural logarithms of the listener's probabilities: the classes, then nothing.
+    weight : float
+        In [0, 1]; 0 keeps the detector's, 1 leaves everything to the listener.
+
+    Returns
+    -------
+    float32, shape (n, 13)
+    """
+    own = np.asarray(class_scores, dtype=np.float64)
+    background = np.maximum(1.0 - own.sum(axis=1, keepdims=True), _LEAST_BACKGROUND)
+    both = np.log(np.maximum(np.concatenate([own, background], axis=1), _LEAST_SCORE))
+    mixed = (1.0 - weight) * both + weight * np.asarray(log_heard, dtype=np.float64)
+    mixed = np.exp(mixed - mixed.max(axis=1, keepdims=True))
+    return (mixed / mixed.sum(axis=1, keepdims=True))[:, :N_CLASSES].astype(np.float32)
+
+
+def same_place(
+    category_id: npt.NDArray[np.integer], *, before: npt.NDArray[np.floating], after: npt.NDArray[np.floating]
+) -> npt.NDArray[np.int64]:
+    """Classes that stand where ``category_id`` stood when scores change: the likeliest stays the likeliest.
+
+    A network that gives several classes of a region (``predict --classes``) has a row for each; the second row is to
+    have the second of the new scores.
+
+    Parameters
+    ----------
+    category_id : int, shape (n,)
+    before, after : float, shape (n, 13)
+    """
+    own = np.take_along_axis(np.asarray(before), np.asarray(category_id, dtype=np.int64)[:, None], axis=1)
+    place = (np.asarray(before) > own).sum(axis=1, keepdims=True)
+    order = np.argsort(-np.asarray(after), axis=1, kind="stable")
+    return np.take_along_axis(order, place, axis=1)[:, 0].astype(np.int64)
+
 
 def route_classes(
     frame: npt.NDArray[np.integer],

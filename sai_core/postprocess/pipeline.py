@@ -33,7 +33,7 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.detections.table import Detections
 from sai_core.errors import InputError
 from sai_core.postprocess.calibration import calibrated
-from sai_core.postprocess.classes import class_reliability, most_reliable, route_classes
+from sai_core.postprocess.classes import class_reliability, heard_scores, most_reliable, route_classes, same_place
 from sai_core.postprocess.export import Regions, export_regions, joined_regions, to_annotations
 from sai_core.postprocess.facts import CandidateFacts, candidate_facts, centre_directions
 from sai_core.postprocess.field_regions import field_regions, field_strength
@@ -81,6 +81,19 @@ class PipelineSettings(Settings):
         about(
             "smallest score of the network's own class, whatever the ranking; 0 asks for none",
             label="Smallest class score",
+            form="Selection",
+            group="candidates",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
+    wideband_weight: Annotated[
+        float,
+        about(
+            "how much a candidate's classes are those that the wideband listener hears in its direction (predict "
+            "--wideband): class scores and background are weighted geometric means of what the detector and the "
+            "listener say; 0 is off, 1 is the listener alone",
+            label="Weight of the wideband listener",
             form="Selection",
             group="candidates",
             ge=0,
@@ -570,6 +583,24 @@ class Prepared:
             raise InputError(_needs_field(self.raw.recording, "field_level"))
         return field_strength(self.raw.field, self.raw.frame, *centre_directions(self.raw.boxes_xyxy))
 
+    def class_scores(self, wideband_weight: float) -> npt.NDArray[np.floating]:
+        """Class scores (n, 13) of every candidate, with the wideband listener's say.
+
+        Raises
+        ------
+        InputError
+            It has a say and the raw detections have none of its.
+        """
+        scores = np.asarray(self.raw.class_scores)
+        if wideband_weight <= 0 or not len(self.raw):
+            return scores
+        if not self.raw.wideband.size:
+            raise InputError(
+                f"{self.raw.recording}: wideband_weight needs raw detections that a wideband listener heard; predict "
+                "again with one (predict --wideband FILE, or a system that asks for it), or choose another system."
+            )
+        return heard_scores(scores, self.raw.wideband, weight=wideband_weight)
+
     @cached_property
     def teacher_match(self) -> TeacherMatch:
         """The teacher's nearest output of each candidate, however far."""
@@ -636,7 +667,7 @@ class Candidates:
 
 
 def candidates(prepared: Prepared, settings: PipelineSettings) -> Candidates:
-    """Final class and score of every candidate: ranking, router, teacher prior, strength of the field.
+    """Final class and score of every candidate: wideband listener, ranking, router, teacher prior, field's strength.
 
     Parameters
     ----------
@@ -647,20 +678,23 @@ def candidates(prepared: Prepared, settings: PipelineSettings) -> Candidates:
     Raises
     ------
     InputError
-        The teacher prior is on and there is no teacher; the field counts and there is none.
+        The teacher prior is on and there is no teacher; the field or a listener counts and there is none.
     """
     s, raw = settings, prepared.raw
     own_category = raw.category_id.astype(np.int64)
+    class_scores = prepared.class_scores(s.wideband_weight)
+    if s.wideband_weight > 0:
+        own_category = same_place(own_category, before=raw.class_scores, after=class_scores)
     if s.router_weight > 0:
         own_category = route_classes(
             raw.frame,
-            raw.class_scores,
+            class_scores,
             raw.objectness,
             n_frames=raw.n_frames,
             weight=s.router_weight,
             n_neighbours=s.router_frames,
         )
-    class_score = np.take_along_axis(np.asarray(raw.class_scores), own_category[:, None], axis=1)[:, 0]
+    class_score = np.take_along_axis(class_scores, own_category[:, None], axis=1)[:, 0]
     score = np.asarray(raw.objectness) if s.ranking == "objectness" else class_score
     category = own_category
     agrees = np.zeros(len(raw), dtype=bool)

@@ -132,6 +132,11 @@ class System:
         return self.settings.export == "field" or self.settings.field_level > 0
 
     @property
+    def needs_wideband(self) -> bool:
+        """Whether its classes are also those that a wideband listener hears."""
+        return self.settings.wideband_weight > 0
+
+    @property
     def display_name(self) -> str:
         """The name, with "(non-clean)" where that must be said."""
         return self.name if self.clean else f"{self.name} (non-clean)"

@@ -15,9 +15,10 @@ from sai_core.acoustics.audio_input import AudioInput
 from sai_core.annotations import read_annotations, read_dcase_csv
 from sai_core.dataset import find_prediction_set, open_data_root
 from sai_core.detections.raw import open_raw
-from sai_core.detector.config import DetectorConfig, FieldConfig
+from sai_core.detector.config import DetectorConfig, FieldConfig, WidebandConfig
 from sai_core.detector.field import FieldNetwork, load_field, save_field
 from sai_core.detector.models import SaiDetector, load_detector, save_detector
+from sai_core.detector.wideband import WidebandNetwork, load_wideband, save_wideband
 from sai_core.errors import CancelledError, InputError
 from sai_core.inference.job import (
     PredictionJob,
@@ -30,6 +31,7 @@ from sai_core.inference.job import (
 )
 from sai_core.inference.networks import NetworkOptions, describe_checkpoint
 from sai_core.postprocess import PipelineSettings, System, load_system
+from sai_core.postprocess.facts import centre_directions
 from sai_core.teacher.network import AvSeldNet, TeacherConfig, save_teacher
 
 PATIENCE_S = 120.0
@@ -253,6 +255,51 @@ def test_a_field_decoder_gives_the_regions_that_label_code_forms(
     monkeypatch.setattr("sai_core.detector.field.SHIPPED_FIELD", tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="by field needs a field decoder"):
         check_request(replace(plain, system=by_field))
+
+
+def test_a_wideband_listener_has_a_say_in_classes(
+    request_: PredictionRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    weights = tmp_path / "wideband.safetensors"
+    save_wideband(WidebandNetwork(WidebandConfig(width=2)), weights)
+    recording = request_.recordings[0]
+    heard = System(name="heard", settings=PipelineSettings(min_score=0.0, min_hits=1, wideband_weight=1.0))
+    plain = replace(request_, recordings=(recording,), out=tmp_path / "out")
+    notes: list[str] = []
+    (without,) = predict_recordings(plain)
+    (kept,) = predict_recordings(replace(plain, wideband_weights=weights), on_note=notes.append)
+    assert "is kept with the raw detections" in notes[0]
+    notes.clear()
+    (result,) = predict_recordings(
+        replace(plain, wideband_weights=weights, system=heard, batch=3), on_note=notes.append
+    )
+    assert not notes
+    # the same candidates, in one store for both systems; none of it in the store that nobody listened for
+    assert result.raw == kept.raw != without.raw
+    assert without.raw is not None
+    assert result.raw is not None
+    raw, bare = open_raw(result.raw), open_raw(without.raw)
+    assert raw is not None
+    assert bare is not None
+    assert bare.wideband.size == 0
+    np.testing.assert_array_equal(raw.class_scores, bare.class_scores)
+    assert recording.array_path is not None
+    azimuth, elevation = centre_directions(raw.boxes_xyxy)
+    source = AudioInput(recording.array_path, channels=4)
+    expected = load_wideband(weights).of_frames(source, 0, raw.n_frames, raw.frame, azimuth, elevation)
+    assert len(raw) > 5
+    np.testing.assert_allclose(raw.wideband, expected, atol=0.01)
+    assert result.path is not None
+    table = read_annotations(result.path)
+    # the listener alone: only classes that it puts first
+    assert set(table.category_id.tolist()) <= set(raw.wideband[:, :13].argmax(axis=1).tolist())
+    assert len(table)
+    with pytest.raises(InputError, match="not a wideband listener"):
+        check_request(replace(plain, wideband_weights=request_.checkpoint))
+    monkeypatch.setattr("sai_core.detector.wideband.SHIPPED_WIDEBAND", tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="heard needs a wideband listener"):
+        check_request(replace(plain, system=heard))
 
 
 def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path: Path) -> None:
