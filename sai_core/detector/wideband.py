@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,17 @@ def mel_matrices(audio: Tensor) -> Tensor:
     return out.flatten(-2)
 
 
-def mel_matrices_of(source: AudioInput, first: int, last: int) -> Tensor:
+class Samples(Protocol):
+    """Four channels at 24 kHz that are read by frames, as :class:`AudioInput`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, first: int, last: int) -> npt.NDArray[np.float32]:
+        """Samples of frames ``first`` to ``last - 1``, (2400 * (last - first), 4)."""
+        ...
+
+
+def mel_matrices_of(source: Samples, first: int, last: int) -> Tensor:
     """:func:`mel_matrices` of what the windows of frames ``first`` to ``last - 1`` reach, the same in any pieces.
 
     Returns
@@ -129,7 +139,8 @@ def mel_matrices_of(source: AudioInput, first: int, last: int) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def _capsules() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def capsules_deg() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Azimuths and elevations of the four capsules, degrees, (4,) each."""
     azimuth, elevation = em32_capsules_deg()
     chosen = list(UPLAM_CAPSULES)
     return azimuth[chosen], elevation[chosen]
@@ -146,7 +157,7 @@ def _centres_hz() -> npt.NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def _diffuse() -> Tensor:
     """Of a diffuse field with a mean power of 1 in a capsule, complex64 (64, 4, 4)."""
-    matrices = diffuse_coherence(_centres_hz(), capsules_deg=_capsules())
+    matrices = diffuse_coherence(_centres_hz(), capsules_deg=capsules_deg())
     mean = np.trace(matrices, axis1=1, axis2=2) / 4.0
     return torch.from_numpy(matrices / mean[:, None, None]).to(torch.complex64)
 
@@ -168,7 +179,7 @@ def windows_of(sound: Tensor, frame: Tensor, azimuth_deg: npt.ArrayLike, elevati
         Units of 20 dB against the mean power of the window.
     """
     pairs = sound.unflatten(1, (COLUMNS, 2)).mean(dim=2)
-    vectors = steering(azimuth_deg, elevation_deg, _centres_hz(), capsules_deg=_capsules())
+    vectors = steering(azimuth_deg, elevation_deg, _centres_hz(), capsules_deg=capsules_deg())
     towards = torch.from_numpy(vectors.transpose(2, 0, 1)).to(sound.device, torch.complex64)  # (n, 64, 4)
     diffuse = _diffuse().to(sound.device)
     eye = torch.eye(4, device=sound.device)

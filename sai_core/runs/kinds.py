@@ -353,6 +353,17 @@ Needs no labels: 32 channels (simulated scenes, or eigen_dev of --data) teach fo
 and one in ten (held_out=0.1) is measured and not learned from.
 """
 
+_WIDEBAND_EXAMPLES = """examples:
+  python -m sai_core train wideband --run runs/wideband
+  python -m sai_core train wideband --sounds sounds/train --run runs/wideband
+  python -m sai_core train wideband --scenes 0 --data /data/STARSS23 --run runs/wideband
+  python -m sai_core predict ... --wideband runs/wideband/best.safetensors --system Field
+
+Scenes are simulated and only heard, every other one with the recordings of --sounds (a sub-folder for each class);
+--data needs 4-channel audio and metadata_dev, no labels. All is kept in the run folder, and one in ten (held_out=0.1)
+is measured and not learned from.
+"""
+
 KINDS: Final[dict[str, TrainingKind]] = {
     kind.name: kind
     for kind in (
@@ -418,6 +429,22 @@ KINDS: Final[dict[str, TrainingKind]] = {
             default_recipe="field",
             data="optional",
             options=(KindOption(name="--scenes", metavar="N", help="simulated scenes", setting="scenes"),),
+        ),
+        TrainingKind(
+            name="wideband",
+            title="Wideband listener (classes of candidates)",
+            help="what sounds in the direction of a candidate, from scenes and recordings",
+            description="Train the network that hears the direction of each candidate and has a say in its class.",
+            examples=_WIDEBAND_EXAMPLES,
+            module="sai_core.training.wideband",
+            recipe_files="training/wideband.toml",
+            settings_class="sai_core.training.config:WidebandTraining",
+            default_recipe="wideband",
+            data="optional",
+            options=(
+                KindOption(name="--scenes", metavar="N", help="simulated scenes", setting="scenes"),
+                KindOption(name="--sounds", metavar="DIR", help="recordings, a sub-folder for each class"),
+            ),
         ),
         TrainingKind(
             name="listener",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from msgspec import Meta
 
 from sai_core.acoustics.names import Grid, Magnitude, RecipeOrOwn
-from sai_core.detector.config import DetectorConfig, FieldConfig
+from sai_core.detector.config import DetectorConfig, FieldConfig, WidebandConfig
 from sai_core.settings import Settings, about, check_names
 
 Group = Literal[
@@ -334,3 +334,40 @@ class ListenerSettings(Settings):
     measured: Annotated[int, about("windows of each origin that are measured", ge=14, le=100_000)] = 390
     checkpoint_minutes: Annotated[float, about("between checkpoints", unit="min", ge=0, le=1440)] = 2.0
     start: Annotated[str, about("listener whose weights a run begins with; empty for random ones")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WidebandTraining(Settings):
+    """Settings of a wideband listener's training."""
+
+    seed: Annotated[int, about("of scenes, draws and weights", ge=0, le=2**31)] = 7900
+    scenes: Annotated[
+        int, about("simulated scenes, every other one with recorded sounds (--sounds)", ge=0, le=100_000)
+    ] = 600
+    seconds: Annotated[float, about("length of a scene", unit="s", ge=2, le=600)] = 10.0
+    jitter_deg: Annotated[
+        float, about("standard deviation by which directions are beside the sources", unit="degrees", ge=0, le=45)
+    ] = 5.0
+    mixed: Annotated[float, about("share of frames that are the sum of those of two scenes", ge=0, le=1)] = 0.5
+    mixed_db: Annotated[
+        float, about("how much fainter the second may be; half of it louder", unit="dB", ge=0, le=60)
+    ] = 12.0
+    colour_db: Annotated[float, about("disturbance of the bands' levels", unit="dB", ge=0, le=40)] = 3.0
+    epochs: Annotated[int, about("times that the network is measured", ge=1, le=10_000)] = 12
+    steps: Annotated[int, about("steps of an epoch", ge=1, le=1_000_000)] = 400
+    frames: Annotated[
+        int, about("frames of a step, each in up to three directions", label="Batch size", ge=2, le=4096)
+    ] = 44
+    rate: Annotated[float, about("highest learning rate, of one cycle", label="Learning rate", gt=0, le=10)] = 2e-3
+    weight_decay: Annotated[float, about("of the weights", ge=0, le=10)] = 5e-2
+    smoothing: Annotated[float, about("label smoothing", label="Label smoothing", ge=0, le=0.5)] = 0.05
+    bfloat16: Annotated[
+        bool, about("products in bfloat16 on a GPU, or where the processor has instructions (twice as fast)")
+    ] = True
+    held_out: Annotated[
+        float, about("share of the scenes and recordings that measure instead of teach", ge=0.01, le=0.5)
+    ] = 0.1
+    threads: Annotated[int, about("threads of torch on a CPU; 0 for as many as it likes", ge=0)] = 1
+    checkpoint_minutes: Annotated[float, about("time between checkpoints", unit="min", ge=0)] = 2.0
+    start: Annotated[str, about("wideband listener whose weights a run begins with; empty for random ones")] = ""
+    model: WidebandConfig = field(default_factory=WidebandConfig)

@@ -29,7 +29,7 @@ from sai_core.errors import InputError
 
 def plane_wave(azimuth_deg: float, elevation_deg: float) -> torch.Tensor:
     """Covariances (100, 64, 16) of a steady plane wave of power 1."""
-    vectors = steering(azimuth_deg, elevation_deg, wideband._centres_hz(), capsules_deg=wideband._capsules())[..., 0]
+    vectors = steering(azimuth_deg, elevation_deg, wideband._centres_hz(), capsules_deg=wideband.capsules_deg())[..., 0]
     matrices = torch.from_numpy(vectors[:, :, None] * vectors[:, None, :].conj()).to(torch.complex64)
     return pack(matrices).flatten(-2).expand(100, -1, -1)
 

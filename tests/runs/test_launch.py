@@ -345,10 +345,10 @@ def test_a_damaged_description_is_one_sentence(folder: Path) -> None:
 
 
 def test_the_kinds_are_those_of_the_command_line() -> None:
-    assert list(KINDS) == ["detector", "uplam", "sounds", "field", "listener", "teacher"]
+    assert list(KINDS) == ["detector", "uplam", "sounds", "field", "wideband", "listener", "teacher"]
     assert all(kind.description and kind.recipes for kind in KINDS.values())
     assert {"fao", "track_a", "track_b"} <= set(KINDS["detector"].recipes)
-    for name in ("uplam", "sounds", "field", "listener", "teacher"):
+    for name in ("uplam", "sounds", "field", "wideband", "listener", "teacher"):
         assert list(KINDS[name].recipes) == [KINDS[name].default_recipe]
     run = Path("/runs/x")
     spec = LaunchSpec(kind="uplam", recipe="/r.toml", epochs=3, overrides=("seed=2",), data=("/d",))

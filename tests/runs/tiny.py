@@ -25,9 +25,10 @@ import sai_core.training.uplam.loop  # isort: skip
 import sai_core.training.teacher  # isort: skip
 import sai_core.training.field  # isort: skip
 import sai_core.training.listener  # isort: skip
+import sai_core.training.wideband  # isort: skip
 import sai_core.training.loop  # isort: skip  # noqa: F401
 
-STEPS = {"detector": 2, "uplam": 8, "sounds": 6, "listener": 6, "teacher": 6, "field": 4}
+STEPS = {"detector": 2, "uplam": 8, "sounds": 6, "listener": 6, "teacher": 6, "field": 4, "wideband": 4}
 """Steps of a tiny run."""
 
 _WRITES = frozenset(("open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "os.chmod"))
@@ -108,6 +109,11 @@ def tiny_runs(folder: Path) -> dict[str, TinyRun]:
                 *("scenes=2", "seconds=2", "turns=1", "epochs=2", "batch=1", "piece_frames=10", "held_out=0.5"),
                 *("model.channels=4", "model.blocks=1", "model.degree=2"),
             ),
+        ),
+        "wideband": TinyRun(
+            "wideband",
+            "wideband",
+            ("scenes=2", "seconds=2", "epochs=2", "steps=2", "frames=2", "held_out=0.5", "model.width=2"),
         ),
         "listener": TinyRun(
             "listener",
