@@ -6,11 +6,13 @@ a time, and Streamlit forgets a widget that is not drawn.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import streamlit as st
 
 from pages.components import state_keys as keys
+from pages.components.text import plain
 from sai_core.errors import SaiError
 from sai_core.postprocess import PipelineSettings, System
 from sai_core.settings import Setting, describe
@@ -100,6 +102,8 @@ def _widget(setting: Setting, *, is_changed: bool) -> None:
         _calibration(name, label, value)
     elif name == "keep_classes":
         _classes(label, text, value)
+    elif name == "quality":
+        _quality(label, text, value)
     elif setting.choices:
         st.session_state.setdefault(key, value)
         st.selectbox(label, setting.choices, key=key, help=text, on_change=_taken, args=(name, key))
@@ -197,6 +201,17 @@ def _calibration(name: str, label: str, value: Any) -> None:
     left, right = st.columns([3, 2], vertical_alignment="center")
     left.markdown(f"{label}: {n} class{'es' * (n != 1)}")
     right.button("Take it off", key=f"{keys.TUNE_WIDGET}{name}", on_click=put, kwargs={name: {}}, width="stretch")
+
+
+def _quality(label: str, text: str, value: str) -> None:
+    """A network is learned, not set by hand: which there is, and a way to take it off."""
+    if not value:
+        st.caption(f"{label}: none; `calibrate --quality` learns one.", help=text)
+        return
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    left.markdown(f"{label}: {plain(Path(value).name)}", help=text)
+    key = f"{keys.TUNE_WIDGET}quality"
+    right.button("Take it off", key=key, on_click=put, kwargs={"quality": ""}, width="stretch")
 
 
 def _classes(label: str, text: str, value: Any) -> None:

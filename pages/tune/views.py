@@ -127,6 +127,9 @@ def _curve_clicked(key: str) -> None:
     if not data or len(data) != 2:
         return
     category_id, score = int(data[0]), float(data[1])
+    if sliders.values()["quality"]:
+        st.toast("These scores are the quality network's, which no threshold sees: nothing was set.")
+        return
     # thresholds are of scores before calibration
     curves = {key: sliders.values()[key] for key in ("temperature", "isotonic")}
     score = uncalibrated(score, category_id, **curves)

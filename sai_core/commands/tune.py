@@ -14,7 +14,7 @@ from sai_core.progress import TerminalProgress, no_progress
 
 if TYPE_CHECKING:
     from sai_core.postprocess import PipelineSettings, System
-    from sai_core.tuning import TuningSet
+    from sai_core.tuning import RawSet, TuningSet
     from sai_core.tuning.search import Part, ThresholdSearch
 
 _EXAMPLE = """example:
@@ -119,10 +119,8 @@ def opened(args: argparse.Namespace) -> tuple[System, TuningSet]:
     ``args.out`` becomes the file that :func:`save` writes; None where nothing is to be written.
     """
     from sai_core.dataset.outputs import check_output
-    from sai_core.metrics.evaluation.discovery import find_labels
+    from sai_core.postprocess.quality import load_quality, quality_path
     from sai_core.postprocess.systems import list_systems, load_system, systems_folder, systems_folders
-    from sai_core.tuning import open_raw_set
-    from sai_core.tuning.discovery import raw_set
     from sai_core.workspace import clean_name, folder_of, of_other_data
 
     notes: list[str] = []
@@ -145,19 +143,34 @@ def opened(args: argparse.Namespace) -> tuple[System, TuningSet]:
         system.with_settings(system.settings, name=args.name or args.out.stem)  # a bad name is told before the search
     if system.needs_teacher and args.teacher is None:
         raise InputError(f"{system.name} needs a teacher; give the folder of a DCASE system's CSV files by --teacher.")
-    found_raw = raw_set(args.raw)
-    if found_raw is None:
-        raise InputError(f"{args.raw}: holds no finished raw detections; give a folder that predict wrote.")
-    quiet = args.quiet
-    tuning_set = open_raw_set(
-        found_raw.stores,
+    if system.settings.quality and getattr(args, "quality", None) is None:
+        load_quality(quality_path(system.settings.quality))
+    return system, opened_raw(args, system, found_raw(args.raw))
+
+
+def found_raw(folder: Path) -> RawSet:
+    """Raw detections that a folder holds."""
+    from sai_core.tuning.discovery import raw_set
+
+    found = raw_set(folder)
+    if found is None:
+        raise InputError(f"{folder}: holds no finished raw detections; give a folder that predict wrote.")
+    return found
+
+
+def opened_raw(args: argparse.Namespace, system: System, found: RawSet) -> TuningSet:
+    """Raw detections with the labels that :func:`opened` was given."""
+    from sai_core.metrics.evaluation.discovery import find_labels
+    from sai_core.tuning import open_raw_set
+
+    return open_raw_set(
+        found.stores,
         find_labels(args.labels),
         recordings=args.recording,
         teacher_folder=args.teacher if system.needs_teacher else None,
         use_cache=not args.no_cache,
-        progress=no_progress if quiet else TerminalProgress("open"),
+        progress=no_progress if args.quiet else TerminalProgress("open"),
     )
-    return system, tuning_set
 
 
 def save(args: argparse.Namespace, system: System, settings: PipelineSettings) -> None:

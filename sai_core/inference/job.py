@@ -29,6 +29,7 @@ from sai_core.inference.networks import NetworkOptions, describe_checkpoint, has
 from sai_core.jobs import Job, JobQueue
 from sai_core.postprocess import PipelineSettings, Prepared, System, choose_best_classes, prepare, run_prepared
 from sai_core.postprocess.pipeline import KeepClasses
+from sai_core.postprocess.quality import load_quality, quality_path
 from sai_core.postprocess.systems import system_toml
 from sai_core.progress import Progress, no_progress
 from sai_core.taxonomy import class_name
@@ -193,7 +194,7 @@ def check_request(request: PredictionRequest) -> None:
     ------
     InputError
         No recordings; two of one name, which would write the same file; an output folder inside the data; a teacher
-        that is needed and missing; a file where the folder is to be.
+        that is needed and missing; a quality network that cannot be read; a file where the folder is to be.
     """
     from sai_core.detections.teacher_files import read_teacher
     from sai_core.detector.field import load_field
@@ -223,6 +224,8 @@ def check_request(request: PredictionRequest) -> None:
         load_field(request.field_decoder)
     if request.wideband_listener is not None:
         load_wideband(request.wideband_listener)
+    if request.system.settings.quality:
+        load_quality(quality_path(request.system.settings.quality))
     if request.system.needs_teacher:
         if request.teacher is None:
             raise InputError(

@@ -7,13 +7,15 @@ candidate gives the direction alone. What is written are the pixels that the eva
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, directions_to_vectors, fibonacci_lattice_deg
-from sai_core.labelling.regions import GAUSSIAN_SIGMA_DEG, Part, official_regions, standardise
+from sai_core.labelling.regions import AMPLITUDE_THRESHOLD, GAUSSIAN_SIGMA_DEG, Part, official_regions, standardise
 from sai_core.postprocess.export import Regions, evaluator_pixels, write_pixels
 
 Float64 = npt.NDArray[np.float64]
@@ -91,15 +93,58 @@ def field_strength(
     At the points of the lattice and with angles on the sphere, where a label is formed between its points and with
     angles on the canvas: close to the poles the two differ.
     """
+    strength = np.zeros(len(frame))
+    for part, shown in _shown(field, frame, azimuth_deg, elevation_deg):
+        strength[part] = np.exp(shown.max(axis=1))
+    return strength
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFacts:
+    """What a label at a direction would be like, by the points of the lattice; one value for each direction.
+
+    Attributes
+    ----------
+    strength : float64, shape (n,)
+        As of :func:`field_strength`.
+    points : int64, shape (n,)
+        Points of the lattice that reach the threshold of labels.
+    height : float64, shape (n,)
+        Mean natural logarithm of these points above the threshold; 0 where there is none.
+    """
+
+    strength: Float64
+    points: npt.NDArray[np.int64]
+    height: Float64
+
+
+def label_facts(
+    field: npt.NDArray[np.floating],
+    frame: npt.NDArray[np.integer],
+    azimuth_deg: Float64,
+    elevation_deg: Float64,
+) -> LabelFacts:
+    """Strength, size and height of labels at some directions; parameters as of :func:`field_strength`."""
+    strength, height = np.zeros(len(frame)), np.zeros(len(frame))
+    points = np.zeros(len(frame), dtype=np.int64)
+    for part, shown in _shown(field, frame, azimuth_deg, elevation_deg):
+        strength[part] = np.exp(shown.max(axis=1))
+        above = np.maximum(shown - np.log(AMPLITUDE_THRESHOLD), 0.0)
+        points[part] = (above > 0).sum(axis=1)
+        height[part] = above.sum(axis=1) / np.maximum(points[part], 1)
+    return LabelFacts(strength, points, height)
+
+
+def _shown(
+    field: npt.NDArray[np.floating], frame: npt.NDArray[np.integer], azimuth_deg: Float64, elevation_deg: Float64
+) -> Iterator[tuple[slice, Float64]]:
+    """Natural logarithm of intensity times Gaussian at the points of the lattice, (rows, 484), a piece at a time."""
     lattice = directions_to_vectors(*fibonacci_lattice_deg())
     towards = directions_to_vectors(azimuth_deg, elevation_deg)
-    strength = np.zeros(len(frame))
     for first in range(0, len(frame), _CHUNK):
         part = slice(first, first + _CHUNK)
         angle = np.degrees(np.arccos(np.clip(towards[part] @ lattice.T, -1.0, 1.0)))
-        shown = field[frame[part]].astype(np.float64) - 0.5 * (angle / GAUSSIAN_SIGMA_DEG) ** 2
-        strength[part] = np.exp(shown.max(axis=1))
-    return strength
+        yield part, field[frame[part]].astype(np.float64) - 0.5 * (angle / GAUSSIAN_SIGMA_DEG) ** 2
 
 
 def _sampled(part: Part) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float64]:

@@ -37,6 +37,7 @@ from sai_core.postprocess.classes import class_reliability, heard_scores, most_r
 from sai_core.postprocess.export import Regions, export_regions, joined_regions, to_annotations
 from sai_core.postprocess.facts import CandidateFacts, candidate_facts, centre_directions
 from sai_core.postprocess.field_regions import field_regions, field_strength
+from sai_core.postprocess.quality import features_of, load_quality, quality_path, quality_stamp
 from sai_core.postprocess.select import cap_by_count, lower_to_coverage, nms_per_class, score_threshold
 from sai_core.postprocess.teacher import TeacherMatch, match_teacher, rerank, teacher_counts
 from sai_core.postprocess.tracking import Tracks, gate_tracks, track
@@ -392,6 +393,17 @@ class PipelineSettings(Settings):
             group="select",
         ),
     ] = field(default_factory=dict)
+    quality: Annotated[
+        str,
+        about(
+            "learned ranking at the very end: a network's file (calibrate --quality) whose score of an annotation is "
+            "written in place of the detector's; no threshold sees it, neither calibration nor tie-break goes with it, "
+            "and the raw detections need a field; empty is off",
+            label="Quality network",
+            form="Classes",
+            group="select",
+        ),
+    ] = ""
     wrap_seam: Annotated[
         bool,
         about(
@@ -502,6 +514,13 @@ class PipelineSettings(Settings):
         super().__post_init__()
         if not isinstance(self.keep_classes, str):
             object.__setattr__(self, "keep_classes", tuple(sorted(set(self.keep_classes))))
+        if self.quality and (self.temperature or self.isotonic):
+            raise InputError(
+                "quality: its network replaces the scores that temperature or isotonic calibrate; leave out one of the "
+                "two."
+            )
+        if self.quality and self.tie_break == "energy":
+            raise InputError('quality: its network replaces the scores that tie_break = "energy" orders; set "none".')
         for category, knots in self.isotonic.items():
             if category in self.temperature:
                 raise InputError(f"isotonic: class {category} has a temperature too; a class takes one of the two.")
@@ -539,6 +558,9 @@ class PipelineSettings(Settings):
         chosen = []
         for name in _names_of(parts):
             value = getattr(self, name)
+            if name == "quality" and value:
+                # a file that was learned anew under its name gives other scores
+                value = (value, *quality_stamp(quality_path(value)))
             chosen.append((name, tuple(sorted(value.items())) if isinstance(value, Mapping) else value))
         return tuple(chosen)
 
@@ -647,6 +669,8 @@ class Candidates:
         A reliable teacher output of the network's own class lies at the region's peak.
     prepared : Prepared or None
         For what only some settings need; None for a plain stream of detections.
+    class_scores : float, shape (n, 13), or None
+        With a wideband listener's say, where it has one; None for a plain stream of detections.
     """
 
     detections: Detections
@@ -654,6 +678,7 @@ class Candidates:
     eligible: npt.NDArray[np.bool_]
     agrees: npt.NDArray[np.bool_]
     prepared: Prepared | None = None
+    class_scores: npt.NDArray[np.floating] | None = None
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -712,7 +737,7 @@ def candidates(prepared: Prepared, settings: PipelineSettings) -> Candidates:
         raw.frame, category.astype(np.int16), score, raw.boxes_xyxy, raw.distance_cm.astype(np.float64), raw.energy
     )
     eligible = class_score >= class_score.dtype.type(s.min_class_score)
-    return Candidates(detections, raw.n_frames, eligible, agrees, prepared)
+    return Candidates(detections, raw.n_frames, eligible, agrees, prepared, class_scores)
 
 
 _TIE_STEP: Final[float] = 0.999
@@ -720,7 +745,9 @@ _TIE_STEP: Final[float] = 0.999
 
 
 def select_tracks(chosen_from: Candidates, settings: PipelineSettings) -> Tracks:
-    """Which candidates are kept, linked over time: thresholds, NMS, caps, tracking, gating, calibration, tie-break.
+    """Which candidates are kept, linked over time: thresholds, NMS, caps, tracking, gating, scores, tie-break.
+
+    Scores at the end are calibrated, or those of a quality network.
 
     Parameters
     ----------
@@ -736,7 +763,7 @@ def select_tracks(chosen_from: Candidates, settings: PipelineSettings) -> Tracks
     Raises
     ------
     InputError
-        The count prior is on and there is no teacher.
+        The count prior is on and there is no teacher; a quality network cannot be read, or there is no field for it.
     """
     s, d = settings, chosen_from.detections
     rows = np.flatnonzero(chosen_from.eligible)
@@ -802,12 +829,37 @@ def select_tracks(chosen_from: Candidates, settings: PipelineSettings) -> Tracks
     if s.temperature or s.isotonic:
         of = d.category_id[tracks.detection]
         tracks = replace(tracks, score=calibrated(tracks.score, of, temperature=s.temperature, isotonic=s.isotonic))
+    if s.quality:
+        network = load_quality(quality_path(s.quality))
+        tracks = replace(tracks, score=network.of(quality_features(chosen_from, tracks)))
     if by_energy:
         step = 10.0**-s.tie_decimals
         strength = np.clip(chosen_from.facts.mean_energy[tracks.detection].astype(np.float64), 0.0, 1.0)
         spread = np.round(tracks.score, s.tie_decimals) - step * _TIE_STEP * (1.0 - strength)
         tracks = replace(tracks, score=np.clip(spread, 0.0, 1.0))
     return tracks
+
+
+def quality_features(chosen_from: Candidates, tracks: Tracks) -> npt.NDArray[np.float64]:
+    """What a quality network reads of each row of tracks (:func:`sai_core.postprocess.quality.features_of`).
+
+    Parameters
+    ----------
+    chosen_from : Candidates
+    tracks : Tracks
+        All of the recording, with scores from before any calibration.
+
+    Raises
+    ------
+    InputError
+        The raw detections have no field.
+    """
+    prepared = chosen_from.prepared
+    if prepared is None or not prepared.raw.field.size:
+        raise InputError(_needs_field("the detections" if prepared is None else prepared.raw.recording, "quality"))
+    return features_of(
+        prepared.raw, chosen_from.detections, tracks, chosen_from.facts, class_scores=chosen_from.class_scores
+    )
 
 
 def _evidence(
@@ -836,7 +888,7 @@ def choose_best_classes(recordings: Sequence[Prepared], settings: PipelineSettin
     """
     if settings.keep_classes != "best":
         return settings
-    everything = replace(settings, keep_classes="all")
+    everything = replace(settings, keep_classes="all", quality="")
     total, count = np.zeros(N_CLASSES), np.zeros(N_CLASSES, dtype=np.int64)
     for prepared in recordings:
         chosen_from = candidates(prepared, everything)

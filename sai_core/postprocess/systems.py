@@ -21,6 +21,7 @@ from sai_core.annotations.table import AnnotationTable
 from sai_core.errors import InputError
 from sai_core.files import atomic_write, user_path
 from sai_core.postprocess.pipeline import PipelineSettings, prepare, run_prepared
+from sai_core.postprocess.quality import SHIPPED_QUALITY, quality_path
 from sai_core.settings import describe, parse_toml
 from sai_core.workspace import workspace
 
@@ -128,8 +129,8 @@ class System:
 
     @property
     def needs_field(self) -> bool:
-        """Whether it forms regions of an intensity field, or scores by one."""
-        return self.settings.export == "field" or self.settings.field_level > 0
+        """Whether it forms regions of an intensity field, or scores by one (a quality network does)."""
+        return self.settings.export == "field" or self.settings.field_level > 0 or bool(self.settings.quality)
 
     @property
     def needs_wideband(self) -> bool:
@@ -247,9 +248,15 @@ def _files(folder: Folders) -> list[Path]:
 def _read(path: Path) -> System:
     values = parse_toml(path)
     try:
-        return parse_system(values)
+        system = parse_system(values)
+        quality = system.settings.quality
+        if quality and quality not in SHIPPED_QUALITY:
+            # a network beside its system goes with it
+            quality = str(quality_path(quality, beside=path.resolve().parent))
+            system = replace(system, settings=replace(system.settings, quality=quality))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return system
 
 
 def parse_system(values: dict[str, Any]) -> System:

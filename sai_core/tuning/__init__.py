@@ -9,12 +9,14 @@ from sai_core.tuning.bench import TuningRecording, TuningResult, TuningSet, dete
 from sai_core.tuning.calibration import Calibration, fit_calibration
 from sai_core.tuning.curves import Curve, precision_recall_curves
 from sai_core.tuning.discovery import RawSet, find_raw_sets, open_raw_set, raw_set
+from sai_core.tuning.quality import QualityFit, fit_quality, learn_network
 from sai_core.tuning.search import HeatMap, ThresholdSearch, heat_map, search_thresholds
 
 __all__ = [
     "Calibration",
     "Curve",
     "HeatMap",
+    "QualityFit",
     "RawSet",
     "ThresholdSearch",
     "TuningRecording",
@@ -23,7 +25,9 @@ __all__ = [
     "detections_in_range",
     "find_raw_sets",
     "fit_calibration",
+    "fit_quality",
     "heat_map",
+    "learn_network",
     "open_raw_set",
     "precision_recall_curves",
     "raw_set",

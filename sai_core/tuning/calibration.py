@@ -212,10 +212,15 @@ def fit_calibration(
     Raises
     ------
     InputError
-        An unknown method or threshold; no detections, or none that is right, in the fitted part.
+        An unknown method or threshold; no detections, or none that is right, in the fitted part; settings with a
+        quality network.
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is not known; choose {' or '.join(METHODS)}.")
+    if settings.quality:
+        raise InputError(
+            "quality: its network replaces the scores that would be calibrated; choose a system without one."
+        )
     column = threshold_column("2026-06-30", iou)
     divide = division(tuning_set, seed)
     plain = replace(settings, temperature={}, isotonic={})

@@ -138,7 +138,10 @@ def calls(root: Path, place: Path) -> dict[str, list[list[str]]]:
     detector = weights + "track_a.safetensors"
     return {
         "annotate": [["--audio", audio, "--metadata", csv, "--out", file]],
-        "calibrate": [["--labels", label, "--raw", str(root), "--out", file + ".toml"]],
+        "calibrate": [
+            ["--labels", label, "--raw", str(root), *more]
+            for more in (["--out", file + ".toml"], ["--quality", file + ".safetensors"])
+        ],
         "compress": [
             [prediction, "--out", file],
             [prediction, "--labels", label, "--out", label],

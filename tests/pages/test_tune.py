@@ -225,7 +225,21 @@ def test_every_setting_has_a_widget(root: Path) -> None:
         "min_score_per_class",
         "temperature",
         "isotonic",
+        "quality",
     }
+
+
+def test_a_quality_network_is_named_and_taken_off(root: Path) -> None:
+    test = settled(page(root))
+    group(test, "Classes")
+    assert "Quality network: none" in said(test)
+    before = metrics(test)
+    test.session_state[keys.TUNE_VALUES]["quality"] = str(root / "gone.safetensors")
+    wait_for(test.run(), "gone.safetensors: there is no such file")
+    assert "Quality network: gone" in said(test)
+    button(test, "Take it off").click()
+    settled(test.run())
+    assert metrics(test) == before
 
 
 def test_a_class_takes_its_own_threshold(root: Path) -> None:

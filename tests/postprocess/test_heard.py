@@ -15,6 +15,8 @@ from sai_core.detections.raw import RawDetections, RawWriter, open_raw
 from sai_core.errors import InputError
 from sai_core.postprocess import PipelineSettings, System, candidates, prepare, run_prepared
 from sai_core.postprocess.classes import heard_scores, same_place
+from sai_core.postprocess.pipeline import quality_features, select_tracks
+from sai_core.postprocess.quality import FEATURES
 from tests.postprocess.raws import make_raw
 
 
@@ -79,6 +81,24 @@ def test_candidates_take_the_classes_that_are_heard() -> None:
     np.testing.assert_array_equal(candidates(ready, alone).detections.category_id, expected.argmax(axis=1))
     by_objectness = PipelineSettings(wideband_weight=0.5, ranking="objectness")
     np.testing.assert_array_equal(candidates(ready, by_objectness).detections.score, raw.objectness)
+
+
+def test_a_quality_network_reads_the_scores_that_are_heard() -> None:
+    raw = heard_raw(3, n_frames=8)
+    ready = prepare(raw)
+    columns = {}
+    for weight in (0.0, 0.5):
+        s = PipelineSettings(wideband_weight=weight, min_score=0.0, min_hits=1)
+        chosen = candidates(ready, s)
+        tracks = select_tracks(chosen, s)
+        columns[weight] = dict(zip(FEATURES, quality_features(chosen, tracks).T, strict=True)), tracks, chosen
+    plain, _, _ = columns[0.0]
+    np.testing.assert_array_equal(plain["own_score"], plain["detector_score"])
+    heard, tracks, chosen = columns[0.5]
+    rows, category = tracks.detection, chosen.detections.category_id[tracks.detection]
+    expected = heard_scores(raw.class_scores, raw.wideband, weight=0.5)
+    np.testing.assert_allclose(heard["own_score"], np.log(expected[rows, category] + 1e-4), rtol=1e-5)
+    np.testing.assert_allclose(heard["detector_score"], np.log(raw.class_scores[rows, category] + 1e-4), rtol=1e-5)
 
 
 def test_without_a_listener_it_is_said() -> None:
