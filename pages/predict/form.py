@@ -48,7 +48,7 @@ def form(root: DataRoot) -> PredictionRequest | None:
         return None
     able = _say_what_is_missing(recordings, network.facts)
     with st.expander("Options", icon=":material/tune:"):
-        options = _options(network.facts)
+        options = _options(network.facts, network.system)
         folder = roles.path_field(
             "Output folder",
             key=keys.PREDICT_FOLDER,
@@ -81,7 +81,6 @@ def form(root: DataRoot) -> PredictionRequest | None:
         return None
     from sai_core.inference.engine import InputOptions
 
-    weights = str(st.session_state.get(keys.PREDICT_WEIGHTS, "") or "").strip() if permissions.paths_allowed() else ""
     magnitude = str(options["magnitude"])
     inputs = None
     if magnitude != _MAGNITUDES[0]:
@@ -99,7 +98,9 @@ def form(root: DataRoot) -> PredictionRequest | None:
             system=network.system,
             teacher=network.teacher,
             teacher_scaler=network.teacher_scaler,
-            weights=user_path(weights, what="UpLAM weights") if weights else None,
+            weights=_given(keys.PREDICT_WEIGHTS, what="UpLAM weights"),
+            field_weights=None if network.facts.has_field else _given(keys.PREDICT_FIELD, what="field decoder"),
+            wideband_weights=_given(keys.PREDICT_WIDEBAND, what="wideband listener"),
             device=str(options["device"]),
             network=options["network"],  # type: ignore[arg-type]
             inputs=inputs,
@@ -207,7 +208,7 @@ def _network() -> _Network | None:
         except SaiError as error:
             st.error(plain(error))
             return None
-    _describe(facts)
+    _describe(facts, system)
     return _Network(facts, system, teacher, scaler)
 
 
@@ -267,13 +268,15 @@ def _teacher() -> tuple[Path, Path | None]:
     return teacher, user_path(scaler, what="scaler") if scaler else None
 
 
-def _describe(facts: CheckpointFacts) -> None:
+def _describe(facts: CheckpointFacts, system: System) -> None:
     notes = dict(facts.notes)
     line = [
         facts.kind,
         facts.backbone,
         "sound and video" if facts.needs_rgb else "sound alone",
         f"maps {facts.magnitude}",
+        *(["intensity field of its own"] if facts.has_field else []),
+        *([f"{system.name}: classes with the wideband listener"] if system.needs_wideband else []),
         f"content {facts.content[:12]}",
     ]
     if "epoch" in notes:
@@ -299,7 +302,13 @@ def _say_what_is_missing(recordings: list[Recording], facts: CheckpointFacts) ->
     return able
 
 
-def _options(facts: CheckpointFacts) -> dict[str, object]:
+def _given(key: str, *, what: str) -> Path | None:
+    """The file that was typed, where paths may be."""
+    text = str(st.session_state.get(key, "") or "").strip() if permissions.paths_allowed() else ""
+    return user_path(text, what=what) if text else None
+
+
+def _options(facts: CheckpointFacts, system: System) -> dict[str, object]:
     from sai_core.inference.networks import NetworkOptions
 
     official = facts.kind == "official baseline"
@@ -353,6 +362,23 @@ def _options(facts: CheckpointFacts) -> dict[str, object]:
         persist_state="session",
         placeholder="the weights that ship",
         help="Acoustic front end: the official UpLAM.pth for official checkpoints, or a file trained here.",
+    )
+    if not facts.has_field:
+        roles.path_field(
+            "Field decoder",
+            place=a,
+            key=keys.PREDICT_FIELD,
+            persist_state="session",
+            placeholder="the weights that ship" if system.needs_field else "none: the system needs no field",
+            help="Weights of `train field`: regions and scores by the intensity field under the labels.",
+        )
+    roles.path_field(
+        "Wideband listener",
+        place=b,
+        key=keys.PREDICT_WIDEBAND,
+        persist_state="session",
+        placeholder="the weights that ship" if system.needs_wideband else "none: the system takes no classes of it",
+        help="Weights of `train wideband`: what sounds in the direction of each candidate has a say in its class.",
     )
     return {
         "device": device,

@@ -16,8 +16,10 @@ from streamlit.testing.v1 import AppTest
 
 from pages.components import state_keys as keys
 from sai_core.annotations import read_annotations
-from sai_core.detector.config import DetectorConfig
+from sai_core.detections.raw import open_raw
+from sai_core.detector.config import DetectorConfig, WidebandConfig
 from sai_core.detector.models import SaiDetector, save_detector
+from sai_core.detector.wideband import WidebandNetwork, save_wideband
 from sai_core.teacher.seldnet import SeldNet, seldnet_features
 
 PAGE = str(Path(__file__).resolve().parents[2] / "pages" / "predict" / "page.py")
@@ -142,6 +144,33 @@ def test_a_recording_is_predicted_in_the_background_and_shown(root: Path, checkp
     button(test, "Remove").click().run()  # type: ignore[attr-defined]
     assert "No jobs yet" in said(test)
     assert (out / f"{NAME}.json").exists()
+
+
+def test_own_listeners_and_decoders_are_taken_by_their_files(root: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out, listener = tmp_path / "out", tmp_path / "listener.safetensors"
+    save_wideband(WidebandNetwork(WidebandConfig(width=2)), listener)
+    test = page(root, checkpoint)
+    test.text_input(key=keys.PREDICT_FOLDER).set_value(str(out))
+    test.text_input(key=keys.PREDICT_WIDEBAND).set_value(str(checkpoint))
+    button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
+    assert "not a wideband listener" in said(test)
+    test.text_input(key=keys.PREDICT_WIDEBAND).set_value(str(listener))
+    button(test, "Predict 1").click().run()  # type: ignore[attr-defined]
+    written(test, out)
+    (store,) = (out / "raw").iterdir()
+    raw = open_raw(store)
+    assert raw is not None
+    assert raw.wideband.shape == (len(raw), 14)
+    assert "is kept with the raw detections" in said(test)
+    # a detector with a field of its own takes no decoder beside it, whatever was typed before
+    test.text_input(key=keys.PREDICT_FIELD).set_value(str(listener)).run()
+    size = {"field_channels": 4, "field_blocks": 1, "field_degree": 2}
+    fielded = SaiDetector(DetectorConfig.small("A", channels=32, width=16, first_level=3, region="field", **size))
+    save_detector(fielded, checkpoint)
+    st.cache_data.clear()
+    test.run()
+    assert "intensity field of its own" in said(test)
+    assert "Field decoder" not in [field.label for field in test.text_input]
 
 
 def test_what_is_shown_is_the_own_newest_result_on_this_data(root: Path, checkpoint: Path, tmp_path: Path) -> None:
