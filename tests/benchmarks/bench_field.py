@@ -1,11 +1,12 @@
 """What regions by a field decoder are worth, against those of the detector's own energy head.
 
     python -m tests.benchmarks.bench_field [--data ROOT] [--checkpoint A.safetensors ...] [--field FILE]
-        [--system Voted] [--scenes N] [--out DIR] [--json FILE]
+        [--wideband FILE] [--system Voted] [--scenes N] [--out DIR] [--json FILE]
 
 ``--data`` (the demo if left out) is a root with labels. Each detector runs once; its raw detections are kept in DIR and
 found there again. Then the same detections are written by the system as it is and with ``export = "field"``, and scored
-by the revision 2026-06-30. A detector with a field of its own (``region = field``) uses that.
+by the revision 2026-06-30. A detector with a field of its own (``region = field``) uses that. The wideband listener
+that ships (or FILE) hears all candidates, for systems that ask for it.
 
 Intervals are of 1,000 draws of whole recordings with replacement, the same draws for all rows, so that the last column,
 macro mAP less that of the first row of all, is paired (with four recordings: of no great worth). Where the root has
@@ -34,6 +35,7 @@ from sai_core.annotations import AnnotationTable, read_annotations
 from sai_core.dataset import demo_root, open_data_root
 from sai_core.detections.raw import RawDetections, open_raw
 from sai_core.detector.field import LEAST_INTENSITY, SHIPPED_FIELD, load_field
+from sai_core.detector.wideband import SHIPPED_WIDEBAND
 from sai_core.inference.job import PredictionRequest, predict_recordings
 from sai_core.inference.networks import has_field
 from sai_core.labelling.intensity import intensity_maps
@@ -60,13 +62,19 @@ def drawn(labels: dict[str, AnnotationTable], found: dict[str, AnnotationTable])
 
 
 def detections_with_fields(
-    data: Path, checkpoint: Path, out: Path, field: Path
+    data: Path, checkpoint: Path, out: Path, field: Path, wideband: Path | None = None
 ) -> dict[str, tuple[RawDetections, RawDetections | None]]:
     """Raw detections of each recording with the predicted field; with 32 channels also with the true one."""
     root = open_data_root(data)
     recordings = tuple(r for r in root.recordings if r.has_labels and r.array_path is not None)
     request = PredictionRequest(
-        data=data, recordings=recordings, checkpoint=checkpoint, out=out, system=load_system("Voted"), device="cpu"
+        data=data,
+        recordings=recordings,
+        checkpoint=checkpoint,
+        out=out,
+        system=load_system("Voted"),
+        device="cpu",
+        wideband_weights=wideband,
     )
     network = None if has_field(checkpoint) else load_field(field)
     both = {}
@@ -87,10 +95,16 @@ def detections_with_fields(
 
 
 def compare(
-    data: Path, checkpoint: Path, out: Path, field: Path, system: str, first: BootstrapResult | None
+    data: Path,
+    checkpoint: Path,
+    out: Path,
+    field: Path,
+    system: str,
+    first: BootstrapResult | None,
+    wideband: Path | None = None,
 ) -> tuple[list[dict[str, object]], BootstrapResult]:
     """Rows of the table of one detector, each with its difference to the first row of all."""
-    both = detections_with_fields(data, checkpoint, out, field)
+    both = detections_with_fields(data, checkpoint, out, field, wideband)
     labels = {}
     for recording in open_data_root(data).recordings:
         if recording.name in both:
@@ -149,6 +163,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=demo_root())
     parser.add_argument("--checkpoint", type=Path, nargs="*", default=WEIGHTS)
     parser.add_argument("--field", type=Path, default=SHIPPED_FIELD)
+    parser.add_argument("--wideband", type=Path, default=SHIPPED_WIDEBAND)
     parser.add_argument("--system", nargs="*", default=["Voted"])
     parser.add_argument("--scenes", type=int, default=0)
     parser.add_argument("--out", type=Path)
@@ -165,7 +180,9 @@ def main() -> None:
         first: BootstrapResult | None = None
         for checkpoint in args.checkpoint:
             for system in args.system:
-                more, first = compare(args.data, checkpoint, out / checkpoint.stem, args.field, system, first)
+                more, first = compare(
+                    args.data, checkpoint, out / checkpoint.stem, args.field, system, first, args.wideband
+                )
                 rows += more
     result["rows"] = rows
     if args.json:
