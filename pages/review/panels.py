@@ -59,7 +59,7 @@ def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator]
         "Confident predictions",
         0.05,
         0.95,
-        0.5,
+        QueueSettings().confident,
         0.05,
         key=keys.REVIEW_CONFIDENT,
         persist_state="session",

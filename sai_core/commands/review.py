@@ -56,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--predictions", type=Path, metavar="DIR_OR_SET", help="a prediction set elsewhere, added to them"
     )
     queue.add_argument("--kind", nargs="*", metavar="KIND", help="kinds to list (all)")
-    queue.add_argument("--confident", type=float, metavar="SCORE", help="lowest score of an unlabelled event (0.5)")
+    queue.add_argument("--confident", type=float, metavar="SCORE", help="lowest score of an unlabelled event (0.3)")
     queue.add_argument("--limit", type=int, default=50, metavar="N", help="most items in the table (50); 0 for all")
     queue.add_argument("--csv", type=Path, metavar="OUT", help="also write all items as CSV")
     queue.add_argument("--json", type=Path, metavar="OUT", help="also write all items as JSON")

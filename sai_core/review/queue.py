@@ -106,7 +106,7 @@ class QueueSettings:
     """
 
     near_deg: float = 20.0
-    confident: float = 0.5
+    confident: float = 0.3
     direction_deg: float = 20.0
     jump_deg: float = 30.0
     distance_ratio: float = 0.4

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -310,9 +311,10 @@ def train_run(
             trainer.run()
     if not folder.best.exists():
         return f"{run}: stopped; --resume goes on"
-    return (
-        f"{folder.best}: {trainer.best:.3f} of the held-out directions are heard as what is there, mean of the classes"
-    )
+    if trainer.best is None or math.isnan(trainer.best[1]):
+        return f"{folder.best}: nothing was held out to measure it"
+    recall = f"{trainer.best[1]:.3f} of the held-out directions"
+    return f"{folder.best}: {recall} are heard as what is there, mean of the classes"
 
 
 def _hear_all(
@@ -487,6 +489,8 @@ def disturbed(windows: Tensor, rng: np.random.Generator, colour_db: float) -> Te
 
 
 class _Trainer(EpochTrainer[WidebandNetwork]):
+    best = None
+
     def __init__(
         self,
         config: WidebandTraining,
@@ -557,9 +561,11 @@ class _Trainer(EpochTrainer[WidebandNetwork]):
         self.append("train", total=self.mean_losses(), rate=self.rate_at(self.step - 1))
         if recalls:
             self.append("validation", total=float(np.mean(losses)), recall=recall, **recalls)
+        # by the loss: probabilities are what a system multiplies, and recalls of rare classes are of few directions;
         # without anything to measure by, the last weights are the best
-        if recall > self.best or not recalls:
-            self.best = recall
+        loss = float(np.mean(losses)) if recalls else float("nan")
+        if not recalls or self.best is None or loss < self.best[0]:
+            self.best = (loss, recall)
             figures = {origin: round(value, 4) for origin, value in recalls.items()}
             notes = {"epoch": str(self.epoch + 1), "held_out_recall": json.dumps(figures), **self.notes}
             save_wideband(self.model, self.folder.best, notes=notes, half=True)

@@ -1,6 +1,7 @@
 """How good the review queue is: errors of every kind are put into the demo's labels and looked for in the queue.
 
-    python -m tests.benchmarks.bench_queue [--rounds 20] [--root DATA] [--systems NAME ...] [--docs docs/review.md]
+    python -m tests.benchmarks.bench_queue [--rounds 20] [--root DATA] [--systems NAME ...] [--confident SCORE]
+        [--docs docs/review.md]
 
 The demo's labels are exact (they were simulated), so everything else in the queue is a false alarm. Each round puts one
 error of each kind (:mod:`sai_core.review.injection`) into the labels, in different events drawn with a seed, builds
@@ -28,7 +29,7 @@ from sai_core.dataset import demo_root, open_data_root
 from sai_core.errors import InputError
 from sai_core.review.edits import annotation_keys
 from sai_core.review.injection import ERROR_KINDS, Injection, events_of, inject, put_in, shows
-from sai_core.review.queue import Item, read_recording, recording_items
+from sai_core.review.queue import Item, QueueSettings, read_recording, recording_items
 from tests.benchmarks.in_docs import marks, put_into
 
 KS = (5, 10, 20, 50)
@@ -64,7 +65,7 @@ def scenes(folder: Path, systems: list[str] | None) -> list[Scene]:
 
 
 def one_round(
-    data: list[Scene], seed: int, *, metadata: bool
+    data: list[Scene], seed: int, *, metadata: bool, settings: QueueSettings | None = None
 ) -> tuple[list[bool], list[tuple[str, int | None]], list[str]]:
     """Which items show an error, in order; each error's kind and first place; the kind of each item."""
     rng = np.random.default_rng(seed)
@@ -94,7 +95,8 @@ def one_round(
             added = {a["key"] for edit in error.edits for a in edit.get("annotations", [])}
             names = added | (set(error.targets) if error.kind in ("class", "moved", "distance") else set())
             wrong.append({key for key, before in zip(now, put.keys, strict=True) if before in names})
-        for item in recording_items(scene.name, put.table, scene.predictions, scene.metadata if metadata else None):
+        known = scene.metadata if metadata else None
+        for item in recording_items(scene.name, put.table, scene.predictions, known, settings=settings):
             seen = [
                 first + n
                 for n, error in enumerate(chosen[scene.name])
@@ -110,13 +112,13 @@ def one_round(
     )
 
 
-def table_of(data: list[Scene], rounds: int, *, metadata: bool) -> list[str]:
+def table_of(data: list[Scene], rounds: int, *, metadata: bool, settings: QueueSettings | None = None) -> list[str]:
     """Markdown rows of figures."""
     found: dict[str, list[int | None]] = defaultdict(list)
     precision: dict[int, list[float]] = defaultdict(list)
     lengths = []
     for seed in range(rounds):
-        hits, errors, _ = one_round(data, seed, metadata=metadata)
+        hits, errors, _ = one_round(data, seed, metadata=metadata, settings=settings)
         lengths.append(len(hits))
         for kind, place in errors:
             found[kind].append(place)
@@ -138,13 +140,14 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=demo_root())
     parser.add_argument("--systems", nargs="*")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--confident", type=float, default=QueueSettings().confident)
     parser.add_argument("--docs", type=Path, help="page with the marks " + " and ".join(marks("bench_queue")))
     args = parser.parse_args()
     data = scenes(args.root, args.systems)
     lines = []
     for metadata in (True, False):
         lines += ["", "With metadata:" if metadata else "By labels and predictions alone:", ""]
-        lines += table_of(data, args.rounds, metadata=metadata)
+        lines += table_of(data, args.rounds, metadata=metadata, settings=QueueSettings(confident=args.confident))
     text = "\n".join(lines[1:])
     print(text)
     if args.docs is not None:

@@ -45,7 +45,9 @@ def test_every_system_of_the_report_is_there_and_runs():
         "Voted",
         "Field",
     ]
-    raw = make_raw(0, n_frames=80)
+    bare = make_raw(0, n_frames=80)
+    heard = np.log(np.random.default_rng(0).dirichlet(np.full(14, 0.5), len(bare)) + 1e-6)
+    raw = replace(bare, wideband=heard.astype(np.float16))
     teacher = make_teacher(raw)
     tables = {}
     for system in systems:
@@ -61,6 +63,11 @@ def test_every_system_of_the_report_is_there_and_runs():
             assert_same(run_system(raw, system), tables[system.name])
     assert [s.name for s in systems if s.needs_teacher] == ["TPAV", "ERAV", "CFAV", "Legacy"]
     assert [s.name for s in systems if s.needs_field] == ["Field"]
+    assert [s.name for s in systems if s.needs_wideband] == ["Field"]
+    with pytest.raises(
+        InputError, match="made_up: wideband_weight needs raw detections that a wideband listener heard"
+    ):
+        run_system(bare, load_system("Field"))
     assert [s.display_name for s in systems if not s.clean] == ["Legacy (non-clean)"]
     assert load_system("Baseline").settings == PipelineSettings(wrap_seam=False)
     assert len(np.unique(tables["CFAV"].category_id)) == 1

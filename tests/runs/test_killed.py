@@ -17,7 +17,14 @@ from tests.runs.tiny import STEPS, TinyRun, tiny_runs, train_and_die
 N_KILLS = int(os.environ.get("SAI_KILLS", "20"))
 """Kills of each kind of run."""
 
-RESULT = {"detector": "best", "uplam": "uplam", "sounds": "sounds", "listener": "best", "teacher": "best"}
+RESULT = {
+    "detector": "best",
+    "uplam": "uplam",
+    "sounds": "sounds",
+    "wideband": "best",
+    "listener": "best",
+    "teacher": "best",
+}
 
 
 @pytest.fixture(scope="module")
