@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +41,19 @@ def queue() -> PredictionQueue:
 
 
 def shipped_checkpoints() -> list[Path]:
-    """Detectors that ship with the program, by name; none of the other weights."""
-    return sorted(p for p in SHIPPED.glob("*.safetensors") if p.stem not in ("uplam", "teacher", "listener", "field"))
+    """Detectors that ship with the program, by name; none of the other weights, which their headers tell."""
+    return [path for path in sorted(SHIPPED.glob("*.safetensors")) if _is_detector(path, path.stat().st_mtime_ns)]
+
+
+@lru_cache(maxsize=32)
+def _is_detector(path: Path, mtime_ns: int) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stored:  # without torch, which takes seconds to load
+            return "sai_detector" in (stored.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 @st.cache_resource(max_entries=32, show_spinner="Opening the checkpoint ...")

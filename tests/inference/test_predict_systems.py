@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,9 @@ NAMES = sorted(r.name for r in open_data_root(demo_root()).recordings)
 
 
 def _raw(name: str) -> RawDetections:
-    return make_raw(NAMES.index(name), recording=name)
+    raw = make_raw(NAMES.index(name), recording=name)
+    heard = np.log(np.random.default_rng(0).dirichlet(np.full(14, 0.5), len(raw)) + 1e-6)
+    return replace(raw, wideband=heard.astype(np.float16))
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             columns["embedding"] = np.zeros((len(columns["frame"]), 0))
             columns["field"] = np.random.default_rng(number).normal(-8, 1, (N_FRAMES, 484))
+            # a listener that hears what the detector does
+            heard = np.column_stack([columns["class_scores"], 1 - columns["class_scores"].sum(axis=1)])
+            columns["wideband"] = np.log(np.clip(heard, 1e-3, 1))
             key = store_key({"detector": str(detector), "recording": name})
             folder = store_folder(place / f"predictions/field-{detector}/raw", name, key)
             writer = RawWriter(folder, recording=name, key=key, n_frames=N_FRAMES)
@@ -198,7 +201,7 @@ def test_the_verb_writes_network_and_system(root: Path, tmp_path: Path, capsys: 
         (["--quality", str(tmp_path / "x.safetensors"), "--also", str(tmp_path)], "holds no finished raw detections"),
         (
             ["--quality", str(tmp_path / "x.safetensors"), "--raw", str(root / "predictions/stand-in-raw")],
-            "needs raw detections with a field",
+            "needs raw detections that a wideband listener heard",
         ),
         (["--quality", str(root / "labels_dev/x.safetensors")], "labels_dev"),
     ):
