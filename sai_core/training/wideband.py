@@ -38,7 +38,8 @@ from torch import Tensor
 from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.features import choose_device
 from sai_core.annotations import DcaseMetadata, read_dcase_csv
-from sai_core.dataset import Recording, open_data_root
+from sai_core.annotations.notes import summarise_notes
+from sai_core.dataset import Recording, after_the_end, open_data_root
 from sai_core.dataset.sound_file import look_at_sound
 from sai_core.detector.wideband import (
     COLUMNS,
@@ -255,6 +256,17 @@ def _recordings(settings: WidebandTraining, inputs: RunInputs) -> list[Recording
     return found
 
 
+def _odd_metadata(recordings: Sequence[Recording]) -> list[str]:
+    """What readers left out or guessed of the metadata, and rows that no sound belongs to, in a sentence each."""
+    noted, late = [], []
+    for recording in recordings:
+        assert recording.metadata_path is not None
+        metadata = read_dcase_csv(recording.metadata_path)
+        noted.append((recording.name, metadata.notes))
+        late.append(after_the_end(recording, "the metadata", metadata.frame))
+    return [*summarise_notes(noted, what="metadata"), *filter(None, late)]
+
+
 def _sounds(inputs: RunInputs) -> RecordedSounds | None:
     given = inputs.options.get(SOUNDS_OPTION, "")
     if not given:
@@ -304,6 +316,8 @@ def train_run(
             bare = sum(len(open_data_root(place).recordings) for place in inputs.data_roots) - len(recordings)
             if bare:
                 say(f"{bare} recording{'s' * (bare != 1)} of --data left out: no 4-channel audio or no metadata.")
+            for sentence in _odd_metadata(recordings):
+                say(sentence)
             sounds = _sounds(inputs)
             heard = _hear_all(folder.path, config, recordings, sounds, lived)
             trainer = _Trainer(config, folder, heard, sounds, device, lived)

@@ -114,10 +114,16 @@ def test_batches_are_a_function_of_the_draw_and_hold_both_scenes() -> None:
 
 def test_the_verb_learns_from_recordings_with_metadata(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, root = tmp_path / "run", write_root(tmp_path / "root")
+    with open(root / "metadata_dev" / "dev-train-x" / "fold1_room1_mix001.csv", "a") as stream:
+        stream.write("8,1,0,60,0,150\n")
     words = ["train", "wideband", "--run", str(run), "--scenes", "0", "--data", str(root), "--device", "cpu", "--quiet"]
     changes = ("epochs=2", "steps=2", "frames=2", "held_out=0.5", "model.width=2")
     assert main([*words, *(word for change in changes for word in ("--set", change))]) == 0
-    assert "1 recording of --data left out" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "1 recording of --data left out" in told
+    assert (
+        "1 annotation of the metadata lies after the end of fold1_room1_mix001 (8 frames; the last in frame 8)" in told
+    )
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
     assert [row["kind"] for row in rows] == ["train", "validation"] * 2
     assert 0 <= float(rows[1]["data"]) <= 1
