@@ -355,31 +355,34 @@ def _options(facts: CheckpointFacts, system: System) -> dict[str, object]:
         persist_state="session",
         help="Half precision: faster on processors that support it; scores change in the second digit.",
     )
+    a, b, c = st.columns(3)
     roles.path_field(
         "UpLAM weights",
-        place=c,
+        place=a,
         key=keys.PREDICT_WEIGHTS,
         persist_state="session",
         placeholder="the weights that ship",
         help="Acoustic front end: the official UpLAM.pth for official checkpoints, or a file trained here.",
     )
-    if not facts.has_field:
-        roles.path_field(
-            "Field decoder",
-            place=a,
-            key=keys.PREDICT_FIELD,
-            persist_state="session",
-            placeholder="the weights that ship" if system.needs_field else "none: the system needs no field",
-            help="Weights of `train field`: regions and scores by the intensity field under the labels.",
-        )
     roles.path_field(
         "Wideband listener",
         place=b,
         key=keys.PREDICT_WIDEBAND,
         persist_state="session",
-        placeholder="the weights that ship" if system.needs_wideband else "none: the system takes no classes of it",
-        help="Weights of `train wideband`: what sounds in the direction of each candidate has a say in its class.",
+        placeholder="the weights that ship" if system.needs_wideband else "none",
+        help="Weights of `train wideband`: what sounds in the direction of each candidate has a say in its class, in "
+        "systems that take it (Field).",
     )
+    if not facts.has_field:
+        roles.path_field(
+            "Field decoder",
+            place=c,
+            key=keys.PREDICT_FIELD,
+            persist_state="session",
+            placeholder="the weights that ship" if system.needs_field else "none",
+            help="Weights of `train field`: regions and scores by the intensity field under labels, in systems that "
+            "take it (Field).",
+        )
     return {
         "device": device,
         "magnitude": magnitude,
