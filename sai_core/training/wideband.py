@@ -221,7 +221,7 @@ def faults(settings: WidebandTraining, inputs: RunInputs) -> list[SaiError]:
         if settings.start:
             _started(settings)
 
-    return collect(lambda: _recordings(settings, inputs), partial(_sounds, inputs), device, start)
+    return collect(lambda: _recordings(settings, inputs), partial(_sounds, settings, inputs), device, start)
 
 
 def room(settings: WidebandTraining, inputs: RunInputs) -> int:
@@ -251,6 +251,10 @@ def _recordings(settings: WidebandTraining, inputs: RunInputs) -> list[Recording
                     "from."
                 )
             found += there
+        places = [recording.array_path for recording in found]
+        for path in places:
+            if places.count(path) > 1:
+                raise InputError(f"{path}: given twice; it would teach and measure. Give each data root once.")
     if settings.scenes + len(found) < 2:
         raise FieldError("data", "one scene or recording alone cannot be learned from and measured; give more.")
     return found
@@ -267,10 +271,14 @@ def _odd_metadata(recordings: Sequence[Recording]) -> list[str]:
     return [*summarise_notes(noted, what="metadata"), *filter(None, late)]
 
 
-def _sounds(inputs: RunInputs) -> RecordedSounds | None:
+def _sounds(settings: WidebandTraining, inputs: RunInputs) -> RecordedSounds | None:
     given = inputs.options.get(SOUNDS_OPTION, "")
     if not given:
         return None
+    if settings.scenes < 2:
+        raise FieldError(
+            SOUNDS_OPTION, "recorded sounds are played in every other simulated scene; set scenes to 2 or more."
+        )
     with at_field(SOUNDS_OPTION):
         return open_recorded(user_path(given, what=SOUNDS_OPTION).absolute())
 
@@ -305,8 +313,8 @@ def train_run(
         The loss is not a number.
     """
     folder = RunFolder(Path(run), columns=COLUMNS_OF_RUN)
-    sounds = _sounds(inputs)
-    options = {} if sounds is None else {SOUNDS_OPTION: str(sounds.folder)}
+    given = inputs.options.get(SOUNDS_OPTION, "")
+    options = {SOUNDS_OPTION: str(user_path(given, what=SOUNDS_OPTION).absolute())} if given else {}
     inputs = RunInputs(data_roots=inputs.data_roots, device=inputs.device, options=options)
     with held_run("wideband", folder, config, inputs, resume=resume, faults=faults) as (config, inputs):
         device = choose_device(inputs.device)
@@ -318,7 +326,7 @@ def train_run(
                 say(f"{bare} recording{'s' * (bare != 1)} of --data left out: no 4-channel audio or no metadata.")
             for sentence in _odd_metadata(recordings):
                 say(sentence)
-            sounds = _sounds(inputs)
+            sounds = _sounds(config, inputs)
             heard = _hear_all(folder.path, config, recordings, sounds, lived)
             trainer = _Trainer(config, folder, heard, sounds, device, lived)
             take_up(folder, trainer.take, resume=resume, say=say)
@@ -502,6 +510,23 @@ def disturbed(windows: Tensor, rng: np.random.Generator, colour_db: float) -> Te
     return out + 0.03 * torch.randn(out.shape, generator=generator)
 
 
+def split(scenes: Sequence[HeardScene], config: WidebandTraining) -> tuple[list[HeardScene], list[HeardScene]]:
+    """Scenes that teach, and that measure: one of every ``1 / held_out`` in a row of an origin, drawn by the seed.
+
+    Styles alternate along the rows of scenes, so that one at a fixed place of each ten would always be of one style.
+    """
+    every = max(2, round(1 / config.held_out))
+    taught: list[HeardScene] = []
+    held: list[HeardScene] = []
+    for number, origin in enumerate(ORIGINS):
+        some = [scene for scene in scenes if scene.origin == origin]
+        rng = np.random.default_rng([config.seed, 7, number])
+        chosen = {first + int(rng.integers(every)) for first in range(0, len(some) - every + 1, every)}
+        held += [scene for k, scene in enumerate(some) if k in chosen]
+        taught += [scene for k, scene in enumerate(some) if k not in chosen]
+    return taught, held
+
+
 class _Trainer(EpochTrainer[WidebandNetwork]):
     best = None
 
@@ -515,12 +540,7 @@ class _Trainer(EpochTrainer[WidebandNetwork]):
         lived: Life,
     ) -> None:
         self.config, self.device = config, device
-        every = max(2, round(1 / config.held_out))
-        taught, held = [], []
-        for origin in ORIGINS:
-            some = [scene for scene in heard if scene.origin == origin]
-            held += [scene for k, scene in enumerate(some) if k % every == every - 1]
-            taught += [scene for k, scene in enumerate(some) if k % every != every - 1]
+        taught, held = split(heard, config)
         if not any(map(len, taught)):
             raise InputError("no scene or recording is long enough to learn from; 0.1 s are needed.")
         self.drawn, self.held = Drawn(taught, config), Drawn(held, config)

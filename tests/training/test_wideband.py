@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,34 @@ def test_the_verb_learns_from_recordings_with_metadata(tmp_path: Path, capsys: p
     notes = read_metadata(run / "best.safetensors")
     assert json.loads(notes["heard"]) == {"synthesised": 0, "recorded": 0, "data": 2}
     assert load_wideband(run / "best.safetensors").config.width == 2
+
+
+def test_what_measures_is_of_both_styles_and_of_every_origin() -> None:
+    bare = scene(1, frames=2)
+    # style and origin of a scene are by its number, as hear_scene draws them
+    rows = [replace(bare, origin="recorded" if k % 2 else "synthesised") for k in range(400)]
+    number = {id(row): k for k, row in enumerate(rows)}
+    config = replace(TINY, held_out=0.1)
+    taught, held = wideband.split(rows, config)
+    assert len(held) == 40
+    assert sorted(number[id(row)] for row in taught + held) == list(range(400))
+    for origin in ("synthesised", "recorded"):
+        real = [number[id(row)] % 4 >= 2 for row in held if row.origin == origin]
+        assert len(real) == 20
+        assert 5 <= sum(real) <= 15
+    again = wideband.split(rows, config)[1]
+    assert list(map(id, again)) == list(map(id, held))
+    other = wideband.split(rows, replace(config, seed=1))[1]
+    assert list(map(id, other)) != list(map(id, held))
+
+
+def test_a_root_given_twice_and_sounds_that_no_scene_plays_are_refused(tmp_path: Path) -> None:
+    root = write_root(tmp_path / "root")
+    (error,) = wideband.faults(TINY, RunInputs(data_roots=(root, root), device="cpu"))
+    assert "given twice" in str(error)
+    sounds = RunInputs(data_roots=(root,), device="cpu", options={"--sounds": str(tmp_path)})
+    (error,) = wideband.faults(TINY, sounds)
+    assert "every other simulated scene" in str(error)
 
 
 def test_mistakes_are_told_before_a_folder_is_made(tmp_path: Path) -> None:
