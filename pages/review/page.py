@@ -33,7 +33,7 @@ def main() -> None:
     if root is None:
         return
     systems = _choose_systems(bar, root)
-    settings, filter_box = panels.choose_settings(bar)
+    settings, filter_box, reach_box = panels.choose_settings(bar)
     reviewer = _reviewer(bar)
     try:
         usual = default_review(root.path, root.label_set)
@@ -47,6 +47,7 @@ def main() -> None:
     queue = _queue(bar, root, systems, settings, store, reviewer)
     if queue is None:
         return
+    panels.show_reach(reach_box, queue)
     chosen = panels.asked_moments(root)
     filters = panels.choose_filters(bar, filter_box, queue, store.history())
     filters = replace(filters, moments=chosen)

@@ -50,21 +50,26 @@ from sai_core.workspace import workspace
 _MAX_UPLOAD_MB = 200
 
 
-def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator]:
-    """Draw the **Filter** popover with the queue's thresholds; gives them and the popover, for the filters."""
+def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator, DeltaGenerator]:
+    """Draw the **Filter** popover with the queue's thresholds.
+
+    Gives them, a place for the filters, and one for what the least score leaves out (:func:`show_reach`).
+    """
     box = bar.popover("Filter", icon=":material/filter_list:")
     filters = box.container()
     box.divider()
     confident = box.slider(
         "Confident predictions",
-        0.05,
-        0.95,
+        0.01,
+        0.99,
         QueueSettings().confident,
-        0.05,
+        0.01,
         key=keys.REVIEW_CONFIDENT,
         persist_state="session",
-        help="Lowest score at which a prediction without a label is listed.",
+        help="Lowest score at which a prediction without a label is listed. Systems may have scales of their own: "
+        "what it leaves out of each stands below.",
     )
+    reach = box.container()
     frames = box.slider(
         "Shortest event (frames)",
         1,
@@ -74,7 +79,13 @@ def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator]
         persist_state="session",
         help="Shorter events of the first three kinds are ignored. One frame is 100 ms.",
     )
-    return QueueSettings(confident=float(confident), min_frames=int(frames)), filters
+    return QueueSettings(confident=float(confident), min_frames=int(frames)), filters, reach
+
+
+def show_reach(box: DeltaGenerator, queue: Queue) -> None:
+    """Say what the least score leaves out of each system."""
+    for reach in queue.reach:
+        box.caption(plain(reach.sentence()))
 
 
 def choose_filters(bar: DeltaGenerator, box: DeltaGenerator, queue: Queue, history: History) -> Filters:

@@ -180,6 +180,10 @@ def _queue(args: argparse.Namespace, root: DataRoot) -> int:
     shown = items if args.limit <= 0 else items[: args.limit]
     left = f", {len(queue.unread)} left out: labels cannot be read" if queue.unread else ""
     print(f"{len(items)} items in {queue.n_recordings} recordings{left}")
+    if "unlabelled" in kinds:
+        for reach in queue.reach:
+            if reach.n_free and not reach.out_of_reach:  # that one is a warning
+                print(reach.sentence())
     for item in shown:
         place = f"{item.split}/{item.recording}" if item.split else item.recording
         frames = f"{item.start}-{item.end}"

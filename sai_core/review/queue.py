@@ -27,6 +27,10 @@ kind           what is found                                      score
 Items carry a **proposal**: what *accept* would change. Identifiers are made of kind, recording, class, instance or
 direction, and first frame, never of scores or ranks: the same files give the same identifiers, and decisions stay
 attached when thresholds that only drop items change.
+
+Scores of two systems need not have one scale. ``confident`` is a score all the same: a reviewer finds it in the files,
+and the items of a recording do not wait for all others. What it leaves out of each system is counted
+(:class:`Reach`), with the score from which on a system has as many predictions as there are labels, on any scale.
 """
 
 from __future__ import annotations
@@ -78,6 +82,9 @@ _WINDOW_FRAMES: Final[int] = 2 * FRAME_RATE_HZ
 _FIRST_AFTER_S: Final[float] = 0.5
 _TELL_EVERY_S: Final[float] = 2.0
 """Seconds until what was found is told for the first time, and from then on."""
+
+_SCORE_STEPS: Final[int] = 1000
+"""Steps of [0, 1] in which a system's scores are counted."""
 
 _EXCURSION_FRAMES: Final[int] = 5
 """A track that jumps away and back within half a second is taken for an excursion, and its frames for the error."""
@@ -188,6 +195,61 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How far the scores of a prediction set reach, beside the least score of an ``unlabelled`` item.
+
+    Attributes
+    ----------
+    system : str
+    confident : float
+        The least score.
+    n_free : int
+        Predictions near no label, with a direction.
+    n_below : int
+        Those of them that score less, or have no score.
+    highest : float or None
+        Highest score of the whole set; None where it has no scores.
+    n_labels : int
+        Labels of the recordings for which the set has a file.
+    as_labels : float or None
+        The score, rounded down to thousandths, from which on the set has as many predictions in these recordings as
+        there are labels; None where it has fewer, or there are no labels.
+    """
+
+    system: str
+    confident: float
+    n_free: int
+    n_below: int
+    highest: float | None
+    n_labels: int
+    as_labels: float | None
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether there are predictions near no label, and no score of the set suffices for an item."""
+        return self.n_free > 0 and (self.highest is None or self.highest < self.confident)
+
+    def sentence(self) -> str:
+        """What the least score leaves out, and which score would be of the set's own scale."""
+        if self.n_free == 0:
+            return f"{self.system}: all predictions lie near a label."
+        many = f"{self.n_free} prediction{'' if self.n_free == 1 else 's'} near no label"
+        if self.highest is None:
+            return f"{self.system} has no scores, so that none of its {many} is listed."
+        scale = f" As many predictions as there are labels ({self.n_labels}) score "
+        scale = "" if self.as_labels is None else f"{scale}at least {self.as_labels:.3f}."
+        if self.out_of_reach:
+            return (
+                f"{self.system} has no score of at least {self.confident:g} (the highest is "
+                f"{self.highest:.3f}), so that none of its {many} is listed.{scale}"
+            )
+        if self.n_below == 0:
+            return f"{self.system}: none of {many} scores less than {self.confident:g}.{scale}"
+        below = f"{self.n_below} of {many} {'does' if self.n_below == 1 else 'do'} not reach a score of"
+        return f"{self.system}: {below} {self.confident:g} and {'is' if self.n_below == 1 else 'are'} left out.{scale}"
+
+
+@dataclass(frozen=True)
 class Queue:
     """Items of a data root, most suspicious first.
 
@@ -203,6 +265,8 @@ class Queue:
         about them could not be written.
     foreign : tuple of str
         Annotations after the end of a recording, which may be of other data, one sentence each.
+    reach : tuple of Reach
+        Of each system that was read, by name.
     """
 
     items: tuple[Item, ...]
@@ -210,12 +274,15 @@ class Queue:
     n_recordings: int
     unread: tuple[tuple[str, str], ...] = ()
     foreign: tuple[str, ...] = ()
+    reach: tuple[Reach, ...] = ()
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """What desks have worked out of the items; gone with the queue, which is built anew when a file changes."""
 
     def remarks(self) -> list[str]:
         """What was left out, the count first, one sentence each."""
-        return [*([left_out(len(self.unread), "queue")] if self.unread else []), *self.foreign, *self.problems]
+        unread = [left_out(len(self.unread), "queue")] if self.unread else []
+        silent = [reach.sentence() for reach in self.reach if reach.out_of_reach]
+        return [*unread, *silent, *self.foreign, *self.problems]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -293,6 +360,34 @@ class _Part:
     unread: list[tuple[str, str]] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     n_recordings: int = 0
+    counted: dict[str, _Counted] = field(default_factory=dict)
+
+
+@dataclass
+class _Counted:
+    """Scores of one system in one recording, or in several."""
+
+    confident: float
+    n_free: int = 0
+    n_below: int = 0
+    highest: float = -1.0
+    n_labels: int = 0
+    steps: Int64 = field(default_factory=lambda: np.zeros(_SCORE_STEPS + 1, dtype=np.int64))
+    """Predictions by score in recordings with labels, in steps that begin at k / _SCORE_STEPS."""
+
+    def add(self, more: _Counted) -> None:
+        self.n_free += more.n_free
+        self.n_below += more.n_below
+        self.highest = max(self.highest, more.highest)
+        self.n_labels += more.n_labels
+        self.steps = self.steps + more.steps
+
+    def reach(self, system: str) -> Reach:
+        at_least = np.cumsum(self.steps[::-1])[::-1]
+        enough = np.flatnonzero(at_least >= self.n_labels)
+        rank = float(enough[-1]) / _SCORE_STEPS if self.n_labels and len(enough) else None
+        highest = None if self.highest < 0 else self.highest
+        return Reach(system, self.confident, self.n_free, self.n_below, highest, self.n_labels, rank)
 
 
 def _part(recording: Recording, systems: Sequence[PredictionSet], settings: QueueSettings, progress: Progress) -> _Part:
@@ -307,7 +402,9 @@ def _part(recording: Recording, systems: Sequence[PredictionSet], settings: Queu
     whose = ((name or "the labels", table) for name, table in tables.items())
     found.foreign += filter(None, (after_the_end(recording, what, table.frame) for what, table in whose))
     labels = tables.pop("", None)
-    found.items += recording_items(recording.name, labels, tables, metadata, split=recording.split, settings=settings)
+    scene = _scene(recording.name, labels, tables, metadata, split=recording.split, settings=settings)
+    found.items += _items(scene, with_labels=labels is not None and len(labels) > 0)
+    found.counted = {name: _counted(scene, name) for name in scene.predictions}
     return found
 
 
@@ -319,7 +416,12 @@ def _queue_of(parts: Mapping[int, _Part]) -> Queue:
         tuple(chain.from_iterable(getattr(part, name) for part in in_order))
         for name in ("problems", "unread", "foreign")
     )
-    return Queue(tuple(items), problems, sum(part.n_recordings for part in in_order), unread, foreign)
+    counted: dict[str, _Counted] = {}
+    for part in in_order:
+        for name, scores in part.counted.items():
+            counted.setdefault(name, _Counted(scores.confident)).add(scores)
+    reach = tuple(counted[name].reach(name) for name in sorted(counted))
+    return Queue(tuple(items), problems, sum(part.n_recordings for part in in_order), unread, foreign, reach)
 
 
 def read_recording(
@@ -374,22 +476,44 @@ def recording_items(
     list of Item
         In order of kind, then frame.
     """
-    scene = _Scene(
-        recording,
-        split,
-        labels if labels is not None else AnnotationTable.empty(recording),
-        dict(sorted(predictions.items())),
-        metadata,
-        settings or QueueSettings(),
-    )
+    scene = _scene(recording, labels, predictions, metadata, split=split, settings=settings or QueueSettings())
+    return _items(scene, with_labels=labels is not None and len(labels) > 0)
+
+
+def _scene(
+    recording: str,
+    labels: AnnotationTable | None,
+    predictions: Mapping[str, AnnotationTable],
+    metadata: DcaseMetadata | None,
+    *,
+    split: str,
+    settings: QueueSettings,
+) -> _Scene:
+    there = labels if labels is not None else AnnotationTable.empty(recording)
+    return _Scene(recording, split, there, dict(sorted(predictions.items())), metadata, settings)
+
+
+def _items(scene: _Scene, *, with_labels: bool) -> list[Item]:
     items = [*_unlabelled(scene)]
-    if labels is not None and len(labels):
-        if predictions:
+    if with_labels:
+        if scene.predictions:
             items += [*_unfound(scene), *_class(scene)]
-        if metadata is not None:
+        if scene.metadata is not None:
             items += _direction(scene)
         items += [*_jumps(scene), *_distances(scene)]
     return _unique(items)
+
+
+def _counted(scene: _Scene, system: str) -> _Counted:
+    score = scene.predictions[system].score.astype(np.float64)
+    free, scored = scene.free(system), score[~np.isnan(score)]
+    counted = _Counted(scene.settings.confident, int(free.sum()), highest=float(scored.max(initial=-1.0)))
+    counted.n_below = int(np.count_nonzero(free & ~scene.confident(system)))
+    if len(scene.labels):
+        counted.n_labels = len(scene.labels)
+        steps = np.floor(np.clip(scored, 0.0, 1.0) * _SCORE_STEPS).astype(np.int64)
+        counted.steps = np.bincount(steps, minlength=_SCORE_STEPS + 1)
+    return counted
 
 
 class _Scene:
@@ -421,6 +545,16 @@ class _Scene:
             )
             close = angle <= settings.near_deg
             self.near[name] = (label[close], prediction[close])
+
+    def free(self, system: str) -> npt.NDArray[np.bool_]:
+        """Which predictions of a system have a direction and lie near no label."""
+        free = ~np.isnan(self.directions[system][0])
+        free[self.near[system][1]] = False
+        return free
+
+    def confident(self, system: str) -> npt.NDArray[np.bool_]:
+        """Which predictions of a system score enough for an item; none without a score does."""
+        return np.nan_to_num(self.predictions[system].score, nan=-1.0) >= self.settings.confident
 
     def tracks(self) -> list[Int64]:
         """Label rows of each (class, instance), by frame; of several in one frame the first."""
@@ -515,11 +649,8 @@ def _unlabelled(scene: _Scene) -> list[Item]:
     values: list[Float64] = []
     for number, name in enumerate(names):
         table = scene.predictions[name]
-        free = np.ones(len(table), dtype=bool)
-        free[scene.near[name][1]] = False
         azimuth, elevation = scene.directions[name]
-        free &= (np.nan_to_num(table.score, nan=0.0) >= settings.confident) & ~np.isnan(azimuth)
-        rows = np.flatnonzero(free)
+        rows = np.flatnonzero(scene.free(name) & scene.confident(name))
         columns.append((np.full(len(rows), number), rows, table.frame[rows].astype(np.int64), table.category_id[rows]))
         values.append(np.column_stack([azimuth[rows], elevation[rows], table.score[rows]]))
     if not columns:

@@ -71,7 +71,7 @@ def sent(test: AppTest) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_the_first_items_are_there_while_the_rest_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last recording takes for ever: the desk shows the items of the others, then all."""
+    """The third of four recordings takes for ever: the desk shows the items of two, then all."""
     monkeypatch.setattr("pages.review.jobs._FEW", 0)
     for name in ("_TELL_EVERY_S", "_FIRST_AFTER_S"):
         monkeypatch.setattr(f"sai_core.review.queue.{name}", 0.0)
@@ -79,14 +79,14 @@ def test_the_first_items_are_there_while_the_rest_is_searched(monkeypatch: pytes
 
     def slow(recording: Any, *more: Any, **options: Any) -> Any:
         n_read[0] += 1
-        if n_read[0] == 4:
+        if n_read[0] == 3:  # the fourth has few
             go_on.wait(100)
         return original(recording, *more, **options)
 
     monkeypatch.setattr(queue_module, "read_recording", slow)
     try:
         test = page("")
-        while n_read[0] < 4:  # a queue of fewer recordings may have come first
+        while n_read[0] < 3:  # a queue of fewer recordings may have come first
             time.sleep(0.1)
         test.run()
         part, _ = sent(test)
@@ -117,6 +117,22 @@ def test_the_demo_shows_its_most_suspicious_item(tmp_path: Path) -> None:
     assert moment["systems"]["A"] == "track-A"
     # looking makes nothing: the review file comes with the first decision
     assert not (tmp_path / "home").exists()
+
+
+def test_what_the_least_score_leaves_out_stands_below_its_slider() -> None:
+    test = page("")
+    [slider] = [s for s in test.slider if s.label == "Confident predictions"]
+    assert slider.value == pytest.approx(0.3)
+    captions = [c.value for c in test.caption if "near no label do not reach a score of" in c.value]
+    assert [sentence[:7] for sentence in captions] == ["track-A", "track-B"]
+    assert all("a score of 0.3 and are left out" in sentence for sentence in captions)
+    few = sent(test)[0]["total"]
+    slider.set_value(0.04).run()  # lower than what a slider from 0.05 on could say
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end and not any("a score of 0.04 and are" in c.value for c in test.caption):
+        time.sleep(0.3)
+        test.run()
+    assert sent(test)[0]["total"] > few
 
 
 def test_a_recording_without_video_and_sound_can_be_reviewed(tmp_path: Path) -> None:

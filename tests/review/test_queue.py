@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from sai_core.annotations import AnnotationTable, DcaseMetadata, read_annotations
-from sai_core.dataset import demo_root, open_data_root
+from sai_core.annotations import (
+    AnnotationTable,
+    DcaseMetadata,
+    read_annotations,
+    write_label_json,
+    write_submission_json,
+)
+from sai_core.cli import main
+from sai_core.dataset import DataRoot, demo_root, open_data_root
 from sai_core.errors import InputError
 from sai_core.metrics.evaluation.score_store import ScoreStore
 from sai_core.review.queue import KINDS, Item, Queue, QueueSettings, build_queue, recording_items
@@ -169,6 +176,85 @@ def test_a_queue_grows_by_whole_recordings(monkeypatch: pytest.MonkeyPatch) -> N
         assert part.items == tuple(item for item in whole.items if item.recording in seen)
     sizes = {r.name: r.label_path.stat().st_size for r in root.recordings if r.label_path is not None}
     assert {i.recording for i in parts[0].items} == {min(sizes, key=lambda name: sizes[name])}
+
+
+def scaled_root(folder: Path, scales: dict[str, float]) -> DataRoot:
+    """Two recordings of 20 labels; systems that find them at 0.8 and say 5 and 10 frames more at 0.4, times a scale.
+
+    A scale of NaN: a system without scores.
+    """
+    for number, extra in ((1, 5), (2, 10)):
+        name = f"fold4_room1_mix00{number}"
+        found = track(0, 1, range(20))
+        for place, rows in (("labels_dev", found), *((f"predictions/{system}", None) for system in scales)):
+            if rows is None:
+                scale = scales[place.rpartition("/")[2]]
+                rows = [
+                    *track(0, 1, range(20), score=0.8 * scale),
+                    *track(11, 2, range(extra), x=300, score=0.4 * scale),
+                ]
+            path = folder / place / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write = write_label_json if np.isnan(rows[0][4]) else write_submission_json
+            write(table(rows, recording=name), path)
+    return open_data_root(folder)
+
+
+def test_what_the_least_score_leaves_out_is_counted_on_the_scale_of_each_system(tmp_path: Path) -> None:
+    root = scaled_root(tmp_path, {"high": 1.0, "low": 0.25, "lowest": 0.1, "none": np.nan})
+    queue = build_queue(root, root.prediction_sets)
+    assert [(i.kind, i.systems) for i in queue.items] == [("unlabelled", ("high",))] * 2
+    high, low, lowest, none = queue.reach
+    assert (high.n_free, high.n_below, high.n_labels) == (15, 0, 40)
+    assert [r.n_below for r in (low, lowest, none)] == [15, 15, 15]
+    assert [r.highest for r in queue.reach] == [0.8, 0.2, pytest.approx(0.08), None]
+    # the 40 labels are found by the 40 predictions that score most, on whatever scale
+    assert [r.as_labels for r in queue.reach] == [0.8, 0.2, pytest.approx(0.08), None]
+    assert [r.out_of_reach for r in queue.reach] == [False, True, True, True]
+    assert queue.remarks() == [
+        "low has no score of at least 0.3 (the highest is 0.200), so that none of its 15 predictions near no label is "
+        "listed. As many predictions as there are labels (40) score at least 0.200.",
+        "lowest has no score of at least 0.3 (the highest is 0.080), so that none of its 15 predictions near no label "
+        "is listed. As many predictions as there are labels (40) score at least 0.080.",
+        "none has no scores, so that none of its 15 predictions near no label is listed.",
+    ]
+    assert high.sentence() == (
+        "high: none of 15 predictions near no label scores less than 0.3. "
+        "As many predictions as there are labels (40) score at least 0.800."
+    )
+    # a least score on the set's own scale lists what is listed of the high one
+    lower = build_queue(root, [root.prediction_set("low")], settings=QueueSettings(confident=0.1))
+    assert {i.id for i in lower.items} == {i.id for i in queue.items}
+    assert len(lower) == 2
+    assert (lower.reach[0].n_below, lower.remarks()) == (0, [])
+
+
+def test_a_prediction_without_a_score_is_never_confident() -> None:
+    rows = table(track(11, 2, range(5), x=300))
+    assert not recording_items(RECORDING, None, {"a": rows}, settings=QueueSettings(confident=0.0))
+
+
+def test_without_labels_no_score_is_that_of_as_many(tmp_path: Path) -> None:
+    root = scaled_root(tmp_path, {"high": 1.0})
+    for recording in root.recordings:
+        assert recording.label_path is not None
+        recording.label_path.unlink()
+    bare = open_data_root(tmp_path)
+    [reach] = build_queue(bare, bare.prediction_sets).reach
+    assert (reach.n_free, reach.n_below, reach.n_labels, reach.as_labels) == (55, 0, 0, None)
+    assert reach.sentence() == "high: none of 55 predictions near no label scores less than 0.3."
+
+
+def test_the_verb_says_what_the_least_score_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scaled_root(tmp_path, {"high": 1.0, "low": 0.25})
+    common = ["review", "queue", "--root", str(tmp_path), "--quiet"]
+    assert main(common) == 0
+    seen = capsys.readouterr()
+    assert "\nhigh: none of 15 predictions near no label scores less than 0.3" in seen.out
+    assert "warning: low has no score of at least 0.3" in seen.err
+    assert "low has no score" not in seen.out
+    assert main([*common, "--confident", "0.5"]) == 0
+    assert "\nhigh: 15 of 15 predictions near no label do not reach a score of 0.5" in capsys.readouterr().out
 
 
 def test_settings_out_of_range_are_one_sentence() -> None:
