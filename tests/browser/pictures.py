@@ -112,12 +112,12 @@ def scores(open_: Open, folder: Path, material: Material) -> Page:
 
 
 def review(open_: Open, folder: Path, material: Material) -> Page:
-    """A label of the demo that no system finds, on the desk."""
+    """What systems hear in the demo where there is no label, on the desk."""
     page = open_("review", review_file=folder / "review.sqlite", reviewer="you")
     page.wait_for_selector(".rv[data-ready]", timeout=PATIENCE_MS)
-    page.locator(".rv-item", has_text="Found by no system").first.click()
+    page.locator(".rv-item", has_text="No label").first.click()
     page.wait_for_function(
-        f"() => {{ const d = {REVIEW_DESK}; return d.item.title === 'Found by no system' && d.waiting.length === 0"
+        f"() => {{ const d = {REVIEW_DESK}; return d.item.title === 'No label' && d.waiting.length === 0"
         " && d.moments.names().every((n) => d.moments.blocks.has(n)) && d.moments.picture(); }",
         timeout=PATIENCE_MS,
     )

@@ -153,11 +153,16 @@ def test_bars_points_and_squares_lead_to_frames(open_scores: OpenScores) -> None
 
     _view(page, "PR curves")
     _settle(page)
+    # the point of a curve that no other curve is near to
     point = page.evaluate(
         """() => {
-            const curves = document.querySelectorAll('.js-plotly-plot')[0].calcdata;
-            const last = curves.find(c => c[0].trace.name.startsWith('Bell')).at(-1);
-            return [last.x, last.y];
+            const plot = document.querySelectorAll('.js-plotly-plot')[0], {xaxis, yaxis} = plot._fullLayout;
+            const own = plot.calcdata.find((c) => c[0].trace.name.startsWith('Bell'));
+            const others = plot.calcdata.filter((c) => c !== own).flat();
+            const away = (a) => Math.min(...others.map((b) => Math.hypot(
+                xaxis.d2p(a.x) - xaxis.d2p(b.x), yaxis.d2p(a.y) - yaxis.d2p(b.y))));
+            const lonely = own.reduce((best, a) => away(a) > away(best) ? a : best);
+            return [lonely.x, lonely.y];
         }"""
     )
     _click_point(page, 0, *point)
@@ -174,7 +179,13 @@ def test_a_bar_of_the_budget_leads_to_frames_and_to_a_review_of_them(open_scores
     )
     page.set_viewport_size({"width": 1440, "height": 900})
     _settle(page)
-    _click_point(page, 0, "Place", 0.5)
+    middle = page.evaluate(
+        """() => {
+            const bars = document.querySelectorAll('.js-plotly-plot')[0]._fullData[0], k = bars.x.indexOf('Place');
+            return bars.base[k] + bars.y[k] / 2;
+        }"""
+    )
+    _click_point(page, 0, "Place", middle)
     page.get_by_text("Behind Place · macro").wait_for(timeout=60_000)
     _settle(page)
     page.get_by_role("button", name="Review these").click()
