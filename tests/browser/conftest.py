@@ -202,9 +202,9 @@ def read(page: Page, expression: str) -> Any:
 def wait_for(page: Page, condition: str, *, timeout: float = 30_000) -> None:
     """Wait until there is a player, and an expression in which ``p`` is the player holds.
 
-    Between two recordings the page may for a moment have none.
+    Between two recordings the page may for a moment have none, or one that is not yet filled.
     """
-    player = PLAYER.replace(").", ")?.")
+    player = PLAYER.replace(").", ")?.").replace("shadowRoot.", "shadowRoot?.")
     page.wait_for_function(f"() => {{ const p = {player}; return p && ({condition}); }}", timeout=timeout)
 
 

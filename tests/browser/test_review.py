@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DESK = "document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot.querySelector('.rv').desk"
 DESK_IF_THERE = (
-    "((e) => e && e.shadowRoot.querySelector('.rv') && e.shadowRoot.querySelector('.rv').desk)"
+    "((e) => e && e.shadowRoot && e.shadowRoot.querySelector('.rv') && e.shadowRoot.querySelector('.rv').desk)"
     "(document.querySelector('[data-testid=stBidiComponentIsolated]'))"
 )
 HERE = "!!d.page && d.moments.names().every((n) => d.moments.blocks.has(n))"
