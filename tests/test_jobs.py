@@ -444,7 +444,8 @@ class Jobs(RuleBasedStateMachine):
         for number, state in states.items():
             if number in self.final:
                 assert state == self.final[number]
-            elif not self.jobs[number].active:
+            elif state not in ("queued", "running"):  # of this reading: a thread may end it at this moment
+                assert self.jobs[number].wait(PATIENCE_S)
                 self.final[number] = state
                 assert (state == "done") == (self.jobs[number].error == "")
         listed = [job.number for job in self.queue.jobs]
