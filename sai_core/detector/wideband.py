@@ -80,6 +80,9 @@ _RANGE: Final[tuple[float, float]] = (1e-5, 1e3)
 _CHUNK: Final[int] = 256
 """Directions that are heard at once: 10 MB of windows."""
 
+_NOTHING: Final[FloatArray] = np.log(np.array([1e-6] * N_CLASSES + [1.0 - N_CLASSES * 1e-6], dtype=np.float32))
+"""What is heard where all samples are zero: no class."""
+
 TOGETHER_DEG: Final[float] = 4.0
 """Candidates of a frame that are nearer to a stronger one than this are heard with it."""
 
@@ -308,7 +311,8 @@ class WidebandNetwork(nn.Module):
         Returns
         -------
         float32, shape (n, 14)
-            Natural logarithms of probabilities; each row's probabilities add up to 1.
+            Natural logarithms of probabilities; each row's probabilities add up to 1. In a window of digital silence
+            nothing is heard.
         """
         out = np.zeros((len(frame), N_OUT), dtype=np.float32)
         if not len(frame):
@@ -324,6 +328,8 @@ class WidebandNetwork(nn.Module):
             sound = windows[torch.from_numpy(numbers.astype(np.int64) - first).to(device)]
             seen = windows_of(sound, torch.from_numpy(place).to(device), azimuth_deg[part], elevation_deg[part])
             out[part] = self(seen).float().log_softmax(dim=1).cpu().numpy()
+            silent = (sound == 0).flatten(1).all(dim=1).cpu().numpy()
+            out[part[silent[place]]] = _NOTHING
         return out[leader]
 
 

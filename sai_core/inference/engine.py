@@ -28,12 +28,14 @@ from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
+from sai_core.dataset.sound_file import HELD_SHARE
 from sai_core.detections.raw import RawColumns, RawDetections, RawWriter, joined, open_raw, store_folder, store_key
 from sai_core.detector.field import FieldNetwork
 from sai_core.detector.field_head import HeardFrames
 from sai_core.detector.spectrum import SoundContext
 from sai_core.detector.wideband import WidebandNetwork
 from sai_core.errors import EnvironmentProblem, InputError
+from sai_core.geometry import SAMPLE_RATE_HZ
 from sai_core.inference.networks import Network, run_in_batches
 from sai_core.postprocess.facts import centre_directions
 from sai_core.progress import Progress, no_progress
@@ -196,11 +198,17 @@ def predict_recording(
         if finished is not None and finished.n_frames == len(maps):
             progress(1.0, f"{recording.name}: already there")
             return finished
+        # two readers: blocks ahead are prepared in a thread while candidates of the present one are listened to
+        present = None if wideband is None else AudioInput(recording.array_path, channels=4)
+        if present is not None and present.facts.file_rate_hz < SAMPLE_RATE_HZ:
+            top = HELD_SHARE * present.facts.file_rate_hz / 2
+            heard = (
+                f"{heard} Classes are heard without what is above {top:.0f} Hz, which the file does not hold.".strip()
+            )
         writer = RawWriter(
             folder, recording=recording.name, key=key, n_frames=len(maps), notes={**parts, "audio": heard}
         )
-        # two readers: blocks ahead are prepared in a thread while candidates of the present one are listened to
-        ahead, present = (AudioInput(recording.array_path, channels=4) for _ in range(2))
+        ahead = AudioInput(recording.array_path, channels=4)
         ears = _Ears(ahead, network.field_network, field, present, wideband)
         _fill(writer, maps, video, network, options, ears, progress)
         return writer.finish()
@@ -219,7 +227,7 @@ class _Ears:
     source: AudioInput
     own: FieldNetwork | None
     beside: FieldDecoder | None
-    present: AudioInput
+    present: AudioInput | None
     wideband: WidebandListener | None
 
     def hidden(self, first: int, last: int) -> Tensor | None:
@@ -230,7 +238,7 @@ class _Ears:
 
     def classes(self, first: int, last: int, columns: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray[np.floating]]:
         """The column ``wideband`` of candidates, where there is a listener."""
-        if self.wideband is None:
+        if self.wideband is None or self.present is None:
             return {}
         azimuth, elevation = centre_directions(columns["boxes_xyxy"])
         heard = self.wideband.network.of_frames(self.present, first, last, columns["frame"], azimuth, elevation)

@@ -76,6 +76,21 @@ def test_windows_do_not_change_with_the_level() -> None:
     assert torch.isfinite(silent).all()
 
 
+def test_in_digital_silence_nothing_is_heard(tmp_path: Path) -> None:
+    samples = np.zeros((24000 * 6, 4), dtype=np.float32)
+    samples[: 24000 * 2] = 0.1 * np.random.default_rng(3).standard_normal((24000 * 2, 4))
+    soundfile.write(tmp_path / "ends.wav", samples, 24000, subtype="FLOAT")
+    torch.manual_seed(0)
+    network = WidebandNetwork(WidebandConfig()).eval()
+    frame = np.array([10, 10, 25, 45, 45, 45])
+    azimuth = np.array([0.0, 90.0, 0.0, 0.0, 90.0, 180.0])
+    with torch.inference_mode():
+        heard = network.of_frames(AudioInput(tmp_path / "ends.wav", channels=4), 0, 60, frame, azimuth, 0.0 * azimuth)
+    np.testing.assert_allclose(np.exp(heard).sum(axis=1), 1.0, atol=1e-5)
+    assert (np.exp(heard[3:, N_OUT - 1]) > 0.9999).all()
+    assert (np.exp(heard[:3, N_OUT - 1]) < 0.5).all()  # sound within the two seconds: the network's own
+
+
 def test_covariances_are_those_of_the_spectra() -> None:
     rng = np.random.default_rng(1)
     audio = torch.from_numpy(rng.standard_normal((4000, 4)))

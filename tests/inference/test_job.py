@@ -302,6 +302,29 @@ def test_a_wideband_listener_has_a_say_in_classes(
         check_request(replace(plain, system=heard))
 
 
+def test_what_a_file_does_not_hold_is_said_of_the_listener(request_: PredictionRequest, tmp_path: Path) -> None:
+    recording = request_.recordings[0]
+    assert recording.mic_path is not None
+    samples, rate = soundfile.read(recording.mic_path, always_2d=True)
+    assert rate == 24000
+    soundfile.write(tmp_path / "low.wav", samples[::2], 12000)
+    low = replace(recording, mic_path=tmp_path / "low.wav")
+    torch.manual_seed(2)
+    weights = tmp_path / "wideband.safetensors"
+    save_wideband(WidebandNetwork(WidebandConfig(width=2)), weights)
+    sentence = "Classes are heard without what is above 5700 Hz, which the file does not hold."
+    plain = replace(request_, recordings=(low,), out=tmp_path / "out")
+    (result,) = predict_recordings(replace(plain, wideband_weights=weights))
+    assert sentence in result.note
+    (again,) = predict_recordings(replace(plain, wideband_weights=weights))  # taken from the store
+    assert again.note == result.note
+    (deaf,) = predict_recordings(plain)
+    assert "Resampled from 12000 Hz" in deaf.note
+    assert "Classes are heard" not in deaf.note
+    (whole,) = predict_recordings(replace(plain, recordings=(recording,), wideband_weights=weights))
+    assert "Classes are heard" not in whole.note
+
+
 def test_mistakes_are_told_before_any_work(request_: PredictionRequest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no recordings"):
         check_request(replace(request_, recordings=()))
