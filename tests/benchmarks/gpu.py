@@ -394,12 +394,45 @@ def labels(setting: Setting) -> dict[str, Any]:
     }
 
 
+def listening(setting: Setting) -> dict[str, Any]:
+    """The wideband listener that ships: candidates of a demo recording, thirty a frame, against the processor."""
+    from sai_core.acoustics.audio_input import AudioInput
+    from sai_core.dataset import demo_root, open_data_root
+    from sai_core.detector.wideband import SHIPPED_WIDEBAND, load_wideband
+
+    path = open_data_root(demo_root()).recordings[0].array_path
+    assert path is not None
+    n_frames, each = (8, 4) if setting.small else (len(AudioInput(path, channels=4)), 30)
+    rng = np.random.default_rng(0)
+    frame = np.repeat(np.arange(n_frames), each)
+    azimuth = rng.uniform(-180.0, 180.0, len(frame))
+    elevation = np.rad2deg(np.arcsin(rng.uniform(-1.0, 1.0, len(frame))))
+
+    def hear(device: str) -> npt.NDArray[np.float32]:
+        listener = load_wideband(SHIPPED_WIDEBAND, device=device)
+        with torch.inference_mode():
+            return listener.of_frames(AudioInput(path, channels=4), 0, n_frames, frame, azimuth, elevation)
+
+    expected = np.exp(hear("cpu"))
+    setting.forget()
+    apart = float(np.abs(np.exp(hear(setting.device)) - expected).max())
+    seconds = setting.seconds(lambda: hear(setting.device))
+    return {
+        "frames/s": round(n_frames / seconds, 1),
+        "directions/s": round(len(frame) / seconds),
+        "MB": setting.peak_mb(),
+        "largest difference of a probability": apart,
+        "agrees": apart < 0.02,
+    }
+
+
 def end_to_end(setting: Setting) -> dict[str, Any]:
-    """A demo recording with the detectors that ship: sound and picture to raw detections, against the processor."""
+    """A demo recording with the detectors and the listener that ship: to raw detections, against the processor."""
     from sai_core.acoustics.features import FeatureOptions, MapMaker
     from sai_core.dataset import demo_root, open_data_root
+    from sai_core.detector.wideband import SHIPPED_WIDEBAND, load_wideband
     from sai_core.files import content_hash
-    from sai_core.inference.engine import InputOptions, predict_recording
+    from sai_core.inference.engine import InputOptions, WidebandListener, predict_recording
     from sai_core.inference.networks import describe_checkpoint, open_network
 
     recording = open_data_root(demo_root()).recordings[0]
@@ -423,6 +456,9 @@ def end_to_end(setting: Setting) -> dict[str, Any]:
                         checkpoint_hash=content_hash(path),
                         out=Path(folder),
                         maker=maker,
+                        wideband=WidebandListener(
+                            load_wideband(SHIPPED_WIDEBAND, device=device), content_hash(SHIPPED_WIDEBAND)
+                        ),
                         options=InputOptions(
                             magnitude=facts.magnitude,
                             grid=facts.grid,
@@ -448,6 +484,7 @@ ROWS: Final[dict[str, tuple[Callable[[Setting], dict[str, Any]], float]]] = {
     "memory": (memory, 120),
     **{f"training: {r}": (training(r), 240) for r in ("small_a", "small_b", "fao", "track_b")},
     "labels": (labels, 240),
+    "listening": (listening, 120),
     "end to end": (end_to_end, 240),
 }
 """Rows and the most seconds that each may take."""

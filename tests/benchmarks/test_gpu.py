@@ -12,7 +12,7 @@ import torch
 from tests.benchmarks import gpu
 
 
-@pytest.mark.parametrize("name", ["memory", "labels"])
+@pytest.mark.parametrize("name", ["memory", "labels", "listening"])
 def test_a_row_runs_and_agrees_with_itself(name: str) -> None:
     found = gpu.ROWS[name][0](gpu.Setting("cpu", small=True))
     assert found["agrees"], found
