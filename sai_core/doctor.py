@@ -134,6 +134,9 @@ def _data(root: DataRoot) -> dict[str, Any]:
 
     splits: dict[str, dict[str, Any]] = {}
     problems = list(root.problems)
+    if not root.recordings:
+        looked = ", ".join(f"{kind}_dev" for kind, _ in KINDS)
+        problems.append(f"{root.path}: there are no recordings; looked for files in {looked}, with a folder a split.")
     for recording in root.recordings:
         counts = splits.setdefault(recording.split, {"recordings": 0, **{kind: 0 for kind, _ in KINDS}, "seconds": 0.0})
         counts["recordings"] += 1

@@ -289,6 +289,13 @@ def test_doctor_text(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch
         assert words in out
 
 
+def test_doctor_says_of_an_empty_folder_what_it_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--data", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"{tmp_path}: there are no recordings; looked for files in labels_dev, metadata_dev, mic_dev" in text
+    assert "No problems found" not in text
+
+
 def test_doctor_on_a_machine_that_cannot_work(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

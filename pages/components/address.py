@@ -393,6 +393,17 @@ def explorer_link(**moment: Any) -> str:
 
 
 def frame() -> int:
-    """Frame in the address; 0 when there is none or it is no number."""
+    """Frame in the address; 0 when there is none or it is no number (:func:`frame_fault` says so)."""
     text = st.query_params.get(keys.FRAME, "")
     return int(text) if text.isdecimal() and len(text) < 8 else 0
+
+
+def frame_fault(n_frames: int) -> str:
+    """What is wrong with the frame of a link that has just been followed to a recording of so many; "" if nothing."""
+    text = asked(keys.FRAME)
+    if not text or (text.isdecimal() and (len(text) < 8 and int(text) < n_frames)):
+        return ""
+    shown = "last" if text.isdecimal() and len(text) < 8 else "first"
+    return (
+        f"The link names the frame '{text}', and this recording has 0 to {n_frames - 1}; the {shown} is shown instead."
+    )

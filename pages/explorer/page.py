@@ -66,6 +66,8 @@ def main() -> None:
             "opened. Choose another recording, or another folder under **Data**."
         )
         return
+    if fault := address.frame_fault(view.n_frames):
+        st.warning(plain(fault))
     place = address.shown(keys.ROOT, keys.LABELS, keys.RECORDING, keys.SYSTEM_A, keys.SYSTEM_B, keys.SYSTEMS_MORE)
     viewer(view, place=place, links=_onward(root, recording, systems))
 

@@ -166,7 +166,8 @@ def convert_files(
             if target == "masks" and pictures and recording is not None:
                 assert isinstance(rows, AnnotationTable)
                 done.n_pictures += _pictures(recording, rows, out / "images")
-    progress(1.0, f"{len(done.files)} file{'s' * (len(done.files) != 1)}")
+    if done.files:  # where all were refused, nothing is finished
+        progress(1.0, f"{len(done.files)} file{'s' * (len(done.files) != 1)}")
     done.check_any()
     return done
 

@@ -66,6 +66,13 @@ def test_pycocotools_sees_the_regions(tmp_path: Path, capsys: pytest.CaptureFixt
     assert np.array_equal(mask_of(again, 0), mask_of(table, 0))
 
 
+def test_what_is_refused_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cut_off.json").write_text("{")
+    _, errors = call(capsys, str(tmp_path / "cut_off.json"), "--to", "elan", "--out", str(tmp_path / "out"), code=2)
+    assert "the file is cut off" in errors
+    assert "100 %" not in errors
+
+
 @pytest.mark.parametrize("target", [t for t in TARGETS if t != "rerun"])  # that is read in test_rerun.py
 def test_labels_go_into_every_format(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str

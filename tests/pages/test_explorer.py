@@ -111,6 +111,17 @@ def test_a_link_with_unknown_names_opens_and_says_so(root: Path) -> None:
     assert "frame.0" in sent(app)[1]
 
 
+@pytest.mark.parametrize(("frame", "shown", "which"), [("-7", 0, "first"), ("x", 0, "first"), ("25", 24, "last")])
+def test_a_link_to_a_frame_that_is_not_there_opens_and_says_so(root: Path, frame: str, shown: int, which: str) -> None:
+    app = run(root, frame=frame)
+    assert f"frame.{shown}" in sent(app)[1]
+    assert any(
+        f"names the frame '{frame}'" in w.value and f"0 to 24; the {which} is shown" in w.value for w in app.warning
+    )
+    assert not run(root, frame="24").warning
+    assert not run(root).warning
+
+
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     app = run(tmp_path / "nowhere")
     assert not app.exception
