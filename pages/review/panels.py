@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +70,6 @@ def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator,
         help="Lowest score at which a prediction without a label is listed. Systems may have scales of their own: "
         "what it leaves out of each stands below.",
     )
-    reach = box.container()
     frames = box.slider(
         "Shortest event (frames)",
         1,
@@ -79,7 +79,8 @@ def choose_settings(bar: DeltaGenerator) -> tuple[QueueSettings, DeltaGenerator,
         persist_state="session",
         help="Shorter events of the first three kinds are ignored. One frame is 100 ms.",
     )
-    return QueueSettings(confident=float(confident), min_frames=int(frames)), filters, reach
+    # below both thresholds: a sentence for each system would push the second one out of a small window
+    return QueueSettings(confident=float(confident), min_frames=int(frames)), filters, box.container()
 
 
 def show_reach(box: DeltaGenerator, queue: Queue) -> None:
@@ -90,6 +91,7 @@ def show_reach(box: DeltaGenerator, queue: Queue) -> None:
 
 def choose_filters(bar: DeltaGenerator, box: DeltaGenerator, queue: Queue, history: History) -> Filters:
     """Draw which items are listed."""
+    places = cycle(box.columns(2))
     show = bar.segmented_control(
         "Show",
         list(SHOWS),
@@ -106,7 +108,9 @@ def choose_filters(bar: DeltaGenerator, box: DeltaGenerator, queue: Queue, histo
         if kept and set(kept) - set(options):
             st.session_state[key] = [choice for choice in kept if choice in options]
         return tuple(
-            box.multiselect(label, options, key=key, format_func=shown, persist_state="session", placeholder="all")
+            next(places).multiselect(
+                label, options, key=key, format_func=shown, persist_state="session", placeholder="all"
+            )
         )
 
     items = queue.items
