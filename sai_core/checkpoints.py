@@ -20,16 +20,19 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sai_core.errors import InputError
+from sai_core.files import atomic_write
+
+Config = TypeVar("Config")
 
 _CONTAINERS: Final[tuple[str, ...]] = (
     "model_state_dict",
@@ -140,6 +143,61 @@ def read_metadata(path: Path) -> dict[str, str]:
             return dict(handle.metadata() or {})
     except Exception as error:
         raise _damaged(path, "safetensors", error) from error
+
+
+def save_network(model: nn.Module, path: Path, metadata: Mapping[str, str], *, half: bool = False) -> None:
+    """Write a network's weights to one safetensors file, atomically.
+
+    Parameters
+    ----------
+    model : nn.Module
+        On any device.
+    path : Path
+    metadata : mapping of str to str
+        For the header: the network's configuration, as :func:`read_config` finds it, and where the weights come from.
+    half : bool
+        float16 instead of float32; integers stay as they are.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The disk is full or the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    state = {
+        key: (value.detach().half() if half and value.is_floating_point() else value.detach()).cpu().contiguous()
+        for key, value in model.state_dict().items()
+    }
+    with atomic_write(Path(path)) as stream:
+        stream.write(save(state, metadata=dict(metadata)))
+
+
+def read_config(path: Path, mark: str, read: Callable[[str], Config], *, refusal: str) -> Config:
+    """Configuration of a network in the metadata of its weights.
+
+    Parameters
+    ----------
+    path : Path
+    mark : str
+        Entry of the metadata that holds the configuration, and by which such a file is known.
+    read : callable
+        Makes the configuration of the entry's text; raises :class:`InputError`.
+    refusal : str
+        What a file without the mark is not, and what to give instead.
+
+    Raises
+    ------
+    InputError
+        Missing, unreadable, damaged, no file with this mark, or a configuration that cannot be.
+    """
+    metadata = read_metadata(path)
+    if mark not in metadata:
+        raise InputError(f"{path}: {refusal}")
+    try:
+        return read(metadata[mark])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], path: Path, *, what: str) -> None:

@@ -188,6 +188,16 @@ def em32_capsules_deg() -> tuple[FloatArray, FloatArray]:
     return azimuth, elevation
 
 
+@lru_cache(maxsize=1)
+def uplam_capsules_deg() -> tuple[FloatArray, FloatArray]:
+    """Azimuth in [-180, 180) and elevation in degrees of the four capsules :data:`UPLAM_CAPSULES`, (4,), read-only."""
+    chosen = list(UPLAM_CAPSULES)
+    azimuth, elevation = (values[chosen] for values in em32_capsules_deg())
+    azimuth.flags.writeable = False
+    elevation.flags.writeable = False
+    return azimuth, elevation
+
+
 def em32_positions_m() -> FloatArray:
     """Capsule positions of the Eigenmike in metres, shape (32, 3), x ahead, y left, z up."""
     return EM32_RADIUS_M * directions_to_vectors(*em32_capsules_deg())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from sai_core.acoustics.networks import LAM, UpLAM, UpLAMConfig, load_lam32, load_uplam, save_uplam
-from sai_core.checkpoints import load_into, read_checkpoint, read_metadata, read_state_dict
+from sai_core.checkpoints import load_into, read_checkpoint, read_config, read_metadata, read_state_dict, save_network
 from sai_core.detector.config import DetectorConfig
 from sai_core.detector.models import SaiDetector, load_detector, save_detector
 from sai_core.errors import InputError
@@ -328,3 +329,26 @@ def test_settings_in_a_header_that_make_no_sense(tmp_path: Path, header: str) ->
         with pytest.raises(InputError) as caught:
             load(path)
         assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_network_is_written_as_safetensors_has_it(tmp_path: Path, half: bool) -> None:
+    model, path = _small(), tmp_path / "w.safetensors"
+    save_network(model, path, {"mark": "{}"}, half=half)
+    state = model.state_dict()
+    # the count of batches is an integer, which half precision would not hold
+    kept = {k: v.half() if half and v.is_floating_point() else v for k, v in state.items()}
+    assert {str(v.dtype) for v in kept.values()} == {"torch.float16" if half else "torch.float32", "torch.int64"}
+    assert path.read_bytes() == save(kept, metadata={"mark": "{}"})
+
+
+def test_a_configuration_is_found_by_its_mark(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_network(_small(), path, {"mark": DetectorConfig.small("A").to_json()})
+    read = DetectorConfig.from_json
+    assert read_config(path, "mark", read, refusal="not one of ours.") == DetectorConfig.small("A")
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: not one of ours.$"):
+        read_config(path, "another", read, refusal="not one of ours.")
+    save_network(_small(), path, {"mark": "{"})
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: .*detector configuration"):
+        read_config(path, "mark", read, refusal="not one of ours.")

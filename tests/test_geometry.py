@@ -212,6 +212,18 @@ def test_eigenmike() -> None:
     assert len(np.unique(positions.round(6), axis=0)) == 32
 
 
+def test_the_four_capsules_are_corners_of_a_tetrahedron() -> None:
+    azimuth, elevation = g.uplam_capsules_deg()
+    every = g.em32_capsules_deg()
+    for k, capsule in enumerate(g.UPLAM_CAPSULES):
+        assert (azimuth[k], elevation[k]) == (every[0][capsule], every[1][capsule])
+    vectors = g.directions_to_vectors(azimuth, elevation)
+    cosines = vectors @ vectors.T
+    np.testing.assert_allclose(cosines[~np.eye(4, dtype=bool)], -1 / 3, atol=0.01)
+    with pytest.raises(ValueError, match="read-only"):
+        azimuth[0] = 0
+
+
 # the first and last points and a few between, as the official code gives them (figures, for where the oracle is absent)
 LATTICE_SAMPLES = {0: (0.0, 86.31625336), 1: (-137.50776405, 83.61736282), 5: (32.46117975, 77.76124423)}
 

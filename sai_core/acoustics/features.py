@@ -59,9 +59,9 @@ from sai_core.geometry import (
     FRAME_RATE_HZ,
     N_LATTICE,
     SAMPLES_PER_FRAME,
-    UPLAM_CAPSULES,
     em32_capsules_deg,
     fibonacci_lattice_deg,
+    uplam_capsules_deg,
 )
 from sai_core.installation import asset
 from sai_core.progress import Progress, no_progress
@@ -366,11 +366,8 @@ class MapMaker:
         from sai_core.acoustics import rigid_sphere
 
         if self._steering is None or self._steering.shape[1] != channels:
-            capsules = list(UPLAM_CAPSULES) if channels == 4 else list(range(channels))
-            azimuth, elevation = em32_capsules_deg()
-            steering = rigid_sphere.steering(
-                *fibonacci_lattice_deg(), FEATURE_CENTRES_HZ, capsules_deg=(azimuth[capsules], elevation[capsules])
-            )
+            capsules = uplam_capsules_deg() if channels == 4 else em32_capsules_deg()
+            steering = rigid_sphere.steering(*fibonacci_lattice_deg(), FEATURE_CENTRES_HZ, capsules_deg=capsules)
             # unit norm per capsule on average, so that a plane wave's map has its mean square at the capsules
             norm = np.sqrt(np.mean(np.abs(steering) ** 2, axis=1, keepdims=True))
             self._steering = steering / norm

@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from sai_core.acoustics.audio_input import AudioInput, held_bands
@@ -43,17 +42,18 @@ from sai_core.acoustics.visibility import (
     halo_frames,
     visibility_tensors,
 )
-from sai_core.checkpoints import load_into, read_metadata, read_state_dict
+from sai_core.checkpoints import load_into, read_config, read_state_dict, save_network
 from sai_core.detector.config import FieldConfig
-from sai_core.errors import InputError
-from sai_core.files import atomic_write
-from sai_core.geometry import N_LATTICE, SAMPLES_PER_FRAME, UPLAM_CAPSULES, em32_capsules_deg, fibonacci_lattice_deg
+from sai_core.geometry import N_LATTICE, SAMPLES_PER_FRAME, fibonacci_lattice_deg, uplam_capsules_deg
 from sai_core.installation import asset
 
 FloatArray = npt.NDArray[np.float32]
 
 SHIPPED_FIELD: Final[Path] = asset("weights", "field.safetensors")
 """Weights trained by this project on simulated rooms."""
+
+_MARK: Final[str] = "sai_field"
+"""Entry of a file's metadata that holds the configuration."""
 
 LEAST_INTENSITY: Final[float] = 1e-5
 """Intensities below count as this: a quarter of the threshold of labels, so that nothing that is seen changes."""
@@ -101,11 +101,9 @@ def field_matrices(audio: Tensor, *, before: int = 0, after: int = 0, file_rate_
 @lru_cache(maxsize=1)
 def _forms() -> npt.NDArray[np.float64]:
     """Quadratic forms of unit steering vectors, shape (27, 16, 484)."""
-    azimuth, elevation = em32_capsules_deg()
-    chosen = list(UPLAM_CAPSULES)
     forms = []
     for _, centres in _SETS:
-        vectors = steering(*fibonacci_lattice_deg(), centres, capsules_deg=(azimuth[chosen], elevation[chosen]))
+        vectors = steering(*fibonacci_lattice_deg(), centres, capsules_deg=uplam_capsules_deg())
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         forms.append(quadratic_forms(torch.from_numpy(vectors)).numpy())
     return np.concatenate(forms)
@@ -321,9 +319,7 @@ def save_field(model: FieldNetwork, path: Path, *, notes: Mapping[str, str] | No
     half : bool
         float16 instead of float32.
     """
-    state = {k: (v.detach().half() if half else v.detach()).cpu().contiguous() for k, v in model.state_dict().items()}
-    with atomic_write(Path(path)) as stream:
-        stream.write(save(state, metadata={"sai_field": model.config.to_json(), **(notes or {})}))
+    save_network(model, path, {_MARK: model.config.to_json(), **(notes or {})}, half=half)
 
 
 def load_field(path: Path, *, device: str | torch.device = "cpu") -> FieldNetwork:
@@ -335,13 +331,7 @@ def load_field(path: Path, *, device: str | torch.device = "cpu") -> FieldNetwor
         No such file, not a field network of ours, or weights that do not fit its configuration.
     """
     path = Path(path)
-    metadata = read_metadata(path)
-    if "sai_field" not in metadata:
-        raise InputError(f"{path}: not a field network; give what `train field` made.")
-    try:
-        config = FieldConfig.from_json(metadata["sai_field"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    model = FieldNetwork(config)
+    refusal = "not a field network; give what `train field` made."
+    model = FieldNetwork(read_config(path, _MARK, FieldConfig.from_json, refusal=refusal))
     load_into(model, read_state_dict(path), path, what="a field network with this configuration")
     return model.to(device).eval()

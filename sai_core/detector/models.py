@@ -22,12 +22,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.ops import batched_nms, roi_align
 
-from sai_core.checkpoints import load_into, read_metadata, read_state_dict
+from sai_core.checkpoints import load_into, read_config, read_state_dict, save_network
 from sai_core.detector import losses
 from sai_core.detector.backbone import LEVELS, STRIDES, AcousticPyramid, Pyramid, ResnetPyramid, levels_from
 from sai_core.detector.config import DetectorConfig
@@ -56,10 +55,11 @@ from sai_core.detector.heads import (
 from sai_core.detector.region_align import RegionAlign
 from sai_core.detector.spectrum import RoiSpectrum, SoundContext
 from sai_core.errors import InputError
-from sai_core.files import atomic_write
 from sai_core.geometry import ERP_HEIGHT, ERP_WIDTH, N_LATTICE
 from sai_core.taxonomy import N_CLASSES
 
+_MARK = "sai_detector"
+"""Entry of a file's metadata that holds the configuration."""
 _RATIOS = (0.5, 1.0, 2.0)
 HIDDEN = 512
 """Width of what a region is classified from."""
@@ -622,14 +622,7 @@ def save_detector(
     half : bool
         float16 instead of float32: half the size. Numbers of what is opened again differ in the fourth digit.
     """
-    path = Path(path)
-    metadata = {"sai_detector": model.config.to_json(), **(notes or {})}
-    state = {
-        k: (v.detach().half() if half and v.is_floating_point() else v.detach()).cpu().contiguous()
-        for k, v in model.state_dict().items()
-    }
-    with atomic_write(path) as stream:
-        stream.write(save(state, metadata=metadata))
+    save_network(model, path, {_MARK: model.config.to_json(), **(notes or {})}, half=half)
 
 
 def mean_of(model: SaiDetector, partner: SaiDetector, *, share: float) -> SaiDetector:
@@ -667,14 +660,7 @@ def load_detector(path: Path, *, device: str | torch.device = "cpu") -> SaiDetec
         No such file, not safetensors, not a detector of ours, or weights that do not fit its configuration.
     """
     path = Path(path)
-    metadata = read_metadata(path)
-    if "sai_detector" not in metadata:
-        raise InputError(f"{path}: not a detector of this program (its metadata has no configuration).")
-    try:
-        config = DetectorConfig.from_json(metadata["sai_detector"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    state = read_state_dict(path)
-    model = SaiDetector(config)
-    load_into(model, state, path, what="a detector with this configuration")
+    refusal = "not a detector of this program (its metadata has no configuration)."
+    model = SaiDetector(read_config(path, _MARK, DetectorConfig.from_json, refusal=refusal))
+    load_into(model, read_state_dict(path), path, what="a detector with this configuration")
     return model.to(device).eval()

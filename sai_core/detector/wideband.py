@@ -28,23 +28,14 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from sai_core.acoustics.audio_input import AudioInput
 from sai_core.acoustics.hermitian import quadratic_forms, unpack
 from sai_core.acoustics.rigid_sphere import diffuse_coherence, steering
-from sai_core.checkpoints import load_into, read_metadata, read_state_dict
+from sai_core.checkpoints import load_into, read_config, read_state_dict, save_network
 from sai_core.detector.config import WidebandConfig
-from sai_core.errors import InputError
-from sai_core.files import atomic_write
-from sai_core.geometry import (
-    SAMPLE_RATE_HZ,
-    SAMPLES_PER_FRAME,
-    UPLAM_CAPSULES,
-    em32_capsules_deg,
-    great_circle_deg,
-)
+from sai_core.geometry import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, great_circle_deg, uplam_capsules_deg
 from sai_core.installation import asset
 from sai_core.listener.spectrum import COLUMNS_PER_FRAME, HOP, N_BANDS, mel_bands
 from sai_core.taxonomy import N_CLASSES
@@ -53,6 +44,9 @@ FloatArray = npt.NDArray[np.float32]
 
 SHIPPED_WIDEBAND: Final[Path] = asset("weights", "wideband.safetensors")
 """Weights trained by this project on simulated rooms, half of them with recorded sounds."""
+
+_MARK: Final[str] = "sai_wideband"
+"""Entry of a file's metadata that holds the configuration."""
 
 N_OUT: Final[int] = N_CLASSES + 1
 """The 13 classes, then nothing."""
@@ -77,11 +71,12 @@ _NOISE: Final[float] = 0.01
 _RANGE: Final[tuple[float, float]] = (1e-5, 1e3)
 """Of power against the window's mean; what is fainter is noise."""
 
+_NOTHING_HEARD: Final[FloatArray] = np.array([-30.0] * N_CLASSES + [0.0], dtype=np.float32)
+"""Of a silent window: logarithms of the probabilities of the classes (1e-13, since raw detections are finite), and of
+nothing."""
+
 _CHUNK: Final[int] = 256
 """Directions that are heard at once: 10 MB of windows."""
-
-_NOTHING: Final[FloatArray] = np.log(np.array([1e-6] * N_CLASSES + [1.0 - N_CLASSES * 1e-6], dtype=np.float32))
-"""What is heard where all samples are zero: no class."""
 
 TOGETHER_DEG: Final[float] = 4.0
 """Candidates of a frame that are nearer to a stronger one than this are heard with it."""
@@ -142,14 +137,6 @@ def mel_matrices_of(source: Samples, first: int, last: int) -> Tensor:
 
 
 @lru_cache(maxsize=1)
-def capsules_deg() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Azimuths and elevations of the four capsules, degrees, (4,) each."""
-    azimuth, elevation = em32_capsules_deg()
-    chosen = list(UPLAM_CAPSULES)
-    return azimuth[chosen], elevation[chosen]
-
-
-@lru_cache(maxsize=1)
 def _centres_hz() -> npt.NDArray[np.float64]:
     bands = mel_bands().astype(np.float64)
     frequency = np.fft.rfftfreq(_SIZE, 1.0 / SAMPLE_RATE_HZ)[:, None]
@@ -160,7 +147,7 @@ def _centres_hz() -> npt.NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def _diffuse() -> Tensor:
     """Of a diffuse field with a mean power of 1 in a capsule, complex64 (64, 4, 4)."""
-    matrices = diffuse_coherence(_centres_hz(), capsules_deg=capsules_deg())
+    matrices = diffuse_coherence(_centres_hz(), capsules_deg=uplam_capsules_deg())
     mean = np.trace(matrices, axis1=1, axis2=2) / 4.0
     return torch.from_numpy(matrices / mean[:, None, None]).to(torch.complex64)
 
@@ -182,7 +169,7 @@ def windows_of(sound: Tensor, frame: Tensor, azimuth_deg: npt.ArrayLike, elevati
         Units of 20 dB against the mean power of the window.
     """
     pairs = sound.unflatten(1, (COLUMNS, 2)).mean(dim=2)
-    vectors = steering(azimuth_deg, elevation_deg, _centres_hz(), capsules_deg=capsules_deg())
+    vectors = steering(azimuth_deg, elevation_deg, _centres_hz(), capsules_deg=uplam_capsules_deg())
     towards = torch.from_numpy(vectors.transpose(2, 0, 1)).to(sound.device, torch.complex64)  # (n, 64, 4)
     diffuse = _diffuse().to(sound.device)
     eye = torch.eye(4, device=sound.device)
@@ -311,8 +298,8 @@ class WidebandNetwork(nn.Module):
         Returns
         -------
         float32, shape (n, 14)
-            Natural logarithms of probabilities; each row's probabilities add up to 1. In a window of digital silence
-            nothing is heard.
+            Natural logarithms of probabilities; each row's probabilities add up to 1. Where a window holds no sound at
+            all, nothing is heard, whatever the network makes of a window of zeros.
         """
         out = np.zeros((len(frame), N_OUT), dtype=np.float32)
         if not len(frame):
@@ -327,9 +314,9 @@ class WidebandNetwork(nn.Module):
             numbers, place = np.unique(frame[part], return_inverse=True)
             sound = windows[torch.from_numpy(numbers.astype(np.int64) - first).to(device)]
             seen = windows_of(sound, torch.from_numpy(place).to(device), azimuth_deg[part], elevation_deg[part])
-            out[part] = self(seen).float().log_softmax(dim=1).cpu().numpy()
-            silent = (sound == 0).flatten(1).all(dim=1).cpu().numpy()
-            out[part[silent[place]]] = _NOTHING
+            heard = self(seen).float().log_softmax(dim=1).cpu().numpy()
+            heard[~sound.flatten(1).any(dim=1).cpu().numpy()[place]] = _NOTHING_HEARD
+            out[part] = heard
         return out[leader]
 
 
@@ -347,12 +334,7 @@ def save_wideband(
     half : bool
         float16 instead of float32.
     """
-    state = {
-        k: (v.detach().half() if half and v.is_floating_point() else v.detach()).cpu().contiguous()
-        for k, v in model.state_dict().items()
-    }
-    with atomic_write(Path(path)) as stream:
-        stream.write(save(state, metadata={"sai_wideband": model.config.to_json(), **(notes or {})}))
+    save_network(model, path, {_MARK: model.config.to_json(), **(notes or {})}, half=half)
 
 
 def load_wideband(path: Path, *, device: str | torch.device = "cpu") -> WidebandNetwork:
@@ -364,13 +346,7 @@ def load_wideband(path: Path, *, device: str | torch.device = "cpu") -> Wideband
         No such file, not a wideband listener of ours, or weights that do not fit its configuration.
     """
     path = Path(path)
-    metadata = read_metadata(path)
-    if "sai_wideband" not in metadata:
-        raise InputError(f"{path}: not a wideband listener; give what `train wideband` made.")
-    try:
-        config = WidebandConfig.from_json(metadata["sai_wideband"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    model = WidebandNetwork(config)
+    refusal = "not a wideband listener; give what `train wideband` made."
+    model = WidebandNetwork(read_config(path, _MARK, WidebandConfig.from_json, refusal=refusal))
     load_into(model, read_state_dict(path), path, what="a wideband listener with this configuration")
     return model.to(device).eval()

@@ -28,7 +28,7 @@ from sai_core.acoustics.features import Magnitude, MapMaker
 from sai_core.acoustics.projection import Grid, to_canvas
 from sai_core.acoustics.store import FeatureStore, StoredMaps
 from sai_core.dataset import FrameSource, Recording, open_frames, pictures_key
-from sai_core.dataset.sound_file import HELD_SHARE
+from sai_core.dataset.sound_file import HELD_SHARE, look_at_sound
 from sai_core.detections.raw import RawColumns, RawDetections, RawWriter, joined, open_raw, store_folder, store_key
 from sai_core.detector.field import FieldNetwork
 from sai_core.detector.field_head import HeardFrames
@@ -184,7 +184,8 @@ def predict_recording(
         **({} if wideband is None else {"wideband": wideband.content}),
         **network.describe(),
     }
-    heard = " ".join(note for note in maps.notes if note not in maker.notes())
+    notes = [note for note in maps.notes if note not in maker.notes()]
+    heard = " ".join([*notes, *_listener_notes(recording, wideband)])
     video: FrameSource | None = None
     if network.needs_rgb:
         video = open_frames(recording)
@@ -198,18 +199,10 @@ def predict_recording(
         if finished is not None and finished.n_frames == len(maps):
             progress(1.0, f"{recording.name}: already there")
             return finished
-        # two readers: blocks ahead are prepared in a thread while candidates of the present one are listened to
-        present = None if wideband is None else AudioInput(recording.array_path, channels=4)
-        if present is not None and present.facts.file_rate_hz < SAMPLE_RATE_HZ:
-            top = HELD_SHARE * present.facts.file_rate_hz / 2
-            heard = (
-                f"{heard} Classes are heard without what is above {top:.0f} Hz, which the file does not hold.".strip()
-            )
         writer = RawWriter(
             folder, recording=recording.name, key=key, n_frames=len(maps), notes={**parts, "audio": heard}
         )
-        ahead = AudioInput(recording.array_path, channels=4)
-        ears = _Ears(ahead, network.field_network, field, present, wideband)
+        ears = _Ears.of(recording.array_path, network.field_network, field, wideband)
         _fill(writer, maps, video, network, options, ears, progress)
         return writer.finish()
     finally:
@@ -217,18 +210,37 @@ def predict_recording(
             video.close()
 
 
+def _listener_notes(recording: Recording, wideband: WidebandListener | None) -> tuple[str, ...]:
+    """What a wideband listener cannot hear of a recording, in a sentence; none without a listener."""
+    if wideband is None or recording.array_path is None:
+        return ()
+    rate = look_at_sound(recording.array_path).sample_rate_hz
+    if rate >= SAMPLE_RATE_HZ:
+        return ()
+    return (f"Classes are heard without what is above {HELD_SHARE * rate / 2:.0f} Hz, which the file does not hold.",)
+
+
 @dataclass(frozen=True, eq=False)
 class _Ears:
     """What is heard of frames ``first`` to ``last - 1``.
 
     By field decoders (the network's own, one beside it), and by a wideband listener in the directions of candidates.
+    Blocks ahead are prepared in a thread while candidates of the present one are listened to: the listener has a
+    reader of its own.
     """
 
     source: AudioInput
     own: FieldNetwork | None
     beside: FieldDecoder | None
-    present: AudioInput | None
     wideband: WidebandListener | None
+    present: AudioInput | None
+
+    @classmethod
+    def of(
+        cls, path: Path, own: FieldNetwork | None, beside: FieldDecoder | None, wideband: WidebandListener | None
+    ) -> _Ears:
+        present = None if wideband is None else AudioInput(path, channels=4)
+        return cls(AudioInput(path, channels=4), own, beside, wideband, present)
 
     def hidden(self, first: int, last: int) -> Tensor | None:
         return None if self.own is None else self.own.hidden_of_frames(self.source, first, last)

@@ -31,7 +31,7 @@ from scipy import fft
 
 from sai_core.acoustics import rigid_sphere
 from sai_core.errors import InputError
-from sai_core.geometry import EM32_RADIUS_M, SAMPLE_RATE_HZ, UPLAM_CAPSULES, em32_capsules_deg
+from sai_core.geometry import EM32_RADIUS_M, SAMPLE_RATE_HZ, em32_capsules_deg, uplam_capsules_deg
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
@@ -74,9 +74,7 @@ def orders_of(order: int) -> npt.NDArray[np.int64]:
 
 def capsules_of(array: Array) -> tuple[FloatArray, FloatArray]:
     """Azimuth and elevation of the capsules of ``mic`` (four of the Eigenmike) or ``eigen``."""
-    azimuth, elevation = em32_capsules_deg()
-    chosen = list(UPLAM_CAPSULES) if array == "mic" else slice(None)
-    return azimuth[chosen], elevation[chosen]
+    return uplam_capsules_deg() if array == "mic" else em32_capsules_deg()
 
 
 def encoder_matrix(

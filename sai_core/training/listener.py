@@ -36,8 +36,7 @@ from sai_core.training import listener_sounds
 from sai_core.training.config import ListenerSettings
 from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run
 from sai_core.training.listener_sounds import ORIGINS, Clips, Windows
-
-SOUNDS_OPTION: Final[str] = "--sounds"
+from sai_core.training.recorded_option import SOUNDS_OPTION, check_same_sounds, sounds_folder
 
 COLUMNS: Final[tuple[str, ...]] = ("epoch", "step", "seconds", "kind", "total", "recall", *ORIGINS, "rate")
 """Of ``metrics.csv``; ``recall``: mean share of held-out windows heard as their class, over the origins."""
@@ -50,7 +49,7 @@ def faults(settings: ListenerSettings, inputs: RunInputs) -> list[SaiError]:
 
 def room(settings: ListenerSettings, inputs: RunInputs) -> int:
     """As :class:`sai_core.runs.kinds.Trainer` has it; sounds are kept in the run folder."""
-    folder = _folder(inputs)
+    folder = sounds_folder(inputs)
     recorded = 0 if folder is None else settings.takes * sum(map(len, open_recorded(folder).files))
     # a scene's events one by one, each alone: three at a time at most, as a rule
     seconds = (N_CLASSES * settings.synthesised + recorded) * settings.clip_s + 3 * settings.scenes * settings.scene_s
@@ -58,7 +57,7 @@ def room(settings: ListenerSettings, inputs: RunInputs) -> int:
 
 
 def _check_sounds(inputs: RunInputs) -> None:
-    if (folder := _folder(inputs)) is not None:
+    if (folder := sounds_folder(inputs)) is not None:
         with at_field(SOUNDS_OPTION):
             open_recorded(folder)
 
@@ -69,11 +68,6 @@ def _check_start(settings: ListenerSettings) -> None:
             model, _ = load_listener(user_path(settings.start, what="start"))
             if model.width != settings.width:
                 raise InputError(f"{settings.start}: has width {model.width}; set width={model.width}.")
-
-
-def _folder(inputs: RunInputs) -> Path | None:
-    given = inputs.options.get(SOUNDS_OPTION, "")
-    return user_path(given, what=SOUNDS_OPTION).absolute() if given else None
 
 
 def train_run(
@@ -90,21 +84,24 @@ def train_run(
     Raises
     ------
     InputError
-        Sounds or weights that cannot be used; a run in the folder already or running; nothing to resume.
+        Sounds or weights that cannot be used; a run in the folder already or running; nothing to resume, or with other
+        sounds.
     EnvironmentProblem
         The folder cannot be written.
     SaiError
         The loss is not a number.
     """
     folder = RunFolder(Path(run), columns=COLUMNS)
-    given = _folder(inputs)
+    given = sounds_folder(inputs)
     inputs = RunInputs(options={} if given is None else {SOUNDS_OPTION: str(given)})
+    if resume:
+        check_same_sounds(folder, inputs, say=say)
     with (
         held_run("listener", folder, config, inputs, resume=resume, faults=faults) as (config, inputs),
         life(folder, progress, epochs=config.epochs, message="making sounds") as lived,
         one_torch_thread(),
     ):
-        trainer = _Trainer(config, folder, _folder(inputs), lived)
+        trainer = _Trainer(config, folder, sounds_folder(inputs), lived)
         if trainer.left_out:
             n = len(trainer.left_out)
             say(f"{n} recording{'s' * (n != 1)} left out; the first: {trainer.left_out[0]}")

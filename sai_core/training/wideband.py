@@ -25,7 +25,6 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from itertools import permutations
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +45,6 @@ from sai_core.detector.wideband import (
     N_BEAMS,
     N_OUT,
     WidebandNetwork,
-    capsules_deg,
     load_wideband,
     mel_matrices_of,
     save_wideband,
@@ -73,10 +71,10 @@ from sai_core.taxonomy import N_CLASSES
 from sai_core.threads import use_torch_threads
 from sai_core.training.config import WidebandTraining
 from sai_core.training.epochs import EpochTrainer, cosine_rate, held_run, processor_has_bfloat16
+from sai_core.training.recorded_option import SOUNDS_OPTION, check_same_sounds, sounds_folder
+from sai_core.training.uplam.symmetry import symmetries
 
 FloatArray = npt.NDArray[np.float64]
-
-SOUNDS_OPTION: Final[str] = "--sounds"
 
 ORIGINS: Final[tuple[str, ...]] = ("synthesised", "recorded", "data")
 """Of what is heard: scenes of synthesised sounds, scenes of recorded sounds, recordings of ``--data``."""
@@ -190,17 +188,9 @@ def array_turns() -> tuple[tuple[npt.NDArray[np.int64], FloatArray], ...]:
     """The twelve turns of the four capsules: order of channels, and the turn of directions, (4,) and (3, 3) each.
 
     Channel ``c`` of the turned recording is channel ``order[c]``; a direction ``v`` of the scene becomes ``turn @ v``.
-    The capsules fit to half a degree.
+    The capsules fit to half a degree. Runs draw turns by their number: the order of the symmetries is part of a seed.
     """
-    four = directions_to_vectors(*capsules_deg())
-    found = []
-    for places in permutations(range(4)):
-        left, _, right = np.linalg.svd(four[list(places)].T @ four)
-        turn = left @ right
-        if np.linalg.det(turn) > 0:
-            # the turn brings capsule j to where capsule places[j] is: there it hears what j heard
-            found.append((np.argsort(places).astype(np.int64), turn))
-    return tuple(found)
+    return tuple((s.capsules, s.matrix) for s in symmetries() if np.linalg.det(s.matrix) > 0)
 
 
 def turned(sound: Tensor, order: npt.NDArray[np.int64]) -> Tensor:
@@ -272,15 +262,15 @@ def _odd_metadata(recordings: Sequence[Recording]) -> list[str]:
 
 
 def _sounds(settings: WidebandTraining, inputs: RunInputs) -> RecordedSounds | None:
-    given = inputs.options.get(SOUNDS_OPTION, "")
-    if not given:
+    given = sounds_folder(inputs)
+    if given is None:
         return None
     if settings.scenes < 2:
         raise FieldError(
             SOUNDS_OPTION, "recorded sounds are played in every other simulated scene; set scenes to 2 or more."
         )
     with at_field(SOUNDS_OPTION):
-        return open_recorded(user_path(given, what=SOUNDS_OPTION).absolute())
+        return open_recorded(given)
 
 
 def _started(settings: WidebandTraining) -> WidebandNetwork:
@@ -306,16 +296,18 @@ def train_run(
     ------
     InputError
         Nothing to learn from; sounds or weights that cannot be used; a run in the folder already or running; nothing to
-        resume.
+        resume, or with other sounds.
     EnvironmentProblem
         The folder cannot be written, the device is not there.
     SaiError
         The loss is not a number.
     """
     folder = RunFolder(Path(run), columns=COLUMNS_OF_RUN)
-    given = inputs.options.get(SOUNDS_OPTION, "")
-    options = {SOUNDS_OPTION: str(user_path(given, what=SOUNDS_OPTION).absolute())} if given else {}
+    given = sounds_folder(inputs)
+    options = {} if given is None else {SOUNDS_OPTION: str(given)}
     inputs = RunInputs(data_roots=inputs.data_roots, device=inputs.device, options=options)
+    if resume:
+        check_same_sounds(folder, inputs, say=say)
     with held_run("wideband", folder, config, inputs, resume=resume, faults=faults) as (config, inputs):
         device = choose_device(inputs.device)
         use_torch_threads(config.threads)

@@ -14,7 +14,7 @@ from sai_core.acoustics.rigid_sphere import steering
 from sai_core.detector.config import FieldConfig
 from sai_core.detector.field import FieldFeatures, FieldNetwork, load_field, matrices_of, save_field
 from sai_core.errors import InputError
-from sai_core.geometry import SAMPLE_RATE_HZ, UPLAM_CAPSULES, em32_capsules_deg, fibonacci_lattice_deg, great_circle_deg
+from sai_core.geometry import SAMPLE_RATE_HZ, fibonacci_lattice_deg, great_circle_deg, uplam_capsules_deg
 
 SMALL = FieldConfig(channels=8, blocks=2, degree=4)
 
@@ -24,12 +24,10 @@ def a_plane_wave(azimuth: float, elevation: float, n_frames: int = 4) -> np.ndar
     n = n_frames * 2400
     source = np.fft.rfft(np.random.default_rng(0).normal(0, 0.1, n))
     frequency = np.fft.rfftfreq(n, 1 / SAMPLE_RATE_HZ)
-    places = em32_capsules_deg()
-    capsules = places[0][list(UPLAM_CAPSULES)], places[1][list(UPLAM_CAPSULES)]
     heard = np.zeros((4, len(frequency)), dtype=complex)
     some = (frequency > 1000) & (frequency < 5000)
-    response = steering([azimuth], [elevation], frequency[some], capsules_deg=capsules, convention="fft")[..., 0]
-    heard[:, some] = response.T * source[some]
+    response = steering([azimuth], [elevation], frequency[some], capsules_deg=uplam_capsules_deg(), convention="fft")
+    heard[:, some] = response[..., 0].T * source[some]
     return np.fft.irfft(heard, n).T
 
 

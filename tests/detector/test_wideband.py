@@ -25,11 +25,13 @@ from sai_core.detector.wideband import (
     windows_of,
 )
 from sai_core.errors import InputError
+from sai_core.geometry import uplam_capsules_deg
+from sai_core.postprocess.classes import heard_scores
 
 
 def plane_wave(azimuth_deg: float, elevation_deg: float) -> torch.Tensor:
     """Covariances (100, 64, 16) of a steady plane wave of power 1."""
-    vectors = steering(azimuth_deg, elevation_deg, wideband._centres_hz(), capsules_deg=wideband.capsules_deg())[..., 0]
+    vectors = steering(azimuth_deg, elevation_deg, wideband._centres_hz(), capsules_deg=uplam_capsules_deg())[..., 0]
     matrices = torch.from_numpy(vectors[:, :, None] * vectors[:, None, :].conj()).to(torch.complex64)
     return pack(matrices).flatten(-2).expand(100, -1, -1)
 
@@ -76,21 +78,6 @@ def test_windows_do_not_change_with_the_level() -> None:
     assert torch.isfinite(silent).all()
 
 
-def test_in_digital_silence_nothing_is_heard(tmp_path: Path) -> None:
-    samples = np.zeros((24000 * 6, 4), dtype=np.float32)
-    samples[: 24000 * 2] = 0.1 * np.random.default_rng(3).standard_normal((24000 * 2, 4))
-    soundfile.write(tmp_path / "ends.wav", samples, 24000, subtype="FLOAT")
-    torch.manual_seed(0)
-    network = WidebandNetwork(WidebandConfig()).eval()
-    frame = np.array([10, 10, 25, 45, 45, 45])
-    azimuth = np.array([0.0, 90.0, 0.0, 0.0, 90.0, 180.0])
-    with torch.inference_mode():
-        heard = network.of_frames(AudioInput(tmp_path / "ends.wav", channels=4), 0, 60, frame, azimuth, 0.0 * azimuth)
-    np.testing.assert_allclose(np.exp(heard).sum(axis=1), 1.0, atol=1e-5)
-    assert (np.exp(heard[3:, N_OUT - 1]) > 0.9999).all()
-    assert (np.exp(heard[:3, N_OUT - 1]) < 0.5).all()  # sound within the two seconds: the network's own
-
-
 def test_covariances_are_those_of_the_spectra() -> None:
     rng = np.random.default_rng(1)
     audio = torch.from_numpy(rng.standard_normal((4000, 4)))
@@ -116,6 +103,35 @@ def test_pieces_give_what_the_whole_gives(tmp_path: Path) -> None:
         np.testing.assert_allclose(piece, whole[part], atol=1e-5)
     assert mel_matrices_of(source, 0, 40).shape == (5 * 40 + 95, 64, 16)
     assert network.of_frames(source, 0, 5, frame[:0], azimuth[:0], elevation[:0]).shape == (0, N_OUT)
+
+
+def test_silence_is_heard_as_nothing_whatever_a_network_makes_of_zeros(tmp_path: Path) -> None:
+    samples = np.zeros((10 * 24000, 4))
+    samples[7 * 24000 :] = 0.1 * np.random.default_rng(3).standard_normal((3 * 24000, 4))
+    soundfile.write(tmp_path / "a.wav", samples, 24000, subtype="FLOAT")
+    torch.manual_seed(0)
+    network = WidebandNetwork(WidebandConfig(width=4)).eval()
+    # a network that hears a class everywhere
+    with torch.no_grad():
+        network.out[-1].bias[4] = 20.0
+    frame = np.array([10, 10, 40, 80])
+    azimuth, elevation = np.array([0.0, 90.0, 0.0, 0.0]), np.zeros(4)
+    source = AudioInput(tmp_path / "a.wav", channels=4)
+    heard = network.of_frames(source, 0, 100, frame, azimuth, elevation)
+    assert heard.argmax(axis=1).tolist() == [13, 13, 13, 4]
+    assert np.isfinite(heard).all()
+    np.testing.assert_allclose(np.exp(heard).sum(axis=1), 1.0, atol=1e-5)
+    assert np.exp(heard[:3, :13]).max() < 1e-12
+    # whatever a detector is sure of there, it does not stay a class
+    sure = np.full((4, 13), 0.99 / 13)
+    for weight in (0.5, 1.0):
+        classes = heard_scores(sure, heard.astype(np.float16), weight=weight)
+        assert classes[:3].max() < 1e-4
+        assert classes[3].argmax() == 4
+    silent = AudioInput(np.zeros((24000, 4)), channels=4)
+    assert (
+        network.of_frames(silent, 0, 10, frame[:2] - 8, azimuth[:2], elevation[:2]).argmax(axis=1).tolist() == [13] * 2
+    )
 
 
 def test_a_file_is_opened_as_it_was_written(tmp_path: Path) -> None:

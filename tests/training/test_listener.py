@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,17 @@ def test_a_run_with_recordings_says_what_it_learned_from(folder: Path, tmp_path:
     assert json.loads(notes["settings"])["seed"] == ListenerSettings().seed
     more = [w for value in (*values, f"start='{run / 'best.safetensors'}'", "measured=14") for w in ("--set", value)]
     assert main(["train", "listener", "--run", str(tmp_path / "more"), "--quiet", *more]) == 0
+    again = ["train", "listener", "--resume", "--quiet", "--run"]
+    capsys.readouterr()
+    # of the same recordings another place is no other sounds; others are refused, as are any where there were none
+    shutil.copytree(folder, tmp_path / "copy")
+    assert main([*again, str(run), "--sounds", str(tmp_path / "copy")]) == 0
+    (tmp_path / "copy" / "knock" / "a.wav").unlink()
+    capsys.readouterr()
+    assert main([*again, str(run), "--sounds", str(tmp_path / "copy")]) == 2
+    assert "--resume goes on with the sounds that the run began with" in capsys.readouterr().err
+    assert main([*again, str(tmp_path / "more"), "--sounds", str(folder)]) == 2
+    assert "began without recorded sounds" in capsys.readouterr().err
 
 
 def test_what_cannot_be_learned_from_is_told_before_a_run(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from sai_core.errors import InputError, SaiError
 from sai_core.geometry import (
     UPLAM_CAPSULES,
     directions_to_vectors,
-    em32_capsules_deg,
     fibonacci_lattice_deg,
     great_circle_deg,
+    uplam_capsules_deg,
     vectors_to_directions,
 )
 from sai_core.runs import kinds
@@ -183,12 +183,11 @@ def test_the_24_symmetries_turn_matrices_and_maps_alike():
     assert sum(np.linalg.det(s.matrix) > 0 for s in found) == 12
     azimuth, elevation = fibonacci_lattice_deg()
     lattice = directions_to_vectors(azimuth, elevation)
-    four = np.stack([v[list(UPLAM_CAPSULES)] for v in em32_capsules_deg()])
     u = directions_to_vectors(30.0, 20.0)
 
     def heard(direction):
         az, el = vectors_to_directions(direction)
-        return rigid_sphere.steering([float(az)], [float(el)], [1700.0, 4300.0], capsules_deg=(four[0], four[1]))[
+        return rigid_sphere.steering([float(az)], [float(el)], [1700.0, 4300.0], capsules_deg=uplam_capsules_deg())[
             ..., 0
         ]
 

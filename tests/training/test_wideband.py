@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from sai_core.annotations import DcaseMetadata, write_dcase_csv
 from sai_core.checkpoints import read_metadata
 from sai_core.cli import main
 from sai_core.detector.config import WidebandConfig
-from sai_core.detector.wideband import capsules_deg, load_wideband, windows_of
-from sai_core.errors import SaiError
-from sai_core.geometry import directions_to_vectors, great_circle_deg, vectors_to_directions
+from sai_core.detector.wideband import load_wideband, windows_of
+from sai_core.errors import InputError, SaiError
+from sai_core.geometry import directions_to_vectors, great_circle_deg, uplam_capsules_deg, vectors_to_directions
+from sai_core.progress import no_progress
 from sai_core.runs.kinds import RunInputs
 from sai_core.training import wideband
 from sai_core.training.config import WidebandTraining
@@ -60,7 +62,7 @@ def write_root(root: Path, n: int = 3) -> Path:
 def test_a_turned_scene_is_heard_as_a_scene_that_was_turned() -> None:
     turns = wideband.array_turns()
     assert len(turns) == 12
-    four = directions_to_vectors(*capsules_deg())
+    four = directions_to_vectors(*uplam_capsules_deg())
     sound = torch.from_numpy(scene(1).window(4))[None]
     place = torch.zeros(1, dtype=torch.int64)
     plain = windows_of(sound, place, [35.0], [20.0])
@@ -78,6 +80,19 @@ def test_a_turned_scene_is_heard_as_a_scene_that_was_turned() -> None:
         # 20 dB are 1; the capsules fit to half a degree
         assert float((found - plain).abs().mean()) < 0.02
     assert len(seen) == 12
+
+
+def test_turns_are_those_that_fit_the_capsules_best_in_the_order_that_seeds_draw_them() -> None:
+    four = directions_to_vectors(*uplam_capsules_deg())
+    best = []
+    for places in permutations(range(4)):
+        left, _, right = np.linalg.svd(four[list(places)].T @ four)
+        if np.linalg.det(left @ right) > 0:
+            best.append((np.argsort(places), left @ right))
+    for (order, turn), (expected, fitted) in zip(wideband.array_turns(), best, strict=True):
+        assert order.dtype == np.int64
+        np.testing.assert_array_equal(order, expected)
+        np.testing.assert_allclose(turn, fitted, atol=1e-14)
 
 
 def test_windows_of_a_scene_are_those_of_the_recording() -> None:
@@ -160,6 +175,40 @@ def test_a_root_given_twice_and_sounds_that_no_scene_plays_are_refused(tmp_path:
     sounds = RunInputs(data_roots=(root,), device="cpu", options={"--sounds": str(tmp_path)})
     (error,) = wideband.faults(TINY, sounds)
     assert "every other simulated scene" in str(error)
+
+
+def test_a_run_goes_on_with_the_sounds_that_it_began_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, category in (("first", "bell"), ("same", "bell"), ("second", "knock")):
+        (tmp_path / name / category).mkdir(parents=True)
+        tone = 0.1 * np.sin(2 * np.pi * 900 * np.arange(12_000) / 24_000)
+        soundfile.write(tmp_path / name / category / "a.wav", tone, 24_000)
+    run = tmp_path / "run"
+    changes = ("scenes=2", "seconds=2", "epochs=1", "steps=1", "frames=2", "held_out=0.5", "model.width=2")
+    words = ["train", "wideband", "--run", str(run), "--device", "cpu", "--quiet"]
+    given = ["--sounds", str(tmp_path / "first")]
+    assert main([*words, *given, *(word for change in changes for word in ("--set", change))]) == 0
+    before = (run / "config.json").read_bytes()
+    capsys.readouterr()
+    assert main([*words, "--resume", "--sounds", str(tmp_path / "second")]) == 2
+    refused = capsys.readouterr().err
+    assert "--resume goes on with the sounds that the run began with" in refused
+    assert str(tmp_path / "first") in refused
+    assert (run / "config.json").read_bytes() == before
+    for same in ([], given, ["--sounds", str(tmp_path / "same")]):
+        assert main([*words, "--resume", *same]) == 0
+        assert capsys.readouterr().err == ""
+    (tmp_path / "first").rename(tmp_path / "away")
+    assert main([*words, "--resume", "--sounds", str(tmp_path / "same")]) == 0
+    assert "are not there any more; it goes on with those of" in capsys.readouterr().err
+
+
+def test_a_run_without_recorded_sounds_takes_none_later(tmp_path: Path) -> None:
+    run, root = tmp_path / "run", write_root(tmp_path / "root", 2)
+    inputs = RunInputs(data_roots=(root,), device="cpu")
+    wideband.train_run(TINY, run, inputs, resume=False, progress=no_progress, say=print)
+    later = replace(inputs, options={"--sounds": str(tmp_path)})
+    with pytest.raises(InputError, match="began without recorded sounds"):
+        wideband.train_run(None, run, later, resume=True, progress=no_progress, say=print)
 
 
 def test_mistakes_are_told_before_a_folder_is_made(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from scipy.spatial import ConvexHull
 
-from sai_core.geometry import UPLAM_CAPSULES, directions_to_vectors, em32_capsules_deg, fibonacci_lattice_deg
+from sai_core.geometry import directions_to_vectors, fibonacci_lattice_deg, uplam_capsules_deg
 from sai_core.training.uplam.targets import Targets
 
 FloatArray = npt.NDArray[np.float64]
@@ -48,10 +48,8 @@ class Symmetry:
 @lru_cache(maxsize=1)
 def symmetries() -> tuple[Symmetry, ...]:
     """All 24, the identity first."""
-    azimuth, elevation = em32_capsules_deg()
-    chosen = list(UPLAM_CAPSULES)
     # the ideal corners: the whole degrees of the table are 0.26 degrees off
-    signs = np.sign(directions_to_vectors(azimuth[chosen], elevation[chosen]))
+    signs = np.sign(directions_to_vectors(*uplam_capsules_deg()))
     corners = signs / np.sqrt(3.0)
     lattice = directions_to_vectors(*fibonacci_lattice_deg())
     triangles = ConvexHull(lattice).simplices
