@@ -1,7 +1,9 @@
 """Settings of the tuning page: their widgets, in groups, and the values behind them.
 
 The values live in one dict of the session (``TUNE_VALUES``), not in the widgets: only one group's widgets are drawn at
-a time, and Streamlit forgets a widget that is not drawn.
+a time, and Streamlit forgets a widget that is not drawn. Each run gives every widget its value anew: a run that is cut
+short between two groups leaves the browser without the first one's values but the server with them, and the browser
+would answer with the least value of each.
 """
 
 from __future__ import annotations
@@ -105,10 +107,10 @@ def _widget(setting: Setting, *, is_changed: bool) -> None:
     elif name == "quality":
         _quality(label, text, value)
     elif setting.choices:
-        st.session_state.setdefault(key, value)
+        st.session_state[key] = value
         st.selectbox(label, setting.choices, key=key, help=text, on_change=_taken, args=(name, key))
     elif isinstance(setting.default, bool):
-        st.session_state.setdefault(key, value)
+        st.session_state[key] = value
         st.toggle(label, key=key, help=text, on_change=_taken, args=(name, key))
     else:
         _number(setting, label, text)
@@ -125,8 +127,7 @@ def _number(setting: Setting, label: str, text: str) -> None:
     low, high = kind(setting.low), kind(setting.high)
     end = max(kind(setting.useful or high), value)
     slider, number = keys.TUNE_WIDGET + name, keys.TUNE_NUMBER + name
-    st.session_state.setdefault(slider, value)
-    st.session_state.setdefault(number, value)
+    st.session_state[slider] = st.session_state[number] = value
     step = kind(1) if whole else 0.01 if high <= 1 else 0.1
     left, right = st.columns([5, 2], vertical_alignment="bottom", gap="small")
     left.slider(label, low, end, step=step, key=slider, help=text, on_change=_taken, args=(name, slider, number))
@@ -165,7 +166,7 @@ def _class_thresholds(label: str, text: str) -> None:
         columns = st.columns(2)
         for c in range(N_CLASSES):
             key = f"{keys.TUNE_CLASS}{c}"
-            st.session_state.setdefault(key, chosen.get(c))
+            st.session_state[key] = chosen.get(c)
             columns[c % 2].number_input(
                 CLASS_NAMES[c],
                 0.0,
@@ -216,12 +217,12 @@ def _quality(label: str, text: str, value: str) -> None:
 
 def _classes(label: str, text: str, value: Any) -> None:
     key, picked = keys.TUNE_WIDGET + "keep_classes", keys.TUNE_NUMBER + "keep_classes"
-    st.session_state.setdefault(key, value if isinstance(value, str) else "chosen")
+    st.session_state[key] = value if isinstance(value, str) else "chosen"
     kind = st.selectbox(
         label, ("all", "best", "chosen"), key=key, help=text, on_change=_classes_taken, args=(key, picked)
     )
     if kind == "chosen":
-        st.session_state.setdefault(picked, list(value) if not isinstance(value, str) else list(range(N_CLASSES)))
+        st.session_state[picked] = list(value) if not isinstance(value, str) else list(range(N_CLASSES))
         st.multiselect(
             "Which",
             range(N_CLASSES),
