@@ -213,6 +213,18 @@ def test_settings_survive_another_group_and_can_be_put_back(root: Path) -> None:
     assert metrics(test)["Detections"][1] == "as saved"
 
 
+def test_what_a_cut_short_run_left_of_widgets_is_not_taken_for_settings(root: Path) -> None:
+    test = page(root)
+    kept = dict(test.session_state[keys.TUNE_VALUES])
+    test.session_state[f"{keys.TUNE_WIDGET}nms_iou"] = 0.0  # what the browser says of a slider that it has forgotten
+    test.session_state[f"{keys.TUNE_NUMBER}nms_iou"] = 0.0
+    test.run()
+    assert kept["nms_iou"] > 0
+    assert test.slider(key=f"{keys.TUNE_WIDGET}nms_iou").value == kept["nms_iou"]
+    assert test.number_input(key=f"{keys.TUNE_NUMBER}nms_iou").value == kept["nms_iou"]
+    assert test.session_state[keys.TUNE_VALUES] == kept
+
+
 def test_every_setting_has_a_widget(root: Path) -> None:
     test = settled(page(root))
     seen: set[str] = set()
